@@ -1,0 +1,179 @@
+//! The border between the engine and replication: what a log must do for the engine ([`CommitLog`]) and what the
+//! engine does for the log ([`StateMachine`]).
+//!
+//! Nothing here knows Raft, files or sockets, and nothing here knows what a record means.
+//!
+//! Invariants:
+//! 1. Records reach [`StateMachine::apply`] in log order, each exactly once after the last checkpoint, on every node.
+//! 2. A record is applied only after a majority of the voters has it on stable storage.
+//! 3. [`CommitLog::append`] keeps the order of the calls, and a record handed in under an [`Epoch`] that is no longer
+//!    current is never written.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+/// Index of an entry in a group's log; 0 means "before the first entry".
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LogPosition(pub u64);
+
+/// One reign of one primary: grows with every change of leadership.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Epoch(pub u64);
+
+/// A replication group. There is one, [`GroupId::FIRST`], until placement asks for more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct GroupId(pub u32);
+
+impl GroupId {
+    pub const FIRST: GroupId = GroupId(1);
+}
+
+/// A node of the cluster. Never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NodeId(pub u64);
+
+/// Opaque bytes that the engine wrote and will read again in [`StateMachine::apply`].
+pub type Record = Bytes;
+
+/// Why a record was not (or perhaps not) committed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AppendError {
+    /// Certainly not written and never will be: this node is not the primary of that epoch.
+    #[error("this node is not the primary")]
+    NotPrimary { primary: Option<NodeId> },
+    /// May be committed now or later: leadership was lost, or the node is stopping, while the record was on its way.
+    #[error("the outcome of the commit is unknown: {0}")]
+    Unknown(String),
+}
+
+/// Completion of one [`CommitLog::append`]: the position of the record, sent after this node has applied it.
+pub type Appended = oneshot::Receiver<Result<LogPosition, AppendError>>;
+
+/// Why a read barrier could not be passed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    #[error("no primary is known")]
+    NoPrimary,
+    #[error("the primary did not answer in time")]
+    Timeout,
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// The engine's view of the replicated log. Implemented by `replication`, and in memory for the engine's own tests.
+#[async_trait]
+pub trait CommitLog: Send + Sync + 'static {
+    /// Queues `record` behind all that were appended before. Never blocks; the caller bounds what it has in flight.
+    /// The receiver resolves after the record was applied on this node, or with what became of it. A receiver that is
+    /// dropped by the log without a value means [`AppendError::Unknown`].
+    fn append(&self, epoch: Epoch, record: Record) -> Appended;
+
+    /// Returns when this node has applied everything that any client may have seen acknowledged before the call.
+    /// On the primary of a group it also proves that it still is the primary. Calls that arrive together share
+    /// one round.
+    async fn read_barrier(&self) -> Result<(), ReadError>;
+
+    /// True when [`Self::read_barrier`] would return at once without asking anybody: a group of one voter.
+    fn read_barrier_is_free(&self) -> bool;
+
+    /// What is known of the cluster now, on any node (a standby asks the primary for what only that one knows).
+    async fn status(&self) -> ClusterStatus;
+
+    /// Asks for a checkpoint now and returns when it is on disk.
+    async fn checkpoint(&self) -> Result<LogPosition, CheckpointError>;
+}
+
+/// The cluster as one node sees it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    pub cluster_id: String,
+    pub this_node: u64,
+    pub term: u64,
+    pub primary: Option<u64>,
+    pub nodes: Vec<NodeStatus>,
+}
+
+/// One row of `lockstep_nodes`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NodeStatus {
+    pub id: u64,
+    pub name: String,
+    pub peer_address: String,
+    pub client_address: String,
+    /// `voter` or `learner`.
+    pub membership: String,
+    /// `primary`, `standby` or `candidate`.
+    pub role: String,
+    /// `streaming`, `catchup`, `snapshot`, `unreachable`, `down`.
+    pub state: String,
+    pub appended: LogPosition,
+    pub durable: LogPosition,
+    pub applied: LogPosition,
+    pub lag_bytes: u64,
+    pub lag: Option<Duration>,
+    /// Time since the primary last heard from the node.
+    pub last_contact: Option<Duration>,
+}
+
+/// A change of this node's role. Calls come in order and never overlap with [`StateMachine::apply`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Everything committed under earlier epochs has been applied here; new commits may be sequenced under `epoch`.
+    Primary { epoch: Epoch },
+    /// Nothing may be sequenced here. What was on its way resolves with [`AppendError::Unknown`].
+    Standby { primary: Option<NodeId> },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    #[error("cannot write the checkpoint: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("the checkpoint is corrupt: {0}")]
+    Corrupt(String),
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// A frozen view of the state at one position: an `Arc` clone, cheap to take, written by another thread.
+pub trait Checkpoint: Send {
+    /// Position of the last record that it contains.
+    fn position(&self) -> LogPosition;
+
+    /// Writes the state below the empty directory `dir` (plain files, no subdirectories, all synced) and may hard-link
+    /// unchanged files from `previous`, the directory of an older checkpoint of the same node. The caller publishes
+    /// `dir` by rename and directory sync.
+    fn write(self: Box<Self>, dir: &Path, previous: Option<&Path>) -> Result<(), CheckpointError>;
+}
+
+/// What the log drives: implemented by the engine. All methods are called by one thread.
+pub trait StateMachine: Send + Sync + 'static {
+    /// Installs one committed record. Must not fail on a record that [`CommitLog::append`] was given: a record that
+    /// cannot be read is corruption, and the process stops rather than diverge.
+    fn apply(&self, position: LogPosition, record: &Record);
+
+    /// An entry of the log without a record (membership, start of a reign) passed.
+    fn advance(&self, position: LogPosition);
+
+    /// Last position that was applied or restored.
+    fn applied(&self) -> LogPosition;
+
+    /// The state now, to be written while later records are applied.
+    fn begin_checkpoint(&self) -> Box<dyn Checkpoint>;
+
+    /// Replaces the whole state by the checkpoint in `dir`.
+    fn restore(&self, dir: &Path) -> Result<LogPosition, CheckpointError>;
+
+    fn set_role(&self, role: Role);
+}
+
+/// A shared state machine.
+pub type SharedStateMachine = Arc<dyn StateMachine>;
+
+/// Directory of a published checkpoint.
+pub type CheckpointDir = PathBuf;
