@@ -1,1 +1,12 @@
-//! lockstep replication
+//! The replicated log: consensus, the log on disk, shipping to standbys, failover and membership.
+//!
+//! It sees records as opaque bytes and drives an [`engine::commit_log::StateMachine`] with them; it knows no SQL.
+//! The binary starts a [`Node`] and hands it to the engine as its [`engine::commit_log::CommitLog`].
+
+mod config;
+mod error;
+mod node;
+
+pub use config::{NodeConfig, Timings};
+pub use error::{Fatal, FatalHandler, StartError};
+pub use node::Node;

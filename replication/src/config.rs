@@ -1,0 +1,81 @@
+//! What a node is started with. Every field has a unit, a default and one meaning.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of one node.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// Directory of the log, the checkpoints and the node's identity; created when it does not exist.
+    pub data_dir: PathBuf,
+    /// Name of the node in views and logs; must be unique in the cluster.
+    pub node_name: String,
+    /// Address to listen on for the other nodes (port 0: any free port, for tests).
+    pub peer_listen: SocketAddr,
+    /// `HOST:PORT` under which the other nodes reach `peer_listen`; `None`: the address listened on.
+    pub peer_advertise: Option<String>,
+    /// `HOST:PORT` of the client port, shown in views.
+    pub client_address: String,
+    /// `HOST:PORT` of peers of an existing cluster. Empty, with an empty data directory: a new cluster begins here.
+    /// Ignored when the data directory already belongs to a cluster.
+    pub join: Vec<String>,
+    pub timings: Timings,
+    /// Bytes of log after which a checkpoint is written. Default 256 MiB.
+    pub checkpoint_log_bytes: u64,
+    /// Bytes of one log segment file. Default 64 MiB.
+    pub segment_bytes: u64,
+    /// Bytes of recent entries that are kept in memory for shipping and applying. Default 64 MiB.
+    pub entry_cache_bytes: u64,
+    /// Bytes of proposals on their way through consensus; more wait in the queue. Default 64 MiB.
+    pub in_flight_bytes_max: u64,
+}
+
+impl NodeConfig {
+    /// The defaults for a new cluster of one node.
+    pub fn new(
+        data_dir: impl Into<PathBuf>,
+        node_name: impl Into<String>,
+        peer_listen: SocketAddr,
+    ) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            node_name: node_name.into(),
+            peer_listen,
+            peer_advertise: None,
+            client_address: String::new(),
+            join: Vec::new(),
+            timings: Timings::default(),
+            checkpoint_log_bytes: 256 << 20,
+            segment_bytes: 64 << 20,
+            entry_cache_bytes: 64 << 20,
+            in_flight_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// How fast a lost primary is noticed and how long a request may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Timings {
+    /// The primary tells the standbys this often that it lives. Default 50 ms.
+    pub heartbeat: Duration,
+    /// A standby that heard nothing for a random time between these two stands for election. Default 150-300 ms.
+    pub election_min: Duration,
+    pub election_max: Duration,
+    /// A read barrier that takes longer is given up. Default 5 s.
+    pub read_barrier: Duration,
+    /// How long a joining node looks for the cluster before it gives up. Default 60 s.
+    pub join: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(50),
+            election_min: Duration::from_millis(150),
+            election_max: Duration::from_millis(300),
+            read_barrier: Duration::from_secs(5),
+            join: Duration::from_secs(60),
+        }
+    }
+}
