@@ -1,2 +1,17 @@
 //! The engine: SQL, catalog, planning, execution, partitions, transactions and the content of checkpoints.
+//!
+//! The life of a statement: [`session`] receives its text, [`sql`] parses it once and binds names and types against
+//! the [`catalog`]; a short statement becomes a point plan, all else a DataFusion plan run by [`query`] over
+//! [`storage`]'s scans; [`dml`] turns row sets into changes in the private buffer of a transaction ([`txn`]); COMMIT
+//! sequences them and hands a record to the [`commit_log`]; the applier installs what comes back from the log.
+
+pub mod catalog;
 pub mod commit_log;
+pub mod engine;
+pub mod error;
+pub mod session;
+pub mod types;
+
+pub use engine::{Engine, EngineConfig};
+pub use error::{Error, Result, SqlState};
+pub use session::Session;

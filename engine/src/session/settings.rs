@@ -1,0 +1,1 @@
+//! Settings (GUCs) of a session.
