@@ -1,1 +1,223 @@
-//! The catalog.
+//! The catalog: what exists, under which name and OID. A [`Catalog`] is an immutable value; a transaction that runs DDL
+//! works on a private copy and commits [`CatalogChange`]s with its record, so that DDL is as transactional as data.
+//!
+//! Invariants:
+//! 1. An OID names one object for ever; it is never reused.
+//! 2. Column numbers (`attnum`) are never reused; a dropped column keeps its place, marked `dropped`.
+//! 3. Every index, constraint and sequence that a table owns goes with the table.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::{Datum, PgType};
+
+/// OID of an object of the catalog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Oid(pub u32);
+
+impl Oid {
+    /// First OID given to users' objects, as in PostgreSQL.
+    pub const FIRST_NORMAL: Oid = Oid(16384);
+    pub const PG_CATALOG: Oid = Oid(11);
+    pub const PUBLIC: Oid = Oid(2200);
+    pub const INFORMATION_SCHEMA: Oid = Oid(13000);
+    /// The bootstrap superuser, `postgres` unless the cluster was created under another name.
+    pub const SUPERUSER: Oid = Oid(10);
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SchemaDef {
+    pub oid: Oid,
+    pub name: String,
+    pub owner: Oid,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RoleDef {
+    pub oid: Oid,
+    pub name: String,
+    pub superuser: bool,
+    pub login: bool,
+    /// SCRAM-SHA-256 verifier in PostgreSQL's format.
+    pub password: Option<String>,
+}
+
+/// An ordinary table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TableDef {
+    pub oid: Oid,
+    pub schema: Oid,
+    pub name: String,
+    pub owner: Oid,
+    /// Identifies the stored rows; TRUNCATE and rewrites give a new one.
+    pub storage: Oid,
+    /// By attnum - 1, dropped columns included.
+    pub columns: Vec<ColumnDef>,
+    pub indexes: Vec<Arc<IndexDef>>,
+    pub constraints: Vec<Arc<ConstraintDef>>,
+    /// OID of the row type in pg_type.
+    pub row_type: Oid,
+    pub comment: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ColumnDef {
+    /// From 1.
+    pub attnum: i16,
+    pub name: String,
+    pub ty: PgType,
+    pub not_null: bool,
+    /// Text of the DEFAULT (or generation) expression.
+    pub default: Option<String>,
+    pub identity: Option<Identity>,
+    /// `GENERATED ALWAYS AS (…) STORED`.
+    pub generated: bool,
+    pub dropped: bool,
+    /// What rows that were stored before the column was added hold in it (pg_attribute.attmissingval).
+    #[serde(skip)]
+    pub missing: Option<Datum>,
+    /// `missing` in text form, for the record and the checkpoint.
+    pub missing_text: Option<String>,
+    pub comment: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Identity {
+    Always,
+    ByDefault,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct IndexDef {
+    pub oid: Oid,
+    pub name: String,
+    pub table: Oid,
+    pub columns: Vec<IndexColumn>,
+    pub unique: bool,
+    pub primary: bool,
+    pub comment: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct IndexColumn {
+    pub attnum: i16,
+    pub descending: bool,
+    pub nulls_first: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ConstraintDef {
+    pub oid: Oid,
+    pub name: String,
+    pub kind: ConstraintKind,
+    pub deferrable: bool,
+    pub initially_deferred: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum ConstraintKind {
+    PrimaryKey {
+        index: Oid,
+    },
+    Unique {
+        index: Oid,
+    },
+    Check {
+        expression: String,
+        columns: Vec<i16>,
+    },
+    ForeignKey(ForeignKey),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ForeignKey {
+    pub columns: Vec<i16>,
+    pub references: Oid,
+    /// Columns of a unique or primary-key index of the referenced table.
+    pub referenced_columns: Vec<i16>,
+    pub referenced_index: Oid,
+    pub on_delete: ReferentialAction,
+    pub on_update: ReferentialAction,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReferentialAction {
+    NoAction,
+    Restrict,
+    Cascade,
+    SetNull,
+    SetDefault,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ViewDef {
+    pub oid: Oid,
+    pub schema: Oid,
+    pub name: String,
+    pub owner: Oid,
+    /// Text of the query, with names qualified as they were resolved at creation.
+    pub query: String,
+    pub columns: Vec<(String, PgType)>,
+    /// Tables and views that the query reads.
+    pub depends_on: Vec<Oid>,
+    pub row_type: Oid,
+    pub comment: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SequenceDef {
+    pub oid: Oid,
+    pub schema: Oid,
+    pub name: String,
+    pub owner: Oid,
+    pub ty: PgType,
+    pub start: i64,
+    pub increment: i64,
+    pub min: i64,
+    pub max: i64,
+    pub cache: i64,
+    pub cycle: bool,
+    /// Column that owns it (SERIAL, IDENTITY, OWNED BY): dropped with it.
+    pub owned_by: Option<(Oid, i16)>,
+    pub comment: Option<String>,
+}
+
+/// One object, as a record and a checkpoint carry it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Object {
+    Schema(Arc<SchemaDef>),
+    Role(Arc<RoleDef>),
+    Table(Arc<TableDef>),
+    View(Arc<ViewDef>),
+    Sequence(Arc<SequenceDef>),
+}
+
+/// One step of DDL. Applied in order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum CatalogChange {
+    /// Creates the object or replaces the one of the same OID.
+    Put(Object),
+    Drop(Oid),
+    /// No OID at or below this one may be given out again.
+    NextOid(Oid),
+}
+
+/// A name in a schema: tables, views, sequences and indexes share one name space per schema.
+pub type QualifiedName = (Oid, String);
+
+/// Everything that exists at one moment. Cheap to clone (maps of `Arc`s).
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    pub schemas: BTreeMap<Oid, Arc<SchemaDef>>,
+    pub roles: BTreeMap<Oid, Arc<RoleDef>>,
+    pub tables: BTreeMap<Oid, Arc<TableDef>>,
+    pub views: BTreeMap<Oid, Arc<ViewDef>>,
+    pub sequences: BTreeMap<Oid, Arc<SequenceDef>>,
+    /// Name → OID of table, view, sequence or index.
+    pub relations: std::collections::HashMap<QualifiedName, Oid>,
+    pub next_oid: Oid,
+    /// Grows with every change: keys plan caches.
+    pub version: u64,
+}

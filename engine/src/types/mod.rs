@@ -229,7 +229,7 @@ pub enum Datum {
     Float4(f32),
     Float8(f64),
     Oid(u32),
-    Numeric(Numeric),
+    Numeric(Box<Numeric>),
     Text(Arc<str>),
     Bytea(Arc<[u8]>),
     /// Days since 2000-01-01 would be PostgreSQL's; these are days since 1970-01-01, like Arrow's. MIN/MAX: infinities.
