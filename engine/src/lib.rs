@@ -9,7 +9,10 @@ pub mod catalog;
 pub mod commit_log;
 pub mod engine;
 pub mod error;
+pub mod expr;
+pub mod functions;
 pub mod session;
+pub mod sql;
 pub mod types;
 
 pub use engine::{Engine, EngineConfig};

@@ -1,0 +1,12 @@
+//! Functions, operators, casts and aggregates.
+
+use crate::types::TypeOid;
+
+/// One row of pg_proc (operators' functions included).
+#[derive(Debug)]
+pub struct Function {
+    pub oid: u32,
+    pub name: &'static str,
+    pub args: Vec<TypeOid>,
+    pub strict: bool,
+}
