@@ -73,6 +73,6 @@ impl Engine {
     /// CancelRequest: interrupts the session's running statement (57014), if the key is right. Says nothing either way.
     pub fn cancel(&self, _key: BackendKey) {}
 
-    /// pg_terminate_backend's and shutdown's way to end sessions: `wire` selects on it per connection.
+    /// Ends all sessions (57P01) through their [`Session::termination`].
     pub fn stop_sessions(&self) {}
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use smallvec::SmallVec;
 
 use crate::engine::Engine;
@@ -172,7 +173,8 @@ impl Session {
         unreachable!()
     }
 
-    /// Runs or goes on with a portal. `max_rows` 0: no limit. After an error the session has failed its transaction.
+    /// Runs or goes on with a portal. `max_rows` 0: no limit; the same limit comes with every call until the portal
+    /// answers Suspended or Complete, and the session counts. After an error the session has failed its transaction.
     /// The last statement of an implicit transaction outside a block commits before it answers Complete.
     pub async fn step(&mut self, _portal: &str, _max_rows: usize) -> Result<Step> {
         unreachable!()
@@ -208,6 +210,12 @@ impl Session {
     /// TimeZone, DateStyle and the like as the text encoders need them; cheap to clone, changes with SET.
     pub fn format(&self) -> crate::types::text::FormatSettings {
         unreachable!()
+    }
+
+    /// Resolves when the session is to end from outside (pg_terminate_backend, an idle timeout), with the error that the
+    /// client is told, e.g. 57P01. `wire` polls it while the session is idle and while it runs.
+    pub fn termination(&self) -> BoxFuture<'static, Error> {
+        Box::pin(std::future::pending())
     }
 
     /// The connection ends: rolls back, frees locks, forgets temporary state.

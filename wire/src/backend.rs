@@ -1,0 +1,172 @@
+//! What the protocol needs from the database: [`engine::Engine`] and [`engine::Session`] as traits, so that the
+//! protocol's tests run against a scripted backend. Static dispatch: the traits cost nothing.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use engine::error::{Notice, Result};
+use engine::session::{BackendKey, Column, Startup, StatementShape, Step, TransactionStatus};
+use engine::types::Datum;
+use engine::types::text::FormatSettings;
+use engine::{Engine, Error, Session};
+use futures::future::BoxFuture;
+
+/// What all connections share.
+pub trait Backend: Clone + Send + Sync + 'static {
+    type Session: BackendSession;
+
+    /// See [`Engine::connect`].
+    fn connect(&self, startup: Startup) -> impl Future<Output = Result<Self::Session>> + Send;
+    /// See [`Engine::scram_verifier`].
+    fn scram_verifier(&self, role: &str) -> Option<String>;
+    /// See [`Engine::cancel`].
+    fn cancel(&self, key: BackendKey);
+}
+
+/// One client's session; each method is [`Session`]'s of the same name.
+pub trait BackendSession: Send + 'static {
+    fn backend_key(&self) -> BackendKey;
+    fn take_parameter_changes(&mut self) -> Vec<(String, String)>;
+    fn take_notices(&mut self) -> Vec<Notice>;
+    fn transaction_status(&self) -> TransactionStatus;
+    fn begin_simple(&mut self, sql: &str) -> Result<usize>;
+    fn next_simple(&mut self) -> impl Future<Output = Result<Option<Arc<[Column]>>>> + Send;
+    fn prepare(
+        &mut self,
+        name: &str,
+        sql: &str,
+        parameter_types: &[u32],
+    ) -> impl Future<Output = Result<()>> + Send;
+    fn statement(&self, name: &str) -> Result<StatementShape>;
+    fn portal_columns(&self, name: &str) -> Result<Option<Arc<[Column]>>>;
+    fn bind(
+        &mut self,
+        portal: &str,
+        statement: &str,
+        values: Vec<Datum>,
+    ) -> impl Future<Output = Result<()>> + Send;
+    fn step(&mut self, portal: &str, max_rows: usize) -> impl Future<Output = Result<Step>> + Send;
+    fn copy_data(&mut self, data: Bytes) -> impl Future<Output = Result<()>> + Send;
+    fn copy_done(&mut self) -> impl Future<Output = Result<String>> + Send;
+    fn copy_fail(&mut self, message: &str) -> impl Future<Output = Error> + Send;
+    fn close_statement(&mut self, name: &str);
+    fn close_portal(&mut self, name: &str);
+    fn sync(&mut self) -> impl Future<Output = Result<()>> + Send;
+    fn fail(&mut self);
+    fn format(&self) -> FormatSettings;
+    fn termination(&self) -> BoxFuture<'static, Error>;
+    fn close(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+impl Backend for Arc<Engine> {
+    type Session = Session;
+
+    fn connect(&self, startup: Startup) -> impl Future<Output = Result<Session>> + Send {
+        Engine::connect(self, startup)
+    }
+
+    fn scram_verifier(&self, role: &str) -> Option<String> {
+        Engine::scram_verifier(self, role)
+    }
+
+    fn cancel(&self, key: BackendKey) {
+        Engine::cancel(self, key)
+    }
+}
+
+impl BackendSession for Session {
+    fn backend_key(&self) -> BackendKey {
+        Session::backend_key(self)
+    }
+
+    fn take_parameter_changes(&mut self) -> Vec<(String, String)> {
+        Session::take_parameter_changes(self)
+    }
+
+    fn take_notices(&mut self) -> Vec<Notice> {
+        Session::take_notices(self)
+    }
+
+    fn transaction_status(&self) -> TransactionStatus {
+        Session::transaction_status(self)
+    }
+
+    fn begin_simple(&mut self, sql: &str) -> Result<usize> {
+        Session::begin_simple(self, sql)
+    }
+
+    fn next_simple(&mut self) -> impl Future<Output = Result<Option<Arc<[Column]>>>> + Send {
+        Session::next_simple(self)
+    }
+
+    fn prepare(
+        &mut self,
+        name: &str,
+        sql: &str,
+        parameter_types: &[u32],
+    ) -> impl Future<Output = Result<()>> + Send {
+        Session::prepare(self, name, sql, parameter_types)
+    }
+
+    fn statement(&self, name: &str) -> Result<StatementShape> {
+        Session::statement(self, name)
+    }
+
+    fn portal_columns(&self, name: &str) -> Result<Option<Arc<[Column]>>> {
+        Session::portal_columns(self, name)
+    }
+
+    fn bind(
+        &mut self,
+        portal: &str,
+        statement: &str,
+        values: Vec<Datum>,
+    ) -> impl Future<Output = Result<()>> + Send {
+        Session::bind(self, portal, statement, values)
+    }
+
+    fn step(&mut self, portal: &str, max_rows: usize) -> impl Future<Output = Result<Step>> + Send {
+        Session::step(self, portal, max_rows)
+    }
+
+    fn copy_data(&mut self, data: Bytes) -> impl Future<Output = Result<()>> + Send {
+        Session::copy_data(self, data)
+    }
+
+    fn copy_done(&mut self) -> impl Future<Output = Result<String>> + Send {
+        Session::copy_done(self)
+    }
+
+    fn copy_fail(&mut self, message: &str) -> impl Future<Output = Error> + Send {
+        Session::copy_fail(self, message)
+    }
+
+    fn close_statement(&mut self, name: &str) {
+        Session::close_statement(self, name)
+    }
+
+    fn close_portal(&mut self, name: &str) {
+        Session::close_portal(self, name)
+    }
+
+    fn sync(&mut self) -> impl Future<Output = Result<()>> + Send {
+        Session::sync(self)
+    }
+
+    fn fail(&mut self) {
+        Session::fail(self)
+    }
+
+    fn format(&self) -> FormatSettings {
+        Session::format(self)
+    }
+
+    fn termination(&self) -> BoxFuture<'static, Error> {
+        Session::termination(self)
+    }
+
+    fn close(&mut self) -> impl Future<Output = ()> + Send {
+        Session::close(self)
+    }
+}
