@@ -1,1 +1,137 @@
-fn main() {}
+//! The binary: reads the configuration, wires log, engine and clients together, and ends them in order.
+//!
+//! Owns the life of the process and no logic. Start: sockets first (a taken port is known before the data is
+//! touched), then recovery, then clients. End: clients drain, a checkpoint is written, the log is closed.
+
+mod config;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use engine::commit_log::CommitLog;
+use engine::{Engine, EngineConfig};
+use replication::{Fatal, Node, NodeConfig};
+use wire::{Server, ServerConfig, Tls};
+
+use config::{Auth, Config, ConfigError};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Stack of the threads that bind and plan: expressions nest as deep as the parser lets them.
+const THREAD_STACK_BYTES: usize = 8 << 20;
+
+/// Why the process did not start.
+#[derive(Debug, thiserror::Error)]
+enum StartupError {
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error("log-level: {0}")]
+    LogLevel(String),
+    #[error("{0}")]
+    Bind(#[from] wire::BindError),
+    #[error("{0}")]
+    Node(#[from] replication::StartError),
+    #[error("the server failed: {0}")]
+    Serve(#[from] std::io::Error),
+}
+
+fn main() -> ExitCode {
+    match Config::from_command_line().map_err(StartupError::from).and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lockstep: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: Config) -> Result<(), StartupError> {
+    start_logging(&config.log_level)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("session")
+        .thread_stack_size(THREAD_STACK_BYTES)
+        .build()?;
+    runtime.block_on(serve(config))
+}
+
+fn start_logging(filter: &str) -> Result<(), StartupError> {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .map_err(|_| StartupError::LogLevel(format!("\"{filter}\" is not a log level or filter")))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
+}
+
+async fn serve(config: Config) -> Result<(), StartupError> {
+    let server = Server::bind(server_config(&config)?)?;
+    let client_address = server.local_addresses().first().map_or(config.listen, |address| *address);
+
+    let engine = Engine::new(EngineConfig {
+        memory_limit: config.memory_limit,
+        node_name: config.node.clone(),
+        ..EngineConfig::default()
+    });
+    let mut node_config = NodeConfig::new(&config.data_dir, &config.node, config.peer_listen);
+    node_config.client_address = client_address.to_string();
+    node_config.join = config.join.clone();
+    let state_machine = engine.state_machine();
+    // Recovery and joining block; the session threads stay free.
+    let node = tokio::task::spawn_blocking(move || Node::start(node_config, state_machine, Arc::new(end_at_once)))
+        .await
+        .map_err(std::io::Error::other)??;
+    let node = Arc::new(node);
+    engine.attach_log(node.clone());
+
+    tracing::info!(node = %config.node, clients = %client_address, peers = %config.peer_listen, "ready");
+    println!("psql -h {} -p {} -U postgres postgres", client_address.ip(), client_address.port());
+    server.run(engine.clone(), shutdown_signal()).await?;
+
+    tracing::info!("clients are gone; writing a checkpoint");
+    if let Err(error) = node.checkpoint().await {
+        // The log still holds everything: the next start only takes longer.
+        tracing::warn!(%error, "no checkpoint at shutdown");
+    }
+    engine.stop();
+    tokio::task::spawn_blocking(move || node.stop()).await.map_err(std::io::Error::other)?;
+    Ok(())
+}
+
+fn server_config(config: &Config) -> Result<ServerConfig, StartupError> {
+    let tls = match &config.tls {
+        Some((certificate, key)) => Some(Tls::from_pem_files(certificate, key)?),
+        None => None,
+    };
+    let auth = match config.auth {
+        Auth::Trust => wire::Auth::Trust,
+        Auth::ScramSha256 => wire::Auth::Scram,
+    };
+    Ok(ServerConfig {
+        listen: vec![config.listen],
+        max_connections: config.max_connections,
+        auth,
+        tls,
+        ..ServerConfig::default()
+    })
+}
+
+/// A log that cannot be trusted any more ends the process: nothing may be acknowledged after this line.
+fn end_at_once(fatal: Fatal) {
+    tracing::error!(%fatal, "ending");
+    eprintln!("lockstep: {fatal}");
+    std::process::abort();
+}
+
+/// SIGTERM (the usual request) or SIGINT (Ctrl-C in a terminal).
+async fn shutdown_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("cannot listen for signals; end the process with SIGKILL, which is safe");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+    }
+}

@@ -75,4 +75,7 @@ impl Engine {
 
     /// Ends all sessions (57P01) through their [`Session::termination`].
     pub fn stop_sessions(&self) {}
+
+    /// Ends background work; the log is still usable. Called after the last session has gone.
+    pub fn stop(&self) {}
 }

@@ -1,0 +1,270 @@
+//! What the process is started with: defaults, then the TOML file, then the flags.
+//!
+//! Owns parsing and checking, nothing else. An unknown setting, in the file or on the command line, is an error.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Parser;
+use serde::Deserialize;
+
+/// Why the configuration cannot be used. Each one is a sentence for whoever started the process.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read the configuration file {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("the configuration file {path} is wrong: {message}")]
+    File { path: PathBuf, message: String },
+    #[error("{setting}: {message}")]
+    Setting { setting: &'static str, message: String },
+}
+
+/// How clients prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+pub enum Auth {
+    /// Whoever connects is who they say: for loopback addresses only.
+    #[serde(rename = "trust")]
+    Trust,
+    /// SCRAM-SHA-256 with the verifier that `CREATE ROLE … PASSWORD` stored.
+    #[serde(rename = "scram-sha-256")]
+    #[value(name = "scram-sha-256")]
+    ScramSha256,
+}
+
+/// A replicated in-memory database that speaks PostgreSQL's protocol.
+#[derive(Debug, Parser)]
+#[command(name = "lockstep", version)]
+struct Flags {
+    /// TOML file with the same settings under the same names, with underscores
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address for clients [default: 127.0.0.1:5432]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// Address for the other nodes of the cluster [default: 127.0.0.1, the port of --listen plus 10000]
+    #[arg(long, value_name = "HOST:PORT")]
+    peer_listen: Option<String>,
+    /// Directory of the log and the checkpoints [default: lockstep-data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Name of this node, unique in the cluster [default: node1]
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+    /// Peer address of a node of the cluster to join; may be given several times
+    #[arg(long, value_name = "HOST:PORT")]
+    join: Vec<String>,
+    /// Memory that rows, indexes and queries may take, such as 4GB [default: three quarters of the machine's]
+    #[arg(long, value_name = "BYTES")]
+    memory_limit: Option<String>,
+    /// Connections at once [default: 500]
+    #[arg(long, value_name = "N")]
+    max_connections: Option<usize>,
+    /// How clients prove who they are [default: trust, which is for loopback only]
+    #[arg(long, value_enum)]
+    auth: Option<Auth>,
+    /// PEM file with the server's certificate chain: with it and --tls-key clients may use TLS
+    #[arg(long, value_name = "FILE")]
+    tls_certificate: Option<PathBuf>,
+    /// PEM file with the server's private key
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// error, warn, info, debug, trace, or a filter such as info,replication=debug [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+/// The same settings as they stand in a file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    listen: Option<String>,
+    peer_listen: Option<String>,
+    data_dir: Option<PathBuf>,
+    node: Option<String>,
+    #[serde(default)]
+    join: Vec<String>,
+    memory_limit: Option<String>,
+    max_connections: Option<usize>,
+    auth: Option<Auth>,
+    tls_certificate: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    log_level: Option<String>,
+}
+
+/// The settings in force.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Address for clients. Default 127.0.0.1:5432.
+    pub listen: SocketAddr,
+    /// Address for peers. Default: 127.0.0.1 and the client port plus 10000 (minus, where that is too high).
+    pub peer_listen: SocketAddr,
+    /// Default `lockstep-data` in the working directory.
+    pub data_dir: PathBuf,
+    /// Default `node1`.
+    pub node: String,
+    /// `HOST:PORT` of peers; empty for the first node.
+    pub join: Vec<String>,
+    /// Bytes. Default: three quarters of the machine's memory.
+    pub memory_limit: usize,
+    /// Default 500.
+    pub max_connections: usize,
+    /// Default trust.
+    pub auth: Auth,
+    /// Certificate chain and key, both PEM files. Default none: SSLRequest is answered `N`.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Filter for the log on standard error. Default `info`.
+    pub log_level: String,
+}
+
+impl Config {
+    /// Reads the command line of this process. Wrong flags print clap's message and exit with code 2.
+    pub fn from_command_line() -> Result<Self, ConfigError> {
+        Self::resolve(Flags::parse())
+    }
+
+    fn resolve(flags: Flags) -> Result<Self, ConfigError> {
+        let file = match &flags.config {
+            Some(path) => read_file(path)?,
+            None => File::default(),
+        };
+        let listen = address("listen", flags.listen.or(file.listen).as_deref().unwrap_or("127.0.0.1:5432"))?;
+        let peer_listen = match flags.peer_listen.or(file.peer_listen) {
+            Some(text) => address("peer-listen", &text)?,
+            None => SocketAddr::from(([127, 0, 0, 1], peer_port(listen.port()))),
+        };
+        let memory_limit = match flags.memory_limit.or(file.memory_limit) {
+            Some(text) => bytes("memory-limit", &text)?,
+            None => machine_memory() / 4 * 3,
+        };
+        let tls = match (flags.tls_certificate.or(file.tls_certificate), flags.tls_key.or(file.tls_key)) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => {
+                return Err(ConfigError::Setting {
+                    setting: "tls-certificate",
+                    message: "a certificate and a key go together: give both or neither".into(),
+                });
+            }
+        };
+        let max_connections = flags.max_connections.or(file.max_connections).unwrap_or(500);
+        if max_connections == 0 {
+            return Err(ConfigError::Setting { setting: "max-connections", message: "must be at least 1".into() });
+        }
+        let node = flags.node.or(file.node).unwrap_or_else(|| "node1".into());
+        if node.is_empty() || node.len() > 63 || node.chars().any(char::is_control) {
+            return Err(ConfigError::Setting { setting: "node", message: "a name has 1 to 63 bytes".into() });
+        }
+        Ok(Config {
+            listen,
+            peer_listen,
+            data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| "lockstep-data".into()),
+            node,
+            join: if flags.join.is_empty() { file.join } else { flags.join },
+            memory_limit,
+            max_connections,
+            auth: flags.auth.or(file.auth).unwrap_or(Auth::Trust),
+            tls,
+            log_level: flags.log_level.or(file.log_level).unwrap_or_else(|| "info".into()),
+        })
+    }
+}
+
+fn read_file(path: &PathBuf) -> Result<File, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+    toml::from_str(&text).map_err(|error| ConfigError::File { path: path.clone(), message: error.message().to_owned() })
+}
+
+fn address(setting: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
+    use std::net::ToSocketAddrs;
+    let wrong = || ConfigError::Setting { setting, message: format!("\"{text}\" is not an address HOST:PORT") };
+    text.to_socket_addrs().map_err(|_| wrong())?.next().ok_or_else(wrong)
+}
+
+fn peer_port(client_port: u16) -> u16 {
+    client_port.checked_add(10_000).unwrap_or_else(|| client_port - 10_000)
+}
+
+/// Reads `512MB`, `4GB`, `1073741824`: PostgreSQL's units, powers of 1024.
+fn bytes(setting: &'static str, text: &str) -> Result<usize, ConfigError> {
+    let wrong = |message: String| ConfigError::Setting { setting, message };
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor: usize = match unit.trim() {
+        "" | "B" => 1,
+        "kB" => 1 << 10,
+        "MB" => 1 << 20,
+        "GB" => 1 << 30,
+        "TB" => 1 << 40,
+        _ => return Err(wrong(format!("\"{unit}\" is not a unit; use B, kB, MB, GB or TB"))),
+    };
+    let value = number
+        .parse::<usize>()
+        .ok()
+        .and_then(|n| n.checked_mul(factor))
+        .ok_or_else(|| wrong(format!("\"{text}\" is not a number of bytes")))?;
+    if value < 64 << 20 {
+        return Err(wrong("at least 64MB are needed".into()));
+    }
+    Ok(value)
+}
+
+/// Physical memory in bytes, or 8 GiB where the system does not say.
+fn machine_memory() -> usize {
+    std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+            line.split_whitespace().nth(1)?.parse::<usize>().ok()
+        })
+        .map_or(8 << 30, |kib| kib << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(arguments: &[&str]) -> Result<Config, String> {
+        let flags = Flags::try_parse_from(std::iter::once(&"lockstep").chain(arguments)).map_err(|e| e.to_string())?;
+        Config::resolve(flags).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn defaults_make_one_node_on_loopback() {
+        let config = resolve(&[]).expect("defaults are valid");
+        assert_eq!(config.listen.to_string(), "127.0.0.1:5432");
+        assert_eq!(config.peer_listen.to_string(), "127.0.0.1:15432");
+        assert_eq!(config.data_dir, PathBuf::from("lockstep-data"));
+        assert!(config.join.is_empty());
+        assert_eq!(config.auth, Auth::Trust);
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("lockstep.toml");
+        std::fs::write(&path, "listen = \"127.0.0.1:6000\"\nnode = \"a\"\nmemory_limit = \"1GB\"\n").expect("write");
+        let path = path.to_str().expect("UTF-8 path");
+        let config = resolve(&["--config", path, "--node", "b"]).expect("valid");
+        assert_eq!((config.listen.port(), config.node.as_str(), config.memory_limit), (6000, "b", 1 << 30));
+    }
+
+    #[test]
+    fn unknown_settings_and_bad_values_are_refused() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("lockstep.toml");
+        std::fs::write(&path, "listne = \"127.0.0.1:6000\"\n").expect("write");
+        let error = resolve(&["--config", path.to_str().expect("UTF-8 path")]).expect_err("unknown setting");
+        assert!(error.contains("unknown field `listne`"), "{error}");
+        assert!(resolve(&["--colour", "red"]).is_err());
+        for (flag, value) in [
+            ("--listen", "nowhere"),
+            ("--memory-limit", "4 elephants"),
+            ("--memory-limit", "1kB"),
+            ("--max-connections", "0"),
+        ] {
+            assert!(resolve(&[flag, value]).is_err(), "{flag} {value}");
+        }
+        assert!(resolve(&["--tls-key", "key.pem"]).is_err());
+    }
+}
