@@ -19,15 +19,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 /// Index of an entry in a group's log; 0 means "before the first entry".
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LogPosition(pub u64);
 
 /// One reign of one primary: grows with every change of leadership.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Epoch(pub u64);
 
 /// A replication group. There is one, [`GroupId::FIRST`], until placement asks for more.

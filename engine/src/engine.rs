@@ -22,12 +22,7 @@ pub struct EngineConfig {
 impl Default for EngineConfig {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, |n| n.get());
-        EngineConfig {
-            memory_limit: 8 << 30,
-            query_threads: cores,
-            partitions: 4 * cores,
-            node_name: "node1".into(),
-        }
+        EngineConfig { memory_limit: 8 << 30, query_threads: cores, partitions: 4 * cores, node_name: "node1".into() }
     }
 }
 
@@ -39,10 +34,7 @@ pub struct Engine {
 
 impl Engine {
     pub fn new(config: EngineConfig) -> Arc<Engine> {
-        Arc::new(Engine {
-            config,
-            log: OnceLock::new(),
-        })
+        Arc::new(Engine { config, log: OnceLock::new() })
     }
 
     pub fn config(&self) -> &EngineConfig {

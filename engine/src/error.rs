@@ -187,10 +187,7 @@ impl Error {
 
     /// 0A000: `what` reads like "cursors WITH HOLD"; the message says that it is not supported.
     pub fn unsupported(what: impl fmt::Display) -> Self {
-        Self::new(
-            SqlState::FeatureNotSupported,
-            format!("{what} is not supported"),
-        )
+        Self::new(SqlState::FeatureNotSupported, format!("{what} is not supported"))
     }
 
     /// XX000: our bug.

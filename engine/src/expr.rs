@@ -98,10 +98,7 @@ pub struct Cast {
 
 impl ScalarExpr {
     pub fn new(kind: ExprKind, ty: impl Into<PgType>) -> Self {
-        ScalarExpr {
-            kind,
-            ty: ty.into(),
-        }
+        ScalarExpr { kind, ty: ty.into() }
     }
 
     pub fn constant(value: Datum, ty: impl Into<PgType>) -> Self {

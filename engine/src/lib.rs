@@ -13,6 +13,8 @@ pub mod expr;
 pub mod functions;
 pub mod session;
 pub mod sql;
+pub mod storage;
+pub mod txn;
 pub mod types;
 
 pub use engine::{Engine, EngineConfig};

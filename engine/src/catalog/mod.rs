@@ -118,16 +118,9 @@ pub struct ConstraintDef {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum ConstraintKind {
-    PrimaryKey {
-        index: Oid,
-    },
-    Unique {
-        index: Oid,
-    },
-    Check {
-        expression: String,
-        columns: Vec<i16>,
-    },
+    PrimaryKey { index: Oid },
+    Unique { index: Oid },
+    Check { expression: String, columns: Vec<i16> },
     ForeignKey(ForeignKey),
 }
 

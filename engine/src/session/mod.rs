@@ -144,12 +144,7 @@ impl Session {
     }
 
     /// Parse message: 0 in `parameter_types` (or a missing one) asks for inference. The name "" is the unnamed statement.
-    pub async fn prepare(
-        &mut self,
-        _name: &str,
-        _sql: &str,
-        _parameter_types: &[u32],
-    ) -> Result<()> {
+    pub async fn prepare(&mut self, _name: &str, _sql: &str, _parameter_types: &[u32]) -> Result<()> {
         unreachable!()
     }
 
@@ -164,12 +159,7 @@ impl Session {
     }
 
     /// Bind message. The values have the statement's parameter types.
-    pub async fn bind(
-        &mut self,
-        _portal: &str,
-        _statement: &str,
-        _values: Vec<Datum>,
-    ) -> Result<()> {
+    pub async fn bind(&mut self, _portal: &str, _statement: &str, _values: Vec<Datum>) -> Result<()> {
         unreachable!()
     }
 

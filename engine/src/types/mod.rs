@@ -87,11 +87,7 @@ impl PgType {
     pub fn arrow(self) -> DataType {
         use TypeOid as T;
         if let Some(element) = self.oid.element() {
-            return DataType::List(Arc::new(Field::new(
-                "item",
-                PgType::new(element, self.typmod).arrow(),
-                true,
-            )));
+            return DataType::List(Arc::new(Field::new("item", PgType::new(element, self.typmod).arrow(), true)));
         }
         match self.oid {
             T::BOOL => DataType::Boolean,
@@ -113,9 +109,7 @@ impl PgType {
             | T::XID
             | T::CID => DataType::UInt32,
             T::NUMERIC => match self.numeric_precision_scale() {
-                Some((p, s)) if p <= 38 && s >= 0 && s as u16 <= p => {
-                    DataType::Decimal128(p as u8, s as i8)
-                }
+                Some((p, s)) if p <= 38 && s >= 0 && s as u16 <= p => DataType::Decimal128(p as u8, s as i8),
                 _ => DataType::Binary,
             },
             T::BYTEA => DataType::Binary,
