@@ -14,6 +14,7 @@ pub mod functions;
 pub mod session;
 pub mod sql;
 pub mod storage;
+pub mod system;
 pub mod txn;
 pub mod types;
 

@@ -6,10 +6,19 @@
 //! 2. Column numbers (`attnum`) are never reused; a dropped column keeps its place, marked `dropped`.
 //! 3. Every index, constraint and sequence that a table owns goes with the table.
 
-use std::collections::BTreeMap;
+mod change;
+mod depend;
+mod lookup;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+pub use depend::Dependent;
+pub use lookup::{Relation, SearchPath};
 
 use crate::types::{Datum, PgType};
 
@@ -28,10 +37,19 @@ impl Oid {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DatabaseDef {
+    pub oid: Oid,
+    pub name: String,
+    pub owner: Oid,
+    pub comment: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SchemaDef {
     pub oid: Oid,
     pub name: String,
     pub owner: Oid,
+    pub comment: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -40,8 +58,18 @@ pub struct RoleDef {
     pub name: String,
     pub superuser: bool,
     pub login: bool,
+    pub create_database: bool,
+    pub create_role: bool,
+    pub inherit: bool,
+    pub replication: bool,
+    pub bypass_row_security: bool,
+    /// -1: no limit.
+    pub connection_limit: i32,
     /// SCRAM-SHA-256 verifier in PostgreSQL's format.
     pub password: Option<String>,
+    /// Microseconds since 1970-01-01; a password is refused after it.
+    pub valid_until: Option<i64>,
+    pub comment: Option<String>,
 }
 
 /// An ordinary table.
@@ -57,8 +85,10 @@ pub struct TableDef {
     pub columns: Vec<ColumnDef>,
     pub indexes: Vec<Arc<IndexDef>>,
     pub constraints: Vec<Arc<ConstraintDef>>,
-    /// OID of the row type in pg_type.
+    /// OID of the row type in pg_type; its array type has the next OID.
     pub row_type: Oid,
+    /// `WITH (name = value)`, shown in pg_class.reloptions.
+    pub options: Vec<(String, String)>,
     pub comment: Option<String>,
 }
 
@@ -69,7 +99,8 @@ pub struct ColumnDef {
     pub name: String,
     pub ty: PgType,
     pub not_null: bool,
-    /// Text of the DEFAULT (or generation) expression.
+    /// Text of the DEFAULT (or generation) expression, as [`crate::system::deparse`] writes it; a regclass constant
+    /// holds the OID's digits, so that renaming a sequence does not break it.
     pub default: Option<String>,
     pub identity: Option<Identity>,
     /// `GENERATED ALWAYS AS (…) STORED`.
@@ -97,6 +128,9 @@ pub struct IndexDef {
     pub columns: Vec<IndexColumn>,
     pub unique: bool,
     pub primary: bool,
+    /// `USING HASH` was asked for: shown in pg_class.relam, the structure behind it is the same ordered index.
+    pub hash: bool,
+    pub options: Vec<(String, String)>,
     pub comment: Option<String>,
 }
 
@@ -114,6 +148,7 @@ pub struct ConstraintDef {
     pub kind: ConstraintKind,
     pub deferrable: bool,
     pub initially_deferred: bool,
+    pub comment: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -133,6 +168,9 @@ pub struct ForeignKey {
     pub referenced_index: Oid,
     pub on_delete: ReferentialAction,
     pub on_update: ReferentialAction,
+    pub match_full: bool,
+    /// Columns of `ON DELETE SET NULL | DEFAULT (column, …)`; empty: all.
+    pub set_columns: Vec<i16>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,6 +193,8 @@ pub struct ViewDef {
     pub columns: Vec<(String, PgType)>,
     /// Tables and views that the query reads.
     pub depends_on: Vec<Oid>,
+    /// Columns of those that it reads, as (relation, attnum): they can't be dropped under it.
+    pub columns_read: Vec<(Oid, i16)>,
     pub row_type: Oid,
     pub comment: Option<String>,
 }
@@ -180,6 +220,7 @@ pub struct SequenceDef {
 /// One object, as a record and a checkpoint carry it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Object {
+    Database(Arc<DatabaseDef>),
     Schema(Arc<SchemaDef>),
     Role(Arc<RoleDef>),
     Table(Arc<TableDef>),
@@ -201,16 +242,26 @@ pub enum CatalogChange {
 pub type QualifiedName = (Oid, String);
 
 /// Everything that exists at one moment. Cheap to clone (maps of `Arc`s).
+///
+/// The maps below `relations` follow from those above and are kept by [`Catalog::apply`] alone.
 #[derive(Debug, Clone)]
 pub struct Catalog {
+    /// The one database of the cluster.
+    pub database: Arc<DatabaseDef>,
     pub schemas: BTreeMap<Oid, Arc<SchemaDef>>,
     pub roles: BTreeMap<Oid, Arc<RoleDef>>,
     pub tables: BTreeMap<Oid, Arc<TableDef>>,
     pub views: BTreeMap<Oid, Arc<ViewDef>>,
     pub sequences: BTreeMap<Oid, Arc<SequenceDef>>,
-    /// Name → OID of table, view, sequence or index.
-    pub relations: std::collections::HashMap<QualifiedName, Oid>,
     pub next_oid: Oid,
     /// Grows with every change: keys plan caches.
     pub version: u64,
+    /// Name → OID of table, view, sequence or index.
+    pub relations: HashMap<QualifiedName, Oid>,
+    schema_names: HashMap<String, Oid>,
+    role_names: HashMap<String, Oid>,
+    /// Index → its table.
+    index_tables: BTreeMap<Oid, Oid>,
+    /// Table → tables with a foreign key to it (each once, itself included).
+    referencing: HashMap<Oid, Vec<Oid>>,
 }

@@ -1,0 +1,252 @@
+//! How a catalog comes to be and changes: bootstrap, [`Catalog::apply`], OIDs, and the list of objects for checkpoints.
+//!
+//! Invariant: whatever `objects()` lists, `from_objects()` rebuilds, derived maps included.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::{Catalog, CatalogChange, DatabaseDef, Object, Oid, RoleDef, SchemaDef, TableDef};
+use crate::error::{Error, Result, SqlState};
+use crate::types::text::{self, FormatSettings};
+
+/// OID of the first database, as in PostgreSQL.
+const DATABASE: Oid = Oid(5);
+
+impl Catalog {
+    /// The catalog of a new cluster: `pg_catalog`, `information_schema` and `public`, one database and one superuser.
+    pub fn bootstrap(database: &str, superuser: &str) -> Catalog {
+        let mut catalog = Catalog::empty();
+        let schema = |oid, name: &str, comment: Option<&str>| {
+            Object::Schema(Arc::new(SchemaDef {
+                oid,
+                name: name.into(),
+                owner: Oid::SUPERUSER,
+                comment: comment.map(str::to_owned),
+            }))
+        };
+        for object in [
+            Object::Database(Arc::new(DatabaseDef {
+                oid: DATABASE,
+                name: database.into(),
+                owner: Oid::SUPERUSER,
+                comment: Some("default administrative connection database".into()),
+            })),
+            Object::Role(Arc::new(RoleDef {
+                superuser: true,
+                login: true,
+                create_database: true,
+                create_role: true,
+                replication: true,
+                bypass_row_security: true,
+                ..RoleDef::new(Oid::SUPERUSER, superuser)
+            })),
+            schema(Oid::PG_CATALOG, "pg_catalog", Some("system catalog schema")),
+            schema(Oid::PUBLIC, "public", Some("standard public schema")),
+            schema(Oid::INFORMATION_SCHEMA, "information_schema", None),
+        ] {
+            catalog.put(object);
+        }
+        catalog.version = 1;
+        catalog
+    }
+
+    fn empty() -> Catalog {
+        Catalog {
+            database: Arc::new(DatabaseDef {
+                oid: DATABASE,
+                name: String::new(),
+                owner: Oid::SUPERUSER,
+                comment: None,
+            }),
+            schemas: BTreeMap::new(),
+            roles: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            views: BTreeMap::new(),
+            sequences: BTreeMap::new(),
+            next_oid: Oid::FIRST_NORMAL,
+            version: 0,
+            relations: HashMap::new(),
+            schema_names: HashMap::new(),
+            role_names: HashMap::new(),
+            index_tables: BTreeMap::new(),
+            referencing: HashMap::new(),
+        }
+    }
+
+    /// Every object, in an order in which [`Catalog::from_objects`] may read them.
+    pub fn objects(&self) -> Vec<Object> {
+        std::iter::once(Object::Database(self.database.clone()))
+            .chain(self.roles.values().cloned().map(Object::Role))
+            .chain(self.schemas.values().cloned().map(Object::Schema))
+            .chain(self.tables.values().cloned().map(Object::Table))
+            .chain(self.views.values().cloned().map(Object::View))
+            .chain(self.sequences.values().cloned().map(Object::Sequence))
+            .collect()
+    }
+
+    /// The catalog of a checkpoint.
+    pub fn from_objects(objects: impl IntoIterator<Item = Object>, next_oid: Oid, version: u64) -> Catalog {
+        let mut catalog = Catalog::empty();
+        for object in objects {
+            catalog.put(object);
+        }
+        catalog.next_oid = catalog.next_oid.max(next_oid);
+        catalog.version = version;
+        catalog
+    }
+
+    /// Applies one step of DDL: on the private copy of the transaction that runs it, and on every node when it commits.
+    pub fn apply(&mut self, change: &CatalogChange) {
+        match change {
+            CatalogChange::Put(object) => {
+                self.put(object.clone());
+            }
+            CatalogChange::Drop(oid) => self.remove(*oid),
+            CatalogChange::NextOid(oid) => self.next_oid = self.next_oid.max(*oid),
+        }
+        self.version += 1;
+    }
+
+    /// A fresh OID. The transaction commits [`CatalogChange::NextOid`] with its DDL.
+    pub fn allocate_oid(&mut self) -> Result<Oid> {
+        let oid = self.next_oid;
+        let next = oid
+            .0
+            .checked_add(1)
+            .ok_or_else(|| Error::new(SqlState::ProgramLimitExceeded, "all object identifiers are used up"))?;
+        self.next_oid = Oid(next);
+        Ok(oid)
+    }
+
+    fn put(&mut self, object: Object) {
+        let oid = object.oid();
+        self.forget_names(oid);
+        self.next_oid = self.next_oid.max(Oid(oid.0.saturating_add(1)));
+        match object {
+            Object::Database(database) => self.database = database,
+            Object::Role(role) => {
+                self.role_names.insert(role.name.clone(), oid);
+                self.roles.insert(oid, role);
+            }
+            Object::Schema(schema) => {
+                self.schema_names.insert(schema.name.clone(), oid);
+                self.schemas.insert(oid, schema);
+            }
+            Object::View(view) => {
+                self.relations.insert((view.schema, view.name.clone()), oid);
+                self.views.insert(oid, view);
+            }
+            Object::Sequence(sequence) => {
+                self.relations.insert((sequence.schema, sequence.name.clone()), oid);
+                self.sequences.insert(oid, sequence);
+            }
+            Object::Table(table) => {
+                let table = with_missing_values(table);
+                self.relations.insert((table.schema, table.name.clone()), oid);
+                for index in &table.indexes {
+                    self.relations.insert((table.schema, index.name.clone()), index.oid);
+                    self.index_tables.insert(index.oid, oid);
+                }
+                for foreign_key in table.foreign_keys() {
+                    let tables = self.referencing.entry(foreign_key.1.references).or_default();
+                    if !tables.contains(&oid) {
+                        tables.push(oid);
+                    }
+                }
+                self.tables.insert(oid, table);
+            }
+        }
+    }
+
+    fn remove(&mut self, oid: Oid) {
+        self.forget_names(oid);
+        self.roles.remove(&oid);
+        self.schemas.remove(&oid);
+        self.tables.remove(&oid);
+        self.views.remove(&oid);
+        self.sequences.remove(&oid);
+    }
+
+    /// Takes the object's entries out of the derived maps.
+    fn forget_names(&mut self, oid: Oid) {
+        if let Some(role) = self.roles.get(&oid) {
+            self.role_names.remove(&role.name);
+        }
+        if let Some(schema) = self.schemas.get(&oid) {
+            self.schema_names.remove(&schema.name);
+        }
+        if let Some(view) = self.views.get(&oid) {
+            self.relations.remove(&(view.schema, view.name.clone()));
+        }
+        if let Some(sequence) = self.sequences.get(&oid) {
+            self.relations.remove(&(sequence.schema, sequence.name.clone()));
+        }
+        let Some(table) = self.tables.get(&oid) else {
+            return;
+        };
+        self.relations.remove(&(table.schema, table.name.clone()));
+        for index in &table.indexes {
+            self.relations.remove(&(table.schema, index.name.clone()));
+            self.index_tables.remove(&index.oid);
+        }
+        for (_, foreign_key) in table.foreign_keys() {
+            if let Some(tables) = self.referencing.get_mut(&foreign_key.references) {
+                tables.retain(|t| *t != oid);
+            }
+        }
+        self.referencing.retain(|_, tables| !tables.is_empty());
+    }
+}
+
+/// Restores [`super::ColumnDef::missing`] from its text form: values do not travel in records as such.
+fn with_missing_values(table: Arc<TableDef>) -> Arc<TableDef> {
+    let stale = |c: &super::ColumnDef| c.missing.is_none() && c.missing_text.is_some();
+    if !table.columns.iter().any(stale) {
+        return table;
+    }
+    let mut table = (*table).clone();
+    for column in table.columns.iter_mut().filter(|c| stale(c)) {
+        let text = column.missing_text.as_deref().unwrap_or_default();
+        match text::parse(text, column.ty, &FormatSettings::default()) {
+            Ok(value) => column.missing = Some(value),
+            Err(error) => {
+                tracing::error!(table = table.name, column = column.name, %error, "cannot read a column's missing value")
+            }
+        }
+    }
+    Arc::new(table)
+}
+
+impl Object {
+    pub fn oid(&self) -> Oid {
+        match self {
+            Object::Database(o) => o.oid,
+            Object::Schema(o) => o.oid,
+            Object::Role(o) => o.oid,
+            Object::Table(o) => o.oid,
+            Object::View(o) => o.oid,
+            Object::Sequence(o) => o.oid,
+        }
+    }
+}
+
+impl RoleDef {
+    /// What `CREATE ROLE name` makes.
+    pub fn new(oid: Oid, name: &str) -> RoleDef {
+        RoleDef {
+            oid,
+            name: name.into(),
+            superuser: false,
+            login: false,
+            create_database: false,
+            create_role: false,
+            inherit: true,
+            replication: false,
+            bypass_row_security: false,
+            connection_limit: -1,
+            password: None,
+            valid_until: None,
+            comment: None,
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Finding objects by name and OID: the search path, relations, schemas, roles, columns.
+//!
+//! Invariants:
+//! 1. `pg_catalog` is searched first unless the path names it.
+//! 2. System relations are found like users' tables; they are not in the catalog's maps but in [`crate::system`].
+
+use std::sync::Arc;
+
+use super::{
+    Catalog, ColumnDef, ConstraintDef, ConstraintKind, ForeignKey, IndexDef, Oid, RoleDef, SchemaDef, SequenceDef,
+    TableDef, ViewDef,
+};
+use crate::error::{Error, Result, SqlState};
+use crate::system::{self, SystemRelation};
+
+/// What a relation's name can stand for.
+#[derive(Debug, Clone)]
+pub enum Relation {
+    Table(Arc<TableDef>),
+    View(Arc<ViewDef>),
+    Sequence(Arc<SequenceDef>),
+    /// An index with its table.
+    Index(Arc<TableDef>, Arc<IndexDef>),
+    /// A relation of pg_catalog or information_schema, generated from this catalog.
+    System(&'static SystemRelation),
+}
+
+impl Relation {
+    pub fn oid(&self) -> Oid {
+        match self {
+            Relation::Table(t) => t.oid,
+            Relation::View(v) => v.oid,
+            Relation::Sequence(s) => s.oid,
+            Relation::Index(_, i) => i.oid,
+            Relation::System(s) => s.oid,
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        match self {
+            Relation::Table(t) => &t.name,
+            Relation::View(v) => &v.name,
+            Relation::Sequence(s) => &s.name,
+            Relation::Index(_, i) => &i.name,
+            Relation::System(s) => s.name,
+        }
+    }
+
+    pub fn schema(&self) -> Oid {
+        match self {
+            Relation::Table(t) | Relation::Index(t, _) => t.schema,
+            Relation::View(v) => v.schema,
+            Relation::Sequence(s) => s.schema,
+            Relation::System(s) => s.schema,
+        }
+    }
+
+    /// `table`, `view`, … as error messages name it.
+    pub fn kind_name(&self) -> &'static str {
+        match self {
+            Relation::Table(_) => "table",
+            Relation::View(_) => "view",
+            Relation::Sequence(_) => "sequence",
+            Relation::Index(..) => "index",
+            Relation::System(s) if s.view => "view",
+            Relation::System(_) => "table",
+        }
+    }
+}
+
+/// `search_path`, resolved against one catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchPath {
+    /// In order of search, the implicit `pg_catalog` included.
+    pub schemas: Vec<Oid>,
+    /// Those that the setting names and that exist.
+    pub named: Vec<Oid>,
+}
+
+impl SearchPath {
+    /// Where CREATE without a schema puts things; also `current_schema`.
+    pub fn creation(&self) -> Option<Oid> {
+        self.named.first().copied()
+    }
+}
+
+impl Catalog {
+    /// Resolves the elements of the setting. Names of schemas that don't exist are skipped, as in PostgreSQL.
+    pub fn search_path<S: AsRef<str>>(&self, setting: &[S], user: &str) -> SearchPath {
+        let mut named = Vec::with_capacity(setting.len());
+        for element in setting {
+            let name = match element.as_ref() {
+                "$user" => user,
+                name => name,
+            };
+            if let Some(oid) = self.schema_names.get(name)
+                && !named.contains(oid)
+            {
+                named.push(*oid);
+            }
+        }
+        let mut schemas = named.clone();
+        if !schemas.contains(&Oid::PG_CATALOG) {
+            schemas.insert(0, Oid::PG_CATALOG);
+        }
+        SearchPath { schemas, named }
+    }
+
+    pub fn schema(&self, name: &str) -> Option<&Arc<SchemaDef>> {
+        self.schemas.get(self.schema_names.get(name)?)
+    }
+
+    /// 3F000 if there is none.
+    pub fn resolve_schema(&self, name: &str) -> Result<&Arc<SchemaDef>> {
+        self.schema(name)
+            .ok_or_else(|| Error::new(SqlState::InvalidSchemaName, format!("schema \"{name}\" does not exist")))
+    }
+
+    /// Name of a schema; empty for an OID that names none.
+    pub fn schema_name(&self, oid: Oid) -> &str {
+        self.schemas.get(&oid).map_or("", |s| &s.name)
+    }
+
+    pub fn role(&self, name: &str) -> Option<&Arc<RoleDef>> {
+        self.roles.get(self.role_names.get(name)?)
+    }
+
+    /// 42704 if there is none.
+    pub fn resolve_role(&self, name: &str) -> Result<&Arc<RoleDef>> {
+        self.role(name).ok_or_else(|| Error::new(SqlState::UndefinedObject, format!("role \"{name}\" does not exist")))
+    }
+
+    /// 3D000 unless the cluster's database has this name.
+    pub fn check_database(&self, name: &str) -> Result<()> {
+        if self.database.name == name {
+            return Ok(());
+        }
+        Err(Error::new(SqlState::InvalidCatalogName, format!("database \"{name}\" does not exist")))
+    }
+
+    /// The relation of this OID, system relations included.
+    pub fn relation(&self, oid: Oid) -> Option<Relation> {
+        if let Some(table) = self.tables.get(&oid) {
+            return Some(Relation::Table(table.clone()));
+        }
+        if let Some(table) = self.index_table(oid) {
+            let index = table.index(oid)?.clone();
+            return Some(Relation::Index(table.clone(), index));
+        }
+        if let Some(view) = self.views.get(&oid) {
+            return Some(Relation::View(view.clone()));
+        }
+        if let Some(sequence) = self.sequences.get(&oid) {
+            return Some(Relation::Sequence(sequence.clone()));
+        }
+        system::by_oid(oid).map(Relation::System)
+    }
+
+    /// The table that an index belongs to.
+    pub fn index_table(&self, index: Oid) -> Option<&Arc<TableDef>> {
+        self.tables.get(self.index_tables.get(&index)?)
+    }
+
+    pub fn relation_in(&self, schema: Oid, name: &str) -> Option<Relation> {
+        if let Some(relation) = system::by_name(schema, name) {
+            return Some(Relation::System(relation));
+        }
+        self.relation(*self.relations.get(&(schema, name.to_owned()))?)
+    }
+
+    /// The relation that a name means, if there is one.
+    pub fn find_relation(&self, schema: Option<&str>, name: &str, path: &SearchPath) -> Option<Relation> {
+        match schema {
+            Some(schema) => self.relation_in(*self.schema_names.get(schema)?, name),
+            None => path.schemas.iter().find_map(|schema| self.relation_in(*schema, name)),
+        }
+    }
+
+    /// [`Self::find_relation`], or 42P01 as a query that names it would get.
+    pub fn resolve_relation(&self, schema: Option<&str>, name: &str, path: &SearchPath) -> Result<Relation> {
+        self.find_relation(schema, name, path).ok_or_else(|| {
+            let shown = schema.map_or_else(|| name.to_owned(), |s| format!("{s}.{name}"));
+            Error::new(SqlState::UndefinedTable, format!("relation \"{shown}\" does not exist"))
+        })
+    }
+
+    /// Whether the name alone finds this relation (`pg_table_is_visible`). `None`: there is no such relation.
+    pub fn is_visible(&self, oid: Oid, path: &SearchPath) -> Option<bool> {
+        let relation = self.relation(oid)?;
+        if !path.schemas.contains(&relation.schema()) {
+            return Some(false);
+        }
+        let found = self.find_relation(None, relation.name(), path);
+        Some(found.is_some_and(|r| r.oid() == oid))
+    }
+
+    /// Tables with a foreign key to `table`, itself included when it references itself.
+    pub fn tables_referencing(&self, table: Oid) -> impl Iterator<Item = &Arc<TableDef>> {
+        self.referencing.get(&table).into_iter().flatten().filter_map(|oid| self.tables.get(oid))
+    }
+
+    /// Foreign keys that reference `table`, each with the table that has it.
+    pub fn foreign_keys_to(
+        &self,
+        table: Oid,
+    ) -> impl Iterator<Item = (&Arc<TableDef>, &Arc<ConstraintDef>, &ForeignKey)> {
+        self.tables_referencing(table).flat_map(move |t| {
+            t.foreign_keys()
+                .filter(move |(_, key)| key.references == table)
+                .map(move |(constraint, key)| (t, constraint, key))
+        })
+    }
+}
+
+impl TableDef {
+    /// Columns that are not dropped.
+    pub fn live_columns(&self) -> impl Iterator<Item = &ColumnDef> {
+        self.columns.iter().filter(|c| !c.dropped)
+    }
+
+    /// A live column by name.
+    pub fn column(&self, name: &str) -> Option<&ColumnDef> {
+        self.live_columns().find(|c| c.name == name)
+    }
+
+    /// 42703 if there is none, as DDL says it.
+    pub fn resolve_column(&self, name: &str) -> Result<&ColumnDef> {
+        self.column(name).ok_or_else(|| {
+            Error::new(
+                SqlState::UndefinedColumn,
+                format!("column \"{name}\" of relation \"{}\" does not exist", self.name),
+            )
+        })
+    }
+
+    /// A column by number, dropped ones included.
+    pub fn attribute(&self, attnum: i16) -> Option<&ColumnDef> {
+        self.columns.get(usize::try_from(attnum).ok()?.checked_sub(1)?)
+    }
+
+    pub fn index(&self, oid: Oid) -> Option<&Arc<IndexDef>> {
+        self.indexes.iter().find(|i| i.oid == oid)
+    }
+
+    pub fn primary_key(&self) -> Option<&Arc<IndexDef>> {
+        self.indexes.iter().find(|i| i.primary)
+    }
+
+    pub fn constraint(&self, name: &str) -> Option<&Arc<ConstraintDef>> {
+        self.constraints.iter().find(|c| c.name == name)
+    }
+
+    pub fn foreign_keys(&self) -> impl Iterator<Item = (&Arc<ConstraintDef>, &ForeignKey)> {
+        self.constraints.iter().filter_map(|c| match &c.kind {
+            ConstraintKind::ForeignKey(key) => Some((c, key)),
+            _ => None,
+        })
+    }
+
+    /// The constraint that an index implements.
+    pub fn index_constraint(&self, index: Oid) -> Option<&Arc<ConstraintDef>> {
+        self.constraints.iter().find(|c| c.index() == Some(index))
+    }
+}
+
+impl ConstraintDef {
+    /// The index behind a PRIMARY KEY or UNIQUE constraint.
+    pub fn index(&self) -> Option<Oid> {
+        match &self.kind {
+            ConstraintKind::PrimaryKey { index } | ConstraintKind::Unique { index } => Some(*index),
+            _ => None,
+        }
+    }
+}
+
+impl IndexDef {
+    pub fn attnums(&self) -> impl Iterator<Item = i16> {
+        self.columns.iter().map(|c| c.attnum)
+    }
+}
