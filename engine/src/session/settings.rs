@@ -1,1 +1,590 @@
-//! Settings (GUCs) of a session.
+//! A session's settings (GUCs): their values, and what transactions do to them.
+//!
+//! Invariants:
+//! 1. ROLLBACK undoes every SET since BEGIN, ROLLBACK TO every SET since the savepoint; SET LOCAL ends with its
+//!    transaction however that ends (PostgreSQL manual, SET).
+//! 2. The typed fields of [`Values`] always agree with the texts.
+
+pub mod table;
+pub mod value;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, Notice, NoticeLevel, Result, SqlState};
+use crate::types::text::{FormatSettings, IntervalStyle};
+use table::{Effect, Kind, SETTINGS, SettingId, find};
+
+/// Isolation level of a transaction. READ UNCOMMITTED behaves like READ COMMITTED, as in PostgreSQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Isolation {
+    ReadUncommitted,
+    ReadCommitted,
+    RepeatableRead,
+    Serializable,
+}
+
+impl Isolation {
+    pub fn text(self) -> &'static str {
+        match self {
+            Isolation::ReadUncommitted => "read uncommitted",
+            Isolation::ReadCommitted => "read committed",
+            Isolation::RepeatableRead => "repeatable read",
+            Isolation::Serializable => "serializable",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Isolation> {
+        [Isolation::ReadUncommitted, Isolation::ReadCommitted, Isolation::RepeatableRead, Isolation::Serializable]
+            .into_iter()
+            .find(|i| i.text() == text)
+    }
+}
+
+/// The modes of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransactionModes {
+    pub isolation: Isolation,
+    pub read_only: bool,
+    pub deferrable: bool,
+}
+
+/// One consistent set of values.
+#[derive(Debug, Clone)]
+pub struct Values {
+    /// By [`SettingId`], canonical texts.
+    texts: Vec<Arc<str>>,
+    /// `prefix.name` settings that clients define by setting them.
+    custom: BTreeMap<String, Arc<str>>,
+    pub format: FormatSettings,
+    pub search_path: Arc<[String]>,
+    pub statement_timeout: Option<Duration>,
+    pub lock_timeout: Option<Duration>,
+    pub idle_in_transaction_timeout: Option<Duration>,
+    pub idle_session_timeout: Option<Duration>,
+    pub default_modes: TransactionModes,
+    pub min_messages: NoticeLevel,
+    pub point_path: bool,
+}
+
+impl Values {
+    fn defaults() -> Values {
+        let mut values = Values {
+            texts: SETTINGS.iter().map(|s| Arc::from(s.default)).collect(),
+            custom: BTreeMap::new(),
+            format: FormatSettings::default(),
+            search_path: Arc::from([]),
+            statement_timeout: None,
+            lock_timeout: None,
+            idle_in_transaction_timeout: None,
+            idle_session_timeout: None,
+            default_modes: TransactionModes {
+                isolation: Isolation::ReadCommitted,
+                read_only: false,
+                deferrable: false,
+            },
+            min_messages: NoticeLevel::Notice,
+            point_path: true,
+        };
+        for id in 0..SETTINGS.len() {
+            values.retype(SettingId(id));
+        }
+        values
+    }
+
+    fn text(&self, id: SettingId) -> &str {
+        self.texts.get(id.0).map_or("", |t| t)
+    }
+
+    /// Writes a canonical text and the typed field that goes with it.
+    fn put(&mut self, id: SettingId, text: &str) {
+        if let Some(slot) = self.texts.get_mut(id.0) {
+            *slot = Arc::from(text);
+            self.retype(id);
+        }
+    }
+
+    fn retype(&mut self, id: SettingId) {
+        let text: Arc<str> = self.texts[id.0].clone();
+        let on = || &*text == "on";
+        let timeout = || text.parse::<u64>().ok().filter(|ms| *ms > 0).map(Duration::from_millis);
+        match SETTINGS[id.0].name {
+            "TimeZone" => {
+                if let Ok((zone, _)) = value::parse_time_zone(&text) {
+                    self.format.time_zone = zone;
+                }
+            }
+            "DateStyle" => {
+                if let Ok((style, order)) = value::parse_date_style(&text, None) {
+                    self.format.date_style = style;
+                    self.format.date_order = order;
+                }
+            }
+            "IntervalStyle" => {
+                self.format.interval_style = match &*text {
+                    "postgres_verbose" => IntervalStyle::PostgresVerbose,
+                    "sql_standard" => IntervalStyle::SqlStandard,
+                    "iso_8601" => IntervalStyle::Iso8601,
+                    _ => IntervalStyle::Postgres,
+                }
+            }
+            "extra_float_digits" => self.format.extra_float_digits = text.parse().unwrap_or(1),
+            "bytea_output" => self.format.bytea_hex = &*text == "hex",
+            "search_path" => self.search_path = value::split_identifiers(&text).unwrap_or_default().into(),
+            "statement_timeout" => self.statement_timeout = timeout(),
+            "lock_timeout" => self.lock_timeout = timeout(),
+            "idle_in_transaction_session_timeout" => self.idle_in_transaction_timeout = timeout(),
+            "idle_session_timeout" => self.idle_session_timeout = timeout(),
+            "default_transaction_isolation" => {
+                if let Some(isolation) = Isolation::parse(&text) {
+                    self.default_modes.isolation = isolation;
+                }
+            }
+            "default_transaction_read_only" => self.default_modes.read_only = on(),
+            "default_transaction_deferrable" => self.default_modes.deferrable = on(),
+            "client_min_messages" => {
+                self.min_messages = match &*text {
+                    "log" => NoticeLevel::Log,
+                    "notice" => NoticeLevel::Notice,
+                    // Errors always reach the client; with `error` nothing else does.
+                    "warning" | "error" => NoticeLevel::Warning,
+                    _ => NoticeLevel::Debug,
+                }
+            }
+            "lockstep.point_path" => self.point_path = on(),
+            _ => {}
+        }
+    }
+}
+
+/// A place in the history of the values, for savepoints.
+#[derive(Debug, Clone)]
+pub struct SettingsMark {
+    lasting: Arc<Values>,
+    current: Arc<Values>,
+}
+
+/// One row of SHOW ALL and pg_settings.
+#[derive(Debug, Clone)]
+pub struct SettingRow {
+    pub name: String,
+    /// As pg_settings shows it: the bare number.
+    pub setting: String,
+    /// As SHOW prints it.
+    pub shown: String,
+    pub unit: Option<&'static str>,
+    pub category: &'static str,
+    pub description: &'static str,
+    pub context: &'static str,
+    pub vartype: &'static str,
+    pub source: &'static str,
+    pub min: Option<String>,
+    pub max: Option<String>,
+    pub values: Option<&'static [&'static str]>,
+    pub boot: String,
+    pub reset: String,
+}
+
+#[derive(Debug)]
+pub struct Settings {
+    /// What RESET goes back to: the defaults with the startup parameters.
+    reset: Arc<Values>,
+    /// What SET (not SET LOCAL) made of it: survives COMMIT.
+    lasting: Arc<Values>,
+    /// What is in force.
+    current: Arc<Values>,
+    /// Modes of the running (or next) transaction: `transaction_isolation` and its like.
+    pub modes: TransactionModes,
+    /// True while this node is a standby.
+    pub standby: bool,
+    /// Names whose reported value may have changed.
+    reported: Vec<(SettingId, String)>,
+    notices: Vec<Notice>,
+}
+
+impl Settings {
+    /// Defaults for `user`, then the startup parameters (and `options`, as in `-c name=value`).
+    pub fn new(user: &str, superuser: bool, parameters: &[(String, String)]) -> Result<Settings> {
+        let mut values = Values::defaults();
+        for (name, text) in [("session_authorization", user), ("is_superuser", value::bool_text(superuser))] {
+            if let Some(id) = find(name) {
+                values.put(id, text);
+            }
+        }
+        let start = Arc::new(values);
+        let modes = start.default_modes;
+        let mut settings = Settings {
+            reset: start.clone(),
+            lasting: start.clone(),
+            current: start,
+            modes,
+            standby: false,
+            reported: Vec::new(),
+            notices: Vec::new(),
+        };
+        let mut all = Vec::new();
+        for (name, text) in parameters {
+            match name.as_str() {
+                "options" => all.extend(parse_options(text)?),
+                // Asks for a replication connection; `wire` refuses what it does not speak.
+                "replication" => {
+                    if value::parse_bool(text) != Some(false) {
+                        return Err(Error::unsupported("the replication protocol"));
+                    }
+                }
+                _ if name.starts_with("_pq_.") => {}
+                _ => all.push((name.clone(), text.clone())),
+            }
+        }
+        for (name, text) in all {
+            settings.set(&name, &text, false)?;
+        }
+        settings.reset = settings.current.clone();
+        settings.modes = settings.current.default_modes;
+        Ok(settings)
+    }
+
+    pub fn values(&self) -> &Arc<Values> {
+        &self.current
+    }
+
+    /// SET and SET LOCAL (`local`), set_config. Errors: 42704, 22023, 55P02, 0A000.
+    pub fn set(&mut self, name: &str, text: &str, local: bool) -> Result<()> {
+        let Some(id) = find(name) else {
+            return self.set_custom(name, Some(text), local);
+        };
+        let setting = &SETTINGS[id.0];
+        if setting.effect == Effect::ReadOnly {
+            return Err(Error::new(
+                SqlState::CantChangeRuntimeParam,
+                format!("parameter \"{}\" cannot be changed", setting.name),
+            ));
+        }
+        let canonical = match setting.name {
+            "DateStyle" => {
+                let now = (self.current.format.date_style, self.current.format.date_order);
+                value::date_style_text(value::parse_date_style(text, Some(now))?)
+            }
+            _ => value::canonical(setting, text)?,
+        };
+        match setting.name {
+            "transaction_isolation" | "transaction_read_only" | "transaction_deferrable" => {
+                return self.set_mode(setting.name, &canonical);
+            }
+            _ => {}
+        }
+        if setting.effect == Effect::OnlyDefault && canonical != setting.default {
+            return Err(Error::unsupported(format!("the value \"{canonical}\" of parameter \"{}\"", setting.name))
+                .hint(format!("Only \"{}\" is supported.", setting.default)));
+        }
+        if setting.effect == Effect::NoEffect && canonical != self.current.text(id) {
+            self.notices.push(Notice {
+                level: NoticeLevel::Notice,
+                report: Error::new(
+                    SqlState::SuccessfulCompletion,
+                    format!("parameter \"{}\" has no effect", setting.name),
+                ),
+            });
+        }
+        self.write(id, &canonical, local);
+        Ok(())
+    }
+
+    fn write(&mut self, id: SettingId, text: &str, local: bool) {
+        if self.current.text(id) != text {
+            Arc::make_mut(&mut self.current).put(id, text);
+        }
+        if !local && self.lasting.text(id) != text {
+            Arc::make_mut(&mut self.lasting).put(id, text);
+        }
+    }
+
+    fn set_mode(&mut self, name: &str, text: &str) -> Result<()> {
+        match name {
+            "transaction_isolation" => {
+                if let Some(isolation) = Isolation::parse(text) {
+                    self.modes.isolation = isolation;
+                }
+            }
+            "transaction_read_only" => {
+                if text == "off" && self.standby {
+                    return Err(Error::new(
+                        SqlState::FeatureNotSupported,
+                        "cannot set transaction read-write mode during recovery",
+                    ));
+                }
+                self.modes.read_only = text == "on";
+            }
+            _ => self.modes.deferrable = text == "on",
+        }
+        Ok(())
+    }
+
+    /// Custom settings have a dot in their name; `None` resets.
+    fn set_custom(&mut self, name: &str, text: Option<&str>, local: bool) -> Result<()> {
+        let valid = |part: &str| {
+            part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || !c.is_ascii())
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$' || !c.is_ascii())
+        };
+        let lower = name.to_lowercase();
+        if !lower.contains('.') || lower.starts_with("lockstep.") {
+            return Err(unrecognized(name));
+        }
+        if !lower.split('.').all(valid) {
+            return Err(Error::new(SqlState::InvalidName, format!("invalid configuration parameter name \"{name}\""))
+                .detail("Custom parameter names must be two or more simple identifiers separated by dots."));
+        }
+        let write = |values: &mut Arc<Values>| {
+            let values = Arc::make_mut(values);
+            match text {
+                Some(text) => values.custom.insert(lower.clone(), Arc::from(text)),
+                None => values.custom.remove(&lower),
+            };
+        };
+        write(&mut self.current);
+        if !local {
+            write(&mut self.lasting);
+        }
+        Ok(())
+    }
+
+    /// RESET name, SET name TO DEFAULT.
+    pub fn reset(&mut self, name: &str, local: bool) -> Result<()> {
+        let Some(id) = find(name) else {
+            let before = self.reset.custom.get(&name.to_lowercase()).cloned();
+            return self.set_custom(name, before.as_deref(), local);
+        };
+        let setting = &SETTINGS[id.0];
+        match (setting.effect, setting.name) {
+            (_, "transaction_isolation") => self.modes.isolation = self.current.default_modes.isolation,
+            (_, "transaction_read_only") => self.modes.read_only = self.current.default_modes.read_only,
+            (_, "transaction_deferrable") => self.modes.deferrable = self.current.default_modes.deferrable,
+            (_, "session_authorization") => {}
+            (Effect::ReadOnly, name) => {
+                return Err(Error::new(
+                    SqlState::CantChangeRuntimeParam,
+                    format!("parameter \"{name}\" cannot be changed"),
+                ));
+            }
+            _ => {
+                let text = self.reset.text(id).to_string();
+                self.write(id, &text, local);
+            }
+        }
+        Ok(())
+    }
+
+    pub fn reset_all(&mut self) {
+        self.current = self.reset.clone();
+        self.lasting = self.reset.clone();
+    }
+
+    /// The value as SHOW and current_setting print it; 42704.
+    pub fn show(&self, name: &str) -> Result<String> {
+        match find(name) {
+            Some(id) => Ok(self.shown(id)),
+            None => {
+                self.current.custom.get(&name.to_lowercase()).map(|t| t.to_string()).ok_or_else(|| unrecognized(name))
+            }
+        }
+    }
+
+    fn raw(&self, id: SettingId) -> String {
+        match SETTINGS[id.0].name {
+            "transaction_isolation" => self.modes.isolation.text().into(),
+            "transaction_read_only" => value::bool_text(self.modes.read_only || self.standby).into(),
+            "transaction_deferrable" => value::bool_text(self.modes.deferrable).into(),
+            "in_hot_standby" => value::bool_text(self.standby).into(),
+            _ => self.current.text(id).to_string(),
+        }
+    }
+
+    fn shown(&self, id: SettingId) -> String {
+        value::display(&SETTINGS[id.0], &self.raw(id))
+    }
+
+    /// The canonical name of a setting, as SHOW names its column.
+    pub fn canonical_name(name: &str) -> String {
+        find(name).map_or_else(|| name.to_lowercase(), |id| SETTINGS[id.0].name.to_string())
+    }
+
+    /// Everything, sorted by name.
+    pub fn rows(&self) -> Vec<SettingRow> {
+        let row = |i: usize| {
+            let s = &SETTINGS[i];
+            let id = SettingId(i);
+            let (vartype, min, max, values) = match s.kind {
+                Kind::Bool => ("bool", None, None, None),
+                Kind::Int { min, max, .. } => ("integer", Some(min.to_string()), Some(max.to_string()), None),
+                Kind::Real { min, max } => ("real", Some(min.to_string()), Some(max.to_string()), None),
+                Kind::Enum(values) => ("enum", None, None, Some(values)),
+                Kind::Text => ("string", None, None, None),
+            };
+            SettingRow {
+                name: s.name.into(),
+                setting: self.raw(id),
+                shown: self.shown(id),
+                unit: value::unit_name(s),
+                category: s.category,
+                description: s.description,
+                context: if s.effect == Effect::ReadOnly { "internal" } else { "user" },
+                vartype,
+                source: if self.current.text(id) == s.default { "default" } else { "session" },
+                min,
+                max,
+                values,
+                boot: s.default.into(),
+                reset: self.reset.text(id).into(),
+            }
+        };
+        (0..SETTINGS.len()).map(row).collect()
+    }
+
+    /// Values to report (ParameterStatus): all at first, later what changed since the last call.
+    pub fn take_changes(&mut self) -> Vec<(String, String)> {
+        let mut changes = Vec::new();
+        let first = self.reported.is_empty();
+        for (i, setting) in SETTINGS.iter().enumerate().filter(|(_, s)| s.report) {
+            let id = SettingId(i);
+            let now = self.shown(id);
+            if first {
+                self.reported.push((id, now.clone()));
+                changes.push((setting.name.to_string(), now));
+            } else if let Some((_, last)) = self.reported.iter_mut().find(|(r, _)| *r == id)
+                && *last != now
+            {
+                *last = now.clone();
+                changes.push((setting.name.to_string(), now));
+            }
+        }
+        changes
+    }
+
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    pub fn mark(&self) -> SettingsMark {
+        SettingsMark { lasting: self.lasting.clone(), current: self.current.clone() }
+    }
+
+    pub fn roll_back(&mut self, mark: &SettingsMark) {
+        self.lasting = mark.lasting.clone();
+        self.current = mark.current.clone();
+    }
+
+    /// SET LOCAL ends with the transaction.
+    pub fn commit(&mut self) {
+        self.current = self.lasting.clone();
+    }
+}
+
+fn unrecognized(name: &str) -> Error {
+    Error::new(SqlState::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""))
+}
+
+/// `-c name=value --name=value`, with backslashes before spaces (libpq's `options`).
+fn parse_options(text: &str) -> Result<Vec<(String, String)>> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => word.extend(chars.next()),
+            c if c.is_whitespace() => {
+                if !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+            }
+            c => word.push(c),
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    let mut settings = Vec::new();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let pair = if word == "-c" {
+            words.next().unwrap_or_default()
+        } else if let Some(pair) = word.strip_prefix("-c").or_else(|| word.strip_prefix("--")) {
+            pair.to_string()
+        } else {
+            return Err(Error::new(
+                SqlState::SyntaxError,
+                format!("invalid command-line argument for server process: {word}"),
+            ));
+        };
+        match pair.split_once('=') {
+            Some((name, text)) => settings.push((name.replace('-', "_"), text.to_string())),
+            None => {
+                return Err(Error::new(SqlState::SyntaxError, format!("-c {pair} requires a value")));
+            }
+        }
+    }
+    Ok(settings)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn settings(parameters: &[(&str, &str)]) -> Result<Settings> {
+        let parameters: Vec<_> = parameters.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect();
+        Settings::new("ada", true, &parameters)
+    }
+
+    #[test]
+    fn startup_parameters_and_options() {
+        let s = settings(&[
+            ("client_encoding", "utf-8"),
+            ("options", "-c statement_timeout=2s --search-path=a,\\ b -capplication_name=x"),
+        ])
+        .unwrap();
+        assert_eq!(s.show("statement_timeout").unwrap(), "2s");
+        assert_eq!(&*s.values().search_path, ["a", "b"]);
+        assert_eq!(s.show("session_authorization").unwrap(), "ada");
+        assert_eq!(settings(&[("no_such", "1")]).unwrap_err().state(), SqlState::UndefinedObject);
+    }
+
+    #[test]
+    fn transactions_undo_and_local_ends() {
+        let mut s = settings(&[]).unwrap();
+        s.set("statement_timeout", "1s", false).unwrap();
+        let begin = s.mark();
+        s.set("statement_timeout", "5s", true).unwrap();
+        s.set("application_name", "p", false).unwrap();
+        assert_eq!(s.show("statement_timeout").unwrap(), "5s");
+        s.commit();
+        assert_eq!(s.show("statement_timeout").unwrap(), "1s");
+        assert_eq!(s.show("application_name").unwrap(), "p");
+        s.roll_back(&begin);
+        assert_eq!(s.show("application_name").unwrap(), "");
+        assert_eq!(s.values().statement_timeout, Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn reports_what_changed() {
+        let mut s = settings(&[]).unwrap();
+        assert!(s.take_changes().iter().any(|(n, v)| n == "server_encoding" && v == "UTF8"));
+        s.set("timezone", "Europe/Berlin", false).unwrap();
+        s.set("statement_timeout", "1", false).unwrap();
+        assert_eq!(s.take_changes(), [("TimeZone".to_string(), "Europe/Berlin".to_string())]);
+        s.standby = true;
+        assert_eq!(s.take_changes(), [("in_hot_standby".to_string(), "on".to_string())]);
+    }
+
+    #[test]
+    fn nothing_is_ignored_silently() {
+        let mut s = settings(&[]).unwrap();
+        assert_eq!(s.set("synchronous_commit", "off", false).unwrap_err().state(), SqlState::FeatureNotSupported);
+        assert_eq!(s.set("server_version", "9", false).unwrap_err().state(), SqlState::CantChangeRuntimeParam);
+        s.set("work_mem", "1MB", false).unwrap();
+        assert_eq!(s.take_notices().len(), 1);
+        s.set("myapp.user", "x", false).unwrap();
+        assert_eq!(s.show("MyApp.User").unwrap(), "x");
+        assert!(s.show("myapp.other").is_err());
+    }
+}

@@ -1,0 +1,389 @@
+//! Reading and writing the values of settings: booleans, numbers with units, enums, lists of identifiers, and the
+//! few texts with a syntax of their own (DateStyle, TimeZone, client_encoding). Messages are PostgreSQL's (guc.c).
+
+use crate::error::{Error, Result, SqlState};
+use crate::types::text::{DateOrder, DateStyle};
+
+use super::table::{Kind, Setting, Unit};
+
+fn invalid(name: &str, value: &str) -> Error {
+    Error::new(SqlState::InvalidParameterValue, format!("invalid value for parameter \"{name}\": \"{value}\""))
+}
+
+/// PostgreSQL's parse_bool: unique prefixes of true, false, yes, no; on, off; 1, 0.
+pub fn parse_bool(text: &str) -> Option<bool> {
+    let t = text.trim().to_ascii_lowercase();
+    if t.is_empty() {
+        return None;
+    }
+    match t.as_str() {
+        "on" | "1" => Some(true),
+        "of" | "off" | "0" => Some(false),
+        _ if "true".starts_with(&t) || "yes".starts_with(&t) => Some(true),
+        _ if "false".starts_with(&t) || "no".starts_with(&t) => Some(false),
+        _ => None,
+    }
+}
+
+pub fn bool_text(value: bool) -> &'static str {
+    if value { "on" } else { "off" }
+}
+
+/// Checks `value` and answers its canonical text: for integers the number in the setting's own unit.
+pub fn canonical(setting: &Setting, value: &str) -> Result<String> {
+    let name = setting.name;
+    match setting.kind {
+        Kind::Bool => parse_bool(value).map(|b| bool_text(b).to_string()).ok_or_else(|| {
+            Error::new(SqlState::InvalidParameterValue, format!("parameter \"{name}\" requires a Boolean value"))
+        }),
+        Kind::Int { unit, min, max } => {
+            let n = parse_integer(name, value, unit)?;
+            if n < min || n > max {
+                let suffix = unit_suffix(unit).map_or(String::new(), |s| format!(" {s}"));
+                return Err(Error::new(
+                    SqlState::InvalidParameterValue,
+                    format!("{n}{suffix} is outside the valid range for parameter \"{name}\" ({min} .. {max})"),
+                ));
+            }
+            Ok(n.to_string())
+        }
+        Kind::Real { min, max } => {
+            let n: f64 = value.trim().parse().map_err(|_| invalid(name, value))?;
+            if !(n >= min && n <= max) {
+                return Err(Error::new(
+                    SqlState::InvalidParameterValue,
+                    format!("{n} is outside the valid range for parameter \"{name}\" ({min} .. {max})"),
+                ));
+            }
+            Ok(n.to_string())
+        }
+        Kind::Enum(values) => {
+            let found = values.iter().find(|v| v.eq_ignore_ascii_case(value.trim()));
+            found
+                .map(|v| v.to_string())
+                .ok_or_else(|| invalid(name, value).hint(format!("Available values: {}.", values.join(", "))))
+        }
+        Kind::Text => text_value(name, value),
+    }
+}
+
+fn text_value(name: &str, value: &str) -> Result<String> {
+    match name {
+        "client_encoding" => client_encoding(value),
+        "DateStyle" => Ok(date_style_text(parse_date_style(value, None)?)),
+        "TimeZone" => Ok(parse_time_zone(value)?.1),
+        "search_path" => {
+            if split_identifiers(value).is_none() {
+                return Err(invalid(name, value).detail("List syntax is invalid."));
+            }
+            Ok(value.to_string())
+        }
+        // A name that ends up in views and logs: PostgreSQL replaces what is not printable ASCII.
+        "application_name" => {
+            Ok(clip(value, 63).chars().map(|c| if (' '..='~').contains(&c) { c } else { '?' }).collect())
+        }
+        "lc_messages" | "lc_monetary" | "lc_numeric" | "lc_time" => match value.to_ascii_lowercase().as_str() {
+            "" | "c" | "posix" | "c.utf-8" | "c.utf8" => Ok("C".into()),
+            _ => Err(invalid(name, value)),
+        },
+        _ => Ok(value.to_string()),
+    }
+}
+
+/// At most `bytes` bytes of `text`, cut between characters.
+pub fn clip(text: &str, bytes: usize) -> &str {
+    let mut end = text.len().min(bytes);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+fn client_encoding(value: &str) -> Result<String> {
+    let plain: String = value.chars().filter(|c| c.is_ascii_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect();
+    match plain.as_str() {
+        "utf8" | "unicode" => Ok("UTF8".into()),
+        "sqlascii" | "latin1" | "iso88591" | "win1252" | "windows1252" | "latin9" | "iso885915" | "win1251"
+        | "koi8r" | "eucjp" | "sjis" | "gbk" | "big5" | "euckr" | "win1250" | "latin2" | "iso88592" | "gb18030"
+        | "euccn" | "euctw" | "uhc" | "johab" => {
+            Err(Error::unsupported(format!("client encoding \"{value}\"")).hint("Use UTF8."))
+        }
+        _ => Err(invalid("client_encoding", value)),
+    }
+}
+
+fn unit_suffix(unit: Unit) -> Option<&'static str> {
+    match unit {
+        Unit::None => None,
+        Unit::Milliseconds => Some("ms"),
+        Unit::Seconds => Some("s"),
+        Unit::Bytes => Some("B"),
+        Unit::Kilobytes => Some("kB"),
+        Unit::Pages => Some("8kB"),
+    }
+}
+
+/// Units that a value may carry, with their worth in the smallest one (µs, bytes), largest first.
+fn unit_table(unit: Unit) -> (&'static [(&'static str, f64)], f64) {
+    const TIME: &[(&str, f64)] =
+        &[("d", 86_400e6), ("h", 3_600e6), ("min", 60e6), ("s", 1e6), ("ms", 1e3), ("us", 1.0)];
+    const MEMORY: &[(&str, f64)] =
+        &[("TB", 1_099_511_627_776.0), ("GB", 1_073_741_824.0), ("MB", 1_048_576.0), ("kB", 1024.0), ("B", 1.0)];
+    match unit {
+        Unit::None => (&[], 1.0),
+        Unit::Milliseconds => (TIME, 1e3),
+        Unit::Seconds => (TIME, 1e6),
+        Unit::Bytes => (MEMORY, 1.0),
+        Unit::Kilobytes => (MEMORY, 1024.0),
+        Unit::Pages => (MEMORY, 8192.0),
+    }
+}
+
+fn parse_integer(name: &str, value: &str, unit: Unit) -> Result<i64> {
+    let text = value.trim();
+    let split = text
+        .char_indices()
+        .find(|(i, c)| !(c.is_ascii_digit() || *c == '.' || (*i == 0 && (*c == '-' || *c == '+'))))
+        .map_or(text.len(), |(i, _)| i);
+    let (number, suffix) = text.split_at(split);
+    let (units, own) = unit_table(unit);
+    let suffix = suffix.trim();
+    let n = if let Some(hex) = number.strip_prefix('0').filter(|_| suffix.starts_with(['x', 'X'])) {
+        let _ = hex;
+        i64::from_str_radix(&suffix[1..], 16).map_err(|_| invalid(name, value))? as f64
+    } else {
+        let mut n: f64 = number.parse().map_err(|_| invalid(name, value))?;
+        if !suffix.is_empty() {
+            let Some((_, worth)) = units.iter().find(|(u, _)| *u == suffix) else {
+                let error = invalid(name, value);
+                return Err(match unit {
+                    Unit::None => error,
+                    Unit::Milliseconds | Unit::Seconds => error
+                        .hint("Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\"."),
+                    _ => error.hint("Valid units for this parameter are \"B\", \"kB\", \"MB\", \"GB\", and \"TB\"."),
+                });
+            };
+            n = n * worth / own;
+        }
+        n
+    };
+    let n = n.round_ties_even();
+    if n.abs() > i32::MAX as f64 * 2.0 {
+        return Err(invalid(name, value).hint("Value exceeds integer range."));
+    }
+    Ok(n as i64)
+}
+
+/// The form that SHOW prints: integers in the largest unit that divides them.
+pub fn display(setting: &Setting, stored: &str) -> String {
+    let Kind::Int { unit, .. } = setting.kind else {
+        return stored.to_string();
+    };
+    let (units, own) = unit_table(unit);
+    let Ok(n) = stored.parse::<i64>() else {
+        return stored.to_string();
+    };
+    if n <= 0 {
+        return stored.to_string();
+    }
+    let smallest = n as f64 * own;
+    for (name, worth) in units {
+        if smallest % worth == 0.0 {
+            return format!("{}{name}", smallest / worth);
+        }
+    }
+    stored.to_string()
+}
+
+/// The unit as pg_settings shows it.
+pub fn unit_name(setting: &Setting) -> Option<&'static str> {
+    match setting.kind {
+        Kind::Int { unit, .. } => unit_suffix(unit),
+        _ => None,
+    }
+}
+
+/// `DateStyle`: a list of a style and an order in any sequence; what is not named keeps `current`.
+pub fn parse_date_style(value: &str, current: Option<(DateStyle, DateOrder)>) -> Result<(DateStyle, DateOrder)> {
+    let (mut style, mut order) = current.unwrap_or((DateStyle::Iso, DateOrder::Mdy));
+    let mut order_named = false;
+    for word in value.split(',') {
+        let word = word.trim().trim_matches('"').to_ascii_lowercase();
+        match word.as_str() {
+            "iso" => style = DateStyle::Iso,
+            "sql" => style = DateStyle::Sql,
+            w if w.starts_with("postgres") => style = DateStyle::Postgres,
+            "german" => {
+                style = DateStyle::German;
+                if !order_named {
+                    order = DateOrder::Dmy;
+                }
+            }
+            "ymd" => (order, order_named) = (DateOrder::Ymd, true),
+            w if w == "dmy" || w.starts_with("euro") => (order, order_named) = (DateOrder::Dmy, true),
+            w if w == "mdy" || w.starts_with("us") || w.starts_with("noneuro") => {
+                (order, order_named) = (DateOrder::Mdy, true)
+            }
+            "default" => (style, order) = (DateStyle::Iso, DateOrder::Mdy),
+            _ => {
+                return Err(invalid("DateStyle", value).detail(format!("Unrecognized key word: \"{word}\".")));
+            }
+        }
+    }
+    Ok((style, order))
+}
+
+pub fn date_style_text((style, order): (DateStyle, DateOrder)) -> String {
+    let style = match style {
+        DateStyle::Iso => "ISO",
+        DateStyle::Postgres => "Postgres",
+        DateStyle::Sql => "SQL",
+        DateStyle::German => "German",
+    };
+    let order = match order {
+        DateOrder::Mdy => "MDY",
+        DateOrder::Dmy => "DMY",
+        DateOrder::Ymd => "YMD",
+    };
+    format!("{style}, {order}")
+}
+
+/// A time zone by its name in the IANA database, or as hours from UTC; with the text that SHOW prints.
+pub fn parse_time_zone(value: &str) -> Result<(chrono_tz::Tz, String)> {
+    let text = value.trim();
+    if let Ok(hours) = text.parse::<f64>() {
+        if hours.fract() != 0.0 {
+            return Err(Error::unsupported("a time zone of fractional hours"));
+        }
+        let hours = hours as i64;
+        // POSIX counts westward: three hours east of Greenwich is Etc/GMT-3.
+        let tz = match hours {
+            0 => chrono_tz::UTC,
+            -14..=12 | 13 | 14 => format!("Etc/GMT{:+}", -hours).parse().map_err(|_| invalid("TimeZone", value))?,
+            _ => return Err(invalid("TimeZone", value)),
+        };
+        let shown = match hours {
+            0 => "<+00>-00".to_string(),
+            h if h > 0 => format!("<+{h:02}>-{h:02}"),
+            h => format!("<-{:02}>+{:02}", -h, -h),
+        };
+        return Ok((tz, shown));
+    }
+    let found = chrono_tz::TZ_VARIANTS.iter().find(|tz| tz.name().eq_ignore_ascii_case(text));
+    found
+        .map(|tz| (*tz, tz.name().to_string()))
+        .or_else(|| posix_offset(text))
+        .ok_or_else(|| invalid("TimeZone", value))
+}
+
+/// The form that SHOW prints for whole hours, `<+03>-03`.
+fn posix_offset(text: &str) -> Option<(chrono_tz::Tz, String)> {
+    let (_, offset) = text.strip_prefix('<')?.split_once('>')?;
+    let west: i64 = offset.parse().ok()?;
+    let tz = if west == 0 { chrono_tz::UTC } else { format!("Etc/GMT{west:+}").parse().ok()? };
+    Some((tz, text.to_string()))
+}
+
+/// `a, "B c", d` → the names, folded to lower case unless quoted (PostgreSQL's SplitIdentifierString).
+pub fn split_identifiers(text: &str) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return Some(names);
+    }
+    loop {
+        let name;
+        if let Some(mut quoted) = rest.strip_prefix('"') {
+            let mut out = String::new();
+            loop {
+                let end = quoted.find('"')?;
+                out.push_str(&quoted[..end]);
+                quoted = &quoted[end + 1..];
+                match quoted.strip_prefix('"') {
+                    Some(after) => {
+                        out.push('"');
+                        quoted = after;
+                    }
+                    None => break,
+                }
+            }
+            name = out;
+            rest = quoted;
+        } else {
+            let end = rest.find(|c: char| c == ',' || c.is_whitespace()).unwrap_or(rest.len());
+            if end == 0 {
+                return None;
+            }
+            name = rest[..end].to_lowercase();
+            rest = &rest[end..];
+        }
+        names.push(clip(&name, 63).to_string());
+        rest = rest.trim_start();
+        match rest.strip_prefix(',') {
+            Some(after) => rest = after.trim_start(),
+            None if rest.is_empty() => return Some(names),
+            None => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::table::{SETTINGS, find};
+    use super::*;
+
+    fn set(name: &str, value: &str) -> Result<String> {
+        let s = &SETTINGS[find(name).unwrap().0];
+        canonical(s, value).map(|v| display(s, &v))
+    }
+
+    #[test]
+    fn integers_take_units_and_show_the_largest() {
+        assert_eq!(set("statement_timeout", "90min").unwrap(), "90min");
+        assert_eq!(set("statement_timeout", "2 h").unwrap(), "2h");
+        assert_eq!(set("statement_timeout", "1500").unwrap(), "1500ms");
+        assert_eq!(set("work_mem", "64MB").unwrap(), "64MB");
+        assert_eq!(set("work_mem", "4097kB").unwrap(), "4097kB");
+        let e = set("statement_timeout", "-5").unwrap_err();
+        assert_eq!(
+            e.message(),
+            "-5 ms is outside the valid range for parameter \"statement_timeout\" (0 .. 2147483647)"
+        );
+        let e = set("statement_timeout", "3 parsecs").unwrap_err();
+        assert_eq!(e.state(), SqlState::InvalidParameterValue);
+        assert!(e.report().hint.is_some());
+    }
+
+    #[test]
+    fn enums_and_booleans() {
+        assert_eq!(set("bytea_output", "ESCAPE").unwrap(), "escape");
+        let e = set("bytea_output", "base64").unwrap_err();
+        assert_eq!(e.report().hint.as_deref(), Some("Available values: escape, hex."));
+        assert_eq!(set("enable_sort", "FAL").unwrap(), "off");
+        assert!(set("enable_sort", "o").is_err());
+    }
+
+    #[test]
+    fn date_styles_and_zones() {
+        assert_eq!(set("datestyle", "sql, dmy").unwrap(), "SQL, DMY");
+        assert_eq!(set("datestyle", "german").unwrap(), "German, DMY");
+        assert!(set("datestyle", "martian").is_err());
+        assert_eq!(set("timezone", "europe/berlin").unwrap(), "Europe/Berlin");
+        assert_eq!(set("timezone", "-7").unwrap(), "<-07>+07");
+        assert_eq!(set("timezone", "<-07>+07").unwrap(), "<-07>+07");
+        assert_eq!(
+            set("timezone", "Mars/Olympus").unwrap_err().message(),
+            "invalid value for parameter \"TimeZone\": \"Mars/Olympus\""
+        );
+    }
+
+    #[test]
+    fn identifier_lists() {
+        assert_eq!(split_identifiers("\"$user\", Public").unwrap(), ["$user", "public"]);
+        assert_eq!(split_identifiers("\"a\"\"b\"").unwrap(), ["a\"b"]);
+        assert!(split_identifiers("a,,b").is_none());
+        assert!(split_identifiers("\"a").is_none());
+        assert_eq!(split_identifiers("").unwrap(), Vec::<String>::new());
+    }
+}
