@@ -10,3 +10,9 @@ pub struct Function {
     pub args: Vec<TypeOid>,
     pub strict: bool,
 }
+
+/// What a function may depend on besides its arguments.
+#[derive(Debug, Clone, Default)]
+pub struct EvalContext {
+    pub format: crate::types::text::FormatSettings,
+}

@@ -1,5 +1,16 @@
-//! From text to bound statements: parse once, resolve names and types as PostgreSQL does.
+//! From text to bound statements: [`parse`] turns text into syntax trees once, [`bind`] resolves names and types as
+//! PostgreSQL does and yields a relational tree ([`rel`]) of scalar expressions. What runs it is `query` (the general
+//! path) or the point path; neither sees a SQL name.
 
-/// What only the general path can evaluate: aggregates, windows, set-returning calls, subqueries.
-#[derive(Debug)]
-pub enum QueryExpr {}
+pub mod bind;
+pub mod parse;
+pub mod rel;
+mod rewrite;
+pub mod scope;
+pub mod utility;
+
+pub use bind::{Binder, BoundQuery, Environment, LockRequest, LockStrength, SimpleSelect, Target};
+pub use parse::{Parsed, Source, Statement, parse};
+pub use rel::{QueryExpr, Rel};
+pub use scope::{Scope, ScopeColumn};
+pub use utility::Utility;

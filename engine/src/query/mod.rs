@@ -1,0 +1,136 @@
+//! The general path: a bound query becomes a DataFusion plan and runs on the engine's own CPU runtime.
+//!
+//! Invariants:
+//! 1. Results reach the session through a bounded channel: a slow client stops the scan, memory does not grow.
+//! 2. An error that a client can cause leaves here with its SQLSTATE: [`crate::Error`] travels through DataFusion as an
+//!    external error and is unwrapped, DataFusion's own conditions are mapped.
+//! 3. DataFusion never sees a SQL name and coerces no types.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::Oid;
+use crate::engine::EngineConfig;
+use crate::error::{Error, Result};
+use crate::functions::EvalContext;
+use crate::sql::bind::BoundQuery;
+use crate::types::Datum;
+
+/// What is known of a column's values; `None` where unknown. Estimates for planning only.
+#[derive(Debug, Clone, Default)]
+pub struct ColumnStatistics {
+    pub min: Option<Datum>,
+    pub max: Option<Datum>,
+    pub nulls: Option<usize>,
+    pub distinct: Option<usize>,
+}
+
+/// What is known of a table as the scanning transaction sees it.
+#[derive(Debug, Clone, Default)]
+pub struct TableStatistics {
+    pub rows: usize,
+    /// In the order of the requested attribute numbers.
+    pub columns: Vec<ColumnStatistics>,
+}
+
+/// A bound on one column: rows outside need not be returned (they may be).
+#[derive(Debug, Clone)]
+pub struct ColumnBound {
+    pub attnum: i16,
+    pub comparison: Comparison,
+    pub value: Datum,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparison {
+    Eq,
+    Lt,
+    LtEq,
+    Gt,
+    GtEq,
+}
+
+#[derive(Debug, Clone)]
+pub struct ScanRequest {
+    pub table: Oid,
+    /// Columns to return, in this order; 0 stands for the row id (Int64).
+    pub attnums: Vec<i16>,
+    pub bounds: Vec<ColumnBound>,
+    /// Upper bound for the number of streams.
+    pub partitions: usize,
+    pub batch_size: usize,
+}
+
+/// Batches of one scan partition. Called on the query runtime; must not block for long.
+pub type ScanStream = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+
+/// The rows that a statement sees: its snapshot overlaid with its transaction's own writes. Implemented over storage by
+/// the transaction, over batches by tests.
+pub trait TableAccess: Send + Sync {
+    /// At most `request.partitions` streams that together yield every visible row once, columns in the Arrow types of
+    /// `PgType::arrow`.
+    fn scan(&self, request: &ScanRequest) -> Result<Vec<ScanStream>>;
+
+    fn statistics(&self, table: Oid, attnums: &[i16]) -> TableStatistics;
+
+    /// All rows of a relation of the system (pg_catalog, information_schema), all its columns in order.
+    fn system_rows(&self, relation: Oid) -> Result<RecordBatch>;
+}
+
+/// All that one execution needs besides the query.
+#[derive(Clone)]
+pub struct QueryContext {
+    pub tables: Arc<dyn TableAccess>,
+    pub params: Arc<[Datum]>,
+    pub eval: Arc<EvalContext>,
+    /// Cancelled: the query ends with 57014.
+    pub cancel: CancellationToken,
+    /// statement_timeout, if there is one.
+    pub deadline: Option<Instant>,
+}
+
+/// The query runtime: threads, memory and planner shared by all sessions.
+pub struct QueryEngine {
+    _threads: usize,
+}
+
+/// A running query. Dropping it stops the query.
+pub struct ResultStream {
+    _schema: Option<SchemaRef>,
+}
+
+impl QueryEngine {
+    pub fn new(config: &EngineConfig) -> Result<QueryEngine> {
+        Ok(QueryEngine { _threads: config.query_threads })
+    }
+
+    /// Plans and starts `query`. Planning happens on the query runtime.
+    pub async fn execute(&self, _query: &BoundQuery, _context: QueryContext) -> Result<ResultStream> {
+        Err(Error::unsupported("the general query path"))
+    }
+
+    /// Lines of EXPLAIN; with `analyze` the query runs and its rows are dropped.
+    pub async fn explain(&self, _query: &BoundQuery, _context: QueryContext, _analyze: bool) -> Result<Vec<String>> {
+        Err(Error::unsupported("EXPLAIN"))
+    }
+}
+
+impl ResultStream {
+    /// The next batch (columns as in `BoundQuery::columns`), `None` at the end. Cancellation-safe.
+    pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
+        None
+    }
+
+    /// All the rest.
+    pub async fn collect(mut self) -> Result<Vec<RecordBatch>> {
+        let mut out = Vec::new();
+        while let Some(batch) = self.next().await {
+            out.push(batch?);
+        }
+        Ok(out)
+    }
+}

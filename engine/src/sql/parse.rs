@@ -1,0 +1,289 @@
+//! From text to syntax trees, once. sqlparser reads queries, DML and DDL; statements that it reads differently from
+//! PostgreSQL (transactions, settings, cursors, COPY, EXPLAIN, maintenance) have a small parser of their own in
+//! [`super::utility`].
+//!
+//! Invariants:
+//! 1. No text can end the process: length and nesting are bounded (54001), every error is 42601 with a position.
+//! 2. Positions are characters of the whole text from 1, as PostgreSQL counts them.
+
+use std::sync::Arc;
+
+use sqlparser::ast;
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
+
+use super::utility::{self, Utility};
+use crate::error::{Error, Result, SqlState};
+
+/// Longest statement text, in bytes.
+const MAX_TEXT: usize = 256 << 20;
+/// Deepest nesting of expressions and queries.
+const MAX_DEPTH: usize = 300;
+
+/// The text that positions refer to.
+#[derive(Debug, Clone)]
+pub struct Source {
+    text: Arc<str>,
+    /// Character and byte offset of the start of each line.
+    lines: Arc<[(u32, usize)]>,
+}
+
+impl Source {
+    pub fn new(text: &str) -> Source {
+        let mut lines = vec![(0, 0)];
+        let mut characters = 0;
+        for (byte, c) in text.char_indices() {
+            characters += 1;
+            if c == '\n' {
+                lines.push((characters, byte + 1));
+            }
+        }
+        Source { text: text.into(), lines: lines.into() }
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Position of a place in characters from 1; `None` for a tree node without one.
+    pub fn position(&self, at: Location) -> Option<u32> {
+        let (start, _) = self.lines.get((at.line as usize).checked_sub(1)?)?;
+        Some(start + at.column as u32)
+    }
+
+    fn byte(&self, at: Location) -> Option<usize> {
+        let (_, start) = *self.lines.get((at.line as usize).checked_sub(1)?)?;
+        let rest = self.text.get(start..)?;
+        let columns = (at.column as usize).saturating_sub(1);
+        Some(start + rest.char_indices().nth(columns).map_or(rest.len(), |(i, _)| i))
+    }
+
+    /// The text that a span covers.
+    pub fn slice(&self, span: Span) -> &str {
+        match (self.byte(span.start), self.byte(span.end)) {
+            (Some(a), Some(b)) => self.text.get(a..b).unwrap_or(""),
+            _ => "",
+        }
+    }
+
+    /// `error` with the position of `span`, if it has one.
+    pub fn locate(&self, error: Error, span: Span) -> Error {
+        match self.position(span.start) {
+            Some(position) => error.at(position),
+            None => error,
+        }
+    }
+
+    pub(super) fn syntax_error(&self, token: &TokenWithSpan) -> Error {
+        if token.token == Token::EOF {
+            return self.end_of_input();
+        }
+        let near = self.slice(token.span);
+        self.locate(Error::new(SqlState::SyntaxError, format!("syntax error at or near \"{near}\"")), token.span)
+    }
+
+    pub(super) fn end_of_input(&self) -> Error {
+        Error::new(SqlState::SyntaxError, "syntax error at end of input").at(self.text.chars().count() as u32 + 1)
+    }
+}
+
+/// One statement of a text.
+#[derive(Debug, Clone)]
+pub struct Parsed {
+    pub statement: Statement,
+    /// The whole text, for positions.
+    pub source: Source,
+    /// This statement's own text.
+    pub text: Arc<str>,
+    /// Highest `$n` in the statement.
+    pub parameters: usize,
+}
+
+#[derive(Debug, Clone)]
+pub enum Statement {
+    /// Queries, DML, DDL.
+    Sql(Box<ast::Statement>),
+    Utility(Box<Utility>),
+}
+
+/// Splits `sql` into statements and parses each; empty statements are left out.
+pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
+    if sql.len() > MAX_TEXT {
+        return Err(Error::new(SqlState::ProgramLimitExceeded, "statement text is too long"));
+    }
+    let source = Source::new(sql);
+    let tokens = tokenize(&source)?;
+    split(tokens)
+        .into_iter()
+        .filter(|tokens| !tokens.is_empty())
+        .map(|tokens| {
+            let text = statement_text(&source, &tokens).into();
+            let parameters = tokens.iter().filter_map(parameter_number).max().unwrap_or(0);
+            let statement = parse_statement(&source, tokens)?;
+            Ok(Parsed { statement, source: source.clone(), text, parameters })
+        })
+        .collect()
+}
+
+/// Parses one expression, as stored for DEFAULT and CHECK.
+pub fn parse_expression(sql: &str) -> Result<(ast::Expr, Source)> {
+    let source = Source::new(sql);
+    let tokens = tokenize(&source)?;
+    let expr = with_parser(&source, tokens, |p| p.parse_expr())?;
+    Ok((expr, source))
+}
+
+/// Parses one query, as stored for a view.
+pub fn parse_query(sql: &str) -> Result<(Box<ast::Query>, Source)> {
+    let source = Source::new(sql);
+    let tokens = tokenize(&source)?;
+    let query = with_parser(&source, tokens, |p| p.parse_query())?;
+    Ok((query, source))
+}
+
+fn parameter_number(token: &TokenWithSpan) -> Option<usize> {
+    match &token.token {
+        Token::Placeholder(p) => p.strip_prefix('$')?.parse().ok(),
+        _ => None,
+    }
+}
+
+fn statement_text<'a>(source: &'a Source, tokens: &[TokenWithSpan]) -> &'a str {
+    match (tokens.first(), tokens.last()) {
+        (Some(a), Some(b)) => source.slice(Span::new(a.span.start, b.span.end)),
+        _ => "",
+    }
+}
+
+/// Tokens without whitespace and comments.
+fn tokenize(source: &Source) -> Result<Vec<TokenWithSpan>> {
+    let dialect = PostgreSqlDialect {};
+    let mut tokens = Vec::new();
+    Tokenizer::new(&dialect, source.text()).tokenize_with_location_into_buf(&mut tokens).map_err(|e| {
+        let near = source.byte(e.location).and_then(|b| source.text().get(b..)).unwrap_or("");
+        let message = match e.message.as_str() {
+            m if m.contains("nterminated string") => format!("unterminated quoted string at or near \"{near}\""),
+            m if m.contains("comment") => format!("unterminated /* comment at or near \"{near}\""),
+            m if m.contains("dollar-quoted") || m.contains("dollar quoted") => {
+                format!("unterminated dollar-quoted string at or near \"{near}\"")
+            }
+            m if m.contains("close delimiter") => format!("unterminated quoted identifier at or near \"{near}\""),
+            _ => format!("syntax error at or near \"{near}\""),
+        };
+        source.locate(Error::new(SqlState::SyntaxError, message), Span::new(e.location, e.location))
+    })?;
+    tokens.retain(|t| !matches!(t.token, Token::Whitespace(_)));
+    Ok(tokens)
+}
+
+fn split(tokens: Vec<TokenWithSpan>) -> Vec<Vec<TokenWithSpan>> {
+    let mut out = vec![Vec::new()];
+    let mut depth = 0usize;
+    for token in tokens {
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            Token::SemiColon if depth == 0 => {
+                out.push(Vec::new());
+                continue;
+            }
+            Token::EOF => continue,
+            _ => {}
+        }
+        if let Some(last) = out.last_mut() {
+            last.push(token);
+        }
+    }
+    out
+}
+
+/// Parses the tokens of one statement.
+pub(super) fn parse_statement(source: &Source, tokens: Vec<TokenWithSpan>) -> Result<Statement> {
+    check_depth(source, &tokens)?;
+    if let Some(utility) = utility::parse(source, &tokens)? {
+        return Ok(Statement::Utility(Box::new(utility)));
+    }
+    let tokens = super::rewrite::rewrite(tokens);
+    let statement = with_parser(source, tokens, |p| p.parse_statement())?;
+    Ok(Statement::Sql(Box::new(statement)))
+}
+
+/// Runs one of sqlparser's productions over all of `tokens`.
+pub(super) fn with_parser<T>(
+    source: &Source,
+    tokens: Vec<TokenWithSpan>,
+    production: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
+) -> Result<T> {
+    let dialect = PostgreSqlDialect {};
+    let mut parser = Parser::new(&dialect).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens);
+    let out = production(&mut parser).map_err(|e| parser_error(source, &parser, e))?;
+    let next = parser.peek_token();
+    if next.token != Token::EOF {
+        return Err(source.syntax_error(&next));
+    }
+    Ok(out)
+}
+
+fn parser_error(source: &Source, parser: &Parser<'_>, error: ParserError) -> Error {
+    let message = match error {
+        ParserError::RecursionLimitExceeded => return too_deep(),
+        ParserError::ParserError(m) | ParserError::TokenizerError(m) => m,
+    };
+    if message.contains("found: EOF") {
+        return source.end_of_input();
+    }
+    if let Some(at) = location_in(&message) {
+        let near = token_at(source, at);
+        return source.locate(
+            Error::new(SqlState::SyntaxError, format!("syntax error at or near \"{near}\"")),
+            Span::new(at, at),
+        );
+    }
+    source.syntax_error(&parser.peek_token())
+}
+
+/// The word at a place whose token is not at hand.
+fn token_at(source: &Source, at: Location) -> String {
+    let rest = source.byte(at).and_then(|b| source.text().get(b..)).unwrap_or("");
+    let word = |c: char| c.is_alphanumeric() || c == '_' || c == '$' || c == '.';
+    match rest.chars().next() {
+        Some(c) if word(c) => rest.chars().take_while(|c| word(*c)).collect(),
+        Some('\'') => {
+            let end = rest.get(1..).and_then(|r| r.find('\'')).map_or(rest.len(), |i| i + 2);
+            rest.get(..end).unwrap_or(rest).to_string()
+        }
+        Some(c) => c.to_string(),
+        None => String::new(),
+    }
+}
+
+fn location_in(message: &str) -> Option<Location> {
+    let at = message.rfind(" at Line: ")?;
+    let rest = message.get(at + " at Line: ".len()..)?;
+    let (line, column) = rest.split_once(", Column: ")?;
+    Some(Location::new(line.trim().parse().ok()?, column.trim().parse().ok()?))
+}
+
+fn too_deep() -> Error {
+    Error::new(SqlState::StatementTooComplex, "stack depth limit exceeded")
+        .hint("Simplify the statement: it nests expressions or queries too deeply.")
+}
+
+/// Parentheses nest at most so deep that the recursive parser and all later passes stay within their stacks.
+fn check_depth(source: &Source, tokens: &[TokenWithSpan]) -> Result<()> {
+    let mut depth = 0usize;
+    for token in tokens {
+        match token.token {
+            Token::LParen | Token::LBracket => depth += 1,
+            Token::RParen | Token::RBracket => {
+                depth = depth.checked_sub(1).ok_or_else(|| source.syntax_error(token))?
+            }
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Err(too_deep());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,241 @@
+//! The relational tree that binding yields: PostgreSQL's semantics, no names, no text.
+//!
+//! Invariants:
+//! 1. Every column that a node defines has a [`ColumnId`] that nothing else in the statement defines.
+//! 2. An expression names columns of its node's input, or (before [`crate::query`] has unnested subqueries) columns of
+//!    an enclosing query.
+//! 3. [`QueryExpr::Aggregate`], `Window` and `Series` exist only inside the binder: a finished tree holds subqueries
+//!    as its only query expressions.
+
+use std::sync::Arc;
+
+use crate::catalog::Oid;
+use crate::expr::{ColumnId, ScalarExpr};
+use crate::functions::Function;
+use crate::types::PgType;
+
+/// A column that a node defines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Output {
+    pub id: ColumnId,
+    pub ty: PgType,
+}
+
+/// What only the general path can evaluate.
+#[derive(Debug, Clone)]
+pub enum QueryExpr {
+    Aggregate(Aggregate),
+    Window(WindowCall),
+    /// A set-returning call in a select list.
+    Series(SetCall),
+    /// First column of the only row; NULL without one, 21000 with two.
+    Scalar {
+        rel: Arc<Rel>,
+        column: ColumnId,
+    },
+    Exists {
+        rel: Arc<Rel>,
+    },
+    /// `left op ANY|ALL (subquery)`, `condition` compares the columns of `rel` with the outer operands.
+    Quantified {
+        rel: Arc<Rel>,
+        condition: Box<ScalarExpr>,
+        all: bool,
+    },
+    /// `ARRAY(subquery)`
+    Array {
+        rel: Arc<Rel>,
+        column: ColumnId,
+    },
+}
+
+/// A call of an aggregate.
+#[derive(Debug, Clone)]
+pub struct Aggregate {
+    pub function: Arc<Function>,
+    pub args: Vec<ScalarExpr>,
+    pub distinct: bool,
+    pub order_by: Vec<SortKey>,
+    pub filter: Option<ScalarExpr>,
+    pub ty: PgType,
+}
+
+#[derive(Debug, Clone)]
+pub struct WindowCall {
+    pub function: Arc<Function>,
+    /// True: an aggregate used as a window function.
+    pub aggregate: bool,
+    pub args: Vec<ScalarExpr>,
+    pub filter: Option<ScalarExpr>,
+    pub partition_by: Vec<ScalarExpr>,
+    pub order_by: Vec<SortKey>,
+    pub frame: Frame,
+    pub ty: PgType,
+}
+
+#[derive(Debug, Clone)]
+pub struct Frame {
+    pub units: FrameUnits,
+    pub start: FrameBound,
+    pub end: FrameBound,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameUnits {
+    Rows,
+    Range,
+    Groups,
+}
+
+#[derive(Debug, Clone)]
+pub enum FrameBound {
+    UnboundedPreceding,
+    /// A constant or a parameter.
+    Preceding(ScalarExpr),
+    CurrentRow,
+    Following(ScalarExpr),
+    UnboundedFollowing,
+}
+
+#[derive(Debug, Clone)]
+pub struct SortKey {
+    pub expr: ScalarExpr,
+    pub descending: bool,
+    pub nulls_first: bool,
+}
+
+/// A call of a set-returning function and the columns of its rows.
+#[derive(Debug, Clone)]
+pub struct SetCall {
+    pub function: Arc<Function>,
+    pub args: Vec<ScalarExpr>,
+    pub outputs: Vec<Output>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinKind {
+    Inner,
+    Left,
+    Right,
+    Full,
+    Semi,
+    Anti,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetOperation {
+    Union,
+    Intersect,
+    Except,
+}
+
+/// A column of a table that a scan yields.
+#[derive(Debug, Clone, Copy)]
+pub struct ScanColumn {
+    pub attnum: i16,
+    pub output: Output,
+}
+
+#[derive(Debug, Clone)]
+pub struct Scan {
+    /// Table (real or of the system) in the catalog.
+    pub table: Oid,
+    /// For EXPLAIN.
+    pub name: String,
+    pub columns: Vec<ScanColumn>,
+    /// Defined when rows must be found again (DML, FOR UPDATE): an opaque int8.
+    pub row_id: Option<ColumnId>,
+    pub system: bool,
+}
+
+#[derive(Debug, Clone)]
+pub enum Rel {
+    /// One row without columns: SELECT without FROM.
+    Unit,
+    Scan(Scan),
+    Values {
+        outputs: Vec<Output>,
+        rows: Vec<Vec<ScalarExpr>>,
+    },
+    /// For each row of the input the rows of the calls side by side; the shorter ones are filled with NULL. `ordinality`
+    /// numbers the rows from 1. Without rows the input row is dropped.
+    Series {
+        input: Box<Rel>,
+        calls: Vec<SetCall>,
+        ordinality: Option<ColumnId>,
+    },
+    Filter {
+        input: Box<Rel>,
+        predicate: ScalarExpr,
+    },
+    /// Yields only `columns`.
+    Project {
+        input: Box<Rel>,
+        columns: Vec<(ColumnId, ScalarExpr)>,
+    },
+    Join {
+        left: Box<Rel>,
+        right: Box<Rel>,
+        kind: JoinKind,
+        /// `None`: every pair.
+        condition: Option<ScalarExpr>,
+        /// The right side may name columns of the left side.
+        lateral: bool,
+    },
+    /// Yields the group columns, then the aggregates. With `sets`, one result per set of indexes into `groups`, and
+    /// `grouping` tells them apart: bit i (from the left of the groups) is set when group i is not in the set.
+    Aggregate {
+        input: Box<Rel>,
+        groups: Vec<(ColumnId, ScalarExpr)>,
+        sets: Option<Vec<Vec<usize>>>,
+        grouping: Option<ColumnId>,
+        aggregates: Vec<(ColumnId, Aggregate)>,
+    },
+    /// Yields the input's columns, then the calls.
+    Window {
+        input: Box<Rel>,
+        calls: Vec<(ColumnId, WindowCall)>,
+    },
+    Sort {
+        input: Box<Rel>,
+        keys: Vec<SortKey>,
+    },
+    Limit {
+        input: Box<Rel>,
+        offset: Option<ScalarExpr>,
+        count: Option<ScalarExpr>,
+        with_ties: bool,
+    },
+    Distinct {
+        input: Box<Rel>,
+    },
+    /// The first row, in `order`, of each group of equal `keys`.
+    DistinctOn {
+        input: Box<Rel>,
+        keys: Vec<ScalarExpr>,
+        order: Vec<SortKey>,
+    },
+    SetOperation {
+        operation: SetOperation,
+        all: bool,
+        left: Box<Rel>,
+        right: Box<Rel>,
+        outputs: Vec<Output>,
+        left_columns: Vec<ColumnId>,
+        right_columns: Vec<ColumnId>,
+    },
+    /// WITH RECURSIVE: `step` reads what the round before found through [`Rel::WorkTable`] of the same `table`.
+    Recursive {
+        table: u32,
+        outputs: Vec<Output>,
+        base: Box<Rel>,
+        base_columns: Vec<ColumnId>,
+        step: Box<Rel>,
+        step_columns: Vec<ColumnId>,
+        all: bool,
+    },
+    WorkTable {
+        table: u32,
+        outputs: Vec<Output>,
+    },
+}

@@ -1,0 +1,54 @@
+//! What names mean at one place of a statement: the relations of a FROM clause and their columns, and the scopes of the
+//! enclosing queries.
+
+use crate::expr::ColumnId;
+use crate::types::PgType;
+
+/// One column that an expression may name.
+#[derive(Debug, Clone)]
+pub struct ScopeColumn {
+    pub name: String,
+    pub id: ColumnId,
+    pub ty: PgType,
+    /// pg_class OID and attribute number when it is a plain column of a table, else 0.
+    pub table: u32,
+    pub attribute: i16,
+    /// False for system columns and for the columns that USING merged: nameable, not part of `*`.
+    pub visible: bool,
+}
+
+/// One entry of a FROM clause.
+#[derive(Debug, Clone)]
+pub struct ScopeRelation {
+    /// Alias, or the relation's name.
+    pub name: String,
+    /// Schema, when the relation was not given an alias: `public.t.a` is then a valid reference.
+    pub schema: Option<String>,
+    pub columns: Vec<ScopeColumn>,
+    /// A function in FROM whose single column may be referenced by the relation's name.
+    pub scalar: bool,
+    /// False: this relation may not be referenced from here (its columns were merged or it is not LATERAL).
+    pub lateral_ok: bool,
+}
+
+/// The names that are visible to an expression; `outer` holds those of the enclosing queries, innermost first.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    pub relations: Vec<ScopeRelation>,
+    /// Columns that JOIN USING and NATURAL merged: found by their bare name before those of the relations.
+    pub merged: Vec<ScopeColumn>,
+    /// What an unqualified `*` yields, in order.
+    pub star: Vec<ScopeColumn>,
+}
+
+impl Scope {
+    /// The column of a table's scope with this attribute number.
+    pub fn attribute(&self, attnum: i16) -> Option<&ScopeColumn> {
+        self.relations.iter().flat_map(|r| &r.columns).find(|c| c.attribute == attnum)
+    }
+
+    /// The table column behind an id.
+    pub fn attribute_of(&self, id: ColumnId) -> Option<i16> {
+        self.relations.iter().flat_map(|r| &r.columns).find(|c| c.id == id && c.table != 0).map(|c| c.attribute)
+    }
+}
