@@ -18,7 +18,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-/// Index of an entry in a group's log; 0 means "before the first entry".
+/// Place of a record in a group's log; 0 means "before the first record". Positions grow along the log and are not
+/// dense: the number of the log entry is in the upper 48 bits, that of the record within its entry in the lower 16.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LogPosition(pub u64);
 
@@ -47,6 +48,9 @@ pub enum AppendError {
     /// Certainly not written and never will be: this node is not the primary of that epoch.
     #[error("this node is not the primary")]
     NotPrimary { primary: Option<NodeId> },
+    /// Certainly not written: no peer would accept a record of this size.
+    #[error("a record of {bytes} bytes is larger than the log takes ({limit})")]
+    TooLarge { bytes: usize, limit: usize },
     /// May be committed now or later: leadership was lost, or the node is stopping, while the record was on its way.
     #[error("the outcome of the commit is unknown: {0}")]
     Unknown(String),

@@ -33,11 +33,7 @@ pub struct NodeConfig {
 
 impl NodeConfig {
     /// The defaults for a new cluster of one node.
-    pub fn new(
-        data_dir: impl Into<PathBuf>,
-        node_name: impl Into<String>,
-        peer_listen: SocketAddr,
-    ) -> Self {
+    pub fn new(data_dir: impl Into<PathBuf>, node_name: impl Into<String>, peer_listen: SocketAddr) -> Self {
         Self {
             data_dir: data_dir.into(),
             node_name: node_name.into(),

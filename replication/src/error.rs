@@ -14,11 +14,7 @@ pub enum StartError {
     #[error("{} is not empty and is not a Lockstep data directory", .0.display())]
     Foreign(PathBuf),
     #[error("the data directory {} was written by another version of Lockstep (format {found}, this one reads {expected})", .path.display())]
-    Version {
-        path: PathBuf,
-        found: u32,
-        expected: u32,
-    },
+    Version { path: PathBuf, found: u32, expected: u32 },
     #[error("cannot listen for peers on {address}: {source}")]
     PeerListen { address: String, source: io::Error },
     #[error("the log is corrupt: {0}")]

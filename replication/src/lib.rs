@@ -6,6 +6,8 @@
 mod config;
 mod error;
 mod node;
+mod seeded;
+pub mod wal;
 
 pub use config::{NodeConfig, Timings};
 pub use error::{Fatal, FatalHandler, StartError};

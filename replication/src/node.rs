@@ -1,8 +1,8 @@
 //! One running node of a cluster.
 
 use engine::commit_log::{
-    AppendError, Appended, CheckpointError, ClusterStatus, CommitLog, Epoch, LogPosition,
-    ReadError, Record, SharedStateMachine,
+    AppendError, Appended, CheckpointError, ClusterStatus, CommitLog, Epoch, LogPosition, ReadError, Record,
+    SharedStateMachine,
 };
 use tokio::sync::oneshot;
 
@@ -22,9 +22,7 @@ impl Node {
         on_fatal: FatalHandler,
     ) -> Result<Node, StartError> {
         let _ = (config, state_machine, on_fatal);
-        Err(StartError::Log(
-            "the replication layer is not built yet".to_owned(),
-        ))
+        Err(StartError::Log("the replication layer is not built yet".to_owned()))
     }
 
     /// Hands leadership over when there is somebody to take it, flushes and ends. Later calls fail as stopping.

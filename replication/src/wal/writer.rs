@@ -1,0 +1,441 @@
+//! The writer: one thread that turns what waits into a batch, writes it, syncs once and answers everybody.
+//!
+//! Invariants: see [`super`], 1-4. The writer's own picture of each group (`Written`) is what the files say, which
+//! lags behind [`super::group::GroupState`].
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use engine::commit_log::GroupId;
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::Notify;
+use tracing::error;
+
+use super::disk::{Disk, DiskFile};
+use super::format::{self, BatchEncoder, RECORD_HEADER, RecordKind, SEGMENT_HEADER};
+use super::group::{GroupLog, GroupState};
+use super::recovery::Recovered;
+use super::{Done, EntryId, LogEntry, StoredVote, WalError, WalOptions};
+use crate::{Fatal, FatalHandler, seeded};
+
+/// Bytes after which a batch takes no further changes; what waits longer goes into the next one.
+const BATCH_BYTES: usize = 8 << 20;
+
+pub(super) enum Change {
+    Entries(Vec<LogEntry>),
+    Mark(RecordKind),
+}
+
+struct Queued {
+    group: GroupId,
+    change: Change,
+    done: Option<Done>,
+}
+
+impl Queued {
+    fn size(&self) -> u64 {
+        match &self.change {
+            Change::Entries(entries) => entries.iter().map(LogEntry::size).sum(),
+            Change::Mark(_) => RECORD_HEADER as u64,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Queue {
+    changes: VecDeque<Queued>,
+    bytes: u64,
+    /// Somebody waits for a change in the queue.
+    awaited: bool,
+    closed: bool,
+    failed: Option<String>,
+}
+
+/// What the callers, the readers and the writer share. The locks are held for a few instructions only.
+pub(super) struct Shared {
+    pub groups: Mutex<HashMap<GroupId, GroupState>>,
+    files: Mutex<BTreeMap<u64, Arc<dyn DiskFile>>>,
+    queue: Mutex<Queue>,
+    queued: Condvar,
+    drained: Notify,
+    options: WalOptions,
+}
+
+impl Shared {
+    pub fn queue(&self, group: GroupId, change: Change, done: Option<Done>) {
+        let queued = Queued { group, change, done };
+        let mut queue = self.queue.lock();
+        if let Some(reason) = queue.failed.clone() {
+            drop(queue);
+            if let Some(done) = queued.done {
+                done(Err(WalError::Stopped(reason)));
+            }
+            return;
+        }
+        queue.bytes += queued.size();
+        let wake = queued.done.is_some() && !queue.awaited;
+        queue.awaited |= queued.done.is_some();
+        queue.changes.push_back(queued);
+        drop(queue);
+        if wake {
+            self.queued.notify_one();
+        }
+    }
+
+    pub async fn room(&self) {
+        loop {
+            let drained = self.drained.notified();
+            {
+                let queue = self.queue.lock();
+                if queue.bytes <= self.options.queue_bytes_max || queue.failed.is_some() {
+                    return;
+                }
+            }
+            drained.await;
+        }
+    }
+
+    pub fn file(&self, segment: u64) -> Option<Arc<dyn DiskFile>> {
+        self.files.lock().get(&segment).cloned()
+    }
+}
+
+/// The open log. Dropping it writes what is queued and ends the writer.
+pub struct Wal {
+    shared: Arc<Shared>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Wal {
+    pub(super) fn start(
+        disk: Arc<dyn Disk>,
+        options: WalOptions,
+        recovered: Recovered,
+        on_fatal: FatalHandler,
+    ) -> Result<Self, WalError> {
+        let mut files = BTreeMap::new();
+        for segment in &recovered.segments {
+            files.insert(segment.number, segment.file.clone());
+        }
+        let shared = Arc::new(Shared {
+            groups: Mutex::new(recovered.groups),
+            files: Mutex::new(files),
+            queue: Mutex::default(),
+            queued: Condvar::new(),
+            drained: Notify::new(),
+            options,
+        });
+        let mut writer = Writer {
+            disk,
+            shared: shared.clone(),
+            written: recovered.written,
+            segments: recovered.segments,
+            next_segment: recovered.next_segment,
+            sequence: recovered.next_sequence,
+            offset: recovered.offset,
+            encoder: BatchEncoder::default(),
+            held_back: Vec::new(),
+            held_back_first: recovered.next_sequence,
+            on_fatal,
+        };
+        let writer = std::thread::Builder::new()
+            .name("wal-writer".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|e| WalError::io("cannot start the log's writer thread", e))?;
+        Ok(Self { shared, writer: Some(writer) })
+    }
+
+    pub fn group(&self, group: GroupId) -> GroupLog {
+        GroupLog { shared: self.shared.clone(), group }
+    }
+
+    /// Writes what is queued, answers everybody and ends the writer.
+    pub fn close(&mut self) {
+        self.shared.queue.lock().closed = true;
+        self.shared.queued.notify_one();
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            error!("the log's writer thread panicked");
+        }
+    }
+}
+
+impl Drop for Wal {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A segment and, for each group, the highest index that was ever written to it.
+pub(super) struct Segment {
+    pub number: u64,
+    pub size: u64,
+    pub salt: u32,
+    pub file: Arc<dyn DiskFile>,
+    pub highest: HashMap<GroupId, u64>,
+}
+
+/// What the files say about a group so far.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Written {
+    pub vote: Option<StoredVote>,
+    pub committed: Option<EntryId>,
+    pub purged: Option<EntryId>,
+    pub last: Option<EntryId>,
+}
+
+impl Written {
+    pub fn note(&mut self, kind: RecordKind) {
+        match kind {
+            RecordKind::Entry(id, _) | RecordKind::Last(id) => self.last = Some(id),
+            RecordKind::Vote(vote) => self.vote = Some(vote),
+            RecordKind::Committed(id) => self.committed = Some(id),
+            RecordKind::Truncate(last) => self.last = last,
+            RecordKind::Purge(id) => {
+                self.purged = Some(id);
+                self.last = self.last.max(Some(id));
+            }
+        }
+    }
+
+    fn records(&self) -> impl Iterator<Item = RecordKind> {
+        // Purge before last: a purge mark may lie behind the last entry.
+        [
+            self.vote.map(RecordKind::Vote),
+            self.committed.map(RecordKind::Committed),
+            self.purged.map(RecordKind::Purge),
+            self.last.map(RecordKind::Last),
+        ]
+        .into_iter()
+        .flatten()
+    }
+}
+
+struct Writer {
+    disk: Arc<dyn Disk>,
+    shared: Arc<Shared>,
+    written: HashMap<GroupId, Written>,
+    segments: VecDeque<Segment>,
+    next_segment: u64,
+    sequence: u64,
+    offset: u64,
+    encoder: BatchEncoder,
+    /// Only with the seeded bug: what should have been written, and the number of its first batch.
+    held_back: Vec<u8>,
+    held_back_first: u64,
+    on_fatal: FatalHandler,
+}
+
+/// An entry's place in the batch that is being built.
+struct Place {
+    group: GroupId,
+    id: EntryId,
+    offset: usize,
+}
+
+impl Writer {
+    fn run(&mut self) {
+        while let Some(batch) = self.next() {
+            let (purged, result) = match self.write(&batch) {
+                Ok(purged) => (purged, Ok(())),
+                Err(error) => (false, Err(self.fail(error))),
+            };
+            let failed = result.is_err();
+            for queued in batch {
+                if let Some(done) = queued.done {
+                    done(result.clone());
+                }
+            }
+            if failed {
+                self.refuse_rest(result);
+                return;
+            }
+            if purged {
+                self.delete_unneeded();
+            }
+        }
+        self.flush_held_back();
+    }
+
+    /// Waits for changes that somebody waits for; `None` at the end.
+    fn next(&mut self) -> Option<Vec<Queued>> {
+        let mut queue = self.shared.queue.lock();
+        while !queue.awaited && !queue.closed {
+            self.shared.queued.wait(&mut queue);
+        }
+        if queue.changes.is_empty() {
+            return None;
+        }
+        let mut batch = Vec::with_capacity(queue.changes.len());
+        let mut bytes = 0;
+        while let Some(queued) = queue.changes.pop_front() {
+            bytes += queued.size();
+            batch.push(queued);
+            if bytes as usize >= BATCH_BYTES {
+                break;
+            }
+        }
+        queue.bytes -= bytes;
+        queue.awaited = queue.changes.iter().any(|queued| queued.done.is_some());
+        drop(queue);
+        self.shared.drained.notify_waiters();
+        Some(batch)
+    }
+
+    /// Writes and syncs one batch; true when it purged something.
+    fn write(&mut self, batch: &[Queued]) -> Result<bool, WalError> {
+        let size = batch.iter().map(Queued::size).sum::<u64>() + format::BATCH_HEADER as u64 + 8;
+        self.encoder.begin();
+        let fresh = self.make_room(size)?;
+        let mut places = Vec::new();
+        let mut purged = false;
+        let Some(segment) = self.segments.back_mut() else {
+            return Err(WalError::Stopped("the log has no segment".to_owned()));
+        };
+        for queued in batch {
+            let group = queued.group;
+            let written = self.written.entry(group).or_default();
+            match &queued.change {
+                Change::Entries(entries) => {
+                    let highest = segment.highest.entry(group).or_default();
+                    for entry in entries {
+                        let kind = RecordKind::Entry(entry.id, entry.kind);
+                        let offset = self.encoder.record(group, kind, &entry.payload);
+                        written.note(kind);
+                        *highest = (*highest).max(entry.id.index);
+                        places.push(Place { group, id: entry.id, offset });
+                    }
+                }
+                Change::Mark(kind) => {
+                    purged |= matches!(kind, RecordKind::Purge(_));
+                    written.note(*kind);
+                    self.encoder.record(group, *kind, &[]);
+                }
+            }
+        }
+        let bytes = self.encoder.finish(self.sequence, segment.salt);
+        if seeded::skip_fsync() {
+            self.held_back.extend_from_slice(bytes);
+            self.sequence += 1;
+            return Ok(false);
+        }
+        let name = || format::segment_name(segment.number);
+        if fresh {
+            let header = format::segment_header(segment.number, self.sequence, segment.salt);
+            segment
+                .file
+                .write_all_at(&header, 0)
+                .map_err(|e| WalError::io(format!("cannot write to {}", name()), e))?;
+        }
+        segment
+            .file
+            .write_all_at(bytes, self.offset)
+            .map_err(|e| WalError::io(format!("cannot write to {}", name()), e))?;
+        segment.file.sync().map_err(|e| WalError::io(format!("cannot sync {}", name()), e))?;
+
+        let mut groups = self.shared.groups.lock();
+        for place in places {
+            if let Some(state) = groups.get_mut(&place.group) {
+                let offset = self.offset + place.offset as u64;
+                state.written(place.id, segment.number, offset, self.shared.options.cache_bytes);
+            }
+        }
+        for (group, written) in &self.written {
+            if let Some(state) = groups.get_mut(group) {
+                state.synced = written.last.min(state.last());
+            }
+        }
+        drop(groups);
+        self.offset += bytes.len() as u64;
+        self.sequence += 1;
+        Ok(purged)
+    }
+
+    /// Begins a new segment when `size` more bytes do not fit; its first batch repeats votes and marks, so that older
+    /// segments can be deleted. True when the segment is new.
+    fn make_room(&mut self, size: u64) -> Result<bool, WalError> {
+        let full = self.segments.back().is_none_or(|segment| self.offset + size > segment.size);
+        if full {
+            let marks = self.written.len() * 4 * RECORD_HEADER;
+            let size = self.shared.options.segment_bytes.max(size + (marks + SEGMENT_HEADER) as u64);
+            let number = self.next_segment;
+            let name = format::segment_name(number);
+            let file = self
+                .disk
+                .create(&name, size)
+                .map_err(|e| WalError::io(format!("cannot allocate {size} bytes for {name}"), e))?;
+            self.next_segment += 1;
+            self.offset = SEGMENT_HEADER as u64;
+            self.shared.files.lock().insert(number, file.clone());
+            let salt = rand::random();
+            self.segments.push_back(Segment { number, size, salt, file, highest: HashMap::new() });
+        }
+        let fresh = self.offset == SEGMENT_HEADER as u64;
+        if fresh {
+            for (group, written) in &self.written {
+                for kind in written.records() {
+                    self.encoder.record(*group, kind, &[]);
+                }
+            }
+        }
+        Ok(fresh)
+    }
+
+    /// Deletes the oldest segments as long as they hold nothing behind the purge marks.
+    fn delete_unneeded(&mut self) {
+        while self.segments.len() > 1 {
+            let needed = self.segments.front().is_none_or(|segment| {
+                segment.highest.iter().any(|(group, highest)| {
+                    let purged = self.written.get(group).and_then(|written| written.purged);
+                    purged.is_none_or(|purged| purged.index < *highest)
+                })
+            });
+            if needed {
+                return;
+            }
+            let Some(segment) = self.segments.pop_front() else {
+                return;
+            };
+            self.shared.files.lock().remove(&segment.number);
+            let name = format::segment_name(segment.number);
+            if let Err(error) = self.disk.remove(&name) {
+                // Left behind, it is read again at the next start and deleted with the next purge.
+                tracing::warn!("cannot delete the log segment {name}: {error}");
+                return;
+            }
+        }
+    }
+
+    fn fail(&mut self, error: WalError) -> WalError {
+        error!("the log stops: {error}");
+        let reason = error.to_string();
+        self.shared.queue.lock().failed = Some(reason.clone());
+        self.shared.drained.notify_waiters();
+        (self.on_fatal)(Fatal(reason));
+        error
+    }
+
+    fn refuse_rest(&mut self, result: Result<(), WalError>) {
+        let rest = std::mem::take(&mut self.shared.queue.lock().changes);
+        for queued in rest {
+            if let Some(done) = queued.done {
+                done(result.clone());
+            }
+        }
+    }
+
+    fn flush_held_back(&mut self) {
+        if self.held_back.is_empty() {
+            return;
+        }
+        if let Some(segment) = self.segments.back() {
+            if self.offset == SEGMENT_HEADER as u64 {
+                let header = format::segment_header(segment.number, self.held_back_first, segment.salt);
+                let _ = segment.file.write_all_at(&header, 0);
+            }
+            let _ = segment.file.write_all_at(&self.held_back, self.offset);
+        }
+    }
+}
