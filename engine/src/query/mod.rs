@@ -6,6 +6,9 @@
 //!    external error and is unwrapped, DataFusion's own conditions are mapped.
 //! 3. DataFusion never sees a SQL name and coerces no types.
 
+pub mod estimate;
+pub mod join_order;
+
 use std::sync::Arc;
 use std::time::Instant;
 
