@@ -16,12 +16,25 @@
 //! Invariant: a column's Arrow type follows from its [`PgType`] alone ([`PgType::arrow`]); a numeric *expression* may
 //! also be Decimal128 of any scale, so readers of query results look at the array's own type.
 
+pub mod array;
+pub mod arrow;
+pub mod bytes;
+pub mod calendar;
+pub mod compare;
+pub mod datetime;
+pub mod datetime_out;
+pub mod float;
+pub mod interval;
+pub mod json;
+pub mod names;
 pub mod numeric;
+#[cfg(test)]
+mod tests;
 pub mod text;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+use ::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 use numeric::Numeric;

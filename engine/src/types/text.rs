@@ -1,9 +1,18 @@
 //! Text input and output of every type, as PostgreSQL's input and output functions do it.
+//!
+//! This file is the table of types; the families are beside it: [`super::float`], [`super::datetime`],
+//! [`super::datetime_out`], [`super::interval`], [`super::array`], [`super::json`], [`super::bytes`].
 
-use super::{Datum, PgType};
-use crate::error::Result;
+use std::io::Write;
+use std::sync::Arc;
 
-/// The settings that text output depends on.
+use super::numeric::Numeric;
+use super::{
+    Datum, PgType, TypeOid, array, bytes, datetime, datetime_out, float, interval, json, names,
+};
+use crate::error::{Error, Result, SqlState};
+
+/// The settings that text input and output depend on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FormatSettings {
     pub time_zone: chrono_tz::Tz,
@@ -12,6 +21,8 @@ pub struct FormatSettings {
     pub interval_style: IntervalStyle,
     pub extra_float_digits: i32,
     pub bytea_hex: bool,
+    /// What 'now' and 'today' mean in input: microseconds since 1970; `None` asks the clock.
+    pub transaction_time: Option<i64>,
 }
 
 impl Default for FormatSettings {
@@ -23,6 +34,7 @@ impl Default for FormatSettings {
             interval_style: IntervalStyle::Postgres,
             extra_float_digits: 1,
             bytea_hex: true,
+            transaction_time: None,
         }
     }
 }
@@ -50,10 +62,388 @@ pub enum IntervalStyle {
     Iso8601,
 }
 
-/// Reads `text` as a value of `ty` (22P02, 22003, 22007, 22008, 22001 for an over-long value of an explicit length).
-pub fn parse(_text: &str, _ty: PgType, _format: &FormatSettings) -> Result<Datum> {
-    Err(crate::error::Error::unsupported("text input"))
+fn invalid(type_name: &str, text: &str) -> Error {
+    Error::new(
+        SqlState::InvalidTextRepresentation,
+        format!("invalid input syntax for type {type_name}: \"{text}\""),
+    )
 }
 
-/// Appends the text form of `value` to `out`. Reg types are written as numbers: their names need a catalog.
-pub fn write(_value: &Datum, _ty: PgType, _format: &FormatSettings, _out: &mut Vec<u8>) {}
+fn out_of_range(type_name: &str, text: &str) -> Error {
+    Error::new(
+        SqlState::NumericValueOutOfRange,
+        format!("value \"{text}\" is out of range for type {type_name}"),
+    )
+}
+
+fn trim(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b')
+}
+
+/// Reads `text` as a value of `ty` (22P02, 22003, 22007, 22008, 22001 for an over-long value of an explicit length).
+pub fn parse(text: &str, ty: PgType, format: &FormatSettings) -> Result<Datum> {
+    use TypeOid as T;
+    if let Some(element) = ty.oid.element() {
+        let element = PgType::new(element, ty.typmod);
+        return match ty.oid {
+            T::INT2VECTOR | T::OIDVECTOR => array::parse_vector(text, element, format),
+            _ => array::parse_array(text, element, format),
+        };
+    }
+    Ok(match ty.oid {
+        T::BOOL => Datum::Bool(parse_bool(text)?),
+        T::INT2 => Datum::Int2(parse_integer(text, "smallint")?),
+        T::INT4 => Datum::Int4(parse_integer(text, "integer")?),
+        T::INT8 => Datum::Int8(parse_integer(text, "bigint")?),
+        T::FLOAT4 => Datum::Float4(float::parse_f32(text)?),
+        T::FLOAT8 => Datum::Float8(float::parse_f64(text)?),
+        T::NUMERIC => Datum::Numeric(numeric_with_modifier(Numeric::parse(text)?, ty)?),
+        T::OID => Datum::Oid(parse_oid(text, "oid")?),
+        T::XID => Datum::Oid(parse_oid(text, "xid")?),
+        T::CID => Datum::Oid(parse_oid(text, "cid")?),
+        T::XID8 => Datum::Int8(
+            trim(text)
+                .parse::<u64>()
+                .map_err(|_| invalid("xid8", text))? as i64,
+        ),
+        T::REGTYPE => Datum::Oid(parse_regtype(text)?),
+        oid if is_reg(oid) => match trim(text) {
+            "-" => Datum::Oid(0),
+            number if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => {
+                Datum::Oid(parse_oid(number, "oid")?)
+            }
+            _ => {
+                return Err(Error::unsupported(format!(
+                    "a name as input of type {} outside a query",
+                    names::format_type(oid, -1)
+                )));
+            }
+        },
+        T::TEXT
+        | T::UNKNOWN
+        | T::CSTRING
+        | T::REFCURSOR
+        | T::PG_NODE_TREE
+        | T::ACLITEM
+        | T::VOID => Datum::from(text),
+        T::VARCHAR => varchar(text, ty.typmod)?,
+        T::BPCHAR => bpchar(text, ty.typmod)?,
+        T::NAME => Datum::from(truncate_name(text)),
+        T::CHAR => Datum::from(single_char(text).as_str()),
+        T::BYTEA => Datum::Bytea(Arc::from(bytes::parse(text)?)),
+        T::DATE => Datum::Date(datetime::parse_date(text, format)?),
+        T::TIME => Datum::Time(datetime::parse_time(text, ty.typmod, format)?),
+        T::TIMESTAMP => Datum::Timestamp(datetime::parse_timestamp(text, ty.typmod, format)?),
+        T::TIMESTAMPTZ => Datum::Timestamptz(datetime::parse_timestamptz(text, ty.typmod, format)?),
+        T::INTERVAL => Datum::Interval(interval::parse(text, ty.typmod)?),
+        T::UUID => Datum::Uuid(parse_uuid(text)?),
+        T::JSON => {
+            json::validate(text)?;
+            Datum::from(text)
+        }
+        T::JSONB => Datum::from(json::normalize(text)?.as_str()),
+        T::PG_LSN => Datum::Int8(parse_lsn(text)?),
+        oid => {
+            return Err(Error::unsupported(format!(
+                "type {}",
+                names::format_type(oid, -1)
+            )));
+        }
+    })
+}
+
+fn is_reg(oid: TypeOid) -> bool {
+    use TypeOid as T;
+    matches!(
+        oid,
+        T::REGPROC
+            | T::REGPROCEDURE
+            | T::REGOPER
+            | T::REGOPERATOR
+            | T::REGCLASS
+            | T::REGNAMESPACE
+            | T::REGROLE
+            | T::REGCOLLATION
+    )
+}
+
+/// Appends the text form of `value` to `out`; NULL writes nothing. Reg types are written as numbers (regtype: as its
+/// name): the names of others need a catalog.
+pub fn write(value: &Datum, ty: PgType, format: &FormatSettings, out: &mut Vec<u8>) {
+    let _ = match value {
+        Datum::Null => Ok(()),
+        Datum::Bool(v) => {
+            out.push(if *v { b't' } else { b'f' });
+            Ok(())
+        }
+        Datum::Int2(v) => write!(out, "{v}"),
+        Datum::Int4(v) => write!(out, "{v}"),
+        Datum::Int8(v) if ty.oid == TypeOid::PG_LSN => {
+            write!(out, "{:X}/{:X}", (*v as u64) >> 32, *v as u32)
+        }
+        Datum::Int8(v) if ty.oid == TypeOid::XID8 => write!(out, "{}", *v as u64),
+        Datum::Int8(v) => write!(out, "{v}"),
+        Datum::Float4(v) => {
+            float::write_f32(*v, format.extra_float_digits, out);
+            Ok(())
+        }
+        Datum::Float8(v) => {
+            float::write_f64(*v, format.extra_float_digits, out);
+            Ok(())
+        }
+        Datum::Oid(0) if ty.oid == TypeOid::REGTYPE || is_reg(ty.oid) => write!(out, "-"),
+        Datum::Oid(v) if ty.oid == TypeOid::REGTYPE => {
+            write!(out, "{}", names::format_type(TypeOid(*v), -1))
+        }
+        Datum::Oid(v) => write!(out, "{v}"),
+        Datum::Numeric(v) => write!(out, "{v}"),
+        Datum::Text(v) => {
+            out.extend_from_slice(v.as_bytes());
+            Ok(())
+        }
+        Datum::Bytea(v) => {
+            bytes::write(v, format.bytea_hex, out);
+            Ok(())
+        }
+        Datum::Date(v) => {
+            datetime_out::write_date(*v, format, out);
+            Ok(())
+        }
+        Datum::Time(v) => {
+            datetime_out::write_time(*v, out);
+            Ok(())
+        }
+        Datum::Timestamp(v) => {
+            datetime_out::write_timestamp(*v, format, out);
+            Ok(())
+        }
+        Datum::Timestamptz(v) => {
+            datetime_out::write_timestamptz(*v, format, out);
+            Ok(())
+        }
+        Datum::Interval(v) => {
+            interval::write(v, format.interval_style, out);
+            Ok(())
+        }
+        Datum::Uuid(v) => {
+            write_uuid(v, out);
+            Ok(())
+        }
+        Datum::Array(items) => {
+            let element = PgType::new(ty.oid.element().unwrap_or(TypeOid::TEXT), -1);
+            match ty.oid {
+                TypeOid::INT2VECTOR | TypeOid::OIDVECTOR => {
+                    array::write_vector(items, element, format, out)
+                }
+                _ => array::write_array(items, element, format, out),
+            }
+            Ok(())
+        }
+    };
+}
+
+/// The text form as a string.
+pub fn to_string(value: &Datum, ty: PgType, format: &FormatSettings) -> String {
+    let mut out = Vec::new();
+    write(value, ty, format, &mut out);
+    String::from_utf8(out).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+}
+
+/// Applies `numeric(p, s)`; without a modifier the value itself.
+pub fn numeric_with_modifier(value: Numeric, ty: PgType) -> Result<Numeric> {
+    match ty.numeric_precision_scale() {
+        Some((precision, scale)) => value.enforce(precision, scale),
+        None => Ok(value),
+    }
+}
+
+/// What PostgreSQL's `boolin` accepts: prefixes of true, false, yes, no; on, off; 1, 0.
+pub fn parse_bool(text: &str) -> Result<bool> {
+    let lower = trim(text).to_ascii_lowercase();
+    let prefix_of =
+        |word: &str, shortest: usize| lower.len() >= shortest && word.starts_with(&lower);
+    if prefix_of("true", 1) || prefix_of("yes", 1) || lower == "on" || lower == "1" {
+        Ok(true)
+    } else if prefix_of("false", 1) || prefix_of("no", 1) || prefix_of("off", 2) || lower == "0" {
+        Ok(false)
+    } else {
+        Err(invalid("boolean", text))
+    }
+}
+
+fn parse_integer<T: std::str::FromStr>(text: &str, type_name: &str) -> Result<T> {
+    let trimmed = trim(text);
+    if let Ok(value) = trimmed.parse() {
+        return Ok(value);
+    }
+    let digits = trimmed.strip_prefix(['+', '-']).unwrap_or(trimmed);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(invalid(type_name, text));
+    }
+    Err(out_of_range(type_name, text))
+}
+
+fn parse_oid(text: &str, type_name: &str) -> Result<u32> {
+    let value: i64 = trim(text).parse().map_err(|_| {
+        let digits = trim(text).strip_prefix(['+', '-']).unwrap_or(trim(text));
+        if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+            out_of_range(type_name, text)
+        } else {
+            invalid(type_name, text)
+        }
+    })?;
+    // strtoul's range: negative numbers wrap.
+    if value < i64::from(i32::MIN) || value > i64::from(u32::MAX) {
+        return Err(out_of_range(type_name, text));
+    }
+    Ok(value as u32)
+}
+
+fn parse_regtype(text: &str) -> Result<u32> {
+    let trimmed = trim(text);
+    if trimmed == "-" {
+        return Ok(0);
+    }
+    if !trimmed.is_empty() && trimmed.bytes().all(|b| b.is_ascii_digit()) {
+        return parse_oid(trimmed, "oid");
+    }
+    let found = names::lookup_text(trimmed).map(|ty| ty.oid.0);
+    found.ok_or_else(|| {
+        Error::new(
+            SqlState::UndefinedObject,
+            format!("type \"{trimmed}\" does not exist"),
+        )
+    })
+}
+
+/// Characters that `varchar(n)` and `char(n)` hold, if they are limited.
+pub fn length_limit(typmod: i32) -> Option<usize> {
+    (typmod >= 4).then(|| (typmod - 4) as usize)
+}
+
+/// Input of varchar(n): 22001 unless what is too much is spaces.
+fn varchar(text: &str, typmod: i32) -> Result<Datum> {
+    Ok(Datum::from(limit_length(
+        text,
+        typmod,
+        "character varying",
+    )?))
+}
+
+/// Input of char(n): as varchar, then padded.
+fn bpchar(text: &str, typmod: i32) -> Result<Datum> {
+    let limited = limit_length(text, typmod, "character")?;
+    Ok(pad(limited, typmod))
+}
+
+/// Pads with spaces to the length of char(n).
+pub fn pad(text: &str, typmod: i32) -> Datum {
+    let missing =
+        length_limit(typmod).map_or(0, |limit| limit.saturating_sub(text.chars().count()));
+    if missing == 0 {
+        return Datum::from(text);
+    }
+    let mut padded = String::with_capacity(text.len() + missing);
+    padded.push_str(text);
+    padded.extend(std::iter::repeat_n(' ', missing));
+    Datum::from(padded.as_str())
+}
+
+/// Cuts trailing spaces beyond the limit; anything else beyond it is 22001.
+pub fn limit_length<'a>(text: &'a str, typmod: i32, type_name: &str) -> Result<&'a str> {
+    let Some(limit) = length_limit(typmod) else {
+        return Ok(text);
+    };
+    if text.len() <= limit {
+        return Ok(text);
+    }
+    let Some((cut, _)) = text.char_indices().nth(limit) else {
+        return Ok(text);
+    };
+    if text[cut..].bytes().all(|b| b == b' ') {
+        return Ok(&text[..cut]);
+    }
+    Err(Error::new(
+        SqlState::StringDataRightTruncation,
+        format!("value too long for type {type_name}({limit})"),
+    ))
+}
+
+/// At most 63 bytes, cut between characters.
+pub fn truncate_name(text: &str) -> &str {
+    let mut end = text.len().min(63);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// "char": one byte; `\ooo` for bytes beyond ASCII.
+fn single_char(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let octal = bytes.len() == 4
+        && bytes[0] == b'\\'
+        && bytes[1..].iter().all(|b| (b'0'..=b'7').contains(b));
+    let byte = match (octal, bytes.first()) {
+        (true, _) => u8::from_str_radix(&text[1..], 8).unwrap_or(0),
+        (false, Some(first)) => *first,
+        (false, None) => 0,
+    };
+    match byte {
+        0 => String::new(),
+        1..=127 => char::from(byte).to_string(),
+        _ => format!("\\{byte:03o}"),
+    }
+}
+
+fn parse_uuid(text: &str) -> Result<[u8; 16]> {
+    let body = text
+        .strip_prefix('{')
+        .map_or(Some(text), |rest| rest.strip_suffix('}'));
+    let mut value = [0u8; 16];
+    let mut digits = 0;
+    let bytes = body.ok_or_else(|| invalid("uuid", text))?.as_bytes();
+    for (i, byte) in bytes.iter().enumerate() {
+        if *byte == b'-'
+            && digits > 0
+            && digits < 32
+            && digits % 4 == 0
+            && bytes.get(i + 1) != Some(&b'-')
+        {
+            continue;
+        }
+        let nibble = char::from(*byte)
+            .to_digit(16)
+            .filter(|_| digits < 32)
+            .ok_or_else(|| invalid("uuid", text))?;
+        value[digits / 2] = value[digits / 2] << 4 | nibble as u8;
+        digits += 1;
+    }
+    if digits == 32 {
+        Ok(value)
+    } else {
+        Err(invalid("uuid", text))
+    }
+}
+
+fn write_uuid(value: &[u8; 16], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    for (i, byte) in value.iter().enumerate() {
+        if matches!(i, 4 | 6 | 8 | 10) {
+            out.push(b'-');
+        }
+        out.push(HEX[usize::from(byte >> 4)]);
+        out.push(HEX[usize::from(byte & 15)]);
+    }
+}
+
+fn parse_lsn(text: &str) -> Result<i64> {
+    let part = |s: &str| {
+        let valid = (1..=8).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_hexdigit());
+        u32::from_str_radix(s, 16).ok().filter(|_| valid)
+    };
+    text.split_once('/')
+        .and_then(|(high, low)| Some(u64::from(part(high)?) << 32 | u64::from(part(low)?)))
+        .map(|lsn| lsn as i64)
+        .ok_or_else(|| invalid("pg_lsn", text))
+}

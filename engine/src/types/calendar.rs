@@ -1,0 +1,277 @@
+//! The proleptic Gregorian calendar and time zones: days and microseconds since 1970-01-01 to fields and back.
+//!
+//! Years are astronomical: 0 is 1 BC. Arithmetic is in i64, so every day of the date type's range is exact.
+
+use chrono::{DateTime, NaiveDateTime, Offset, TimeZone, Utc};
+use chrono_tz::{OffsetName, Tz};
+
+use super::interval::{MICROS_PER_DAY, MICROS_PER_SECOND};
+use crate::error::{Error, Result, SqlState};
+
+/// First and last day that PostgreSQL's date can hold: 4714-11-24 BC and 5874897-12-31.
+pub const DATE_MIN: i64 = -2_440_588;
+pub const DATE_MAX: i64 = 2_145_042_905;
+/// First instant that a timestamp can hold: 4714-11-24 BC.
+pub const TIMESTAMP_MIN: i64 = DATE_MIN * MICROS_PER_DAY;
+
+/// Days since 1970-01-01 of a date in the proleptic Gregorian calendar.
+pub fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let y = if month <= 2 { year - 1 } else { year };
+    let era = y.div_euclid(400);
+    let year_of_era = y.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+/// Year, month and day.
+pub fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let day_of_era = z.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+pub fn is_leap(year: i64) -> bool {
+    (year % 4 == 0 && year % 100 != 0) || year % 400 == 0
+}
+
+pub fn days_in_month(year: i64, month: i64) -> i64 {
+    match month {
+        2 if is_leap(year) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// 0 is Sunday.
+pub fn day_of_week(days: i64) -> i64 {
+    (days + 4).rem_euclid(7)
+}
+
+pub fn day_of_year(days: i64) -> i64 {
+    let (year, _, _) = civil_from_days(days);
+    days - days_from_civil(year, 1, 1) + 1
+}
+
+/// ISO 8601 year and week.
+pub fn iso_week(days: i64) -> (i64, i64) {
+    let weekday = (days + 3).rem_euclid(7);
+    let thursday = days - weekday + 3;
+    let (year, _, _) = civil_from_days(thursday);
+    (year, (thursday - days_from_civil(year, 1, 1)) / 7 + 1)
+}
+
+/// Days since 1970 as the date type holds them (22008 beyond its range).
+pub fn checked_date(days: i64) -> Result<i32> {
+    if (DATE_MIN..=DATE_MAX).contains(&days) {
+        return Ok(days as i32);
+    }
+    Err(Error::new(
+        SqlState::DatetimeFieldOverflow,
+        "date out of range",
+    ))
+}
+
+pub fn timestamp_out_of_range() -> Error {
+    Error::new(SqlState::DatetimeFieldOverflow, "timestamp out of range")
+}
+
+/// Microseconds since 1970 as a timestamp holds them; MIN and MAX stand for the infinities.
+pub fn checked_timestamp(micros: i128) -> Result<i64> {
+    i64::try_from(micros)
+        .ok()
+        .filter(|m| *m >= TIMESTAMP_MIN && *m < i64::MAX)
+        .ok_or_else(timestamp_out_of_range)
+}
+
+/// Offset of the zone east of Greenwich, in seconds, at an instant.
+pub fn offset_at(zone: Tz, utc_micros: i64) -> i64 {
+    i64::from(
+        zone.offset_from_utc_datetime(&naive(utc_micros))
+            .fix()
+            .local_minus_utc(),
+    )
+}
+
+/// Abbreviation of the zone at an instant, as in "EST".
+pub fn abbreviation_at(zone: Tz, utc_micros: i64) -> String {
+    let offset = zone.offset_from_utc_datetime(&naive(utc_micros));
+    offset
+        .abbreviation()
+        .map_or_else(|| offset.to_string(), str::to_string)
+}
+
+fn naive(micros: i64) -> NaiveDateTime {
+    // chrono ends before PostgreSQL's range does; the rules of a zone don't change out there.
+    let seconds = micros
+        .div_euclid(MICROS_PER_SECOND)
+        .clamp(-200_000 * 31_556_952, 200_000 * 31_556_952);
+    DateTime::<Utc>::from_timestamp(seconds, 0)
+        .map(|t| t.naive_utc())
+        .unwrap_or_default()
+}
+
+/// Local wall-clock microseconds → UTC. In a gap the offset before it holds, in an overlap the one after it.
+pub fn local_to_utc(zone: Tz, local_micros: i64) -> i64 {
+    let before = offset_at(zone, local_micros.saturating_sub(MICROS_PER_DAY));
+    let after = offset_at(zone, local_micros.saturating_add(MICROS_PER_DAY));
+    if before == after {
+        // A pair of changes within two days does not occur; one check settles ordinary days.
+        return local_micros.saturating_sub(before * MICROS_PER_SECOND);
+    }
+    let with_before = local_micros.saturating_sub(before * MICROS_PER_SECOND);
+    let with_after = local_micros.saturating_sub(after * MICROS_PER_SECOND);
+    if offset_at(zone, with_after) == after {
+        with_after
+    } else {
+        with_before
+    }
+}
+
+/// UTC microseconds → local wall clock.
+pub fn utc_to_local(zone: Tz, utc_micros: i64) -> i64 {
+    utc_micros.saturating_add(offset_at(zone, utc_micros) * MICROS_PER_SECOND)
+}
+
+/// Microseconds since 1970 by the system's clock.
+pub fn clock_micros() -> i64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| d.as_micros() as i64)
+}
+
+/// A zone in input: an offset in seconds east, or a name with rules.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Zone {
+    Fixed(i64),
+    Named(Tz),
+}
+
+impl Zone {
+    pub fn to_utc(self, local_micros: i64) -> i64 {
+        match self {
+            Zone::Fixed(seconds) => local_micros.saturating_sub(seconds * MICROS_PER_SECOND),
+            Zone::Named(tz) => local_to_utc(tz, local_micros),
+        }
+    }
+
+    pub fn to_local(self, utc_micros: i64) -> i64 {
+        match self {
+            Zone::Fixed(seconds) => utc_micros.saturating_add(seconds * MICROS_PER_SECOND),
+            Zone::Named(tz) => utc_to_local(tz, utc_micros),
+        }
+    }
+}
+
+/// Abbreviations that input knows (PostgreSQL's Default set, the common ones), seconds east of Greenwich.
+const ABBREVIATIONS: &[(&str, i64)] = &[
+    ("utc", 0),
+    ("gmt", 0),
+    ("z", 0),
+    ("zulu", 0),
+    ("ut", 0),
+    ("uct", 0),
+    ("wet", 0),
+    ("west", 3600),
+    ("bst", 3600),
+    ("cet", 3600),
+    ("cest", 7200),
+    ("met", 3600),
+    ("mest", 7200),
+    ("eet", 7200),
+    ("eest", 10800),
+    ("ist", 7200),
+    ("msk", 10800),
+    ("msd", 14400),
+    ("sast", 7200),
+    ("jst", 32400),
+    ("kst", 32400),
+    ("hkt", 28800),
+    ("est", -18000),
+    ("edt", -14400),
+    ("cst", -21600),
+    ("cdt", -18000),
+    ("mst", -25200),
+    ("mdt", -21600),
+    ("pst", -28800),
+    ("pdt", -25200),
+    ("akst", -32400),
+    ("akdt", -28800),
+    ("hst", -36000),
+    ("ast", -14400),
+    ("adt", -10800),
+    ("nst", -12600),
+    ("ndt", -9000),
+    ("brt", -10800),
+    ("art", -10800),
+    ("aest", 36000),
+    ("aedt", 39600),
+    ("acst", 34200),
+    ("awst", 28800),
+    ("nzst", 43200),
+    ("nzdt", 46800),
+];
+
+/// A zone by abbreviation, full name (any case) or offset as in `+05:30`, `-8`.
+pub fn zone_by_name(name: &str) -> Option<Zone> {
+    let lower = name.trim().to_ascii_lowercase();
+    if let Some((_, offset)) = ABBREVIATIONS.iter().find(|(n, _)| *n == lower) {
+        return Some(Zone::Fixed(*offset));
+    }
+    if let Some(tz) = named_zone(&lower) {
+        return Some(Zone::Named(tz));
+    }
+    parse_offset(&lower).map(Zone::Fixed)
+}
+
+/// A zone of the tz database by name, in any case.
+pub fn named_zone(name: &str) -> Option<Tz> {
+    name.parse::<Tz>().ok().or_else(|| {
+        chrono_tz::TZ_VARIANTS
+            .iter()
+            .copied()
+            .find(|tz| tz.name().eq_ignore_ascii_case(name))
+    })
+}
+
+/// `±H[H][:MM[:SS]]` or `±HHMM`, at most 15:59:59; seconds east.
+pub fn parse_offset(text: &str) -> Option<i64> {
+    let (sign, body) = match text.as_bytes().first()? {
+        b'+' => (1, &text[1..]),
+        b'-' => (-1, &text[1..]),
+        _ => return None,
+    };
+    if !body.bytes().all(|b| b.is_ascii_digit() || b == b':') {
+        return None;
+    }
+    let parts: Vec<&str> = body.split(':').collect();
+    let (h, m, s) = match parts.as_slice() {
+        [d] if d.len() <= 2 => (d.parse::<i64>().ok()?, 0, 0),
+        [d] if d.len() <= 4 => (
+            d[..d.len() - 2].parse::<i64>().ok()?,
+            d[d.len() - 2..].parse().ok()?,
+            0,
+        ),
+        [d] if d.len() == 6 => (
+            d[..2].parse::<i64>().ok()?,
+            d[2..4].parse().ok()?,
+            d[4..].parse().ok()?,
+        ),
+        [h, m] => (h.parse().ok()?, m.parse().ok()?, 0),
+        [h, m, s] => (h.parse().ok()?, m.parse().ok()?, s.parse().ok()?),
+        _ => return None,
+    };
+    (h <= 15 && m < 60 && s < 60).then_some(sign * (h * 3600 + m * 60 + s))
+}

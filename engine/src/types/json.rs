@@ -1,0 +1,406 @@
+//! JSON: a parser that keeps numbers exact, and the two ways PostgreSQL prints it.
+
+use std::io::Write;
+
+use super::numeric::Numeric;
+use crate::error::{Error, Result, SqlState};
+
+/// Deepest nesting that is read; deeper input answers 54001, as PostgreSQL's stack limit does.
+const DEPTH_MAX: usize = 1000;
+
+/// A parsed JSON value. Objects keep the order and the duplicates of their text.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Json {
+    Null,
+    Bool(bool),
+    Number(Numeric),
+    String(String),
+    Array(Vec<Json>),
+    Object(Vec<(String, Json)>),
+}
+
+/// Parses JSON text (22P02).
+pub fn parse(text: &str) -> Result<Json> {
+    let mut parser = Parser { text, at: 0 };
+    let value = parser.value(0)?;
+    parser.space();
+    if parser.at < text.len() {
+        let token = parser.token();
+        return Err(parser.invalid(format!("Expected end of input, but found \"{token}\".")));
+    }
+    Ok(value)
+}
+
+/// Checks json input; the text itself is the value.
+pub fn validate(text: &str) -> Result<()> {
+    parse(text).map(|_| ())
+}
+
+/// The text that PostgreSQL prints for this text read as jsonb.
+pub fn normalize(text: &str) -> Result<String> {
+    let mut out = Vec::with_capacity(text.len());
+    parse(text)?.sorted().write_spaced(&mut out);
+    String::from_utf8(out).map_err(|e| Error::internal(e.to_string()))
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn invalid(&self, detail: String) -> Error {
+        let line = self.text[..self.at.min(self.text.len())]
+            .matches('\n')
+            .count()
+            + 1;
+        Error::new(
+            SqlState::InvalidTextRepresentation,
+            "invalid input syntax for type json",
+        )
+        .detail(detail)
+        .context(format!("JSON data, line {line}"))
+    }
+
+    fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    /// The token at the cursor, for messages.
+    fn token(&self) -> &'a str {
+        let rest = self.rest();
+        let end = rest
+            .char_indices()
+            .find(|(_, c)| !c.is_alphanumeric() && *c != '_' && *c != '-' && *c != '.' && *c != '+')
+            .map_or(rest.len(), |(i, c)| if i == 0 { c.len_utf8() } else { i });
+        &rest[..end]
+    }
+
+    fn unexpected(&self, expected: &str) -> Error {
+        match self.peek() {
+            None => self.invalid("The input string ended unexpectedly.".into()),
+            Some(_) if expected.is_empty() => {
+                self.invalid(format!("Token \"{}\" is invalid.", self.token()))
+            }
+            Some(_) => self.invalid(format!(
+                "Expected {expected}, but found \"{}\".",
+                self.token()
+            )),
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Json> {
+        if depth > DEPTH_MAX {
+            return Err(Error::new(
+                SqlState::StatementTooComplex,
+                "stack depth limit exceeded",
+            ));
+        }
+        self.space();
+        match self.peek() {
+            Some(b'{') => self.object(depth),
+            Some(b'[') => self.array(depth),
+            Some(b'"') => Ok(Json::String(self.string()?)),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b'}' | b']' | b',' | b':') => Err(self.unexpected("JSON value")),
+            _ => {
+                for (word, value) in [
+                    ("null", Json::Null),
+                    ("true", Json::Bool(true)),
+                    ("false", Json::Bool(false)),
+                ] {
+                    if self.token() == word {
+                        self.at += word.len();
+                        return Ok(value);
+                    }
+                }
+                Err(self.unexpected(""))
+            }
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Json> {
+        self.at += 1;
+        let mut members = Vec::new();
+        self.space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(Json::Object(members));
+        }
+        loop {
+            self.space();
+            if self.peek() != Some(b'"') {
+                return Err(self.unexpected(if members.is_empty() {
+                    "string or \"}\""
+                } else {
+                    "string"
+                }));
+            }
+            let key = self.string()?;
+            self.space();
+            if self.peek() != Some(b':') {
+                return Err(self.unexpected("\":\""));
+            }
+            self.at += 1;
+            members.push((key, self.value(depth + 1)?));
+            self.space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.at += 1;
+                    return Ok(Json::Object(members));
+                }
+                _ => return Err(self.unexpected("\",\" or \"}\"")),
+            }
+        }
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Json> {
+        self.at += 1;
+        let mut elements = Vec::new();
+        self.space();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(Json::Array(elements));
+        }
+        loop {
+            elements.push(self.value(depth + 1)?);
+            self.space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => {
+                    self.at += 1;
+                    return Ok(Json::Array(elements));
+                }
+                _ => return Err(self.unexpected("\",\" or \"]\"")),
+            }
+        }
+    }
+
+    fn number(&mut self) -> Result<Json> {
+        let token = self.token();
+        let body = token.strip_prefix('-').unwrap_or(token);
+        let integer: &str = body.split(['.', 'e', 'E']).next().unwrap_or("");
+        let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+        let fraction_ok = match body.split_once('.') {
+            Some((_, fraction)) => digits(fraction.split(['e', 'E']).next().unwrap_or("")),
+            None => true,
+        };
+        let valid = digits(integer) && (integer == "0" || !integer.starts_with('0')) && fraction_ok;
+        match Numeric::parse(token) {
+            Ok(number) if valid => {
+                self.at += token.len();
+                Ok(Json::Number(number))
+            }
+            Err(error) if valid && error.state() == SqlState::NumericValueOutOfRange => Err(error),
+            _ => Err(self.unexpected("")),
+        }
+    }
+
+    fn string(&mut self) -> Result<String> {
+        self.at += 1;
+        let mut out = String::new();
+        loop {
+            let rest = self.rest();
+            let Some(stop) = rest.find(|c: char| c == '"' || c == '\\' || (c as u32) < 0x20) else {
+                return Err(self.invalid(format!("Token \"\"{rest}\" is invalid.")));
+            };
+            out.push_str(&rest[..stop]);
+            self.at += stop;
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(out);
+                }
+                Some(b'\\') => out.push(self.escape()?),
+                other => {
+                    return Err(self.invalid(format!(
+                        "Character with value 0x{:02x} must be escaped.",
+                        other.unwrap_or(0)
+                    )));
+                }
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<char> {
+        let code = self.text.as_bytes().get(self.at + 1).copied();
+        self.at += 2;
+        Ok(match code {
+            Some(b'"') => '"',
+            Some(b'\\') => '\\',
+            Some(b'/') => '/',
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => return self.unicode(),
+            _ => {
+                let shown = self
+                    .text
+                    .get(self.at - 1..)
+                    .and_then(|s| s.chars().next())
+                    .unwrap_or(' ');
+                self.at = self.at.min(self.text.len());
+                return Err(self.invalid(format!("Escape sequence \"\\{shown}\" is invalid.")));
+            }
+        })
+    }
+
+    fn hex4(&mut self) -> Result<u32> {
+        let digits = self.text.get(self.at..self.at + 4);
+        let code = digits
+            .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))
+            .and_then(|d| u32::from_str_radix(d, 16).ok())
+            .ok_or_else(|| {
+                self.invalid("\"\\u\" must be followed by four hexadecimal digits.".into())
+            })?;
+        self.at += 4;
+        Ok(code)
+    }
+
+    fn unicode(&mut self) -> Result<char> {
+        let high = self.hex4()?;
+        if high == 0 {
+            return Err(Error::new(
+                SqlState::UntranslatableCharacter,
+                "unsupported Unicode escape sequence",
+            )
+            .detail("\\u0000 cannot be converted to text."));
+        }
+        let code = if (0xd800..0xdc00).contains(&high) {
+            if !self.rest().starts_with("\\u") {
+                return Err(
+                    self.invalid("Unicode low surrogate must follow a high surrogate.".into())
+                );
+            }
+            self.at += 2;
+            let low = self.hex4()?;
+            if !(0xdc00..0xe000).contains(&low) {
+                return Err(
+                    self.invalid("Unicode low surrogate must follow a high surrogate.".into())
+                );
+            }
+            0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00)
+        } else {
+            high
+        };
+        char::from_u32(code).ok_or_else(|| {
+            self.invalid("Unicode low surrogate must follow a high surrogate.".into())
+        })
+    }
+}
+
+impl Json {
+    /// As jsonb keeps it: keys sorted by length, then bytes; of duplicates the last.
+    pub fn sorted(self) -> Json {
+        match self {
+            Json::Array(elements) => Json::Array(elements.into_iter().map(Json::sorted).collect()),
+            Json::Object(members) => {
+                let mut sorted: Vec<(String, Json)> = Vec::with_capacity(members.len());
+                for (key, value) in members {
+                    sorted.push((key, value.sorted()));
+                }
+                sorted.sort_by(|(a, _), (b, _)| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
+                sorted.reverse();
+                let mut seen: Option<String> = None;
+                sorted.retain(|(key, _)| {
+                    let first = seen.as_deref() != Some(key);
+                    seen = Some(key.clone());
+                    first
+                });
+                sorted.reverse();
+                Json::Object(sorted)
+            }
+            other => other,
+        }
+    }
+
+    /// `{"a": 1, "b": [1, 2]}`: jsonb's form.
+    pub fn write_spaced(&self, out: &mut Vec<u8>) {
+        self.write(b", ", b": ", out);
+    }
+
+    /// `{"a":1,"b":[1,2]}`: what the json functions build.
+    pub fn write_compact(&self, out: &mut Vec<u8>) {
+        self.write(b",", b":", out);
+    }
+
+    fn write(&self, comma: &[u8], colon: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Json::Null => out.extend_from_slice(b"null"),
+            Json::Bool(true) => out.extend_from_slice(b"true"),
+            Json::Bool(false) => out.extend_from_slice(b"false"),
+            Json::Number(number) => {
+                let _ = write!(out, "{number}");
+            }
+            Json::String(string) => write_string(string, out),
+            Json::Array(elements) => {
+                out.push(b'[');
+                for (i, element) in elements.iter().enumerate() {
+                    if i > 0 {
+                        out.extend_from_slice(comma);
+                    }
+                    element.write(comma, colon, out);
+                }
+                out.push(b']');
+            }
+            Json::Object(members) => {
+                out.push(b'{');
+                for (i, (key, value)) in members.iter().enumerate() {
+                    if i > 0 {
+                        out.extend_from_slice(comma);
+                    }
+                    write_string(key, out);
+                    out.extend_from_slice(colon);
+                    value.write(comma, colon, out);
+                }
+                out.push(b'}');
+            }
+        }
+    }
+
+    /// What `json_typeof` answers.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Json::Null => "null",
+            Json::Bool(_) => "boolean",
+            Json::Number(_) => "number",
+            Json::String(_) => "string",
+            Json::Array(_) => "array",
+            Json::Object(_) => "object",
+        }
+    }
+}
+
+/// A JSON string with its quotes.
+pub fn write_string(string: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    for c in string.chars() {
+        match c {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            '\u{8}' => out.extend_from_slice(b"\\b"),
+            '\u{c}' => out.extend_from_slice(b"\\f"),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            c if (c as u32) < 0x20 => {
+                let _ = write!(out, "\\u{:04x}", c as u32);
+            }
+            c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    out.push(b'"');
+}
