@@ -7,32 +7,22 @@ use super::{Datum, PgType};
 use crate::error::{Error, Result, SqlState};
 
 fn malformed(text: &str, detail: &str) -> Error {
-    Error::new(
-        SqlState::InvalidTextRepresentation,
-        format!("malformed array literal: \"{text}\""),
-    )
-    .detail(detail)
+    Error::new(SqlState::InvalidTextRepresentation, format!("malformed array literal: \"{text}\"")).detail(detail)
 }
 
 /// Reads a one-dimensional array; more dimensions and other lower bounds answer 0A000.
 pub fn parse_array(text: &str, element: PgType, format: &FormatSettings) -> Result<Datum> {
     let mut body = text.trim();
     if body.starts_with('[') {
-        let (bounds, rest) = body
-            .split_once('=')
-            .ok_or_else(|| malformed(text, "Missing \"=\" after array dimensions."))?;
+        let (bounds, rest) =
+            body.split_once('=').ok_or_else(|| malformed(text, "Missing \"=\" after array dimensions."))?;
         if !bounds.trim().starts_with("[1:") || bounds.matches('[').count() > 1 {
-            return Err(Error::unsupported(
-                "an array with several dimensions or a lower bound other than one",
-            ));
+            return Err(Error::unsupported("an array with several dimensions or a lower bound other than one"));
         }
         body = rest.trim();
     }
     let Some(inner) = body.strip_prefix('{') else {
-        return Err(malformed(
-            text,
-            "Array value must start with \"{\" or dimension information.",
-        ));
+        return Err(malformed(text, "Array value must start with \"{\" or dimension information."));
     };
     let mut items = Vec::new();
     let mut chars = inner.char_indices().peekable();
@@ -45,11 +35,7 @@ pub fn parse_array(text: &str, element: PgType, format: &FormatSettings) -> Resu
             item.truncate(item.len() - trailing);
         }
         let null = !quoted && item.eq_ignore_ascii_case("null");
-        items.push(if null {
-            Datum::Null
-        } else {
-            parse(item, element, format)?
-        });
+        items.push(if null { Datum::Null } else { parse(item, element, format)? });
         item.clear();
         Ok(())
     };
@@ -118,10 +104,7 @@ pub fn parse_array(text: &str, element: PgType, format: &FormatSettings) -> Resu
 
 /// Reads `1 2 3`.
 pub fn parse_vector(text: &str, element: PgType, format: &FormatSettings) -> Result<Datum> {
-    let items: Result<Vec<Datum>> = text
-        .split_ascii_whitespace()
-        .map(|t| parse(t, element, format))
-        .collect();
+    let items: Result<Vec<Datum>> = text.split_ascii_whitespace().map(|t| parse(t, element, format)).collect();
     Ok(Datum::Array(Arc::new(items?)))
 }
 
@@ -167,10 +150,7 @@ fn needs_quotes(text: &[u8], nested: bool) -> bool {
     !nested
         && (text.is_empty()
             || text.eq_ignore_ascii_case(b"null")
-            || text.iter().any(|b| {
-                matches!(
-                    b,
-                    b'"' | b'\\' | b'{' | b'}' | b',' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c
-                )
-            }))
+            || text
+                .iter()
+                .any(|b| matches!(b, b'"' | b'\\' | b'{' | b'}' | b',' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)))
 }

@@ -31,26 +31,14 @@ pub struct ColumnReader<'a> {
 }
 
 fn mismatch(array: &dyn Array, ty: PgType) -> Error {
-    Error::internal(format!(
-        "column of type {} lies in an array of {}",
-        ty.oid.0,
-        array.data_type()
-    ))
+    Error::internal(format!("column of type {} lies in an array of {}", ty.oid.0, array.data_type()))
 }
 
 impl<'a> ColumnReader<'a> {
     pub fn new(array: &'a dyn Array, ty: PgType) -> Result<ColumnReader<'a>> {
         let all_null = array.data_type() == &DataType::Null;
-        let read = if all_null {
-            Box::new(|_| Datum::Null) as Reader<'a>
-        } else {
-            reader(array, ty)?
-        };
-        Ok(ColumnReader {
-            nulls: array.nulls(),
-            all_null,
-            read,
-        })
+        let read = if all_null { Box::new(|_| Datum::Null) as Reader<'a> } else { reader(array, ty)? };
+        Ok(ColumnReader { nulls: array.nulls(), all_null, read })
     }
 
     /// The value in a row of the array.
@@ -66,9 +54,7 @@ fn reader<'a>(array: &'a dyn Array, ty: PgType) -> Result<Reader<'a>> {
     use TypeOid as T;
     macro_rules! primitive {
         ($arrow:ty, $datum:expr) => {{
-            let values = array
-                .as_primitive_opt::<$arrow>()
-                .ok_or_else(|| mismatch(array, ty))?;
+            let values = array.as_primitive_opt::<$arrow>().ok_or_else(|| mismatch(array, ty))?;
             let make = $datum;
             Box::new(move |row: usize| make(values.value(row)))
         }};
@@ -82,13 +68,13 @@ fn reader<'a>(array: &'a dyn Array, ty: PgType) -> Result<Reader<'a>> {
             Box::new(move |row| Datum::Bool(values.value(row)))
         }
         (DataType::Int16, T::NUMERIC) => {
-            primitive!(Int16Type, |v: i16| Datum::Numeric(Numeric::from(v)))
+            primitive!(Int16Type, |v: i16| Datum::from(Numeric::from(v)))
         }
         (DataType::Int32, T::NUMERIC) => {
-            primitive!(Int32Type, |v: i32| Datum::Numeric(Numeric::from(v)))
+            primitive!(Int32Type, |v: i32| Datum::from(Numeric::from(v)))
         }
         (DataType::Int64, T::NUMERIC) => {
-            primitive!(Int64Type, |v: i64| Datum::Numeric(Numeric::from(v)))
+            primitive!(Int64Type, |v: i64| Datum::from(Numeric::from(v)))
         }
         (DataType::Int16, _) => primitive!(Int16Type, Datum::Int2),
         (DataType::Int32, T::INT8) => primitive!(Int32Type, |v: i32| Datum::Int8(i64::from(v))),
@@ -100,9 +86,7 @@ fn reader<'a>(array: &'a dyn Array, ty: PgType) -> Result<Reader<'a>> {
         (DataType::Float64, _) => primitive!(Float64Type, Datum::Float8),
         (DataType::Decimal128(_, scale), _) => {
             let scale = *scale;
-            primitive!(Decimal128Type, move |v: i128| Datum::Numeric(
-                Numeric::from_i128(v, scale)
-            ))
+            primitive!(Decimal128Type, move |v: i128| Datum::from(Numeric::from_i128(v, scale)))
         }
         (DataType::Date32, _) => primitive!(Date32Type, Datum::Date),
         (DataType::Time64(TimeUnit::Microsecond), _) => {
@@ -115,56 +99,38 @@ fn reader<'a>(array: &'a dyn Array, ty: PgType) -> Result<Reader<'a>> {
             primitive!(TimestampMicrosecondType, Datum::Timestamp)
         }
         (DataType::Interval(IntervalUnit::MonthDayNano), _) => {
-            primitive!(IntervalMonthDayNanoType, |v: IntervalMonthDayNano| {
-                Datum::Interval(from_arrow_interval(v))
-            })
+            primitive!(IntervalMonthDayNanoType, |v: IntervalMonthDayNano| { Datum::Interval(from_arrow_interval(v)) })
         }
         (DataType::Utf8, _) => {
-            let values = array
-                .as_string_opt::<i32>()
-                .ok_or_else(|| mismatch(array, ty))?;
+            let values = array.as_string_opt::<i32>().ok_or_else(|| mismatch(array, ty))?;
             Box::new(move |row| Datum::from(values.value(row)))
         }
         (DataType::LargeUtf8, _) => {
-            let values = array
-                .as_string_opt::<i64>()
-                .ok_or_else(|| mismatch(array, ty))?;
+            let values = array.as_string_opt::<i64>().ok_or_else(|| mismatch(array, ty))?;
             Box::new(move |row| Datum::from(values.value(row)))
         }
         (DataType::Utf8View, _) => {
-            let values = array
-                .as_string_view_opt()
-                .ok_or_else(|| mismatch(array, ty))?;
+            let values = array.as_string_view_opt().ok_or_else(|| mismatch(array, ty))?;
             Box::new(move |row| Datum::from(values.value(row)))
         }
         (DataType::Binary, oid) => {
-            let values = array
-                .as_binary_opt::<i32>()
-                .ok_or_else(|| mismatch(array, ty))?;
+            let values = array.as_binary_opt::<i32>().ok_or_else(|| mismatch(array, ty))?;
             if oid == T::NUMERIC {
-                Box::new(move |row| {
-                    Numeric::decode(values.value(row)).map_or(Datum::Null, Datum::Numeric)
-                })
+                Box::new(move |row| Numeric::decode(values.value(row)).map_or(Datum::Null, Datum::from))
             } else {
                 Box::new(move |row| Datum::Bytea(Arc::from(values.value(row))))
             }
         }
         (DataType::BinaryView, oid) => {
-            let values = array
-                .as_binary_view_opt()
-                .ok_or_else(|| mismatch(array, ty))?;
+            let values = array.as_binary_view_opt().ok_or_else(|| mismatch(array, ty))?;
             if oid == T::NUMERIC {
-                Box::new(move |row| {
-                    Numeric::decode(values.value(row)).map_or(Datum::Null, Datum::Numeric)
-                })
+                Box::new(move |row| Numeric::decode(values.value(row)).map_or(Datum::Null, Datum::from))
             } else {
                 Box::new(move |row| Datum::Bytea(Arc::from(values.value(row))))
             }
         }
         (DataType::FixedSizeBinary(16), _) => {
-            let values = array
-                .as_fixed_size_binary_opt()
-                .ok_or_else(|| mismatch(array, ty))?;
+            let values = array.as_fixed_size_binary_opt().ok_or_else(|| mismatch(array, ty))?;
             Box::new(move |row| Datum::Uuid(values.value(row).try_into().unwrap_or_default()))
         }
         _ => return Err(mismatch(array, ty)),
@@ -184,19 +150,12 @@ fn list_reader<'a>(array: &'a dyn Array, element: PgType) -> Result<Reader<'a>> 
 }
 
 fn from_arrow_interval(v: IntervalMonthDayNano) -> Interval {
-    Interval {
-        months: v.months,
-        days: v.days,
-        micros: v.nanoseconds / 1000,
-    }
+    Interval { months: v.months, days: v.days, micros: v.nanoseconds / 1000 }
 }
 
 /// Arrow holds nanoseconds: about 292 years of time part; more answers 22008.
 fn to_arrow_interval(v: &Interval) -> Result<IntervalMonthDayNano> {
-    let nanos = v
-        .micros
-        .checked_mul(1000)
-        .ok_or_else(super::interval::out_of_range)?;
+    let nanos = v.micros.checked_mul(1000).ok_or_else(super::interval::out_of_range)?;
     Ok(IntervalMonthDayNano::new(v.months, v.days, nanos))
 }
 
@@ -223,11 +182,7 @@ enum Inner {
     Timestamp(TimestampMicrosecondBuilder),
     Interval(IntervalMonthDayNanoBuilder),
     Uuid(FixedSizeBinaryBuilder),
-    Array {
-        lengths: Vec<usize>,
-        valid: Vec<bool>,
-        items: Box<ColumnBuilder>,
-    },
+    Array { lengths: Vec<usize>, valid: Vec<bool>, items: Box<ColumnBuilder> },
 }
 
 impl ColumnBuilder {
@@ -240,39 +195,27 @@ impl ColumnBuilder {
             DataType::UInt32 => Inner::Oid(UInt32Builder::with_capacity(capacity)),
             DataType::Float32 => Inner::Float4(Float32Builder::with_capacity(capacity)),
             DataType::Float64 => Inner::Float8(Float64Builder::with_capacity(capacity)),
-            decimal @ DataType::Decimal128(_, scale) => Inner::Decimal(
-                Decimal128Builder::with_capacity(capacity).with_data_type(decimal),
-                scale,
-            ),
-            DataType::Binary if ty.oid == TypeOid::NUMERIC => Inner::Numeric(
-                BinaryBuilder::with_capacity(capacity, capacity * 12),
-                Vec::new(),
-            ),
+            decimal @ DataType::Decimal128(_, scale) => {
+                Inner::Decimal(Decimal128Builder::with_capacity(capacity).with_data_type(decimal), scale)
+            }
+            DataType::Binary if ty.oid == TypeOid::NUMERIC => {
+                Inner::Numeric(BinaryBuilder::with_capacity(capacity, capacity * 12), Vec::new())
+            }
             DataType::Binary => Inner::Bytea(BinaryBuilder::with_capacity(capacity, capacity * 16)),
             DataType::Utf8 => Inner::Text(StringBuilder::with_capacity(capacity, capacity * 16)),
             DataType::Date32 => Inner::Date(Date32Builder::with_capacity(capacity)),
             DataType::Time64(_) => Inner::Time(Time64MicrosecondBuilder::with_capacity(capacity)),
-            DataType::Timestamp(_, zone) => Inner::Timestamp(
-                TimestampMicrosecondBuilder::with_capacity(capacity).with_timezone_opt(zone),
-            ),
-            DataType::Interval(_) => {
-                Inner::Interval(IntervalMonthDayNanoBuilder::with_capacity(capacity))
+            DataType::Timestamp(_, zone) => {
+                Inner::Timestamp(TimestampMicrosecondBuilder::with_capacity(capacity).with_timezone_opt(zone))
             }
-            DataType::FixedSizeBinary(_) => {
-                Inner::Uuid(FixedSizeBinaryBuilder::with_capacity(capacity, 16))
-            }
+            DataType::Interval(_) => Inner::Interval(IntervalMonthDayNanoBuilder::with_capacity(capacity)),
+            DataType::FixedSizeBinary(_) => Inner::Uuid(FixedSizeBinaryBuilder::with_capacity(capacity, 16)),
             DataType::List(_) => {
-                let element = ty
-                    .oid
-                    .element()
-                    .ok_or_else(|| Error::internal("a list without an element type"))?;
+                let element = ty.oid.element().ok_or_else(|| Error::internal("a list without an element type"))?;
                 Inner::Array {
                     lengths: Vec::with_capacity(capacity),
                     valid: Vec::with_capacity(capacity),
-                    items: Box::new(ColumnBuilder::new(
-                        PgType::new(element, ty.typmod),
-                        capacity,
-                    )?),
+                    items: Box::new(ColumnBuilder::new(PgType::new(element, ty.typmod), capacity)?),
                 }
             }
             other => return Err(Error::internal(format!("no builder for {other}"))),
@@ -297,11 +240,10 @@ impl ColumnBuilder {
             (Inner::Float4(b), Datum::Null) => b.append_null(),
             (Inner::Float8(b), Datum::Float8(v)) => b.append_value(*v),
             (Inner::Float8(b), Datum::Null) => b.append_null(),
-            (Inner::Decimal(b, scale), Datum::Numeric(v)) => {
-                b.append_value(v.to_i128(*scale).ok_or_else(|| {
-                    Error::new(SqlState::NumericValueOutOfRange, "numeric field overflow")
-                })?)
-            }
+            (Inner::Decimal(b, scale), Datum::Numeric(v)) => b.append_value(
+                v.to_i128(*scale)
+                    .ok_or_else(|| Error::new(SqlState::NumericValueOutOfRange, "numeric field overflow"))?,
+            ),
             (Inner::Decimal(b, _), Datum::Null) => b.append_null(),
             (Inner::Numeric(b, buffer), Datum::Numeric(v)) => {
                 buffer.clear();
@@ -317,24 +259,13 @@ impl ColumnBuilder {
             (Inner::Date(b), Datum::Null) => b.append_null(),
             (Inner::Time(b), Datum::Time(v)) => b.append_value(*v),
             (Inner::Time(b), Datum::Null) => b.append_null(),
-            (Inner::Timestamp(b), Datum::Timestamp(v) | Datum::Timestamptz(v)) => {
-                b.append_value(*v)
-            }
+            (Inner::Timestamp(b), Datum::Timestamp(v) | Datum::Timestamptz(v)) => b.append_value(*v),
             (Inner::Timestamp(b), Datum::Null) => b.append_null(),
             (Inner::Interval(b), Datum::Interval(v)) => b.append_value(to_arrow_interval(v)?),
             (Inner::Interval(b), Datum::Null) => b.append_null(),
-            (Inner::Uuid(b), Datum::Uuid(v)) => b
-                .append_value(v)
-                .map_err(|e| Error::internal(e.to_string()))?,
+            (Inner::Uuid(b), Datum::Uuid(v)) => b.append_value(v).map_err(|e| Error::internal(e.to_string()))?,
             (Inner::Uuid(b), Datum::Null) => b.append_null(),
-            (
-                Inner::Array {
-                    lengths,
-                    valid,
-                    items,
-                },
-                Datum::Array(values),
-            ) => {
+            (Inner::Array { lengths, valid, items }, Datum::Array(values)) => {
                 for value in values.iter() {
                     items.append(value)?;
                 }
@@ -346,10 +277,7 @@ impl ColumnBuilder {
                 valid.push(false);
             }
             (_, other) => {
-                return Err(Error::internal(format!(
-                    "a value {other:?} in a column of type {}",
-                    self.ty.oid.0
-                )));
+                return Err(Error::internal(format!("a value {other:?} in a column of type {}", self.ty.oid.0)));
             }
         }
         Ok(())
@@ -373,15 +301,9 @@ impl ColumnBuilder {
             Inner::Timestamp(b) => Arc::new(b.finish()),
             Inner::Interval(b) => Arc::new(b.finish()),
             Inner::Uuid(b) => Arc::new(b.finish()),
-            Inner::Array {
-                lengths,
-                valid,
-                items,
-            } => {
+            Inner::Array { lengths, valid, items } => {
                 let offsets = OffsetBuffer::<i32>::from_lengths(lengths.drain(..));
-                let nulls = valid
-                    .contains(&false)
-                    .then(|| NullBuffer::from(std::mem::take(valid)));
+                let nulls = valid.contains(&false).then(|| NullBuffer::from(std::mem::take(valid)));
                 valid.clear();
                 let values = items.finish();
                 let field = Arc::new(Field::new("item", values.data_type().clone(), true));
@@ -424,16 +346,10 @@ pub fn to_scalar(value: &Datum, ty: PgType) -> Result<ScalarValue> {
 /// stays vectorised; encoded bytes beyond 38 digits.
 pub fn numeric_literal(value: &Numeric) -> ScalarValue {
     let scale = value.scale();
-    let small = i8::try_from(scale)
-        .ok()
-        .filter(|s| *s <= 38)
-        .and_then(|s| Some((value.to_i128(s)?, s)));
+    let small = i8::try_from(scale).ok().filter(|s| *s <= 38).and_then(|s| Some((value.to_i128(s)?, s)));
     match small {
         Some((mantissa, scale)) => {
-            let digits = mantissa
-                .unsigned_abs()
-                .checked_ilog10()
-                .map_or(1, |d| d + 1) as u8;
+            let digits = mantissa.unsigned_abs().checked_ilog10().map_or(1, |d| d + 1) as u8;
             ScalarValue::Decimal128(Some(mantissa), digits.max(scale as u8).max(1), scale)
         }
         None => ScalarValue::Binary(Some(value.encode())),
@@ -445,9 +361,7 @@ pub fn from_scalar(value: &ScalarValue, ty: PgType) -> Result<Datum> {
     if value.is_null() {
         return Ok(Datum::Null);
     }
-    let array = value
-        .to_array()
-        .map_err(|e| Error::internal(e.to_string()))?;
+    let array = value.to_array().map_err(|e| Error::internal(e.to_string()))?;
     datum_at(array.as_ref(), 0, ty)
 }
 
@@ -468,10 +382,7 @@ mod tests {
             (TypeOid::INT8.into(), "9223372036854775807"),
             (TypeOid::FLOAT4.into(), "1.5"),
             (TypeOid::FLOAT8.into(), "-2.25"),
-            (
-                TypeOid::NUMERIC.into(),
-                "123456789012345678901234567890.1234567890",
-            ),
+            (TypeOid::NUMERIC.into(), "123456789012345678901234567890.1234567890"),
             (decimal, "-12345678.91"),
             (TypeOid::TEXT.into(), "héllo"),
             (TypeOid::BYTEA.into(), "\\x00ff"),

@@ -20,34 +20,24 @@ pub fn parse_hex(hex: &str) -> Result<Vec<u8>> {
         if high.is_none() && c.is_ascii_whitespace() {
             continue;
         }
-        let digit = c.to_digit(16).ok_or_else(|| {
-            Error::new(
-                SqlState::InvalidParameterValue,
-                format!("invalid hexadecimal digit: \"{c}\""),
-            )
-        })? as u8;
+        let digit = c
+            .to_digit(16)
+            .ok_or_else(|| Error::new(SqlState::InvalidParameterValue, format!("invalid hexadecimal digit: \"{c}\"")))?
+            as u8;
         match high.take() {
             Some(h) => out.push(h << 4 | digit),
             None => high = Some(digit),
         }
     }
     if high.is_some() {
-        return Err(Error::new(
-            SqlState::InvalidParameterValue,
-            "invalid hexadecimal data: odd number of digits",
-        ));
+        return Err(Error::new(SqlState::InvalidParameterValue, "invalid hexadecimal data: odd number of digits"));
     }
     Ok(out)
 }
 
 /// Bytes as they are, `\\` for a backslash, `\ooo` for any byte.
 pub fn parse_escape(text: &str) -> Result<Vec<u8>> {
-    let invalid = || {
-        Error::new(
-            SqlState::InvalidTextRepresentation,
-            "invalid input syntax for type bytea",
-        )
-    };
+    let invalid = || Error::new(SqlState::InvalidTextRepresentation, "invalid input syntax for type bytea");
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((byte, tail)) = rest.split_first() {
@@ -59,16 +49,9 @@ pub fn parse_escape(text: &str) -> Result<Vec<u8>> {
             rest = &tail[1..];
         } else {
             let (digits, tail) = tail.split_first_chunk::<3>().ok_or_else(invalid)?;
-            let value = digits.iter().try_fold(0u32, |v, d| {
-                (b'0'..=b'7')
-                    .contains(d)
-                    .then(|| v * 8 + u32::from(d - b'0'))
-            });
-            out.push(
-                value
-                    .and_then(|v| u8::try_from(v).ok())
-                    .ok_or_else(invalid)?,
-            );
+            let value =
+                digits.iter().try_fold(0u32, |v, d| (b'0'..=b'7').contains(d).then(|| v * 8 + u32::from(d - b'0')));
+            out.push(value.and_then(|v| u8::try_from(v).ok()).ok_or_else(invalid)?);
             rest = tail;
         }
     }
@@ -97,12 +80,7 @@ pub fn write_escape(value: &[u8], out: &mut Vec<u8>) {
         match byte {
             b'\\' => out.extend_from_slice(b"\\\\"),
             0x20..=0x7e => out.push(*byte),
-            _ => out.extend_from_slice(&[
-                b'\\',
-                b'0' + (byte >> 6),
-                b'0' + (byte >> 3 & 7),
-                b'0' + (byte & 7),
-            ]),
+            _ => out.extend_from_slice(&[b'\\', b'0' + (byte >> 6), b'0' + (byte >> 3 & 7), b'0' + (byte & 7)]),
         }
     }
 }

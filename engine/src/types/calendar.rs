@@ -29,16 +29,11 @@ pub fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let z = days + 719_468;
     let era = z.div_euclid(146_097);
     let day_of_era = z.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
@@ -78,10 +73,7 @@ pub fn checked_date(days: i64) -> Result<i32> {
     if (DATE_MIN..=DATE_MAX).contains(&days) {
         return Ok(days as i32);
     }
-    Err(Error::new(
-        SqlState::DatetimeFieldOverflow,
-        "date out of range",
-    ))
+    Err(Error::new(SqlState::DatetimeFieldOverflow, "date out of range"))
 }
 
 pub fn timestamp_out_of_range() -> Error {
@@ -90,37 +82,24 @@ pub fn timestamp_out_of_range() -> Error {
 
 /// Microseconds since 1970 as a timestamp holds them; MIN and MAX stand for the infinities.
 pub fn checked_timestamp(micros: i128) -> Result<i64> {
-    i64::try_from(micros)
-        .ok()
-        .filter(|m| *m >= TIMESTAMP_MIN && *m < i64::MAX)
-        .ok_or_else(timestamp_out_of_range)
+    i64::try_from(micros).ok().filter(|m| *m >= TIMESTAMP_MIN && *m < i64::MAX).ok_or_else(timestamp_out_of_range)
 }
 
 /// Offset of the zone east of Greenwich, in seconds, at an instant.
 pub fn offset_at(zone: Tz, utc_micros: i64) -> i64 {
-    i64::from(
-        zone.offset_from_utc_datetime(&naive(utc_micros))
-            .fix()
-            .local_minus_utc(),
-    )
+    i64::from(zone.offset_from_utc_datetime(&naive(utc_micros)).fix().local_minus_utc())
 }
 
 /// Abbreviation of the zone at an instant, as in "EST".
 pub fn abbreviation_at(zone: Tz, utc_micros: i64) -> String {
     let offset = zone.offset_from_utc_datetime(&naive(utc_micros));
-    offset
-        .abbreviation()
-        .map_or_else(|| offset.to_string(), str::to_string)
+    offset.abbreviation().map_or_else(|| offset.to_string(), str::to_string)
 }
 
 fn naive(micros: i64) -> NaiveDateTime {
     // chrono ends before PostgreSQL's range does; the rules of a zone don't change out there.
-    let seconds = micros
-        .div_euclid(MICROS_PER_SECOND)
-        .clamp(-200_000 * 31_556_952, 200_000 * 31_556_952);
-    DateTime::<Utc>::from_timestamp(seconds, 0)
-        .map(|t| t.naive_utc())
-        .unwrap_or_default()
+    let seconds = micros.div_euclid(MICROS_PER_SECOND).clamp(-200_000 * 31_556_952, 200_000 * 31_556_952);
+    DateTime::<Utc>::from_timestamp(seconds, 0).map(|t| t.naive_utc()).unwrap_or_default()
 }
 
 /// Local wall-clock microseconds → UTC. In a gap the offset before it holds, in an overlap the one after it.
@@ -133,11 +112,7 @@ pub fn local_to_utc(zone: Tz, local_micros: i64) -> i64 {
     }
     let with_before = local_micros.saturating_sub(before * MICROS_PER_SECOND);
     let with_after = local_micros.saturating_sub(after * MICROS_PER_SECOND);
-    if offset_at(zone, with_after) == after {
-        with_after
-    } else {
-        with_before
-    }
+    if offset_at(zone, with_after) == after { with_after } else { with_before }
 }
 
 /// UTC microseconds → local wall clock.
@@ -147,9 +122,7 @@ pub fn utc_to_local(zone: Tz, utc_micros: i64) -> i64 {
 
 /// Microseconds since 1970 by the system's clock.
 pub fn clock_micros() -> i64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |d| d.as_micros() as i64)
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64)
 }
 
 /// A zone in input: an offset in seconds east, or a name with rules.
@@ -238,12 +211,9 @@ pub fn zone_by_name(name: &str) -> Option<Zone> {
 
 /// A zone of the tz database by name, in any case.
 pub fn named_zone(name: &str) -> Option<Tz> {
-    name.parse::<Tz>().ok().or_else(|| {
-        chrono_tz::TZ_VARIANTS
-            .iter()
-            .copied()
-            .find(|tz| tz.name().eq_ignore_ascii_case(name))
-    })
+    name.parse::<Tz>()
+        .ok()
+        .or_else(|| chrono_tz::TZ_VARIANTS.iter().copied().find(|tz| tz.name().eq_ignore_ascii_case(name)))
 }
 
 /// `±H[H][:MM[:SS]]` or `±HHMM`, at most 15:59:59; seconds east.
@@ -259,16 +229,8 @@ pub fn parse_offset(text: &str) -> Option<i64> {
     let parts: Vec<&str> = body.split(':').collect();
     let (h, m, s) = match parts.as_slice() {
         [d] if d.len() <= 2 => (d.parse::<i64>().ok()?, 0, 0),
-        [d] if d.len() <= 4 => (
-            d[..d.len() - 2].parse::<i64>().ok()?,
-            d[d.len() - 2..].parse().ok()?,
-            0,
-        ),
-        [d] if d.len() == 6 => (
-            d[..2].parse::<i64>().ok()?,
-            d[2..4].parse().ok()?,
-            d[4..].parse().ok()?,
-        ),
+        [d] if d.len() <= 4 => (d[..d.len() - 2].parse::<i64>().ok()?, d[d.len() - 2..].parse().ok()?, 0),
+        [d] if d.len() == 6 => (d[..2].parse::<i64>().ok()?, d[2..4].parse().ok()?, d[4..].parse().ok()?),
         [h, m] => (h.parse().ok()?, m.parse().ok()?, 0),
         [h, m, s] => (h.parse().ok()?, m.parse().ok()?, s.parse().ok()?),
         _ => return None,

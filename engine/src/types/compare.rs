@@ -36,21 +36,12 @@ pub fn compare(a: &Datum, b: &Datum, ty: PgType) -> Ordering {
         (Datum::Bytea(a), Datum::Bytea(b)) => a.cmp(b),
         (Datum::Date(a), Datum::Date(b)) => a.cmp(b),
         (Datum::Time(a), Datum::Time(b)) => a.cmp(b),
-        (
-            Datum::Timestamp(a) | Datum::Timestamptz(a),
-            Datum::Timestamp(b) | Datum::Timestamptz(b),
-        ) => a.cmp(b),
-        (Datum::Interval(a), Datum::Interval(b)) => {
-            a.comparison_micros().cmp(&b.comparison_micros())
-        }
+        (Datum::Timestamp(a) | Datum::Timestamptz(a), Datum::Timestamp(b) | Datum::Timestamptz(b)) => a.cmp(b),
+        (Datum::Interval(a), Datum::Interval(b)) => a.comparison_micros().cmp(&b.comparison_micros()),
         (Datum::Uuid(a), Datum::Uuid(b)) => a.cmp(b),
         (Datum::Array(a), Datum::Array(b)) => {
             let element = PgType::from(ty.oid.element().unwrap_or(TypeOid::TEXT));
-            let first_difference = a
-                .iter()
-                .zip(b.iter())
-                .map(|(a, b)| compare(a, b, element))
-                .find(|o| o.is_ne());
+            let first_difference = a.iter().zip(b.iter()).map(|(a, b)| compare(a, b, element)).find(|o| o.is_ne());
             first_difference.unwrap_or_else(|| a.len().cmp(&b.len()))
         }
         _ => family(a).cmp(&family(b)),
@@ -63,8 +54,7 @@ fn unsigned(ty: PgType) -> bool {
 
 /// PostgreSQL's order of floats: NaN greatest, both zeros equal.
 pub fn compare_floats(a: f64, b: f64) -> Ordering {
-    a.partial_cmp(&b)
-        .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+    a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
 }
 
 /// char(n) without the spaces that don't count.
@@ -111,20 +101,13 @@ fn compare_json_values(a: &Json, b: &Json) -> Ordering {
         (Json::Number(a), Json::Number(b)) => a.cmp(b),
         (Json::String(a), Json::String(b)) => a.as_bytes().cmp(b.as_bytes()),
         (Json::Array(a), Json::Array(b)) => a.len().cmp(&b.len()).then_with(|| {
-            a.iter()
-                .zip(b)
-                .map(|(a, b)| compare_json_values(a, b))
-                .find(|o| o.is_ne())
-                .unwrap_or(Ordering::Equal)
+            a.iter().zip(b).map(|(a, b)| compare_json_values(a, b)).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
         }),
         (Json::Object(a), Json::Object(b)) => a.len().cmp(&b.len()).then_with(|| {
             a.iter()
                 .zip(b)
                 .map(|((k, v), (l, w))| {
-                    k.len()
-                        .cmp(&l.len())
-                        .then_with(|| k.cmp(l))
-                        .then_with(|| compare_json_values(v, w))
+                    k.len().cmp(&l.len()).then_with(|| k.cmp(l)).then_with(|| compare_json_values(v, w))
                 })
                 .find(|o| o.is_ne())
                 .unwrap_or(Ordering::Equal)
@@ -153,9 +136,7 @@ pub fn hash<H: Hasher>(value: &Datum, ty: PgType, state: &mut H) {
         Datum::Int2(v) => i64::from(*v).hash(state),
         Datum::Int4(v) => i64::from(*v).hash(state),
         Datum::Int8(v) => v.hash(state),
-        Datum::Text(v) if ty.oid == TypeOid::TEXT || ty.oid == TypeOid::VARCHAR => {
-            v.as_bytes().hash(state)
-        }
+        Datum::Text(v) if ty.oid == TypeOid::TEXT || ty.oid == TypeOid::VARCHAR => v.as_bytes().hash(state),
         Datum::Uuid(v) => v.hash(state),
         other => {
             let mut key = Vec::with_capacity(24);
@@ -179,9 +160,7 @@ pub fn encode_key(value: &Datum, ty: PgType, out: &mut Vec<u8>) {
         Datum::Null => {}
         Datum::Bool(v) => out.push(u8::from(*v)),
         Datum::Int2(v) => out.extend_from_slice(&(*v as u16 ^ 1 << 15).to_be_bytes()),
-        Datum::Int4(v) | Datum::Date(v) => {
-            out.extend_from_slice(&(*v as u32 ^ 1 << 31).to_be_bytes())
-        }
+        Datum::Int4(v) | Datum::Date(v) => out.extend_from_slice(&(*v as u32 ^ 1 << 31).to_be_bytes()),
         Datum::Int8(v) if unsigned(ty) => out.extend_from_slice(&(*v as u64).to_be_bytes()),
         Datum::Int8(v) | Datum::Time(v) | Datum::Timestamp(v) | Datum::Timestamptz(v) => {
             out.extend_from_slice(&(*v as u64 ^ 1 << 63).to_be_bytes());
@@ -200,9 +179,7 @@ pub fn encode_key(value: &Datum, ty: PgType, out: &mut Vec<u8>) {
             _ => push_bytes(v.as_bytes(), out),
         },
         Datum::Bytea(v) => push_bytes(v, out),
-        Datum::Interval(v) => {
-            out.extend_from_slice(&(v.comparison_micros() as u128 ^ 1 << 127).to_be_bytes())
-        }
+        Datum::Interval(v) => out.extend_from_slice(&(v.comparison_micros() as u128 ^ 1 << 127).to_be_bytes()),
         Datum::Uuid(v) => out.extend_from_slice(v),
         Datum::Array(items) => {
             let element = PgType::from(ty.oid.element().unwrap_or(TypeOid::TEXT));
@@ -215,11 +192,7 @@ pub fn encode_key(value: &Datum, ty: PgType, out: &mut Vec<u8>) {
 }
 
 fn push_float(value: f64, out: &mut Vec<u8>) {
-    let value = if value.is_nan() {
-        f64::NAN
-    } else {
-        value + 0.0
-    };
+    let value = if value.is_nan() { f64::NAN } else { value + 0.0 };
     let bits = value.to_bits();
     let ordered = if value.is_nan() {
         u64::MAX
@@ -280,85 +253,21 @@ mod tests {
         (TypeOid::BOOL, &["f", "t"]),
         (TypeOid::INT2, &["-32768", "-1", "0", "1", "32767"]),
         (TypeOid::INT4, &["-2147483648", "-1", "0", "5"]),
-        (
-            TypeOid::INT8,
-            &["-9223372036854775808", "-1", "0", "9223372036854775807"],
-        ),
-        (
-            TypeOid::FLOAT8,
-            &[
-                "-Infinity",
-                "-2.5",
-                "-1e-300",
-                "0",
-                "1e-300",
-                "2.5",
-                "Infinity",
-                "NaN",
-            ],
-        ),
-        (
-            TypeOid::FLOAT4,
-            &["-Infinity", "-2.5", "0", "2.5", "Infinity", "NaN"],
-        ),
-        (
-            TypeOid::NUMERIC,
-            &[
-                "-Infinity",
-                "-10",
-                "-1.5",
-                "0",
-                "0.01",
-                "1",
-                "1e30",
-                "Infinity",
-                "NaN",
-            ],
-        ),
+        (TypeOid::INT8, &["-9223372036854775808", "-1", "0", "9223372036854775807"]),
+        (TypeOid::FLOAT8, &["-Infinity", "-2.5", "-1e-300", "0", "1e-300", "2.5", "Infinity", "NaN"]),
+        (TypeOid::FLOAT4, &["-Infinity", "-2.5", "0", "2.5", "Infinity", "NaN"]),
+        (TypeOid::NUMERIC, &["-Infinity", "-10", "-1.5", "0", "0.01", "1", "1e30", "Infinity", "NaN"]),
         (TypeOid::TEXT, &["", "A", "B", "a", "a b", "aa", "é"]),
         (TypeOid::BPCHAR, &["", "a", "a b", "ab"]),
-        (
-            TypeOid::BYTEA,
-            &["\\x", "\\x00", "\\x0000", "\\x0001", "\\x01", "\\xff"],
-        ),
-        (
-            TypeOid::DATE,
-            &[
-                "-infinity",
-                "4713-01-01 BC",
-                "1999-12-31",
-                "2000-01-01",
-                "infinity",
-            ],
-        ),
-        (
-            TypeOid::TIMESTAMP,
-            &["-infinity", "1969-12-31 23:59:59", "1970-01-01", "infinity"],
-        ),
+        (TypeOid::BYTEA, &["\\x", "\\x00", "\\x0000", "\\x0001", "\\x01", "\\xff"]),
+        (TypeOid::DATE, &["-infinity", "4713-01-01 BC", "1999-12-31", "2000-01-01", "infinity"]),
+        (TypeOid::TIMESTAMP, &["-infinity", "1969-12-31 23:59:59", "1970-01-01", "infinity"]),
         (
             TypeOid::INTERVAL,
-            &[
-                "-1 year",
-                "-1 day",
-                "0",
-                "23:59:59",
-                "1 day 00:00:01",
-                "29 days",
-                "1 mon",
-                "1 mon 1 day",
-            ],
+            &["-1 year", "-1 day", "0", "23:59:59", "1 day 00:00:01", "29 days", "1 mon", "1 mon 1 day"],
         ),
-        (
-            TypeOid::UUID,
-            &[
-                "00000000-0000-0000-0000-000000000001",
-                "ffffffff-0000-0000-0000-000000000001",
-            ],
-        ),
-        (
-            TypeOid::INT4_ARRAY,
-            &["{}", "{1}", "{1,1}", "{1,2}", "{1,NULL}", "{2}", "{NULL}"],
-        ),
+        (TypeOid::UUID, &["00000000-0000-0000-0000-000000000001", "ffffffff-0000-0000-0000-000000000001"]),
+        (TypeOid::INT4_ARRAY, &["{}", "{1}", "{1,1}", "{1,2}", "{1,NULL}", "{2}", "{NULL}"]),
         (
             TypeOid::JSONB,
             &[
@@ -386,10 +295,7 @@ mod tests {
         let format = FormatSettings::default();
         for (oid, texts) in ORDERED {
             let ty = PgType::from(*oid);
-            let mut values: Vec<Datum> = texts
-                .iter()
-                .map(|t| parse(t, ty, &format).unwrap())
-                .collect();
+            let mut values: Vec<Datum> = texts.iter().map(|t| parse(t, ty, &format).unwrap()).collect();
             values.push(Datum::Null);
             let keys: Vec<Vec<u8>> = values
                 .iter()
@@ -401,11 +307,7 @@ mod tests {
                 .collect();
             for i in 0..values.len() {
                 for j in 0..values.len() {
-                    assert_eq!(
-                        compare(&values[i], &values[j], ty),
-                        i.cmp(&j),
-                        "{oid:?} {i} {j}"
-                    );
+                    assert_eq!(compare(&values[i], &values[j], ty), i.cmp(&j), "{oid:?} {i} {j}");
                     assert_eq!(keys[i].cmp(&keys[j]), i.cmp(&j), "{oid:?} keys {i} {j}");
                 }
             }
@@ -424,10 +326,7 @@ mod tests {
         ];
         for (oid, a, b) in equal {
             let ty = PgType::from(oid);
-            let (a, b) = (
-                parse(a, ty, &format).unwrap(),
-                parse(b, ty, &format).unwrap(),
-            );
+            let (a, b) = (parse(a, ty, &format).unwrap(), parse(b, ty, &format).unwrap());
             let key = |v: &Datum| {
                 let mut key = Vec::new();
                 encode_key(v, ty, &mut key);

@@ -4,8 +4,8 @@
 //! value. Order of day, month and year in ambiguous dates follows DateStyle.
 
 use super::calendar::{
-    Zone, checked_date, checked_timestamp, civil_from_days, clock_micros, days_from_civil,
-    days_in_month, offset_at, parse_offset, timestamp_out_of_range, utc_to_local, zone_by_name,
+    Zone, checked_date, checked_timestamp, civil_from_days, clock_micros, days_from_civil, days_in_month, offset_at,
+    parse_offset, timestamp_out_of_range, utc_to_local, zone_by_name,
 };
 use super::interval::{MICROS_PER_DAY, MICROS_PER_SECOND};
 use super::text::{DateOrder, FormatSettings};
@@ -22,29 +22,22 @@ enum Bad {
 
 impl Bad {
     fn error(self, type_name: &str, text: &str) -> Error {
-        let out_of_range = || {
-            Error::new(
-                SqlState::DatetimeFieldOverflow,
-                format!("date/time field value out of range: \"{text}\""),
-            )
-        };
+        let out_of_range =
+            || Error::new(SqlState::DatetimeFieldOverflow, format!("date/time field value out of range: \"{text}\""));
         match self {
             Bad::Format => Error::new(
                 SqlState::InvalidDatetimeFormat,
                 format!("invalid input syntax for type {type_name}: \"{text}\""),
             ),
             Bad::Field => out_of_range(),
-            Bad::MonthDay => {
-                out_of_range().hint("Perhaps you need a different \"datestyle\" setting.")
-            }
+            Bad::MonthDay => out_of_range().hint("Perhaps you need a different \"datestyle\" setting."),
             Bad::ZoneOffset => Error::new(
                 SqlState::InvalidTimeZoneDisplacement,
                 format!("time zone displacement out of range: \"{text}\""),
             ),
-            Bad::Zone(zone) => Error::new(
-                SqlState::InvalidParameterValue,
-                format!("time zone \"{zone}\" not recognized"),
-            ),
+            Bad::Zone(zone) => {
+                Error::new(SqlState::InvalidParameterValue, format!("time zone \"{zone}\" not recognized"))
+            }
         }
     }
 }
@@ -94,16 +87,9 @@ pub fn parse_date(text: &str, format: &FormatSettings) -> Result<i32> {
         Some(Special::NegInfinity) => return Ok(i32::MIN),
         _ => {}
     }
-    let days = fields
-        .days(format)
-        .map_err(fail)?
-        .ok_or_else(|| fail(Bad::Format))?;
-    checked_date(days).map_err(|_| {
-        Error::new(
-            SqlState::DatetimeFieldOverflow,
-            format!("date out of range: \"{text}\""),
-        )
-    })
+    let days = fields.days(format).map_err(fail)?.ok_or_else(|| fail(Bad::Format))?;
+    checked_date(days)
+        .map_err(|_| Error::new(SqlState::DatetimeFieldOverflow, format!("date out of range: \"{text}\"")))
 }
 
 /// Reads a time of day in microseconds; a zone is read and ignored.
@@ -123,10 +109,7 @@ pub fn parse_time(text: &str, precision: i32, format: &FormatSettings) -> Result
     } else if fields.special.is_some() {
         return Err(fail(Bad::Format));
     }
-    let micros = fields
-        .time()
-        .map_err(fail)?
-        .ok_or_else(|| fail(Bad::Format))?;
+    let micros = fields.time().map_err(fail)?.ok_or_else(|| fail(Bad::Format))?;
     Ok(round_micros(micros, precision))
 }
 
@@ -165,18 +148,10 @@ fn instant(text: &str, type_name: &str, format: &FormatSettings) -> Result<Insta
         Some(Special::Epoch) if type_name != "timestamp" => return Ok(Instant::Utc(0)),
         _ => {}
     }
-    let days = fields
-        .days(format)
-        .map_err(fail)?
-        .ok_or_else(|| fail(Bad::Format))?;
+    let days = fields.days(format).map_err(fail)?.ok_or_else(|| fail(Bad::Format))?;
     let time = fields.time().map_err(fail)?.unwrap_or(0);
     let local = checked_timestamp(i128::from(days) * i128::from(MICROS_PER_DAY) + i128::from(time))
-        .map_err(|_| {
-            Error::new(
-                timestamp_out_of_range().state(),
-                format!("timestamp out of range: \"{text}\""),
-            )
-        })?;
+        .map_err(|_| Error::new(timestamp_out_of_range().state(), format!("timestamp out of range: \"{text}\"")))?;
     Ok(Instant::Local(local, fields.zone))
 }
 
@@ -187,11 +162,7 @@ pub fn round_micros(micros: i64, precision: i32) -> i64 {
     }
     let unit = 10i64.pow(6 - precision as u32);
     let half = unit / 2;
-    if micros >= 0 {
-        micros.saturating_add(half) / unit * unit
-    } else {
-        -((-micros + half) / unit * unit)
-    }
+    if micros >= 0 { micros.saturating_add(half) / unit * unit } else { -((-micros + half) / unit * unit) }
 }
 
 fn now(format: &FormatSettings) -> i64 {
@@ -226,11 +197,7 @@ impl Fields {
         }
         if let Some(day) = self.day_of_year {
             let days = days_from_civil(year, 1, 1) + day - 1;
-            return if day >= 1 && civil_from_days(days).0 == year {
-                Ok(Some(days))
-            } else {
-                Err(Bad::Field)
-            };
+            return if day >= 1 && civil_from_days(days).0 == year { Ok(Some(days)) } else { Err(Bad::Field) };
         }
         let (Some(month), Some(day)) = (self.month, self.day) else {
             return Ok(None);
@@ -246,11 +213,7 @@ impl Fields {
 
     fn time(&self) -> Result<Option<i64>, Bad> {
         let Some(micros) = self.micros else {
-            return if self.meridiem.is_some() {
-                Err(Bad::Format)
-            } else {
-                Ok(None)
-            };
+            return if self.meridiem.is_some() { Err(Bad::Format) } else { Ok(None) };
         };
         let Some(pm) = self.meridiem else {
             return Ok(Some(micros));
@@ -353,15 +316,10 @@ fn tokenize(text: &str) -> Option<Vec<Token<'_>>> {
                         tokens.push(Token::Clock(&text[start..at]));
                     }
                     Some(b'-' | b'/') if !seen_clock || at - start > 6 => {
-                        run(&mut at, |b| {
-                            b.is_ascii_alphanumeric() || matches!(b, b'-' | b'/' | b'.')
-                        });
+                        run(&mut at, |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'/' | b'.'));
                         // "2020-01-05t10:00": the t ends the date.
                         let date = &text[start..at];
-                        if let Some(t) = date
-                            .rfind('t')
-                            .filter(|t| date[t + 1..].bytes().all(|b| b.is_ascii_digit()))
-                        {
+                        if let Some(t) = date.rfind('t').filter(|t| date[t + 1..].bytes().all(|b| b.is_ascii_digit())) {
                             at = start + t;
                         }
                         tokens.push(Token::Date(&text[start..at]));
@@ -369,13 +327,9 @@ fn tokenize(text: &str) -> Option<Vec<Token<'_>>> {
                     Some(b'.') => {
                         run(&mut at, |b| b.is_ascii_digit() || b == b'.');
                         let word = &text[start..at];
-                        let dotted_date = word.matches('.').count() == 2
-                            || (word.len() == 8 && word.find('.') == Some(4));
-                        tokens.push(if dotted_date {
-                            Token::Date(word)
-                        } else {
-                            Token::Number(word)
-                        });
+                        let dotted_date =
+                            word.matches('.').count() == 2 || (word.len() == 8 && word.find('.') == Some(4));
+                        tokens.push(if dotted_date { Token::Date(word) } else { Token::Number(word) });
                     }
                     _ => tokens.push(Token::Number(&text[start..at])),
                 }
@@ -395,18 +349,13 @@ fn tokenize(text: &str) -> Option<Vec<Token<'_>>> {
                     && matches!(bytes.get(at), Some(b'-' | b'/' | b'.'))
                     && bytes.get(at + 1).is_some_and(u8::is_ascii_digit)
                 {
-                    run(&mut at, |b| {
-                        b.is_ascii_alphanumeric() || matches!(b, b'-' | b'/' | b'.')
-                    });
+                    run(&mut at, |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'/' | b'.'));
                     tokens.push(Token::Date(&text[start..at]));
                     continue;
                 }
-                if matches!(bytes.get(at), Some(b'/' | b'_'))
-                    || (bytes.get(at) == Some(&b'-') && zone_tail(bytes, at))
+                if matches!(bytes.get(at), Some(b'/' | b'_')) || (bytes.get(at) == Some(&b'-') && zone_tail(bytes, at))
                 {
-                    run(&mut at, |b| {
-                        b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'-' | b'+')
-                    });
+                    run(&mut at, |b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'-' | b'+'));
                 }
                 let word = &text[start..at];
                 let word_end = bytes.get(at) == Some(&b'.') && !word.is_empty();
@@ -441,31 +390,16 @@ fn month(word: &str) -> Option<i64> {
         "november",
         "december",
     ];
-    let index = NAMES
-        .iter()
-        .position(|n| *n == word || (word.len() == 3 && n.starts_with(word)));
-    index
-        .map(|i| i as i64 + 1)
-        .or((word == "sept").then_some(9))
+    let index = NAMES.iter().position(|n| *n == word || (word.len() == 3 && n.starts_with(word)));
+    index.map(|i| i as i64 + 1).or((word == "sept").then_some(9))
 }
 
 fn read_word(word: &str, fields: &mut Fields) -> Result<(), Bad> {
-    const WEEKDAYS: [&str; 7] = [
-        "sunday",
-        "monday",
-        "tuesday",
-        "wednesday",
-        "thursday",
-        "friday",
-        "saturday",
-    ];
+    const WEEKDAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
     if let Some(month) = month(word) {
         return fields.set_month(month);
     }
-    if WEEKDAYS
-        .iter()
-        .any(|d| *d == word || (word.len() >= 3 && d.starts_with(word)))
-    {
+    if WEEKDAYS.iter().any(|d| *d == word || (word.len() >= 3 && d.starts_with(word))) {
         return Ok(());
     }
     let special = match word {
@@ -565,12 +499,7 @@ fn read_date(text: &str, fields: &mut Fields, order: DateOrder) -> Result<(), Ba
     let numeric = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
     if let Some(name_at) = parts.iter().position(|p| !numeric(p)) {
         fields.set_month(month(parts[name_at]).ok_or(Bad::Format)?)?;
-        let rest: Vec<&str> = parts
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| *i != name_at)
-            .map(|(_, p)| *p)
-            .collect();
+        let rest: Vec<&str> = parts.iter().enumerate().filter(|(i, _)| *i != name_at).map(|(_, p)| *p).collect();
         return match rest.as_slice() {
             [a, b] if a.len() > 2 || (order == DateOrder::Ymd && b.len() <= 2) => {
                 fields.set_year(a)?;

@@ -7,9 +7,7 @@ use super::datetime::output_offset;
 use super::interval::{MICROS_PER_DAY, MICROS_PER_SECOND};
 use super::text::{DateOrder, DateStyle, FormatSettings};
 
-pub const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+pub const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 pub const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 
 fn infinite(low: bool, high: bool, out: &mut Vec<u8>) -> bool {
@@ -23,11 +21,7 @@ fn infinite(low: bool, high: bool, out: &mut Vec<u8>) -> bool {
 
 /// Year as written, and whether it is before Christ.
 fn era(year: i64) -> (i64, bool) {
-    if year > 0 {
-        (year, false)
-    } else {
-        (1 - year, true)
-    }
+    if year > 0 { (year, false) } else { (1 - year, true) }
 }
 
 pub fn write_date(days: i32, format: &FormatSettings, out: &mut Vec<u8>) {
@@ -106,12 +100,7 @@ pub fn write_timestamptz(utc: i64, format: &FormatSettings, out: &mut Vec<u8>) {
         return;
     }
     let offset = output_offset(format, utc);
-    write_instant(
-        utc.saturating_add(offset * MICROS_PER_SECOND),
-        Some((utc, offset)),
-        format,
-        out,
-    );
+    write_instant(utc.saturating_add(offset * MICROS_PER_SECOND), Some((utc, offset)), format, out);
 }
 
 fn write_instant(local: i64, zone: Option<(i64, i64)>, format: &FormatSettings, out: &mut Vec<u8>) {
@@ -153,11 +142,8 @@ fn write_instant(local: i64, zone: Option<(i64, i64)>, format: &FormatSettings, 
         DateStyle::Postgres => {
             let weekday = WEEKDAYS[day_of_week(days) as usize];
             let name = MONTHS[(month - 1) as usize];
-            let _ = if dmy {
-                write!(out, "{weekday} {day:02} {name} ")
-            } else {
-                write!(out, "{weekday} {name} {day:02} ")
-            };
+            let _ =
+                if dmy { write!(out, "{weekday} {day:02} {name} ") } else { write!(out, "{weekday} {name} {day:02} ") };
             write_time(time, out);
             let _ = write!(out, " {year:04}");
             named_zone(out);

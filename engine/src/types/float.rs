@@ -30,11 +30,7 @@ fn parse(text: &str, type_name: &str, convert: fn(&str) -> Option<f64>) -> Resul
         let negative = trimmed.starts_with('-');
         return match body.to_ascii_lowercase().as_str() {
             "nan" if trimmed.len() == body.len() => Ok(f64::NAN),
-            "infinity" | "inf" => Ok(if negative {
-                f64::NEG_INFINITY
-            } else {
-                f64::INFINITY
-            }),
+            "infinity" | "inf" => Ok(if negative { f64::NEG_INFINITY } else { f64::INFINITY }),
             _ => Err(invalid()),
         };
     }
@@ -72,11 +68,7 @@ fn write_shortest(value: f64, scientific: &str, limit: i32, out: &mut Vec<u8>) {
         return out.extend_from_slice(b"NaN");
     }
     if value.is_infinite() {
-        return out.extend_from_slice(if value > 0.0 {
-            b"Infinity"
-        } else {
-            b"-Infinity"
-        });
+        return out.extend_from_slice(if value > 0.0 { b"Infinity" } else { b"-Infinity" });
     }
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
@@ -87,11 +79,7 @@ fn write_shortest(value: f64, scientific: &str, limit: i32, out: &mut Vec<u8>) {
 fn write_digits(value: f64, digits: usize, out: &mut Vec<u8>) {
     let text = format!("{value:.*e}", digits - 1);
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let mantissa = if mantissa.contains('.') {
-        mantissa.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        mantissa
-    };
+    let mantissa = if mantissa.contains('.') { mantissa.trim_end_matches('0').trim_end_matches('.') } else { mantissa };
     layout(mantissa, exponent.parse().unwrap_or(0), digits as i32, out);
 }
 

@@ -13,26 +13,18 @@ pub const MICROS_PER_DAY: i64 = 24 * MICROS_PER_HOUR;
 
 impl Interval {
     pub fn new(months: i32, days: i32, micros: i64) -> Self {
-        Interval {
-            months,
-            days,
-            micros,
-        }
+        Interval { months, days, micros }
     }
 
     /// What intervals are compared by: a month has 30 days, a day 24 hours.
     pub fn comparison_micros(&self) -> i128 {
-        (i128::from(self.months) * 30 + i128::from(self.days)) * i128::from(MICROS_PER_DAY)
-            + i128::from(self.micros)
+        (i128::from(self.months) * 30 + i128::from(self.days)) * i128::from(MICROS_PER_DAY) + i128::from(self.micros)
     }
 }
 
 /// A field of interval input that no interval can hold.
 fn field_overflow(text: &str) -> Error {
-    Error::new(
-        SqlState::IntervalFieldOverflow,
-        format!("interval field value out of range: \"{text}\""),
-    )
+    Error::new(SqlState::IntervalFieldOverflow, format!("interval field value out of range: \"{text}\""))
 }
 
 pub fn out_of_range() -> Error {
@@ -40,10 +32,7 @@ pub fn out_of_range() -> Error {
 }
 
 fn invalid(text: &str) -> Error {
-    Error::new(
-        SqlState::InvalidDatetimeFormat,
-        format!("invalid input syntax for type interval: \"{text}\""),
-    )
+    Error::new(SqlState::InvalidDatetimeFormat, format!("invalid input syntax for type interval: \"{text}\""))
 }
 
 /// Sums of each field, with the fractions that spill into smaller ones.
@@ -72,10 +61,10 @@ enum Unit {
 
 fn unit(word: &str) -> Option<Unit> {
     Some(match word {
-        "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds"
-        | "microsec" | "microsecon" => Unit::Microsecond,
-        "ms" | "msec" | "msecs" | "msecond" | "mseconds" | "millisecond" | "milliseconds"
-        | "millisec" | "millisecon" => Unit::Millisecond,
+        "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds" | "microsec"
+        | "microsecon" => Unit::Microsecond,
+        "ms" | "msec" | "msecs" | "msecond" | "mseconds" | "millisecond" | "milliseconds" | "millisec"
+        | "millisecon" => Unit::Millisecond,
         "s" | "sec" | "secs" | "second" | "seconds" => Unit::Second,
         "m" | "min" | "mins" | "minute" | "minutes" => Unit::Minute,
         "h" | "hr" | "hrs" | "hour" | "hours" => Unit::Hour,
@@ -153,11 +142,7 @@ const MINUTE_BIT: i32 = 1 << 11;
 const SECOND_BIT: i32 = 1 << 12;
 
 fn range_of(typmod: i32) -> i32 {
-    if typmod < 0 {
-        FULL_RANGE
-    } else {
-        (typmod >> 16) & FULL_RANGE
-    }
+    if typmod < 0 { FULL_RANGE } else { (typmod >> 16) & FULL_RANGE }
 }
 
 /// Unit of a number without one, by the type's last field.
@@ -308,9 +293,7 @@ fn tokenize(text: &str) -> Option<Vec<Token<'_>>> {
             }
             b'0'..=b'9' | b'.' | b'+' | b'-' => {
                 at += 1;
-                while at < bytes.len()
-                    && (bytes[at].is_ascii_digit() || matches!(bytes[at], b'.' | b':' | b'-'))
-                {
+                while at < bytes.len() && (bytes[at].is_ascii_digit() || matches!(bytes[at], b'.' | b':' | b'-')) {
                     at += 1;
                 }
                 let word = &text[start..at];
@@ -342,17 +325,9 @@ fn split_number(text: &str) -> Option<(i64, f64)> {
     if fraction == "0." && integer.is_empty() {
         return None;
     }
-    let whole: i64 = if integer.is_empty() {
-        0
-    } else {
-        integer.parse().ok()?
-    };
+    let whole: i64 = if integer.is_empty() { 0 } else { integer.parse().ok()? };
     let fraction: f64 = fraction.trim_end_matches('.').parse().ok()?;
-    Some(if negative {
-        (-whole, -fraction)
-    } else {
-        (whole, fraction)
-    })
+    Some(if negative { (-whole, -fraction) } else { (whole, fraction) })
 }
 
 /// `[-]H:MM[:SS[.f]]` or `M:SS.f` in microseconds.
@@ -360,11 +335,7 @@ fn parse_clock(text: &str) -> Option<i128> {
     let negative = text.starts_with('-');
     let body = text.strip_prefix(['+', '-']).unwrap_or(text);
     let parts: Vec<&str> = body.split(':').collect();
-    let integer = |s: &str| {
-        s.parse::<i64>()
-            .ok()
-            .filter(|_| s.bytes().all(|b| b.is_ascii_digit()))
-    };
+    let integer = |s: &str| s.parse::<i64>().ok().filter(|_| s.bytes().all(|b| b.is_ascii_digit()));
     let (hours, minutes, seconds) = match parts.as_slice() {
         [h, m] if m.contains('.') => (0, integer(h)?, *m),
         [h, m] => (integer(h)?, integer(m)?, "0"),
@@ -378,10 +349,9 @@ fn parse_clock(text: &str) -> Option<i128> {
     if whole > 60 || seconds.starts_with(['+', '-']) {
         return None;
     }
-    let micros =
-        (i128::from(hours) * 60 + i128::from(minutes)) * 60 * i128::from(MICROS_PER_SECOND)
-            + i128::from(whole) * i128::from(MICROS_PER_SECOND)
-            + (fraction * 1e6).round_ties_even() as i128;
+    let micros = (i128::from(hours) * 60 + i128::from(minutes)) * 60 * i128::from(MICROS_PER_SECOND)
+        + i128::from(whole) * i128::from(MICROS_PER_SECOND)
+        + (fraction * 1e6).round_ties_even() as i128;
     Some(if negative { -micros } else { micros })
 }
 
@@ -409,11 +379,7 @@ fn iso8601(lower: &str, text: &str) -> Result<Interval> {
         return Err(invalid(text));
     }
     let date_parts: Vec<&str> = date.split('-').collect();
-    if date_parts.len() == 3
-        && date_parts
-            .iter()
-            .all(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()))
-    {
+    if date_parts.len() == 3 && date_parts.iter().all(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit())) {
         for (part, unit) in date_parts.iter().zip([Unit::Year, Unit::Month, Unit::Day]) {
             sum.add(part.parse().map_err(|_| invalid(text))?, 0.0, unit)?;
         }
@@ -421,9 +387,7 @@ fn iso8601(lower: &str, text: &str) -> Result<Interval> {
         iso_fields(date, false, &mut sum, text)?;
     }
     match time {
-        Some(clock) if clock.contains(':') => {
-            sum.micros += parse_clock(clock).ok_or_else(|| invalid(text))?
-        }
+        Some(clock) if clock.contains(':') => sum.micros += parse_clock(clock).ok_or_else(|| invalid(text))?,
         Some(fields) => iso_fields(fields, true, &mut sum, text)?,
         None => {}
     }
@@ -433,9 +397,7 @@ fn iso8601(lower: &str, text: &str) -> Result<Interval> {
 fn iso_fields(fields: &str, time: bool, sum: &mut Sum, text: &str) -> Result<()> {
     let mut rest = fields;
     while !rest.is_empty() {
-        let end = rest
-            .find(|c: char| c.is_ascii_alphabetic())
-            .ok_or_else(|| invalid(text))?;
+        let end = rest.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(|| invalid(text))?;
         let (whole, fraction) = split_number(&rest[..end]).ok_or_else(|| invalid(text))?;
         let unit = match (&rest[end..end + 1], time) {
             ("y", false) => Unit::Year,
@@ -503,11 +465,7 @@ fn write_postgres(p: &Parts, out: &mut Vec<u8>) {
             continue;
         }
         let space = if first { "" } else { " " };
-        let plus = if before_negative && value > 0 {
-            "+"
-        } else {
-            ""
-        };
+        let plus = if before_negative && value > 0 { "+" } else { "" };
         let plural = if value == 1 { "" } else { "s" };
         let _ = write!(out, "{space}{plus}{value} {unit}{plural}");
         before_negative = value < 0;
@@ -521,13 +479,7 @@ fn write_postgres(p: &Parts, out: &mut Vec<u8>) {
             (false, true) => "+",
             _ => "",
         };
-        let _ = write!(
-            out,
-            "{space}{sign}{:02}:{:02}:{:02}",
-            p.hours.abs(),
-            p.minutes.abs(),
-            p.seconds.abs()
-        );
+        let _ = write!(out, "{space}{sign}{:02}:{:02}:{:02}", p.hours.abs(), p.minutes.abs(), p.seconds.abs());
         write_fraction(p.micros, out);
     }
 }
@@ -592,11 +544,7 @@ fn write_iso8601(p: &Parts, out: &mut Vec<u8>) {
         }
     }
     if p.seconds != 0 || p.micros != 0 {
-        let sign = if p.seconds < 0 || p.micros < 0 {
-            "-"
-        } else {
-            ""
-        };
+        let sign = if p.seconds < 0 || p.micros < 0 { "-" } else { "" };
         let _ = write!(out, "{sign}{}", p.seconds.abs());
         write_fraction(p.micros, out);
         out.push(b'S');
@@ -608,11 +556,7 @@ fn write_iso8601(p: &Parts, out: &mut Vec<u8>) {
 
 fn write_sql(value: &Interval, out: &mut Vec<u8>) {
     let p = parts(value);
-    let signs = [
-        i64::from(value.months).signum(),
-        i64::from(value.days).signum(),
-        value.micros.signum(),
-    ];
+    let signs = [i64::from(value.months).signum(), i64::from(value.days).signum(), value.micros.signum()];
     let has_negative = signs.contains(&-1);
     let has_positive = signs.contains(&1);
     let has_year_month = value.months != 0;
@@ -647,13 +591,7 @@ fn write_sql(value: &Interval, out: &mut Vec<u8>) {
             if has_day {
                 let _ = write!(out, "{} ", p.days.unsigned_abs());
             }
-            let _ = write!(
-                out,
-                "{}:{:02}:{:02}",
-                p.hours.abs(),
-                p.minutes.abs(),
-                p.seconds.abs()
-            );
+            let _ = write!(out, "{}:{:02}:{:02}", p.hours.abs(), p.minutes.abs(), p.seconds.abs());
             write_fraction(p.micros, out);
         }
     }

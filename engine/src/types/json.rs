@@ -50,16 +50,10 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn invalid(&self, detail: String) -> Error {
-        let line = self.text[..self.at.min(self.text.len())]
-            .matches('\n')
-            .count()
-            + 1;
-        Error::new(
-            SqlState::InvalidTextRepresentation,
-            "invalid input syntax for type json",
-        )
-        .detail(detail)
-        .context(format!("JSON data, line {line}"))
+        let line = self.text[..self.at.min(self.text.len())].matches('\n').count() + 1;
+        Error::new(SqlState::InvalidTextRepresentation, "invalid input syntax for type json")
+            .detail(detail)
+            .context(format!("JSON data, line {line}"))
     }
 
     fn rest(&self) -> &'a str {
@@ -89,22 +83,14 @@ impl<'a> Parser<'a> {
     fn unexpected(&self, expected: &str) -> Error {
         match self.peek() {
             None => self.invalid("The input string ended unexpectedly.".into()),
-            Some(_) if expected.is_empty() => {
-                self.invalid(format!("Token \"{}\" is invalid.", self.token()))
-            }
-            Some(_) => self.invalid(format!(
-                "Expected {expected}, but found \"{}\".",
-                self.token()
-            )),
+            Some(_) if expected.is_empty() => self.invalid(format!("Token \"{}\" is invalid.", self.token())),
+            Some(_) => self.invalid(format!("Expected {expected}, but found \"{}\".", self.token())),
         }
     }
 
     fn value(&mut self, depth: usize) -> Result<Json> {
         if depth > DEPTH_MAX {
-            return Err(Error::new(
-                SqlState::StatementTooComplex,
-                "stack depth limit exceeded",
-            ));
+            return Err(Error::new(SqlState::StatementTooComplex, "stack depth limit exceeded"));
         }
         self.space();
         match self.peek() {
@@ -114,11 +100,7 @@ impl<'a> Parser<'a> {
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b'}' | b']' | b',' | b':') => Err(self.unexpected("JSON value")),
             _ => {
-                for (word, value) in [
-                    ("null", Json::Null),
-                    ("true", Json::Bool(true)),
-                    ("false", Json::Bool(false)),
-                ] {
+                for (word, value) in [("null", Json::Null), ("true", Json::Bool(true)), ("false", Json::Bool(false))] {
                     if self.token() == word {
                         self.at += word.len();
                         return Ok(value);
@@ -140,11 +122,7 @@ impl<'a> Parser<'a> {
         loop {
             self.space();
             if self.peek() != Some(b'"') {
-                return Err(self.unexpected(if members.is_empty() {
-                    "string or \"}\""
-                } else {
-                    "string"
-                }));
+                return Err(self.unexpected(if members.is_empty() { "string or \"}\"" } else { "string" }));
             }
             let key = self.string()?;
             self.space();
@@ -224,10 +202,9 @@ impl<'a> Parser<'a> {
                 }
                 Some(b'\\') => out.push(self.escape()?),
                 other => {
-                    return Err(self.invalid(format!(
-                        "Character with value 0x{:02x} must be escaped.",
-                        other.unwrap_or(0)
-                    )));
+                    return Err(
+                        self.invalid(format!("Character with value 0x{:02x} must be escaped.", other.unwrap_or(0)))
+                    );
                 }
             }
         }
@@ -247,11 +224,7 @@ impl<'a> Parser<'a> {
             Some(b't') => '\t',
             Some(b'u') => return self.unicode(),
             _ => {
-                let shown = self
-                    .text
-                    .get(self.at - 1..)
-                    .and_then(|s| s.chars().next())
-                    .unwrap_or(' ');
+                let shown = self.text.get(self.at - 1..).and_then(|s| s.chars().next()).unwrap_or(' ');
                 self.at = self.at.min(self.text.len());
                 return Err(self.invalid(format!("Escape sequence \"\\{shown}\" is invalid.")));
             }
@@ -263,9 +236,7 @@ impl<'a> Parser<'a> {
         let code = digits
             .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))
             .and_then(|d| u32::from_str_radix(d, 16).ok())
-            .ok_or_else(|| {
-                self.invalid("\"\\u\" must be followed by four hexadecimal digits.".into())
-            })?;
+            .ok_or_else(|| self.invalid("\"\\u\" must be followed by four hexadecimal digits.".into()))?;
         self.at += 4;
         Ok(code)
     }
@@ -273,32 +244,23 @@ impl<'a> Parser<'a> {
     fn unicode(&mut self) -> Result<char> {
         let high = self.hex4()?;
         if high == 0 {
-            return Err(Error::new(
-                SqlState::UntranslatableCharacter,
-                "unsupported Unicode escape sequence",
-            )
-            .detail("\\u0000 cannot be converted to text."));
+            return Err(Error::new(SqlState::UntranslatableCharacter, "unsupported Unicode escape sequence")
+                .detail("\\u0000 cannot be converted to text."));
         }
         let code = if (0xd800..0xdc00).contains(&high) {
             if !self.rest().starts_with("\\u") {
-                return Err(
-                    self.invalid("Unicode low surrogate must follow a high surrogate.".into())
-                );
+                return Err(self.invalid("Unicode low surrogate must follow a high surrogate.".into()));
             }
             self.at += 2;
             let low = self.hex4()?;
             if !(0xdc00..0xe000).contains(&low) {
-                return Err(
-                    self.invalid("Unicode low surrogate must follow a high surrogate.".into())
-                );
+                return Err(self.invalid("Unicode low surrogate must follow a high surrogate.".into()));
             }
             0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00)
         } else {
             high
         };
-        char::from_u32(code).ok_or_else(|| {
-            self.invalid("Unicode low surrogate must follow a high surrogate.".into())
-        })
+        char::from_u32(code).ok_or_else(|| self.invalid("Unicode low surrogate must follow a high surrogate.".into()))
     }
 }
 

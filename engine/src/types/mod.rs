@@ -258,6 +258,12 @@ impl Datum {
     }
 }
 
+impl From<Numeric> for Datum {
+    fn from(value: Numeric) -> Self {
+        Datum::Numeric(Box::new(value))
+    }
+}
+
 impl From<&str> for Datum {
     fn from(s: &str) -> Self {
         Datum::Text(Arc::from(s))

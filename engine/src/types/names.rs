@@ -40,17 +40,10 @@ struct Table {
 }
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
-    let rows: Vec<TypeRow> = include_str!("pg_type.tsv")
-        .lines()
-        .filter_map(read_row)
-        .collect();
+    let rows: Vec<TypeRow> = include_str!("pg_type.tsv").lines().filter_map(read_row).collect();
     let by_oid = rows.iter().enumerate().map(|(i, r)| (r.oid, i)).collect();
     let by_name = rows.iter().enumerate().map(|(i, r)| (r.name, i)).collect();
-    Table {
-        rows,
-        by_oid,
-        by_name,
-    }
+    Table { rows, by_oid, by_name }
 });
 
 fn read_row(line: &'static str) -> Option<TypeRow> {
@@ -69,15 +62,7 @@ fn read_row(line: &'static str) -> Option<TypeRow> {
         delimiter: byte(8)?,
         element: TypeOid(number(9)?),
         array: TypeOid(number(10)?),
-        functions: [
-            number(11)?,
-            number(12)?,
-            number(13)?,
-            number(14)?,
-            number(15)?,
-            number(16)?,
-            number(17)?,
-        ],
+        functions: [number(11)?, number(12)?, number(13)?, number(14)?, number(15)?, number(16)?, number(17)?],
         align: byte(18)?,
         storage: byte(19)?,
         collation: number(20)?,
@@ -108,23 +93,11 @@ pub fn supported(oid: TypeOid) -> bool {
         },
         _ => oid,
     };
-    let unsupported = [
-        T::TID,
-        T::XML,
-        T::MONEY,
-        T::INET,
-        T::CIDR,
-        T::TIMETZ,
-        T::BIT,
-        T::VARBIT,
-    ];
+    let unsupported = [T::TID, T::XML, T::MONEY, T::INET, T::CIDR, T::TIMETZ, T::BIT, T::VARBIT];
     row(base).is_some_and(|r| r.kind == b'b' && r.oid.0 < 6000)
         && !unsupported.contains(&base)
         && (base.array().is_some()
-            || matches!(
-                base,
-                T::CID | T::PG_LSN | T::XID8 | T::REFCURSOR | T::PG_NODE_TREE
-            )
+            || matches!(base, T::CID | T::PG_LSN | T::XID8 | T::REFCURSOR | T::PG_NODE_TREE)
             || (2202..=2204).contains(&base.0)
             || matches!(base, T::REGNAMESPACE | T::REGROLE | T::REGCOLLATION))
 }
@@ -162,19 +135,12 @@ const ALIASES: &[(&str, TypeOid)] = &[
 
 /// A type by its name in pg_type (a quoted or schema-qualified name): `int4`, `_text`, `char` for "char".
 pub fn lookup(name: &str) -> Option<TypeOid> {
-    TABLE
-        .by_name
-        .get(name)
-        .and_then(|i| TABLE.rows.get(*i))
-        .map(|r| r.oid)
+    TABLE.by_name.get(name).and_then(|i| TABLE.rows.get(*i)).map(|r| r.oid)
 }
 
 /// A type by a name of SQL in lower case: the grammar's own (`double precision`, `char`) first, then pg_type's.
 pub fn lookup_sql(name: &str) -> Option<TypeOid> {
-    let alias = ALIASES
-        .iter()
-        .find(|(alias, _)| *alias == name)
-        .map(|(_, oid)| *oid);
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == name).map(|(_, oid)| *oid);
     alias.or_else(|| lookup(name))
 }
 
@@ -183,10 +149,7 @@ pub fn lookup_text(text: &str) -> Option<PgType> {
     let mut body = text.trim();
     let mut dimensions = false;
     while let Some(rest) = body.strip_suffix(']') {
-        body = rest
-            .trim_end_matches(|c: char| c.is_ascii_digit())
-            .strip_suffix('[')?
-            .trim_end();
+        body = rest.trim_end_matches(|c: char| c.is_ascii_digit()).strip_suffix('[')?.trim_end();
         dimensions = true;
     }
     let body = body.strip_prefix("pg_catalog.").unwrap_or(body);
@@ -197,10 +160,7 @@ pub fn lookup_text(text: &str) -> Option<PgType> {
             let (name, arguments) = match (lower.find('('), lower.find(')')) {
                 (Some(open), Some(close)) if open < close => {
                     let name = format!("{} {}", lower[..open].trim(), lower[close + 1..].trim());
-                    (
-                        name.trim().to_string(),
-                        Some(lower[open + 1..close].to_string()),
-                    )
+                    (name.trim().to_string(), Some(lower[open + 1..close].to_string()))
                 }
                 _ => (lower, None),
             };
@@ -208,8 +168,7 @@ pub fn lookup_text(text: &str) -> Option<PgType> {
             let oid = lookup_sql(&name)?;
             let typmod = match arguments {
                 Some(list) => {
-                    let numbers: Option<Vec<i64>> =
-                        list.split(',').map(|n| n.trim().parse().ok()).collect();
+                    let numbers: Option<Vec<i64>> = list.split(',').map(|n| n.trim().parse().ok()).collect();
                     type_modifier(oid, &numbers?).ok()?
                 }
                 None => default_modifier(oid, &name),
@@ -223,11 +182,7 @@ pub fn lookup_text(text: &str) -> Option<PgType> {
 
 /// Modifier of a type that was written without one: `char` is `char(1)`.
 pub fn default_modifier(oid: TypeOid, written: &str) -> i32 {
-    let one = oid == TypeOid::BPCHAR
-        && matches!(
-            written,
-            "char" | "character" | "nchar" | "national character"
-        );
+    let one = oid == TypeOid::BPCHAR && matches!(written, "char" | "character" | "nchar" | "national character");
     if one { 5 } else { -1 }
 }
 
@@ -239,24 +194,16 @@ pub fn type_modifier(oid: TypeOid, arguments: &[i64]) -> Result<i32> {
         (TypeOid::NUMERIC, [precision, rest @ ..]) if rest.len() < 2 => {
             let scale = rest.first().copied().unwrap_or(0);
             if !(1..=1000).contains(precision) {
-                return invalid(format!(
-                    "NUMERIC precision {precision} must be between 1 and 1000"
-                ));
+                return invalid(format!("NUMERIC precision {precision} must be between 1 and 1000"));
             }
             if !(-1000..=1000).contains(&scale) {
-                return invalid(format!(
-                    "NUMERIC scale {scale} must be between -1000 and 1000"
-                ));
+                return invalid(format!("NUMERIC scale {scale} must be between -1000 and 1000"));
             }
             Ok(PgType::numeric_typmod(*precision as u16, scale as i16))
         }
         (TypeOid::NUMERIC, _) => invalid("invalid NUMERIC type modifier".into()),
         (TypeOid::VARCHAR | TypeOid::BPCHAR, [length]) => {
-            let name = if oid == TypeOid::VARCHAR {
-                "varchar"
-            } else {
-                "char"
-            };
+            let name = if oid == TypeOid::VARCHAR { "varchar" } else { "char" };
             if *length < 1 {
                 return invalid(format!("length for type {name} must be at least 1"));
             }
@@ -265,29 +212,18 @@ pub fn type_modifier(oid: TypeOid, arguments: &[i64]) -> Result<i32> {
             }
             Ok(*length as i32 + 4)
         }
-        (
-            TypeOid::TIME | TypeOid::TIMESTAMP | TypeOid::TIMESTAMPTZ | TypeOid::TIMETZ,
-            [precision],
-        ) => {
+        (TypeOid::TIME | TypeOid::TIMESTAMP | TypeOid::TIMESTAMPTZ | TypeOid::TIMETZ, [precision]) => {
             if *precision < 0 {
-                return invalid(format!(
-                    "{}({precision}) precision must not be negative",
-                    temporal_name(oid)
-                ));
+                return invalid(format!("{}({precision}) precision must not be negative", temporal_name(oid)));
             }
             Ok((*precision).min(6) as i32)
         }
-        (TypeOid::INTERVAL, [precision]) if (0..=6).contains(precision) => {
-            Ok((0x7fff << 16) | *precision as i32)
-        }
+        (TypeOid::INTERVAL, [precision]) if (0..=6).contains(precision) => Ok((0x7fff << 16) | *precision as i32),
         (TypeOid::INTERVAL, [range, precision]) => Ok(((*range as i32) << 16) | *precision as i32),
         (TypeOid::BIT | TypeOid::VARBIT, [length]) => Ok(*length as i32),
         _ => Err(Error::new(
             SqlState::SyntaxError,
-            format!(
-                "type modifier is not allowed for type \"{}\"",
-                row(oid).map_or("???", |r| r.name)
-            ),
+            format!("type modifier is not allowed for type \"{}\"", row(oid).map_or("???", |r| r.name)),
         )),
     }
 }
@@ -303,20 +239,13 @@ fn temporal_name(oid: TypeOid) -> &'static str {
 pub fn format_type(oid: TypeOid, typmod: i32) -> String {
     use TypeOid as T;
     if let Some(row) = row(oid) {
-        let true_array = row.category == b'A'
-            && row.kind == b'b'
-            && row.element.0 != 0
-            && row.name.starts_with('_');
+        let true_array = row.category == b'A' && row.kind == b'b' && row.element.0 != 0 && row.name.starts_with('_');
         if true_array {
             return format!("{}[]", format_type(row.element, typmod));
         }
     }
     let with = |name: &str, n: i32| {
-        if typmod >= 0 {
-            format!("{name}({n})")
-        } else {
-            name.to_string()
-        }
+        if typmod >= 0 { format!("{name}({n})") } else { name.to_string() }
     };
     match oid {
         T::BOOL => "boolean".into(),
@@ -369,11 +298,7 @@ fn format_interval(typmod: i32) -> String {
         0x1800 => " minute to second",
         _ => "",
     };
-    if precision <= 6 {
-        format!("interval{fields}({precision})")
-    } else {
-        format!("interval{fields}")
-    }
+    if precision <= 6 { format!("interval{fields}({precision})") } else { format!("interval{fields}") }
 }
 
 #[cfg(test)]
@@ -388,27 +313,15 @@ mod tests {
             ("\"char\"", TypeOid::CHAR, "\"char\""),
             ("char", TypeOid::BPCHAR, "character(1)"),
             ("numeric(10,2)", TypeOid::NUMERIC, "numeric(10,2)"),
-            (
-                "timestamp(3) with time zone",
-                TypeOid::TIMESTAMPTZ,
-                "timestamp(3) with time zone",
-            ),
-            (
-                "varchar(20)[]",
-                TypeOid::VARCHAR_ARRAY,
-                "character varying(20)[]",
-            ),
+            ("timestamp(3) with time zone", TypeOid::TIMESTAMPTZ, "timestamp(3) with time zone"),
+            ("varchar(20)[]", TypeOid::VARCHAR_ARRAY, "character varying(20)[]"),
             ("pg_catalog.int8", TypeOid::INT8, "bigint"),
             ("Double  Precision", TypeOid::FLOAT8, "double precision"),
             ("int2vector", TypeOid::INT2VECTOR, "int2vector"),
             ("record", TypeOid::RECORD, "record"),
         ] {
             let ty = lookup_text(text).unwrap();
-            assert_eq!(
-                (ty.oid, format_type(ty.oid, ty.typmod).as_str()),
-                (oid, shown),
-                "{text}"
-            );
+            assert_eq!((ty.oid, format_type(ty.oid, ty.typmod).as_str()), (oid, shown), "{text}");
         }
         assert_eq!(lookup_text("nosuch"), None);
     }
@@ -420,11 +333,7 @@ mod tests {
                 assert_eq!(array, row.array, "{}", row.name);
             }
         }
-        assert!(
-            supported(TypeOid::INT4)
-                && supported(TypeOid::JSONB_ARRAY)
-                && supported(TypeOid::REGCLASS)
-        );
+        assert!(supported(TypeOid::INT4) && supported(TypeOid::JSONB_ARRAY) && supported(TypeOid::REGCLASS));
         assert!(!supported(TypeOid::INET) && !supported(TypeOid(600)) && !supported(TypeOid(3904)));
     }
 }

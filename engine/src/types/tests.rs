@@ -60,11 +60,7 @@ fn input_and_output_match_postgresql() {
             Ok(value) => to_string(&value, pg_type, &format),
             Err(error) => format!("!{} {}", error.state().code(), error.message()),
         };
-        let got = if ty == "char(4)" && !got.starts_with('!') {
-            format!("<{got}>")
-        } else {
-            got
-        };
+        let got = if ty == "char(4)" && !got.starts_with('!') { format!("<{got}>") } else { got };
         // A cast cuts varchar(n) and char(n); input refuses, as an assignment does.
         let cut = got.starts_with("!22001");
         if !cut && got != *expected {
@@ -73,10 +69,5 @@ fn input_and_output_match_postgresql() {
         checked += 1;
     }
     assert!(checked > 400);
-    assert!(
-        wrong.is_empty(),
-        "{} differ:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -7,9 +7,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use super::numeric::Numeric;
-use super::{
-    Datum, PgType, TypeOid, array, bytes, datetime, datetime_out, float, interval, json, names,
-};
+use super::{Datum, PgType, TypeOid, array, bytes, datetime, datetime_out, float, interval, json, names};
 use crate::error::{Error, Result, SqlState};
 
 /// The settings that text input and output depend on.
@@ -63,17 +61,11 @@ pub enum IntervalStyle {
 }
 
 fn invalid(type_name: &str, text: &str) -> Error {
-    Error::new(
-        SqlState::InvalidTextRepresentation,
-        format!("invalid input syntax for type {type_name}: \"{text}\""),
-    )
+    Error::new(SqlState::InvalidTextRepresentation, format!("invalid input syntax for type {type_name}: \"{text}\""))
 }
 
 fn out_of_range(type_name: &str, text: &str) -> Error {
-    Error::new(
-        SqlState::NumericValueOutOfRange,
-        format!("value \"{text}\" is out of range for type {type_name}"),
-    )
+    Error::new(SqlState::NumericValueOutOfRange, format!("value \"{text}\" is out of range for type {type_name}"))
 }
 
 fn trim(text: &str) -> &str {
@@ -97,15 +89,11 @@ pub fn parse(text: &str, ty: PgType, format: &FormatSettings) -> Result<Datum> {
         T::INT8 => Datum::Int8(parse_integer(text, "bigint")?),
         T::FLOAT4 => Datum::Float4(float::parse_f32(text)?),
         T::FLOAT8 => Datum::Float8(float::parse_f64(text)?),
-        T::NUMERIC => Datum::Numeric(numeric_with_modifier(Numeric::parse(text)?, ty)?),
+        T::NUMERIC => Datum::from(numeric_with_modifier(Numeric::parse(text)?, ty)?),
         T::OID => Datum::Oid(parse_oid(text, "oid")?),
         T::XID => Datum::Oid(parse_oid(text, "xid")?),
         T::CID => Datum::Oid(parse_oid(text, "cid")?),
-        T::XID8 => Datum::Int8(
-            trim(text)
-                .parse::<u64>()
-                .map_err(|_| invalid("xid8", text))? as i64,
-        ),
+        T::XID8 => Datum::Int8(trim(text).parse::<u64>().map_err(|_| invalid("xid8", text))? as i64),
         T::REGTYPE => Datum::Oid(parse_regtype(text)?),
         oid if is_reg(oid) => match trim(text) {
             "-" => Datum::Oid(0),
@@ -119,13 +107,7 @@ pub fn parse(text: &str, ty: PgType, format: &FormatSettings) -> Result<Datum> {
                 )));
             }
         },
-        T::TEXT
-        | T::UNKNOWN
-        | T::CSTRING
-        | T::REFCURSOR
-        | T::PG_NODE_TREE
-        | T::ACLITEM
-        | T::VOID => Datum::from(text),
+        T::TEXT | T::UNKNOWN | T::CSTRING | T::REFCURSOR | T::PG_NODE_TREE | T::ACLITEM | T::VOID => Datum::from(text),
         T::VARCHAR => varchar(text, ty.typmod)?,
         T::BPCHAR => bpchar(text, ty.typmod)?,
         T::NAME => Datum::from(truncate_name(text)),
@@ -144,10 +126,7 @@ pub fn parse(text: &str, ty: PgType, format: &FormatSettings) -> Result<Datum> {
         T::JSONB => Datum::from(json::normalize(text)?.as_str()),
         T::PG_LSN => Datum::Int8(parse_lsn(text)?),
         oid => {
-            return Err(Error::unsupported(format!(
-                "type {}",
-                names::format_type(oid, -1)
-            )));
+            return Err(Error::unsupported(format!("type {}", names::format_type(oid, -1))));
         }
     })
 }
@@ -232,9 +211,7 @@ pub fn write(value: &Datum, ty: PgType, format: &FormatSettings, out: &mut Vec<u
         Datum::Array(items) => {
             let element = PgType::new(ty.oid.element().unwrap_or(TypeOid::TEXT), -1);
             match ty.oid {
-                TypeOid::INT2VECTOR | TypeOid::OIDVECTOR => {
-                    array::write_vector(items, element, format, out)
-                }
+                TypeOid::INT2VECTOR | TypeOid::OIDVECTOR => array::write_vector(items, element, format, out),
                 _ => array::write_array(items, element, format, out),
             }
             Ok(())
@@ -260,8 +237,7 @@ pub fn numeric_with_modifier(value: Numeric, ty: PgType) -> Result<Numeric> {
 /// What PostgreSQL's `boolin` accepts: prefixes of true, false, yes, no; on, off; 1, 0.
 pub fn parse_bool(text: &str) -> Result<bool> {
     let lower = trim(text).to_ascii_lowercase();
-    let prefix_of =
-        |word: &str, shortest: usize| lower.len() >= shortest && word.starts_with(&lower);
+    let prefix_of = |word: &str, shortest: usize| lower.len() >= shortest && word.starts_with(&lower);
     if prefix_of("true", 1) || prefix_of("yes", 1) || lower == "on" || lower == "1" {
         Ok(true)
     } else if prefix_of("false", 1) || prefix_of("no", 1) || prefix_of("off", 2) || lower == "0" {
@@ -308,12 +284,7 @@ fn parse_regtype(text: &str) -> Result<u32> {
         return parse_oid(trimmed, "oid");
     }
     let found = names::lookup_text(trimmed).map(|ty| ty.oid.0);
-    found.ok_or_else(|| {
-        Error::new(
-            SqlState::UndefinedObject,
-            format!("type \"{trimmed}\" does not exist"),
-        )
-    })
+    found.ok_or_else(|| Error::new(SqlState::UndefinedObject, format!("type \"{trimmed}\" does not exist")))
 }
 
 /// Characters that `varchar(n)` and `char(n)` hold, if they are limited.
@@ -323,11 +294,7 @@ pub fn length_limit(typmod: i32) -> Option<usize> {
 
 /// Input of varchar(n): 22001 unless what is too much is spaces.
 fn varchar(text: &str, typmod: i32) -> Result<Datum> {
-    Ok(Datum::from(limit_length(
-        text,
-        typmod,
-        "character varying",
-    )?))
+    Ok(Datum::from(limit_length(text, typmod, "character varying")?))
 }
 
 /// Input of char(n): as varchar, then padded.
@@ -338,8 +305,7 @@ fn bpchar(text: &str, typmod: i32) -> Result<Datum> {
 
 /// Pads with spaces to the length of char(n).
 pub fn pad(text: &str, typmod: i32) -> Datum {
-    let missing =
-        length_limit(typmod).map_or(0, |limit| limit.saturating_sub(text.chars().count()));
+    let missing = length_limit(typmod).map_or(0, |limit| limit.saturating_sub(text.chars().count()));
     if missing == 0 {
         return Datum::from(text);
     }
@@ -363,10 +329,7 @@ pub fn limit_length<'a>(text: &'a str, typmod: i32, type_name: &str) -> Result<&
     if text[cut..].bytes().all(|b| b == b' ') {
         return Ok(&text[..cut]);
     }
-    Err(Error::new(
-        SqlState::StringDataRightTruncation,
-        format!("value too long for type {type_name}({limit})"),
-    ))
+    Err(Error::new(SqlState::StringDataRightTruncation, format!("value too long for type {type_name}({limit})")))
 }
 
 /// At most 63 bytes, cut between characters.
@@ -381,9 +344,7 @@ pub fn truncate_name(text: &str) -> &str {
 /// "char": one byte; `\ooo` for bytes beyond ASCII.
 fn single_char(text: &str) -> String {
     let bytes = text.as_bytes();
-    let octal = bytes.len() == 4
-        && bytes[0] == b'\\'
-        && bytes[1..].iter().all(|b| (b'0'..=b'7').contains(b));
+    let octal = bytes.len() == 4 && bytes[0] == b'\\' && bytes[1..].iter().all(|b| (b'0'..=b'7').contains(b));
     let byte = match (octal, bytes.first()) {
         (true, _) => u8::from_str_radix(&text[1..], 8).unwrap_or(0),
         (false, Some(first)) => *first,
@@ -397,33 +358,19 @@ fn single_char(text: &str) -> String {
 }
 
 fn parse_uuid(text: &str) -> Result<[u8; 16]> {
-    let body = text
-        .strip_prefix('{')
-        .map_or(Some(text), |rest| rest.strip_suffix('}'));
+    let body = text.strip_prefix('{').map_or(Some(text), |rest| rest.strip_suffix('}'));
     let mut value = [0u8; 16];
     let mut digits = 0;
     let bytes = body.ok_or_else(|| invalid("uuid", text))?.as_bytes();
     for (i, byte) in bytes.iter().enumerate() {
-        if *byte == b'-'
-            && digits > 0
-            && digits < 32
-            && digits % 4 == 0
-            && bytes.get(i + 1) != Some(&b'-')
-        {
+        if *byte == b'-' && digits > 0 && digits < 32 && digits % 4 == 0 && bytes.get(i + 1) != Some(&b'-') {
             continue;
         }
-        let nibble = char::from(*byte)
-            .to_digit(16)
-            .filter(|_| digits < 32)
-            .ok_or_else(|| invalid("uuid", text))?;
+        let nibble = char::from(*byte).to_digit(16).filter(|_| digits < 32).ok_or_else(|| invalid("uuid", text))?;
         value[digits / 2] = value[digits / 2] << 4 | nibble as u8;
         digits += 1;
     }
-    if digits == 32 {
-        Ok(value)
-    } else {
-        Err(invalid("uuid", text))
-    }
+    if digits == 32 { Ok(value) } else { Err(invalid("uuid", text)) }
 }
 
 fn write_uuid(value: &[u8; 16], out: &mut Vec<u8>) {

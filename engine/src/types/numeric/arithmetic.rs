@@ -24,11 +24,7 @@ pub fn pow10(n: u32) -> BigInt {
 pub(super) fn divide_rounding(dividend: &BigInt, divisor: &BigInt) -> BigInt {
     let (quotient, remainder) = dividend.div_rem(divisor);
     if (remainder.abs() << 1u8) >= divisor.abs() {
-        let away: i8 = if (dividend.sign() == Sign::Minus) == (divisor.sign() == Sign::Minus) {
-            1
-        } else {
-            -1
-        };
+        let away: i8 = if (dividend.sign() == Sign::Minus) == (divisor.sign() == Sign::Minus) { 1 } else { -1 };
         quotient + away
     } else {
         quotient
@@ -59,20 +55,13 @@ fn division_scale(a: (&BigInt, u16), b: (&BigInt, u16)) -> i64 {
     let (weight_a, group_a) = leading_group(a.0, a.1);
     let (weight_b, group_b) = leading_group(b.0, b.1);
     let weight = weight_a - weight_b - i64::from(group_a <= group_b);
-    (SIGNIFICANT_DIGITS_MIN - weight * 4)
-        .max(i64::from(a.1))
-        .max(i64::from(b.1))
-        .clamp(0, RESULT_SCALE_MAX)
+    (SIGNIFICANT_DIGITS_MIN - weight * 4).max(i64::from(a.1)).max(i64::from(b.1)).clamp(0, RESULT_SCALE_MAX)
 }
 
 fn aligned(a: (&BigInt, u16), b: (&BigInt, u16)) -> (BigInt, BigInt, u16) {
     let scale = a.1.max(b.1);
     let widen = |(m, s): (&BigInt, u16)| {
-        if s == scale {
-            m.clone()
-        } else {
-            m * pow10(u32::from(scale - s))
-        }
+        if s == scale { m.clone() } else { m * pow10(u32::from(scale - s)) }
     };
     (widen(a), widen(b), scale)
 }
@@ -92,11 +81,7 @@ impl Numeric {
     }
 
     pub fn abs(&self) -> Numeric {
-        if self.signum() < 0 {
-            self.negate()
-        } else {
-            self.clone()
-        }
+        if self.signum() < 0 { self.negate() } else { self.clone() }
     }
 
     fn infinity(sign: i32) -> Numeric {
@@ -110,16 +95,7 @@ impl Numeric {
     pub fn add(&self, other: &Numeric) -> Numeric {
         use Numeric::*;
         match (self, other) {
-            (
-                Finite {
-                    mantissa: a,
-                    scale: s,
-                },
-                Finite {
-                    mantissa: b,
-                    scale: t,
-                },
-            ) => {
+            (Finite { mantissa: a, scale: s }, Finite { mantissa: b, scale: t }) => {
                 let (a, b, scale) = aligned((a, *s), (b, *t));
                 Numeric::new(a + b, scale)
             }
@@ -135,24 +111,12 @@ impl Numeric {
     pub fn mul(&self, other: &Numeric) -> Numeric {
         use Numeric::*;
         match (self, other) {
-            (
-                Finite {
-                    mantissa: a,
-                    scale: s,
-                },
-                Finite {
-                    mantissa: b,
-                    scale: t,
-                },
-            ) => {
+            (Finite { mantissa: a, scale: s }, Finite { mantissa: b, scale: t }) => {
                 let scale = i64::from(*s) + i64::from(*t);
                 let product = a * b;
                 if scale > DISPLAY_SCALE_MAX {
                     let excess = (scale - DISPLAY_SCALE_MAX) as u32;
-                    return Numeric::new(
-                        divide_rounding(&product, &pow10(excess)),
-                        DISPLAY_SCALE_MAX as u16,
-                    );
+                    return Numeric::new(divide_rounding(&product, &pow10(excess)), DISPLAY_SCALE_MAX as u16);
                 }
                 Numeric::new(product, scale as u16)
             }
@@ -165,24 +129,12 @@ impl Numeric {
     pub fn div(&self, other: &Numeric) -> Result<Numeric> {
         use Numeric::*;
         match (self, other) {
-            (
-                Finite {
-                    mantissa: a,
-                    scale: s,
-                },
-                Finite {
-                    mantissa: b,
-                    scale: t,
-                },
-            ) => {
+            (Finite { mantissa: a, scale: s }, Finite { mantissa: b, scale: t }) => {
                 if b.is_zero() {
                     return Err(division_by_zero());
                 }
                 let scale = division_scale((a, *s), (b, *t));
-                Ok(Numeric::new(
-                    quotient((a, *s), (b, *t), scale),
-                    scale as u16,
-                ))
+                Ok(Numeric::new(quotient((a, *s), (b, *t), scale), scale as u16))
             }
             (NaN, _) | (_, NaN) => Ok(NaN),
             (Finite { .. }, _) => Ok(Numeric::zero()),
@@ -194,42 +146,21 @@ impl Numeric {
 
     /// Quotient rounded to a given scale (22012 for zero); both finite, else NaN.
     pub fn div_scaled(&self, other: &Numeric, scale: u16) -> Result<Numeric> {
-        let (
-            Numeric::Finite {
-                mantissa: a,
-                scale: s,
-            },
-            Numeric::Finite {
-                mantissa: b,
-                scale: t,
-            },
-        ) = (self, other)
+        let (Numeric::Finite { mantissa: a, scale: s }, Numeric::Finite { mantissa: b, scale: t }) = (self, other)
         else {
             return Ok(Numeric::NaN);
         };
         if b.is_zero() {
             return Err(division_by_zero());
         }
-        Ok(Numeric::new(
-            quotient((a, *s), (b, *t), i64::from(scale)),
-            scale,
-        ))
+        Ok(Numeric::new(quotient((a, *s), (b, *t), i64::from(scale)), scale))
     }
 
     /// Quotient truncated to an integer (`div(a, b)`).
     pub fn div_truncated(&self, other: &Numeric) -> Result<Numeric> {
         use Numeric::*;
         match (self, other) {
-            (
-                Finite {
-                    mantissa: a,
-                    scale: s,
-                },
-                Finite {
-                    mantissa: b,
-                    scale: t,
-                },
-            ) => {
+            (Finite { mantissa: a, scale: s }, Finite { mantissa: b, scale: t }) => {
                 if b.is_zero() {
                     return Err(division_by_zero());
                 }
@@ -244,16 +175,7 @@ impl Numeric {
     pub fn rem(&self, other: &Numeric) -> Result<Numeric> {
         use Numeric::*;
         match (self, other) {
-            (
-                Finite {
-                    mantissa: a,
-                    scale: s,
-                },
-                Finite {
-                    mantissa: b,
-                    scale: t,
-                },
-            ) => {
+            (Finite { mantissa: a, scale: s }, Finite { mantissa: b, scale: t }) => {
                 if b.is_zero() {
                     return Err(division_by_zero());
                 }
@@ -286,11 +208,7 @@ impl Numeric {
     }
 
     fn rescale(&self, scale: i64, divide: fn(&BigInt, &BigInt) -> BigInt) -> Numeric {
-        let Numeric::Finite {
-            mantissa,
-            scale: own,
-        } = self
-        else {
+        let Numeric::Finite { mantissa, scale: own } = self else {
             return self.clone();
         };
         let own = i64::from(*own);

@@ -78,10 +78,7 @@ fn push_magnitude(magnitude: &BigUint, scale: u16, out: &mut Vec<u8>) {
     let fraction_groups = (i32::from(scale) + pad as i32) / 4;
     let start = out.len();
     out.extend_from_slice(&[0, 0]);
-    let groups = match magnitude
-        .to_u128()
-        .and_then(|m| m.checked_mul(10u128.pow(pad)))
-    {
+    let groups = match magnitude.to_u128().and_then(|m| m.checked_mul(10u128.pow(pad))) {
         Some(value) => push_small(value, out),
         None => push_big(&(magnitude * pow10(pad).magnitude()), out),
     };
@@ -128,13 +125,9 @@ fn pull_magnitude(body: &[u8], mask: u8, scale: u16) -> Option<BigInt> {
             value = value * 100 + u128::from((digit ^ mask).checked_sub(1)?);
         }
         if power <= 0 {
-            return Some(BigInt::from(
-                value / 10u128.checked_pow(power.unsigned_abs())?,
-            ));
+            return Some(BigInt::from(value / 10u128.checked_pow(power.unsigned_abs())?));
         }
-        let scaled = 10u128
-            .checked_pow(power as u32)
-            .and_then(|p| value.checked_mul(p));
+        let scaled = 10u128.checked_pow(power as u32).and_then(|p| value.checked_mul(p));
         return Some(match scaled {
             Some(scaled) => BigInt::from(scaled),
             None => BigInt::from(value) * pow10(power as u32),
@@ -142,9 +135,5 @@ fn pull_magnitude(body: &[u8], mask: u8, scale: u16) -> Option<BigInt> {
     }
     let pairs: Option<Vec<u8>> = digits.iter().map(|d| (d ^ mask).checked_sub(1)).collect();
     let value = BigInt::from(BigUint::from_radix_be(&pairs?, 100)?);
-    Some(if power < 0 {
-        value / pow10(power.unsigned_abs())
-    } else {
-        value * pow10(power as u32)
-    })
+    Some(if power < 0 { value / pow10(power.unsigned_abs()) } else { value * pow10(power as u32) })
 }

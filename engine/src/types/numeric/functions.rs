@@ -12,10 +12,7 @@ use crate::error::{Error, Result, SqlState};
 const GUARD_DIGITS: u32 = 12;
 
 fn overflow() -> Error {
-    Error::new(
-        SqlState::NumericValueOutOfRange,
-        "value overflows numeric format",
-    )
+    Error::new(SqlState::NumericValueOutOfRange, "value overflows numeric format")
 }
 
 impl Numeric {
@@ -31,26 +28,13 @@ impl Numeric {
             return Err(negative_root());
         }
         let weight = leading_group(mantissa, *scale).0;
-        let root_weight = if weight >= 0 {
-            weight * 4 / 2 + 1
-        } else {
-            1 - (1 - weight * 4) / 2
-        };
-        let result_scale = (SIGNIFICANT_DIGITS_MIN - root_weight)
-            .max(i64::from(*scale))
-            .clamp(0, RESULT_SCALE_MAX);
+        let root_weight = if weight >= 0 { weight * 4 / 2 + 1 } else { 1 - (1 - weight * 4) / 2 };
+        let result_scale = (SIGNIFICANT_DIGITS_MIN - root_weight).max(i64::from(*scale)).clamp(0, RESULT_SCALE_MAX);
         // One more digit than shown: floor of the root then rounds right, as an exact half needs that digit itself.
         let inner = result_scale as u32 + 1;
         let shift = i64::from(2 * inner) - i64::from(*scale);
-        let radicand = if shift >= 0 {
-            mantissa * pow10(shift as u32)
-        } else {
-            mantissa / pow10((-shift) as u32)
-        };
-        Ok(Numeric::new(
-            divide_rounding(&radicand.sqrt(), &BigInt::from(10)),
-            result_scale as u16,
-        ))
+        let radicand = if shift >= 0 { mantissa * pow10(shift as u32) } else { mantissa / pow10((-shift) as u32) };
+        Ok(Numeric::new(divide_rounding(&radicand.sqrt(), &BigInt::from(10)), result_scale as u16))
     }
 
     pub fn exp(&self) -> Result<Numeric> {
@@ -60,9 +44,7 @@ impl Numeric {
             Numeric::Finite { scale, .. } => i64::from(*scale),
         };
         let weight = (self.to_f64() * std::f64::consts::LOG10_E).clamp(-2000.0, 2000.0);
-        let result_scale = (SIGNIFICANT_DIGITS_MIN - weight as i64)
-            .max(scale)
-            .clamp(0, RESULT_SCALE_MAX);
+        let result_scale = (SIGNIFICANT_DIGITS_MIN - weight as i64).max(scale).clamp(0, RESULT_SCALE_MAX);
         self.exp_scaled(result_scale as u32)
     }
 
@@ -105,16 +87,12 @@ impl Numeric {
         let Numeric::Finite { mantissa, .. } = self else {
             return self.clone();
         };
-        Numeric::new(
-            divide_rounding(&(mantissa * pow10(scale)), one),
-            scale as u16,
-        )
+        Numeric::new(divide_rounding(&(mantissa * pow10(scale)), one), scale as u16)
     }
 
     /// Decimal weight of the natural logarithm (numeric.c, `estimate_ln_dweight`).
     fn ln_weight(&self) -> i64 {
-        let near_one =
-            *self >= Numeric::new(BigInt::from(9), 1) && *self <= Numeric::new(BigInt::from(11), 1);
+        let near_one = *self >= Numeric::new(BigInt::from(9), 1) && *self <= Numeric::new(BigInt::from(11), 1);
         if near_one {
             let Numeric::Finite { mantissa, scale } = self.sub(&Numeric::from(1i32)) else {
                 return 0;
@@ -149,9 +127,7 @@ impl Numeric {
         if !self.is_finite() {
             return Ok(self.clone());
         }
-        let scale = (SIGNIFICANT_DIGITS_MIN - self.ln_weight())
-            .max(i64::from(self.scale()))
-            .clamp(0, RESULT_SCALE_MAX);
+        let scale = (SIGNIFICANT_DIGITS_MIN - self.ln_weight()).max(i64::from(self.scale())).clamp(0, RESULT_SCALE_MAX);
         Ok(self.ln_scaled(scale as u32))
     }
 
@@ -196,15 +172,12 @@ impl Numeric {
             .max(i64::from(self.scale()))
             .max(i64::from(base.scale()))
             .clamp(0, RESULT_SCALE_MAX);
-        let inner = |weight: i64| {
-            (scale + 12 - weight.min(0) + own_weight.abs() + base_weight.abs()).max(0) as u32
-        };
+        let inner = |weight: i64| (scale + 12 - weight.min(0) + own_weight.abs() + base_weight.abs()).max(0) as u32;
         let base_ln = base.ln_scaled(inner(base_weight));
         if base_ln.is_zero() {
             return Err(super::arithmetic::division_by_zero());
         }
-        self.ln_scaled(inner(own_weight))
-            .div_scaled(&base_ln, scale as u16)
+        self.ln_scaled(inner(own_weight)).div_scaled(&base_ln, scale as u16)
     }
 
     /// 2201F where the power has no real value.
@@ -212,19 +185,12 @@ impl Numeric {
         let (Numeric::Finite { .. }, Numeric::Finite { .. }) = (self, exponent) else {
             return self.power_special(exponent);
         };
-        let undefined = |message: &str| {
-            Err(Error::new(
-                SqlState::InvalidArgumentForPowerFunction,
-                message,
-            ))
-        };
+        let undefined = |message: &str| Err(Error::new(SqlState::InvalidArgumentForPowerFunction, message));
         if self.is_zero() && exponent.signum() < 0 {
             return undefined("zero raised to a negative power is undefined");
         }
         if self.signum() < 0 && exponent.trim_scale().scale() > 0 {
-            return undefined(
-                "a negative number raised to a non-integer power yields a complex result",
-            );
+            return undefined("a negative number raised to a non-integer power yields a complex result");
         }
         match exponent.exact_i64().and_then(|e| i32::try_from(e).ok()) {
             Some(integer) => self.power_integer(integer),
@@ -268,9 +234,7 @@ impl Numeric {
         if weight > 131_072.0 {
             return Err(overflow());
         }
-        let result_scale = SIGNIFICANT_DIGITS_MIN
-            .max(i64::from(*scale))
-            .min(RESULT_SCALE_MAX);
+        let result_scale = SIGNIFICANT_DIGITS_MIN.max(i64::from(*scale)).min(RESULT_SCALE_MAX);
         if exponent == 0 {
             return Ok(Numeric::from(1i32).round(result_scale));
         }
@@ -289,9 +253,7 @@ impl Numeric {
             }
         }
         let value = match (result.1, exponent > 0) {
-            (power, true) if power >= 0 => {
-                Numeric::new(result.0 * pow10(power as u32), 0).round(result_scale)
-            }
+            (power, true) if power >= 0 => Numeric::new(result.0 * pow10(power as u32), 0).round(result_scale),
             (power, true) => {
                 let shift = result_scale + power;
                 let rounded = if shift >= 0 {
@@ -304,11 +266,8 @@ impl Numeric {
             (power, false) => {
                 // 1 / (r * 10^power) = 10^-power / r
                 let shift = result_scale - power;
-                let rounded = if shift >= 0 {
-                    divide_rounding(&pow10(shift as u32), &result.0)
-                } else {
-                    BigInt::zero()
-                };
+                let rounded =
+                    if shift >= 0 { divide_rounding(&pow10(shift as u32), &result.0) } else { BigInt::zero() };
                 Numeric::new(rounded, result_scale as u16)
             }
         };
@@ -328,11 +287,8 @@ impl Numeric {
         if estimate < -(RESULT_SCALE_MAX as f64) - 1.0 {
             return Ok(Numeric::new(BigInt::zero(), RESULT_SCALE_MAX as u16));
         }
-        let result_scale = (SIGNIFICANT_DIGITS_MIN - estimate as i64)
-            .max(scales)
-            .clamp(0, RESULT_SCALE_MAX) as u32;
-        let significant =
-            i64::from(result_scale) + estimate.max(0.0) as i64 + i64::from(GUARD_DIGITS);
+        let result_scale = (SIGNIFICANT_DIGITS_MIN - estimate as i64).max(scales).clamp(0, RESULT_SCALE_MAX) as u32;
+        let significant = i64::from(result_scale) + estimate.max(0.0) as i64 + i64::from(GUARD_DIGITS);
         let magnitude = (exponent.to_f64().abs().log10().max(0.0) as i64) + significant;
         let logarithm = self.ln_scaled(magnitude.clamp(0, 4000) as u32);
         logarithm.mul(exponent).exp_scaled(result_scale)
@@ -346,10 +302,7 @@ fn shorten((mantissa, power): (BigInt, i64), keep: u32) -> (BigInt, i64) {
     if excess <= 0 {
         return (mantissa, power);
     }
-    (
-        divide_rounding(&mantissa, &pow10(excess as u32)),
-        power + excess,
-    )
+    (divide_rounding(&mantissa, &pow10(excess as u32)), power + excess)
 }
 
 /// ln of a positive fixed-point number, in the same fixed point.
@@ -385,8 +338,5 @@ fn big_ln(mantissa: &BigInt, scale: u16) -> f64 {
 }
 
 fn negative_root() -> Error {
-    Error::new(
-        SqlState::InvalidArgumentForPowerFunction,
-        "cannot take square root of a negative number",
-    )
+    Error::new(SqlState::InvalidArgumentForPowerFunction, "cannot take square root of a negative number")
 }

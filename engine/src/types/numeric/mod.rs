@@ -56,14 +56,12 @@ impl Numeric {
     /// What PostgreSQL's numeric_in reads; the error is its 22P02.
     pub fn parse(text: &str) -> Result<Numeric> {
         let trimmed = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b');
-        parse_finite(trimmed)
-            .or_else(|| Some(Ok(parse_special(trimmed)?)))
-            .unwrap_or_else(|| {
-                Err(Error::new(
-                    SqlState::InvalidTextRepresentation,
-                    format!("invalid input syntax for type numeric: \"{text}\""),
-                ))
-            })
+        parse_finite(trimmed).or_else(|| Some(Ok(parse_special(trimmed)?))).unwrap_or_else(|| {
+            Err(Error::new(
+                SqlState::InvalidTextRepresentation,
+                format!("invalid input syntax for type numeric: \"{text}\""),
+            ))
+        })
     }
 
     /// A decimal of Arrow: `value * 10^-scale`.
@@ -77,29 +75,17 @@ impl Numeric {
 
     /// The value as an Arrow decimal of this scale, rounded; `None` for NaN, the infinities and more than 38 digits.
     pub fn to_i128(&self, scale: i8) -> Option<i128> {
-        let Numeric::Finite {
-            mantissa,
-            scale: own,
-        } = self
-        else {
+        let Numeric::Finite { mantissa, scale: own } = self else {
             return None;
         };
         if i32::from(*own) == i32::from(scale) {
-            return mantissa
-                .to_i128()
-                .filter(|v| v.unsigned_abs() < 10u128.pow(38));
+            return mantissa.to_i128().filter(|v| v.unsigned_abs() < 10u128.pow(38));
         }
         let Numeric::Finite { mantissa, .. } = self.round(i64::from(scale)) else {
             return None;
         };
-        let value = if scale < 0 {
-            mantissa / pow10(u32::from(scale.unsigned_abs()))
-        } else {
-            mantissa
-        };
-        value
-            .to_i128()
-            .filter(|v| v.unsigned_abs() < 10u128.pow(38))
+        let value = if scale < 0 { mantissa / pow10(u32::from(scale.unsigned_abs())) } else { mantissa };
+        value.to_i128().filter(|v| v.unsigned_abs() < 10u128.pow(38))
     }
 
     pub fn is_nan(&self) -> bool {
@@ -160,20 +146,13 @@ impl Numeric {
             return Numeric::NaN;
         }
         if value.is_infinite() {
-            return if value > 0.0 {
-                Numeric::Infinity
-            } else {
-                Numeric::NegInfinity
-            };
+            return if value > 0.0 { Numeric::Infinity } else { Numeric::NegInfinity };
         }
         // "%.*g": that many significant digits, trailing zeros dropped.
         let text = format!("{value:.*e}", digits - 1);
         let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let mantissa = if mantissa.contains('.') {
-            mantissa.trim_end_matches('0').trim_end_matches('.')
-        } else {
-            mantissa
-        };
+        let mantissa =
+            if mantissa.contains('.') { mantissa.trim_end_matches('0').trim_end_matches('.') } else { mantissa };
         Numeric::parse(&format!("{mantissa}e{exponent}")).unwrap_or(Numeric::NaN)
     }
 
@@ -187,9 +166,8 @@ impl Numeric {
 
     /// Enforces `numeric(precision, scale)`: rounds, then 22003 if the integer part has too many digits.
     pub fn enforce(&self, precision: u16, scale: i16) -> Result<Numeric> {
-        let overflow = |detail: String| {
-            Error::new(SqlState::NumericValueOutOfRange, "numeric field overflow").detail(detail)
-        };
+        let overflow =
+            |detail: String| Error::new(SqlState::NumericValueOutOfRange, "numeric field overflow").detail(detail);
         match self {
             Numeric::NaN => return Ok(Numeric::NaN),
             Numeric::Infinity | Numeric::NegInfinity => {
@@ -200,29 +178,20 @@ impl Numeric {
             Numeric::Finite { .. } => {}
         }
         let rounded = self.round(i64::from(scale));
-        let Numeric::Finite {
-            mantissa,
-            scale: shown,
-        } = &rounded
-        else {
+        let Numeric::Finite { mantissa, scale: shown } = &rounded else {
             return Ok(rounded);
         };
         let integer_digits = i32::from(precision) - i32::from(scale);
         // |value| < 10^(precision - scale)
         let limit = i32::from(*shown) + integer_digits;
-        let fits =
-            mantissa.is_zero() || (limit >= 0 && mantissa.abs() < pow10(limit.unsigned_abs()));
+        let fits = mantissa.is_zero() || (limit >= 0 && mantissa.abs() < pow10(limit.unsigned_abs()));
         if fits {
             return Ok(rounded);
         }
         Err(overflow(format!(
             "A field with precision {precision}, scale {scale} must round to an absolute value less than {}{}.",
             if integer_digits == 0 { "1" } else { "10^" },
-            if integer_digits == 0 {
-                String::new()
-            } else {
-                integer_digits.to_string()
-            },
+            if integer_digits == 0 { String::new() } else { integer_digits.to_string() },
         )))
     }
 
@@ -264,36 +233,21 @@ fn parse_finite(text: &str) -> Option<Result<Numeric>> {
         Some(at) => {
             let exponent = &body[at + 1..];
             let digits = exponent.trim_start_matches(['+', '-']);
-            let valid = !digits.is_empty()
-                && exponent.len() - digits.len() <= 1
-                && digits.bytes().all(|b| b.is_ascii_digit());
+            let valid =
+                !digits.is_empty() && exponent.len() - digits.len() <= 1 && digits.bytes().all(|b| b.is_ascii_digit());
             if !valid {
                 return None;
             }
-            (
-                &body[..at],
-                exponent
-                    .parse::<i64>()
-                    .ok()
-                    .filter(|e| e.abs() < i64::from(i32::MAX) / 2),
-            )
+            (&body[..at], exponent.parse::<i64>().ok().filter(|e| e.abs() < i64::from(i32::MAX) / 2))
         }
         None => (body, Some(0)),
     };
     let (integer, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits_only = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-    if (integer.is_empty() && fraction.is_empty())
-        || !digits_only(integer)
-        || !digits_only(fraction)
-    {
+    if (integer.is_empty() && fraction.is_empty()) || !digits_only(integer) || !digits_only(fraction) {
         return None;
     }
-    let overflow = || {
-        Err(Error::new(
-            SqlState::NumericValueOutOfRange,
-            "value overflows numeric format",
-        ))
-    };
+    let overflow = || Err(Error::new(SqlState::NumericValueOutOfRange, "value overflows numeric format"));
     let Some(exponent) = exponent else {
         return Some(overflow());
     };
@@ -301,8 +255,7 @@ fn parse_finite(text: &str) -> Option<Result<Numeric>> {
     digits.push_str(integer);
     digits.push_str(fraction);
     let significant = digits.trim_start_matches('0').len() as i64;
-    if significant > 0 && significant - fraction.len() as i64 + exponent > INTEGER_DIGITS_MAX as i64
-    {
+    if significant > 0 && significant - fraction.len() as i64 + exponent > INTEGER_DIGITS_MAX as i64 {
         return Some(overflow());
     }
     let mantissa = BigInt::parse_bytes(digits.as_bytes(), 10)?;
@@ -377,16 +330,7 @@ impl PartialOrd for Numeric {
 impl Ord for Numeric {
     fn cmp(&self, other: &Self) -> Ordering {
         match (self, other) {
-            (
-                Numeric::Finite {
-                    mantissa: a,
-                    scale: s,
-                },
-                Numeric::Finite {
-                    mantissa: b,
-                    scale: t,
-                },
-            ) => match s.cmp(t) {
+            (Numeric::Finite { mantissa: a, scale: s }, Numeric::Finite { mantissa: b, scale: t }) => match s.cmp(t) {
                 Ordering::Equal => a.cmp(b),
                 Ordering::Less => (a * pow10(u32::from(t - s))).cmp(b),
                 Ordering::Greater => a.cmp(&(b * pow10(u32::from(s - t)))),

@@ -7,32 +7,16 @@ fn n(text: &str) -> Numeric {
 
 #[test]
 fn text_round_trip() {
-    for text in [
-        "0",
-        "0.00",
-        "-1.5",
-        "123456789012345678901234567890.123",
-        "NaN",
-        "Infinity",
-        "-Infinity",
-        "0.0001",
-    ] {
+    for text in ["0", "0.00", "-1.5", "123456789012345678901234567890.123", "NaN", "Infinity", "-Infinity", "0.0001"] {
         assert_eq!(n(text).to_string(), text);
     }
     assert_eq!(n("1e3").to_string(), "1000");
     assert_eq!(n("1.5e-3").to_string(), "0.0015");
     assert_eq!(n(" .5 ").to_string(), "0.5");
     for bad in ["", "1e", "1..2", "--1", "1 2", "abc", "e5", "."] {
-        assert_eq!(
-            Numeric::parse(bad).unwrap_err().state(),
-            SqlState::InvalidTextRepresentation,
-            "{bad}"
-        );
+        assert_eq!(Numeric::parse(bad).unwrap_err().state(), SqlState::InvalidTextRepresentation, "{bad}");
     }
-    assert_eq!(
-        Numeric::parse("1e200000").unwrap_err().state(),
-        SqlState::NumericValueOutOfRange
-    );
+    assert_eq!(Numeric::parse("1e200000").unwrap_err().state(), SqlState::NumericValueOutOfRange);
 }
 
 #[test]
@@ -82,10 +66,7 @@ fn bytes_sort_like_numbers() {
         if a.is_finite() {
             let wider = a.round(i64::from(a.scale()) + 3);
             assert_eq!(wider.key(), a.key());
-            assert_eq!(
-                Numeric::decode(&wider.encode()).unwrap().to_string(),
-                wider.to_string()
-            );
+            assert_eq!(Numeric::decode(&wider.encode()).unwrap().to_string(), wider.to_string());
         }
     }
 }
