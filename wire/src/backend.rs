@@ -32,20 +32,10 @@ pub trait BackendSession: Send + 'static {
     fn transaction_status(&self) -> TransactionStatus;
     fn begin_simple(&mut self, sql: &str) -> Result<usize>;
     fn next_simple(&mut self) -> impl Future<Output = Result<Option<Arc<[Column]>>>> + Send;
-    fn prepare(
-        &mut self,
-        name: &str,
-        sql: &str,
-        parameter_types: &[u32],
-    ) -> impl Future<Output = Result<()>> + Send;
+    fn prepare(&mut self, name: &str, sql: &str, parameter_types: &[u32]) -> impl Future<Output = Result<()>> + Send;
     fn statement(&self, name: &str) -> Result<StatementShape>;
     fn portal_columns(&self, name: &str) -> Result<Option<Arc<[Column]>>>;
-    fn bind(
-        &mut self,
-        portal: &str,
-        statement: &str,
-        values: Vec<Datum>,
-    ) -> impl Future<Output = Result<()>> + Send;
+    fn bind(&mut self, portal: &str, statement: &str, values: Vec<Datum>) -> impl Future<Output = Result<()>> + Send;
     fn step(&mut self, portal: &str, max_rows: usize) -> impl Future<Output = Result<Step>> + Send;
     fn copy_data(&mut self, data: Bytes) -> impl Future<Output = Result<()>> + Send;
     fn copy_done(&mut self) -> impl Future<Output = Result<String>> + Send;
@@ -100,12 +90,7 @@ impl BackendSession for Session {
         Session::next_simple(self)
     }
 
-    fn prepare(
-        &mut self,
-        name: &str,
-        sql: &str,
-        parameter_types: &[u32],
-    ) -> impl Future<Output = Result<()>> + Send {
+    fn prepare(&mut self, name: &str, sql: &str, parameter_types: &[u32]) -> impl Future<Output = Result<()>> + Send {
         Session::prepare(self, name, sql, parameter_types)
     }
 
@@ -117,12 +102,7 @@ impl BackendSession for Session {
         Session::portal_columns(self, name)
     }
 
-    fn bind(
-        &mut self,
-        portal: &str,
-        statement: &str,
-        values: Vec<Datum>,
-    ) -> impl Future<Output = Result<()>> + Send {
+    fn bind(&mut self, portal: &str, statement: &str, values: Vec<Datum>) -> impl Future<Output = Result<()>> + Send {
         Session::bind(self, portal, statement, values)
     }
 

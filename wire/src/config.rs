@@ -33,10 +33,7 @@ impl std::fmt::Debug for Tls {
 impl Tls {
     /// Reads a certificate chain and its private key from PEM files, as PostgreSQL's `ssl_cert_file` and `ssl_key_file`.
     pub fn from_pem_files(certificate: &Path, key: &Path) -> Result<Tls, BindError> {
-        let wrong = |path: &Path, message: String| BindError::Tls {
-            path: path.to_owned(),
-            message,
-        };
+        let wrong = |path: &Path, message: String| BindError::Tls { path: path.to_owned(), message };
         let chain = CertificateDer::pem_file_iter(certificate)
             .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
             .map_err(|e| wrong(certificate, e.to_string()))?;
@@ -101,9 +98,7 @@ impl ServerConfig {
             return Err(BindError::NoAddress);
         }
         match self.listen.iter().find(|a| !a.ip().is_loopback()) {
-            Some(address) if self.auth == Auth::Trust => {
-                Err(BindError::TrustBeyondLoopback { address: *address })
-            }
+            Some(address) if self.auth == Auth::Trust => Err(BindError::TrustBeyondLoopback { address: *address }),
             _ => Ok(()),
         }
     }
@@ -119,10 +114,7 @@ pub enum BindError {
     )]
     TrustBeyondLoopback { address: SocketAddr },
     #[error("could not listen on {address}: {source}")]
-    Address {
-        address: SocketAddr,
-        source: std::io::Error,
-    },
+    Address { address: SocketAddr, source: std::io::Error },
     #[error("could not use the TLS file {}: {message}", path.display())]
     Tls { path: PathBuf, message: String },
 }
@@ -141,10 +133,7 @@ mod tests {
         assert!(config.check().is_ok());
         config.listen.push("0.0.0.0:0".parse().unwrap());
         let error = config.check().unwrap_err().to_string();
-        assert!(
-            error.starts_with("refusing to listen on 0.0.0.0:0"),
-            "{error}"
-        );
+        assert!(error.starts_with("refusing to listen on 0.0.0.0:0"), "{error}");
         config.auth = Auth::Scram;
         assert!(config.check().is_ok());
     }

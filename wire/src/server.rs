@@ -53,35 +53,21 @@ impl Server {
         let listeners = config
             .listen
             .iter()
-            .map(|address| {
-                listen(*address).map_err(|source| BindError::Address {
-                    address: *address,
-                    source,
-                })
-            })
+            .map(|address| listen(*address).map_err(|source| BindError::Address { address: *address, source }))
             .collect::<Result<_, _>>()?;
         Ok(Server { listeners, config })
     }
 
     /// The addresses listened on, with the ports that the system chose.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
-        self.listeners
-            .iter()
-            .filter_map(|listener| listener.local_addr().ok())
-            .collect()
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
     /// Serves clients until `shutdown` resolves, then drains: idle sessions end at once, open transactions get
     /// [`ServerConfig::drain_timeout`].
-    pub async fn run<B: Backend>(
-        self,
-        backend: B,
-        shutdown: impl Future<Output = ()>,
-    ) -> std::io::Result<()> {
+    pub async fn run<B: Backend>(self, backend: B, shutdown: impl Future<Output = ()>) -> std::io::Result<()> {
         let drain_timeout = self.config.drain_timeout;
-        let places = Arc::new(Semaphore::new(
-            self.config.max_connections + UNAUTHENTICATED_MAX,
-        ));
+        let places = Arc::new(Semaphore::new(self.config.max_connections + UNAUTHENTICATED_MAX));
         let shared = Arc::new(Shared {
             backend,
             config: self.config,
@@ -106,10 +92,7 @@ impl Server {
         shutdown.await;
         drain.cancel();
         tasks.close();
-        if tokio::time::timeout(drain_timeout, tasks.wait())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(drain_timeout, tasks.wait()).await.is_err() {
             stop.cancel();
             tasks.wait().await;
         }
@@ -118,11 +101,7 @@ impl Server {
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<StdListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // `::` must not take the IPv4 port as well: it may be listed on its own.
         socket.set_only_v6(true)?;
@@ -170,9 +149,8 @@ async fn accept_loop<B: Backend>(
 /// Answers leave at once, and a peer that vanished is noticed.
 fn prepare_socket(socket: &TcpStream) -> std::io::Result<()> {
     socket.set_nodelay(true)?;
-    let keepalive = socket2::TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(10));
+    let keepalive =
+        socket2::TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10));
     socket2::SockRef::from(socket).set_tcp_keepalive(&keepalive)
 }
 
@@ -184,9 +162,7 @@ impl<B> SessionPlace<B> {
         let limit = shared.config.max_connections;
         shared
             .sessions
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
-                (n < limit).then_some(n + 1)
-            })
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then_some(n + 1))
             .ok()
             .map(|_| SessionPlace(shared.clone()))
     }

@@ -1,0 +1,105 @@
+//! COPY … FROM STDIN: the client's data on its way to the session.
+//!
+//! Invariant 1: no more of a COPY is held than [`CHUNK_BYTES`] and what one read brought, however long its messages.
+
+use bytes::BytesMut;
+use engine::error::{Error, Result, SqlState};
+use engine::session::CopyFormat;
+
+use super::{Connection, Failure};
+use crate::backend::{Backend, BackendSession};
+use crate::channel::End;
+use crate::frontend;
+
+/// Short messages are gathered to pieces of about this size; it is also what a read asks for during COPY.
+const CHUNK_BYTES: usize = 64 << 10;
+
+impl<B: Backend> Connection<B> {
+    /// Takes the client's data up to CopyDone; answers the command's tag.
+    pub(super) async fn copy_in(&mut self, format: CopyFormat) -> Result<String, Failure> {
+        self.channel.output.copy_in(format)?;
+        self.guard.flush(&mut self.channel).await?;
+        let usual = std::mem::replace(&mut self.channel.read_bytes, CHUNK_BYTES);
+        let done = self.take_copy().await;
+        self.channel.read_bytes = usual;
+        done
+    }
+
+    async fn take_copy(&mut self) -> Result<String, Failure> {
+        let mut chunk = BytesMut::new();
+        loop {
+            let Some((kind, length)) = self.channel.header()? else {
+                self.send_chunk(&mut chunk).await?;
+                self.more_input().await?;
+                continue;
+            };
+            if kind == frontend::COPY_DATA {
+                self.channel.skip_header();
+                self.take_message(length - 4, &mut chunk).await?;
+                continue;
+            }
+            self.send_chunk(&mut chunk).await?;
+            let frame = self.next_frame().await?;
+            match frame.kind {
+                frontend::COPY_DONE => {
+                    frontend::Reader::new(&frame.body).end()?;
+                    let done = self.session.copy_done();
+                    let tag = self.guard.drive(&mut self.channel, done).await;
+                    let tag = tag.map_err(Failure::Session)?;
+                    self.send_notices()?;
+                    return Ok(tag);
+                }
+                frontend::COPY_FAIL => {
+                    let reason = frontend::decode_string(&frame.body)?;
+                    return Err(Failure::Session(self.fail_copy(reason).await));
+                }
+                // Clients send these before they know that the statement is a COPY.
+                frontend::FLUSH | frontend::SYNC => (),
+                frontend::TERMINATE => return Err(End::Gone.into()),
+                other => {
+                    self.fail_copy("unexpected message").await;
+                    return Err(Failure::Session(Error::new(
+                        SqlState::ProtocolViolation,
+                        format!("unexpected message type 0x{other:02X} during COPY from stdin"),
+                    )));
+                }
+            }
+        }
+    }
+
+    async fn fail_copy(&mut self, reason: &str) -> Error {
+        let failed = self.session.copy_fail(reason);
+        self.guard.drive(&mut self.channel, failed).await
+    }
+
+    /// Reads the body of one CopyData message in pieces. On an error the rest of it is skipped.
+    async fn take_message(&mut self, mut remaining: usize, chunk: &mut BytesMut) -> Result<(), Failure> {
+        loop {
+            let piece = self.channel.take_copy_data(&mut remaining);
+            if chunk.is_empty() && piece.len() >= CHUNK_BYTES / 2 {
+                *chunk = piece;
+            } else {
+                chunk.extend_from_slice(&piece);
+            }
+            if chunk.len() >= CHUNK_BYTES / 2
+                && let Err(failure) = self.send_chunk(chunk).await
+            {
+                self.channel.discard(remaining);
+                return Err(failure);
+            }
+            if remaining == 0 {
+                return Ok(());
+            }
+            self.more_input().await?;
+        }
+    }
+
+    async fn send_chunk(&mut self, chunk: &mut BytesMut) -> Result<(), Failure> {
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        let sent = self.session.copy_data(chunk.split().freeze());
+        self.guard.drive(&mut self.channel, sent).await.map_err(Failure::Session)?;
+        Ok(self.send_notices()?)
+    }
+}

@@ -1,0 +1,263 @@
+//! One client's connection, from its socket to its end: reads messages, lets the session do the work, and answers.
+//!
+//! Invariants:
+//! 1. Output is written to the socket when the client waits for it: at ReadyForQuery or Flush, once no further
+//!    message is at hand or the next statement has to wait, and whenever the buffer is full.
+//! 2. A call into the session is never dropped half-way: when the client leaves or the server stops, the statement is
+//!    cancelled and awaited ([`Guard::drive`]).
+//! 3. After an error in the extended protocol nothing is executed until Sync.
+
+mod copy;
+mod extended;
+mod guard;
+mod results;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use engine::error::{Error, Result, SqlState};
+use engine::session::TransactionStatus;
+use futures::FutureExt;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::{Backend, BackendSession};
+use crate::channel::{Channel, End, Frame};
+use crate::frontend;
+use crate::handshake::{self, Opened};
+use crate::output::Severity;
+use crate::server::Shared;
+use crate::stream::Stream;
+
+use extended::Portal;
+use guard::Guard;
+
+/// Why a message's work stopped.
+enum Failure {
+    /// The session reported it, and has failed its transaction.
+    Session(Error),
+    /// Found here: the session does not know of it yet.
+    Wire(Error),
+    /// The connection ends.
+    End(End),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Wire(error)
+    }
+}
+
+impl From<End> for Failure {
+    fn from(end: End) -> Self {
+        Failure::End(end)
+    }
+}
+
+pub(crate) async fn serve<B: Backend>(
+    socket: TcpStream,
+    peer: SocketAddr,
+    shared: Arc<Shared<B>>,
+    drain: CancellationToken,
+    stop: CancellationToken,
+) {
+    let mut channel = Channel::new(Stream::Plain(socket), shared.config.message_bytes_max);
+    let opened = match open(&mut channel, &shared, peer, &drain).await {
+        Ok(opened) => opened,
+        Err(end) => return channel.close(end).await,
+    };
+    let Opened { session, place } = opened;
+    let mut connection = Connection {
+        guard: Guard::new(&shared, &session, drain, stop),
+        channel,
+        session,
+        unnamed: None,
+        portals: HashMap::new(),
+        skipping: false,
+        output_buffer_bytes: shared.config.output_buffer_bytes,
+    };
+    let end = match AssertUnwindSafe(connection.run()).catch_unwind().await {
+        Ok(end) => end,
+        Err(_) => {
+            tracing::error!(%peer, "a statement panicked; its connection is closed");
+            connection.channel.output.clear();
+            End::Fatal(Error::internal("internal error: the statement's execution broke off"))
+        }
+    };
+    let closed = AssertUnwindSafe(connection.session.close()).catch_unwind();
+    if closed.await.is_err() {
+        tracing::error!(%peer, "closing a session panicked");
+    }
+    drop(connection.session);
+    drop(place);
+    connection.channel.close(end).await;
+}
+
+/// The handshake under its time limit.
+async fn open<B: Backend>(
+    channel: &mut Channel,
+    shared: &Arc<Shared<B>>,
+    peer: SocketAddr,
+    drain: &CancellationToken,
+) -> Result<Opened<B>, End> {
+    let mut started = false;
+    let time = shared.config.authentication_timeout;
+    let opened = tokio::select! {
+        opened = tokio::time::timeout(time, handshake::open(channel, shared, peer, &mut started)) => opened,
+        () = drain.cancelled() => {
+            return Err(End::Fatal(Error::new(
+                SqlState::CannotConnectNow,
+                "the database system is shutting down",
+            )));
+        }
+    };
+    match opened {
+        Ok(opened) => opened,
+        Err(_) if started => {
+            Err(End::Fatal(Error::new(SqlState::QueryCanceled, "canceling authentication due to timeout")))
+        }
+        Err(_) => Err(End::Gone),
+    }
+}
+
+struct Connection<B: Backend> {
+    channel: Channel,
+    guard: Guard<B>,
+    session: B::Session,
+    /// The unnamed portal has no entry in `portals`: it is replaced with every Bind.
+    unnamed: Option<Portal>,
+    portals: HashMap<String, Portal>,
+    /// After an error in the extended protocol, until Sync.
+    skipping: bool,
+    output_buffer_bytes: usize,
+}
+
+impl<B: Backend> Connection<B> {
+    async fn run(&mut self) -> End {
+        loop {
+            let handled = match self.next_frame().await {
+                Ok(frame) if frame.kind == frontend::TERMINATE => return End::Gone,
+                Ok(frame) => self.handle(frame).await,
+                Err(end) => return end,
+            };
+            if let Err(end) = handled {
+                return end;
+            }
+        }
+    }
+
+    /// The next message; the output that was promised is sent before waiting for it.
+    async fn next_frame(&mut self) -> Result<Frame, End> {
+        loop {
+            if let Some(frame) = self.channel.next_frame()? {
+                return Ok(frame);
+            }
+            self.more_input().await?;
+        }
+    }
+
+    async fn more_input(&mut self) -> Result<(), End> {
+        if self.channel.promised {
+            self.guard.flush(&mut self.channel).await?;
+        }
+        let idle = self.session.transaction_status() == TransactionStatus::Idle;
+        self.guard.fill(&mut self.channel, idle).await
+    }
+
+    async fn handle(&mut self, frame: Frame) -> Result<(), End> {
+        match frame.kind {
+            frontend::SYNC => {
+                self.skipping = false;
+                return self.ready().await;
+            }
+            _ if self.skipping => return Ok(()),
+            frontend::QUERY => {
+                let done = self.simple_query(&frame.body).await;
+                self.report(done)?;
+                return self.ready().await;
+            }
+            frontend::FUNCTION_CALL => {
+                let done = Err(Error::unsupported("the function call message").into());
+                self.report(done)?;
+                return self.ready().await;
+            }
+            // Left over from a COPY that failed: ignored, as PostgreSQL does.
+            frontend::COPY_DATA | frontend::COPY_DONE | frontend::COPY_FAIL => return Ok(()),
+            _ => (),
+        }
+        let done = self.extended(&frame).await;
+        self.skipping = self.report(done)?;
+        Ok(())
+    }
+
+    /// Tells the client of a failure; true if there was one.
+    fn report(&mut self, done: Result<(), Failure>) -> Result<bool, End> {
+        let error = match done {
+            Ok(()) => return Ok(false),
+            Err(Failure::End(end)) => return Err(end),
+            Err(Failure::Session(error)) => error,
+            Err(Failure::Wire(error)) => {
+                self.session.fail();
+                error
+            }
+        };
+        // A statement that was cancelled because the session ends: only the end is told.
+        if let Some(end) = self.guard.take_ended() {
+            return Err(End::Fatal(end));
+        }
+        self.send_notices()?;
+        self.channel.output.error(Severity::Error, &error);
+        Ok(true)
+    }
+
+    /// Ends the implicit transaction and tells the client that it is its turn.
+    async fn ready(&mut self) -> Result<(), End> {
+        let synced = self.guard.drive(&mut self.channel, self.session.sync()).await;
+        self.report(synced.map_err(Failure::Session))?;
+        self.send_notices()?;
+        for (name, value) in self.session.take_parameter_changes() {
+            self.channel.output.parameter_status(name, value).map_err(End::Fatal)?;
+        }
+        let status = self.session.transaction_status();
+        if status == TransactionStatus::Idle && !self.portals.is_empty() {
+            // Portals do not outlive their transaction.
+            self.portals.clear();
+        }
+        self.channel.output.ready_for_query(status);
+        self.channel.promised = true;
+        if self.channel.output.len() >= self.output_buffer_bytes {
+            self.guard.flush(&mut self.channel).await?;
+        }
+        Ok(())
+    }
+
+    fn send_notices(&mut self) -> Result<(), End> {
+        for notice in self.session.take_notices() {
+            self.channel.output.notice(&notice).map_err(End::Fatal)?;
+        }
+        Ok(())
+    }
+
+    /// A Query message: every statement in turn; the first error ends the string.
+    async fn simple_query(&mut self, body: &[u8]) -> Result<(), Failure> {
+        let sql = frontend::decode_string(body)?;
+        let statements = self.session.begin_simple(sql).map_err(Failure::Session)?;
+        // The simple protocol uses the unnamed statement and portal, and destroys what was there.
+        self.unnamed = None;
+        if statements == 0 {
+            self.channel.output.empty_query();
+        }
+        for _ in 0..statements {
+            let columns =
+                self.guard.drive(&mut self.channel, self.session.next_simple()).await.map_err(Failure::Session)?;
+            let mut portal = Portal::of_text(columns);
+            if let Some(columns) = &portal.columns {
+                self.channel.output.row_description(columns, portal.formats.iter())?;
+            }
+            self.run_portal("", &mut portal, 0).await?;
+        }
+        Ok(())
+    }
+}

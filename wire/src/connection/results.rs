@@ -1,0 +1,89 @@
+//! Results of a portal on their way to the client, at the client's pace.
+
+use engine::error::Result;
+use engine::session::{Rows, Step};
+use engine::types::text::FormatSettings;
+use pgwire::messages::data::MESSAGE_TYPE_BYTE_DATA_ROW;
+
+use super::extended::Portal;
+use super::{Connection, Failure};
+use crate::backend::{Backend, BackendSession};
+use crate::values::column::BatchEncoder;
+use crate::values::datum::write_row;
+
+impl<B: Backend> Connection<B> {
+    /// Steps a portal to its end, or to its row limit (0: none).
+    pub(super) async fn run_portal(&mut self, name: &str, portal: &mut Portal, max_rows: usize) -> Result<(), Failure> {
+        // Before the first row, and even if there is none: PostgreSQL looks for the output functions first.
+        portal.choose_encoders()?;
+        let mut settings: Option<FormatSettings> = None;
+        let mut copying_out = false;
+        loop {
+            let step = self
+                .guard
+                .drive(&mut self.channel, self.session.step(name, max_rows))
+                .await
+                .map_err(Failure::Session)?;
+            self.send_notices()?;
+            match step {
+                Step::Rows(rows) => {
+                    let settings = settings.get_or_insert_with(|| self.session.format());
+                    self.send_rows(rows, portal, settings).await?;
+                    continue;
+                }
+                Step::CopyOut(format) => {
+                    self.channel.output.copy_out(format)?;
+                    copying_out = true;
+                    continue;
+                }
+                Step::CopyData(row) => {
+                    self.channel.output.copy_data(&row)?;
+                    self.flush_if_full().await?;
+                    continue;
+                }
+                Step::CopyIn(format) => {
+                    let tag = self.copy_in(format).await?;
+                    self.channel.output.command_complete(&tag)?;
+                }
+                Step::Complete(tag) => {
+                    if copying_out {
+                        self.channel.output.copy_done();
+                    }
+                    self.channel.output.command_complete(&tag)?;
+                }
+                Step::Suspended => self.channel.output.portal_suspended(),
+                Step::Empty => self.channel.output.empty_query(),
+            }
+            return Ok(());
+        }
+    }
+
+    async fn send_rows(&mut self, rows: Rows, portal: &Portal, settings: &FormatSettings) -> Result<(), Failure> {
+        match rows {
+            Rows::Tuples(tuples) => {
+                for row in &tuples {
+                    self.channel
+                        .output
+                        .message(MESSAGE_TYPE_BYTE_DATA_ROW, |out| write_row(&portal.encoders, row, settings, out))?;
+                    self.flush_if_full().await?;
+                }
+            }
+            Rows::Batch(batch) => {
+                let columns = portal.columns.as_deref().unwrap_or_default();
+                let encoder = BatchEncoder::choose(&batch, columns, portal.formats.iter(), settings)?;
+                for row in 0..encoder.rows() {
+                    self.channel.output.message(MESSAGE_TYPE_BYTE_DATA_ROW, |out| encoder.write_row(row, out))?;
+                    self.flush_if_full().await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn flush_if_full(&mut self) -> Result<(), Failure> {
+        if self.channel.output.len() < self.output_buffer_bytes {
+            return Ok(());
+        }
+        Ok(self.guard.flush(&mut self.channel).await?)
+    }
+}

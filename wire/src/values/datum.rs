@@ -1,0 +1,242 @@
+//! [`Datum`]s as text or binary: the point path's rows, and whatever has no shorter way.
+
+use engine::error::{Error, Result};
+use engine::session::Row;
+use engine::types::text::{self, FormatSettings};
+use engine::types::{Datum, PgType, TypeOid};
+
+use super::{EPOCH_DAYS, EPOCH_MICROS, Family, family, mismatch, no_binary, numeric, put_cell, put_null};
+use crate::frontend::Format;
+
+/// Writes one value that is not null.
+type Write = fn(&Datum, PgType, &FormatSettings, &mut Vec<u8>) -> Result<()>;
+
+/// A column's encoder.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DatumEncoder {
+    ty: PgType,
+    write: Write,
+}
+
+impl DatumEncoder {
+    /// Chooses the encoder of a column (42883 or 0A000 if its type has no binary form).
+    pub fn choose(ty: PgType, format: Format) -> Result<Self> {
+        let write = match format {
+            Format::Text => match family(ty.oid) {
+                Family::Int2 | Family::Int4 | Family::Oid => write_text_integer,
+                Family::Int8 if ty.oid == TypeOid::INT8 => write_text_integer,
+                Family::Text | Family::Jsonb => write_text_string,
+                _ => text_by_engine as Write,
+            },
+            Format::Binary => binary_writer(ty.oid)?,
+        };
+        Ok(DatumEncoder { ty, write })
+    }
+
+    /// Appends the value's bytes without their length.
+    pub fn write(&self, value: &Datum, format: &FormatSettings, out: &mut Vec<u8>) -> Result<()> {
+        (self.write)(value, self.ty, format, out)
+    }
+}
+
+/// Appends the body of a DataRow.
+pub(crate) fn write_row(
+    encoders: &[DatumEncoder],
+    row: &Row,
+    format: &FormatSettings,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    if encoders.len() != row.len() {
+        return Err(Error::internal(format!("a row has {} values for {} columns", row.len(), encoders.len())));
+    }
+    out.extend_from_slice(&(row.len() as u16).to_be_bytes());
+    for (encoder, value) in encoders.iter().zip(row) {
+        if value.is_null() {
+            put_null(out);
+        } else {
+            put_cell(out, |out| encoder.write(value, format, out))?;
+        }
+    }
+    Ok(())
+}
+
+fn wrong(value: &Datum, ty: PgType) -> Error {
+    let found = format!("{value:?}");
+    mismatch(ty.oid, found.get(..40).unwrap_or(&found))
+}
+
+fn text_by_engine(value: &Datum, ty: PgType, format: &FormatSettings, out: &mut Vec<u8>) -> Result<()> {
+    text::write(value, ty, format, out);
+    Ok(())
+}
+
+fn write_text_string(value: &Datum, ty: PgType, _: &FormatSettings, out: &mut Vec<u8>) -> Result<()> {
+    match value {
+        Datum::Text(text) => out.extend_from_slice(text.as_bytes()),
+        other => return Err(wrong(other, ty)),
+    }
+    Ok(())
+}
+
+pub(super) fn put_integer(out: &mut Vec<u8>, value: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+fn write_text_integer(value: &Datum, ty: PgType, _: &FormatSettings, out: &mut Vec<u8>) -> Result<()> {
+    match value {
+        Datum::Int4(value) => put_integer(out, *value),
+        Datum::Int8(value) => put_integer(out, *value),
+        Datum::Int2(value) => put_integer(out, *value),
+        Datum::Oid(value) => put_integer(out, *value),
+        other => return Err(wrong(other, ty)),
+    }
+    Ok(())
+}
+
+/// Binary writers whose value is bytes of a `Datum` variant.
+macro_rules! binary {
+    ($name:ident, $variant:pat => $bytes:expr) => {
+        fn $name(value: &Datum, ty: PgType, _: &FormatSettings, out: &mut Vec<u8>) -> Result<()> {
+            match value {
+                $variant => out.extend_from_slice($bytes),
+                other => return Err(wrong(other, ty)),
+            }
+            Ok(())
+        }
+    };
+}
+
+binary!(write_bool, Datum::Bool(value) => &[u8::from(*value)]);
+binary!(write_int2, Datum::Int2(value) => &value.to_be_bytes());
+binary!(write_int4, Datum::Int4(value) => &value.to_be_bytes());
+binary!(write_int8, Datum::Int8(value) => &value.to_be_bytes());
+binary!(write_float4, Datum::Float4(value) => &value.to_be_bytes());
+binary!(write_float8, Datum::Float8(value) => &value.to_be_bytes());
+binary!(write_oid, Datum::Oid(value) => &value.to_be_bytes());
+binary!(write_bytea, Datum::Bytea(value) => value);
+binary!(write_date, Datum::Date(value) => &days_to_wire(*value).to_be_bytes());
+binary!(write_time, Datum::Time(value) => &value.to_be_bytes());
+binary!(write_timestamp, Datum::Timestamp(value) | Datum::Timestamptz(value) => &micros_to_wire(*value).to_be_bytes());
+binary!(write_uuid, Datum::Uuid(value) => value);
+
+fn write_void(_: &Datum, _: PgType, _: &FormatSettings, _: &mut Vec<u8>) -> Result<()> {
+    Ok(())
+}
+
+/// A reg type is its number; a name (the engine resolved it for the text format) can only be a number here.
+fn write_reg(value: &Datum, ty: PgType, _: &FormatSettings, out: &mut Vec<u8>) -> Result<()> {
+    let oid = match value {
+        Datum::Oid(oid) => *oid,
+        Datum::Text(name) if &**name == "-" => 0,
+        Datum::Text(name) => name.parse().map_err(|_| Error::unsupported("binary output of a resolved object name"))?,
+        other => return Err(wrong(other, ty)),
+    };
+    out.extend_from_slice(&oid.to_be_bytes());
+    Ok(())
+}
+
+fn write_char(value: &Datum, ty: PgType, _: &FormatSettings, out: &mut Vec<u8>) -> Result<()> {
+    match value {
+        Datum::Text(text) => out.push(text.bytes().next().unwrap_or(0)),
+        other => return Err(wrong(other, ty)),
+    }
+    Ok(())
+}
+
+fn write_jsonb(value: &Datum, ty: PgType, format: &FormatSettings, out: &mut Vec<u8>) -> Result<()> {
+    // The version of jsonb's binary form, then its text.
+    out.push(1);
+    write_text_string(value, ty, format, out)
+}
+
+fn write_numeric(value: &Datum, ty: PgType, _: &FormatSettings, out: &mut Vec<u8>) -> Result<()> {
+    match value {
+        Datum::Numeric(value) => numeric::write(value, out),
+        other => Err(wrong(other, ty)),
+    }
+}
+
+fn write_interval(value: &Datum, ty: PgType, _: &FormatSettings, out: &mut Vec<u8>) -> Result<()> {
+    match value {
+        Datum::Interval(value) => {
+            out.extend_from_slice(&value.micros.to_be_bytes());
+            out.extend_from_slice(&value.days.to_be_bytes());
+            out.extend_from_slice(&value.months.to_be_bytes());
+            Ok(())
+        }
+        other => Err(wrong(other, ty)),
+    }
+}
+
+/// Dimensions, whether there are nulls, element type; per dimension its size and lower bound; then the elements.
+fn write_array(value: &Datum, ty: PgType, format: &FormatSettings, out: &mut Vec<u8>) -> Result<()> {
+    let (Datum::Array(values), Some(element)) = (value, ty.oid.element()) else {
+        return Err(wrong(value, ty));
+    };
+    let encoder = DatumEncoder::choose(PgType::new(element, ty.typmod), Format::Binary)?;
+    let dimensions = i32::from(!values.is_empty());
+    let nulls = i32::from(values.iter().any(Datum::is_null));
+    out.extend_from_slice(&dimensions.to_be_bytes());
+    out.extend_from_slice(&nulls.to_be_bytes());
+    out.extend_from_slice(&element.0.to_be_bytes());
+    if values.is_empty() {
+        return Ok(());
+    }
+    let lower_bound = i32::from(!matches!(ty.oid, TypeOid::INT2VECTOR | TypeOid::OIDVECTOR));
+    out.extend_from_slice(&(values.len() as i32).to_be_bytes());
+    out.extend_from_slice(&lower_bound.to_be_bytes());
+    for value in values.iter() {
+        if value.is_null() {
+            put_null(out);
+        } else {
+            put_cell(out, |out| encoder.write(value, format, out))?;
+        }
+    }
+    Ok(())
+}
+
+fn binary_writer(oid: TypeOid) -> Result<Write> {
+    Ok(match family(oid) {
+        Family::Bool => write_bool,
+        Family::Int2 => write_int2,
+        Family::Int4 => write_int4,
+        Family::Int8 => write_int8,
+        Family::Float4 => write_float4,
+        Family::Float8 => write_float8,
+        Family::Oid => write_oid,
+        Family::Reg => write_reg,
+        Family::Numeric => write_numeric,
+        Family::Text if oid == TypeOid::CHAR => write_char,
+        Family::Text => write_text_string,
+        Family::Jsonb => write_jsonb,
+        Family::Bytea => write_bytea,
+        Family::Date => write_date,
+        Family::Time => write_time,
+        Family::Timestamp | Family::Timestamptz => write_timestamp,
+        Family::Interval => write_interval,
+        Family::Uuid => write_uuid,
+        Family::Void => write_void,
+        Family::Array(element) => {
+            binary_writer(element)?;
+            write_array
+        }
+        Family::TextOnly { postgresql_too } => {
+            return Err(no_binary(oid, postgresql_too, "output"));
+        }
+    })
+}
+
+/// Infinities have the same bits on both sides; all other dates of PostgreSQL's range are far from them.
+fn days_to_wire(days: i32) -> i32 {
+    match days {
+        i32::MIN | i32::MAX => days,
+        _ => days.wrapping_sub(EPOCH_DAYS),
+    }
+}
+
+fn micros_to_wire(micros: i64) -> i64 {
+    match micros {
+        i64::MIN | i64::MAX => micros,
+        _ => micros.wrapping_sub(EPOCH_MICROS),
+    }
+}
