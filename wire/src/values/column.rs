@@ -11,7 +11,7 @@ use arrow::array::types::{
 };
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{DataType, IntervalUnit, TimeUnit, i256};
+use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit, i256};
 use arrow::record_batch::RecordBatch;
 use engine::error::{Error, Result};
 use engine::session::Column;
@@ -293,13 +293,13 @@ fn reader(array: &ArrayRef, ty: PgType) -> Result<Read> {
             read!(array.as_primitive::<TimestampMicrosecondType>(), Datum::Timestamptz)
         }
         (DataType::Interval(IntervalUnit::MonthDayNano), Family::Interval) => {
-            read!(array.as_primitive::<IntervalMonthDayNanoType>(), |v| {
+            read!(array.as_primitive::<IntervalMonthDayNanoType>(), |v: IntervalMonthDayNano| {
                 Datum::Interval(Interval { months: v.months, days: v.days, micros: v.nanoseconds / 1000 })
             })
         }
-        (DataType::Utf8, _) => read!(array.as_string::<i32>(), Datum::from),
-        (DataType::LargeUtf8, _) => read!(array.as_string::<i64>(), Datum::from),
-        (DataType::Utf8View, _) => read!(array.as_string_view(), Datum::from),
+        (DataType::Utf8, _) => read!(array.as_string::<i32>(), |v: &str| Datum::from(v)),
+        (DataType::LargeUtf8, _) => read!(array.as_string::<i64>(), |v: &str| Datum::from(v)),
+        (DataType::Utf8View, _) => read!(array.as_string_view(), |v: &str| Datum::from(v)),
         (DataType::List(_), Family::Array(element)) => {
             let lists = array.as_list::<i32>().clone();
             let values = lists.values();
