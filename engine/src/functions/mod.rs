@@ -1,18 +1,178 @@
-//! Functions, operators, casts and aggregates.
+//! Functions, operators, casts and aggregates: what exists ([`registry`]), which one a call means ([`resolve`],
+//! [`casts`]), how a row function computes it, and how DataFusion runs it ([`lower`]).
+//!
+//! The names, argument types, strictness and volatility come from PostgreSQL 15's own catalog (`pg_proc.tsv`,
+//! `pg_operator.tsv`, `pg_cast.tsv`), so overload resolution sees the candidates that PostgreSQL sees. A family file
+//! gives implementations by the function's C symbol (`int4pl`; `#oid` for functions that PostgreSQL writes in SQL).
+//! A function without an implementation resolves and then answers 0A000.
+//!
+//! How a function gets its [`EvalContext`]: row by row it is an argument; inside DataFusion it travels as the
+//! configuration extension [`StatementContext`], put into the session configuration of each execution. So plans can be
+//! cached across statements and see the time zone and clock of the statement that runs them.
+//!
+//! Invariants:
+//! 1. A row function is called with arguments of its declared types, polymorphic ones replaced; a strict one never
+//!    with NULL.
+//! 2. The lowered form of a call gives what the row function gives, value and error alike (differential test).
 
-use crate::types::TypeOid;
+pub mod casts;
+pub mod registry;
+pub mod resolve;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::types::text::FormatSettings;
+use crate::types::{Datum, PgType, TypeOid};
+
+pub use casts::{CastContext, CastPath, cast_value, find_cast};
+pub use registry::{Operator, Registry, registry};
+pub use resolve::{Resolution, Resolved, ResolvedOperator, common_type, resolve_function, resolve_operator};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Scalar,
+    Aggregate,
+    Window,
+    Procedure,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Volatility {
+    Immutable,
+    Stable,
+    Volatile,
+}
+
+/// Computes one row. Strict functions get no NULL.
+pub type RowFunction = fn(&Call<'_>, &[Datum]) -> Result<Datum>;
+
+/// Rows of a set-returning function.
+pub type Rows = Box<dyn Iterator<Item = Result<Vec<Datum>>> + Send>;
+pub type SetFunction = fn(&Call<'_>, &[Datum]) -> Result<Rows>;
 
 /// One row of pg_proc (operators' functions included).
-#[derive(Debug)]
+#[derive(Clone)]
 pub struct Function {
     pub oid: u32,
     pub name: &'static str,
+    /// Declared types; polymorphic pseudo-types possible.
     pub args: Vec<TypeOid>,
+    /// Element type of the last argument if it is VARIADIC (`ANY` for VARIADIC "any").
+    pub variadic: Option<TypeOid>,
+    /// Trailing arguments that have defaults: see [`Function::default_args`].
+    pub defaults: usize,
+    /// Declared result type; what a call returns is in [`Resolved::ret`].
+    pub ret: TypeOid,
+    pub kind: Kind,
+    pub returns_set: bool,
     pub strict: bool,
+    pub volatility: Volatility,
+    /// C symbol, or `#oid`.
+    pub symbol: &'static str,
+    /// All argument types with OUT columns, their modes (`i`, `o`, `t`, …) and names, where pg_proc has them.
+    pub all_args: Vec<TypeOid>,
+    pub arg_modes: Vec<u8>,
+    pub arg_names: Vec<&'static str>,
+    /// `None`: the host's, or not there.
+    pub scalar: Option<RowFunction>,
+    pub set: Option<SetFunction>,
 }
 
-/// What a function may depend on besides its arguments.
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({})", self.name, self.oid)
+    }
+}
+
+impl PartialEq for Function {
+    fn eq(&self, other: &Self) -> bool {
+        self.oid == other.oid
+    }
+}
+
+impl Eq for Function {}
+
+impl std::hash::Hash for Function {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.oid.hash(state);
+    }
+}
+
+/// What a row function sees besides its arguments.
+pub struct Call<'a> {
+    pub function: &'a Function,
+    pub context: &'a EvalContext,
+    /// Actual types of the arguments.
+    pub types: &'a [PgType],
+    /// Actual type of the result.
+    pub ret: PgType,
+}
+
+impl Function {
+    /// The result for one row; NULL for a strict function with a NULL argument.
+    pub fn call(&self, context: &EvalContext, types: &[PgType], ret: PgType, args: &[Datum]) -> Result<Datum> {
+        if self.strict && args.iter().any(Datum::is_null) {
+            return Ok(Datum::Null);
+        }
+        let call = Call { function: self, context, types, ret };
+        match (self.scalar, &context.host) {
+            (Some(function), _) => function(&call, args),
+            (None, Some(host)) if host.provides(self) => host.call(&call, args),
+            _ => Err(self.unsupported()),
+        }
+    }
+
+    /// Rows of a set-returning function (none for a strict one with a NULL argument).
+    pub fn rows(&self, context: &EvalContext, types: &[PgType], ret: PgType, args: &[Datum]) -> Result<Rows> {
+        if self.strict && args.iter().any(Datum::is_null) {
+            return Ok(Box::new(std::iter::empty()));
+        }
+        let call = Call { function: self, context, types, ret };
+        match (self.set, &context.host) {
+            (Some(function), _) => function(&call, args),
+            (None, Some(host)) if host.provides(self) => host.rows(&call, args),
+            _ => Err(self.unsupported()),
+        }
+    }
+
+    /// Values of the trailing arguments that a call left out.
+    pub fn default_args(&self, given: usize) -> Result<Vec<(Datum, TypeOid)>> {
+        let missing = self.args.len().saturating_sub(given);
+        (self.args.len() - missing..self.args.len()).map(|i| casts::default_argument(self, i)).collect()
+    }
+
+    /// 0A000 for a function that resolves and has no implementation.
+    pub fn unsupported(&self) -> Error {
+        Error::unsupported(format!("function {}", resolve::signature(self.name, &self.args)))
+    }
+}
+
+/// What a function may depend on besides its arguments: one statement's view of its session.
 #[derive(Debug, Clone, Default)]
 pub struct EvalContext {
-    pub format: crate::types::text::FormatSettings,
+    pub format: FormatSettings,
+    /// Start of the transaction (`now()`), microseconds since 1970.
+    pub transaction_time: i64,
+    /// Start of the statement.
+    pub statement_time: i64,
+    /// Functions that need the session or the catalog.
+    pub host: Option<Arc<dyn FunctionHost>>,
 }
+
+/// Functions that only the session can compute (nextval, current_user, pg_get_expr, …): asked by symbol for whatever no
+/// family registered.
+pub trait FunctionHost: Send + Sync + fmt::Debug {
+    fn provides(&self, function: &Function) -> bool;
+
+    fn call(&self, call: &Call<'_>, args: &[Datum]) -> Result<Datum>;
+
+    /// Set-returning functions of the host.
+    fn rows(&self, call: &Call<'_>, _args: &[Datum]) -> Result<Rows> {
+        Err(call.function.unsupported())
+    }
+}
+
+/// Every family of implementations; a file each.
+fn register_families(_implementations: &mut registry::Implementations) {}

@@ -1,0 +1,249 @@
+//! Casts: which one a conversion takes (PostgreSQL's find_coercion_pathway) and what it yields.
+
+use std::sync::Arc;
+
+use super::registry::{CastMethod, registry};
+use super::{EvalContext, Function};
+use crate::error::{Error, Result, SqlState};
+use crate::types::names::{self, format_type};
+use crate::types::{Datum, PgType, TypeOid, interval, text};
+
+/// Where a cast is asked for; each allows what the ones before it allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CastContext {
+    Implicit,
+    Assignment,
+    Explicit,
+}
+
+/// How a value of one type becomes one of another, modifiers aside.
+#[derive(Debug, Clone)]
+pub enum CastPath {
+    /// The same bits.
+    Relabel,
+    Function(Arc<Function>),
+    /// Through the text form.
+    InOut,
+    /// Each element of an array.
+    Elements(Box<CastPath>),
+}
+
+/// The cast from one type to another, if the context allows one.
+pub fn find_cast(source: TypeOid, target: TypeOid, context: CastContext) -> Option<CastPath> {
+    if source == target {
+        return Some(CastPath::Relabel);
+    }
+    if source == TypeOid::UNKNOWN {
+        return Some(CastPath::InOut);
+    }
+    if let Some(row) = registry().cast(source, target) {
+        let allowed = match row.context {
+            b'i' => CastContext::Implicit,
+            b'a' => CastContext::Assignment,
+            _ => CastContext::Explicit,
+        };
+        if context < allowed {
+            return None;
+        }
+        return Some(match &row.method {
+            CastMethod::Function(function) => CastPath::Function(Arc::clone(function)),
+            CastMethod::Binary => CastPath::Relabel,
+            CastMethod::InOut => CastPath::InOut,
+        });
+    }
+    if let (Some(from), Some(to)) = (array_element(source), array_element(target)) {
+        return Some(match find_cast(from, to, context)? {
+            CastPath::Relabel => CastPath::Relabel,
+            path => CastPath::Elements(Box::new(path)),
+        });
+    }
+    let category = |oid: TypeOid| names::row(oid).map_or(b'X', |r| r.category);
+    let pseudo = |oid: TypeOid| names::row(oid).is_none_or(|r| r.kind == b'p' && oid != TypeOid::RECORD);
+    if pseudo(source) || pseudo(target) {
+        return None;
+    }
+    let through_text = (context >= CastContext::Assignment && category(target) == b'S')
+        || (context >= CastContext::Explicit && category(source) == b'S');
+    through_text.then_some(CastPath::InOut)
+}
+
+/// Element type of a true array (not of int2vector and oidvector).
+fn array_element(oid: TypeOid) -> Option<TypeOid> {
+    let row = names::row(oid)?;
+    (row.category == b'A' && row.len == -1 && row.element.0 != 0 && row.kind == b'b' && row.name.starts_with('_'))
+        .then_some(row.element)
+}
+
+/// 42846, as for `cannot cast type integer to date`.
+pub fn no_cast(source: TypeOid, target: TypeOid) -> Error {
+    Error::new(
+        SqlState::CannotCoerce,
+        format!("cannot cast type {} to {}", format_type(source, -1), format_type(target, -1)),
+    )
+}
+
+/// Converts a value, modifier included. Explicit casts cut over-long strings silently, others raise 22001.
+pub fn cast_value(value: &Datum, from: PgType, to: PgType, explicit: bool, context: &EvalContext) -> Result<Datum> {
+    if value.is_null() {
+        return Ok(Datum::Null);
+    }
+    if from.oid == to.oid {
+        return apply_modifier(value.clone(), to, explicit);
+    }
+    let kind = if explicit { CastContext::Explicit } else { CastContext::Assignment };
+    let path = find_cast(from.oid, to.oid, kind)
+        .or_else(|| find_cast(from.oid, to.oid, CastContext::Explicit))
+        .ok_or_else(|| no_cast(from.oid, to.oid))?;
+    follow(&path, value, from, to, explicit, context)
+}
+
+/// Converts a value along a path found before.
+pub fn follow(
+    path: &CastPath,
+    value: &Datum,
+    from: PgType,
+    to: PgType,
+    explicit: bool,
+    context: &EvalContext,
+) -> Result<Datum> {
+    if value.is_null() {
+        return Ok(Datum::Null);
+    }
+    match path {
+        CastPath::Relabel => apply_modifier(relabel(value, to.oid), to, explicit),
+        CastPath::Function(function) => {
+            let declared = *function.args.first().unwrap_or(&from.oid);
+            let mut args = vec![relabel(value, declared)];
+            let mut types = vec![PgType::from(declared)];
+            if function.args.len() > 1 {
+                args.push(Datum::Int4(to.typmod));
+                types.push(TypeOid::INT4.into());
+            }
+            if function.args.len() > 2 {
+                args.push(Datum::Bool(explicit));
+                types.push(TypeOid::BOOL.into());
+            }
+            let result = function.call(context, &types, to.oid.into(), &args)?;
+            apply_modifier(relabel(&result, to.oid), to, explicit)
+        }
+        CastPath::InOut => through_text(value, from, to, explicit, context),
+        CastPath::Elements(element) => {
+            let Datum::Array(items) = value else { return Err(no_cast(from.oid, to.oid)) };
+            let (from, to) = (element_type(from), element_type(to));
+            let items: Result<Vec<Datum>> =
+                items.iter().map(|item| follow(element, item, from, to, explicit, context)).collect();
+            Ok(Datum::Array(Arc::new(items?)))
+        }
+    }
+}
+
+fn element_type(array: PgType) -> PgType {
+    PgType::new(array.oid.element().unwrap_or(TypeOid::TEXT), array.typmod)
+}
+
+/// The same bits under another type: int4 and oid are different variants of [`Datum`].
+fn relabel(value: &Datum, to: TypeOid) -> Datum {
+    match (value, PgType::from(to).arrow()) {
+        (Datum::Int4(v), arrow::datatypes::DataType::UInt32) => Datum::Oid(*v as u32),
+        (Datum::Oid(v), arrow::datatypes::DataType::Int32) => Datum::Int4(*v as i32),
+        _ => value.clone(),
+    }
+}
+
+fn through_text(value: &Datum, from: PgType, to: PgType, explicit: bool, context: &EvalContext) -> Result<Datum> {
+    let shown = output(value, from, context)?;
+    // A cast to varchar(n) cuts; input of the type would refuse.
+    let limited = matches!(to.oid, TypeOid::VARCHAR | TypeOid::BPCHAR);
+    let target = if limited { PgType::from(to.oid) } else { to };
+    let read = input(&shown, target, context)?;
+    apply_modifier(read, to, explicit)
+}
+
+/// The text form, names of reg types included.
+pub fn output(value: &Datum, ty: PgType, context: &EvalContext) -> Result<String> {
+    if let (Datum::Oid(oid), Some(row)) = (value, reg_row(ty.oid)) {
+        if *oid != 0 {
+            if let (Some(function), Some(_)) = (registry().function(row.functions[1]), &context.host) {
+                if let Datum::Text(name) =
+                    function.call(context, &[ty], TypeOid::CSTRING.into(), std::slice::from_ref(value))?
+                {
+                    return Ok(name.to_string());
+                }
+            }
+        }
+    }
+    Ok(text::to_string(value, ty, &context.format))
+}
+
+/// Reads the text form, names of reg types included.
+pub fn input(shown: &str, ty: PgType, context: &EvalContext) -> Result<Datum> {
+    if let (Some(row), false) = (reg_row(ty.oid), shown.trim().bytes().all(|b| b.is_ascii_digit())) {
+        if let (Some(function), Some(_)) = (registry().function(row.functions[0]), &context.host) {
+            return function.call(context, &[TypeOid::CSTRING.into()], ty, &[Datum::from(shown)]);
+        }
+    }
+    text::parse(shown, ty, &context.format)
+}
+
+/// Types whose text form is a name in the catalog.
+fn reg_row(oid: TypeOid) -> Option<&'static names::TypeRow> {
+    use TypeOid as T;
+    let reg = [
+        T::REGPROC,
+        T::REGPROCEDURE,
+        T::REGOPER,
+        T::REGOPERATOR,
+        T::REGCLASS,
+        T::REGTYPE,
+        T::REGNAMESPACE,
+        T::REGROLE,
+        T::REGCOLLATION,
+    ];
+    if reg.contains(&oid) { names::row(oid) } else { None }
+}
+
+/// Applies a type modifier to a value of the type.
+pub fn apply_modifier(value: Datum, to: PgType, explicit: bool) -> Result<Datum> {
+    if to.typmod < 0 {
+        return Ok(value);
+    }
+    Ok(match (value, to.oid) {
+        (Datum::Text(v), TypeOid::VARCHAR) => Datum::from(limit(&v, to.typmod, explicit, "character varying")?),
+        (Datum::Text(v), TypeOid::BPCHAR) => text::pad(limit(&v, to.typmod, explicit, "character")?, to.typmod),
+        (Datum::Numeric(v), TypeOid::NUMERIC) => Datum::from(text::numeric_with_modifier(*v, to)?),
+        (Datum::Time(v), _) => Datum::Time(crate::types::datetime::round_micros(v, to.typmod)),
+        (Datum::Timestamp(v), _) => Datum::Timestamp(crate::types::datetime::round_micros(v, to.typmod)),
+        (Datum::Timestamptz(v), _) => Datum::Timestamptz(crate::types::datetime::round_micros(v, to.typmod)),
+        (Datum::Interval(v), _) => Datum::Interval(interval::adjust(v, to.typmod)),
+        (Datum::Array(items), _) => {
+            let element = element_type(to);
+            let items: Result<Vec<Datum>> =
+                items.iter().map(|item| apply_modifier(item.clone(), element, explicit)).collect();
+            Datum::Array(Arc::new(items?))
+        }
+        (other, _) => other,
+    })
+}
+
+fn limit<'a>(value: &'a str, typmod: i32, explicit: bool, type_name: &str) -> Result<&'a str> {
+    if !explicit {
+        return text::limit_length(value, typmod, type_name);
+    }
+    let cut = text::length_limit(typmod).and_then(|n| value.char_indices().nth(n));
+    Ok(cut.map_or(value, |(at, _)| &value[..at]))
+}
+
+/// Default of an argument that a call left out; only `make_interval` and kin have defaults that we know.
+pub(super) fn default_argument(function: &Function, index: usize) -> Result<(Datum, TypeOid)> {
+    let ty = function.args.get(index).copied().unwrap_or(TypeOid::UNKNOWN);
+    let value = match (function.name, ty) {
+        ("make_interval", TypeOid::INT4) => Datum::Int4(0),
+        ("make_interval", TypeOid::FLOAT8) => Datum::Float8(0.0),
+        ("parse_ident", TypeOid::BOOL) | ("jsonb_set", TypeOid::BOOL) => Datum::Bool(true),
+        ("jsonb_insert", TypeOid::BOOL) => Datum::Bool(false),
+        ("normalize" | "is_normalized", TypeOid::TEXT) => Datum::from("NFC"),
+        ("pg_terminate_backend", TypeOid::INT8) => Datum::Int8(0),
+        _ => return Err(function.unsupported()),
+    };
+    Ok((value, ty))
+}
