@@ -15,9 +15,15 @@
 //!    with NULL.
 //! 2. The lowered form of a call gives what the row function gives, value and error alike (differential test).
 
+mod args;
+mod arithmetic;
 pub mod casts;
+pub mod comparison;
+mod conversion;
 pub mod registry;
 pub mod resolve;
+#[cfg(test)]
+mod resolve_tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -175,4 +181,8 @@ pub trait FunctionHost: Send + Sync + fmt::Debug {
 }
 
 /// Every family of implementations; a file each.
-fn register_families(_implementations: &mut registry::Implementations) {}
+fn register_families(implementations: &mut registry::Implementations) {
+    comparison::register(implementations);
+    arithmetic::register(implementations);
+    conversion::register(implementations);
+}

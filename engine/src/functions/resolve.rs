@@ -413,6 +413,7 @@ impl Generics {
                     compatible.push(*a);
                 }
                 ANYCOMPATIBLEARRAY if known => compatible.push(element_of(*a).ok_or_else(|| not_an_array(*a))?),
+                ANYCOMPATIBLEARRAY => compatible.push(*a),
                 // Ranges have no values here.
                 ANYRANGE | ANYMULTIRANGE | ANYCOMPATIBLERANGE | ANYCOMPATIBLEMULTIRANGE => {
                     if known && !matches!(category(*a), b'R') {
