@@ -10,6 +10,7 @@ use super::{Connection, Failure};
 use crate::backend::{Backend, BackendSession};
 use crate::channel::End;
 use crate::frontend;
+use crate::output::Severity;
 
 /// Short messages are gathered to pieces of about this size; it is also what a read asks for during COPY.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -58,10 +59,16 @@ impl<B: Backend> Connection<B> {
                 frontend::TERMINATE => return Err(End::Gone.into()),
                 other => {
                     self.fail_copy("unexpected message").await;
-                    return Err(Failure::Session(Error::new(
+                    let unexpected = Error::new(
                         SqlState::ProtocolViolation,
                         format!("unexpected message type 0x{other:02X} during COPY from stdin"),
-                    )));
+                    );
+                    self.channel.output.error(Severity::Error, &unexpected);
+                    // As PostgreSQL: who knows what the client thinks that follows.
+                    return Err(Failure::End(End::Fatal(Error::new(
+                        SqlState::ProtocolViolation,
+                        "terminating connection because protocol synchronization was lost",
+                    ))));
                 }
             }
         }
