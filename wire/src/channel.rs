@@ -18,6 +18,8 @@ use crate::stream::Stream;
 /// Bytes asked from the socket at a time.
 const READ_BYTES: usize = 16 << 10;
 const READ_AHEAD_BYTES_MAX: usize = 64 << 10;
+/// Memory that the input buffer keeps when it is empty.
+const KEPT_BYTES_MAX: usize = 256 << 10;
 
 /// How long, and for how many bytes, the socket is still read after a FATAL error: closing over unread input would
 /// reset the connection, and the error might not reach the client.
@@ -80,6 +82,10 @@ impl Channel {
     pub async fn fill(&mut self) -> Result<(), End> {
         if self.ended {
             return Err(End::Gone);
+        }
+        if self.input.is_empty() && self.input.capacity() > KEPT_BYTES_MAX {
+            // It was for a large message.
+            self.input = BytesMut::new();
         }
         if self.input.capacity() - self.input.len() < self.read_bytes / 4 {
             // Doubles, so that a large message is not copied once per read.

@@ -19,7 +19,7 @@ use crate::frontend::Format;
 use crate::values;
 
 /// Memory that the buffer keeps after a flush; a larger one was for a large row and is given back.
-const KEPT_BYTES_MAX: usize = 256 << 10;
+const KEPT_BYTES_MAX: usize = 128 << 10;
 
 #[derive(Debug, Default)]
 pub(crate) struct Output {

@@ -434,3 +434,52 @@ async fn a_taken_port_is_named() {
     let error = Server::bind(ServerConfig { listen: vec![taken], ..config() }).unwrap_err();
     assert!(error.to_string().starts_with(&format!("could not listen on {taken}: ")), "{error}");
 }
+
+/// Damaged messages harm their own connection at most.
+#[tokio::test]
+async fn random_input_harms_nobody() {
+    use rand::{Rng, SeedableRng};
+    let seed = std::env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    eprintln!("SEED={seed}");
+    let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+    let server = start(ServerConfig { message_bytes_max: 100_000, ..config() });
+    let (mut witness, _) = Client::ready(server.address).await;
+    let good = [
+        usual_startup(),
+        query("SELECT 1; SELECT generate_series(1, 5)"),
+        parse("s", "SELECT $1::int4, $2::text", &[23]),
+        bind_values("p", "s", &[1, 0], &[Some(&[0, 0, 0, 7]), Some(b"x")], &[1, 0]),
+        describe('P', "p"),
+        execute("p", 1),
+        close('S', "s"),
+        sync(),
+        query("COPY t FROM STDIN"),
+        copy_data("1\n"),
+        copy_done(),
+        terminate(),
+    ];
+    for _ in 0..300 {
+        let mut bytes = good.concat();
+        // Half of the runs leave the startup message whole.
+        let from = if random.random() { good[0].len() } else { 0 };
+        for _ in 0..random.random_range(1..6) {
+            let at = random.random_range(from..bytes.len());
+            match random.random_range(0..3) {
+                0 => drop(bytes.remove(at)),
+                1 => bytes[at] = random.random(),
+                _ => bytes.insert(at, random.random()),
+            }
+        }
+        let mut client = Client::raw(server.address).await;
+        // The server may have closed already.
+        let _ = client.stream.write_all(&bytes).await;
+        let _ = client.stream.shutdown().await;
+        let mut answers = Vec::new();
+        let _ = tokio::time::timeout(Duration::from_secs(20), client.stream.read_to_end(&mut answers)).await.unwrap();
+    }
+    witness.send(&[query("SELECT 1")]).await;
+    assert_eq!(show(&witness.until('Z').await), "T1t D(1) C(SELECT 1) Z(I)");
+    drop(witness);
+    until(|| server.fake.0.closed.load(Ordering::SeqCst) == server.fake.0.startups.lock().unwrap().len()).await;
+    server.stopped().await;
+}

@@ -27,13 +27,17 @@ fn traces() -> Vec<Trace> {
         (
             "an error ends the string",
             vec![query(&format!("SELECT 1; {FAILING}; SELECT 1")), query("SELECT 1")],
-            "T1t D(1) C(SELECT 1) T1t D(0) D(-1) E(22012) Z(I) T1t D(1) C(SELECT 1) Z(I)",
+            "T1t D(1) C(SELECT 1) T1t D(0) D(-1) E(22012 division by zero) Z(I) T1t D(1) C(SELECT 1) Z(I)",
         ),
-        ("a syntax error runs nothing", vec![query("SELECT 1; SELCT")], "E(42601) Z(I)"),
+        (
+            "a syntax error runs nothing",
+            vec![query("SELECT 1; SELCT")],
+            r#"E(42601 syntax error at or near "SELCT") Z(I)"#,
+        ),
         (
             "transaction status",
             vec![query("BEGIN"), query("SELCT"), query("SELECT 1"), query("COMMIT"), query("SELECT 1")],
-            "C(BEGIN) Z(T) E(42601) Z(E) E(25P02) Z(E) C(ROLLBACK) Z(I) T1t D(1) C(SELECT 1) Z(I)",
+            r#"C(BEGIN) Z(T) E(42601 syntax error at or near "SELCT") Z(E) E(25P02 current transaction is aborted, commands ignored until end of transaction block) Z(E) C(ROLLBACK) Z(I) T1t D(1) C(SELECT 1) Z(I)"#,
         ),
         (
             "a changed parameter is told before ReadyForQuery",
@@ -51,7 +55,7 @@ fn traces() -> Vec<Trace> {
         (
             "after an error all is skipped to Sync",
             vec![p(FAILING), b(), e(), p("SELECT 1"), b(), e(), query("SELECT 1"), flush(), sync(), query("SELECT 1")],
-            "1 2 D(0) D(-1) E(22012) Z(I) T1t D(1) C(SELECT 1) Z(I)",
+            "1 2 D(0) D(-1) E(22012 division by zero) Z(I) T1t D(1) C(SELECT 1) Z(I)",
         ),
         (
             "pipelined",
@@ -86,7 +90,7 @@ fn traces() -> Vec<Trace> {
         (
             "a portal ends with its transaction",
             vec![p("SELECT 1"), bind("p", ""), sync(), execute("p", 0), sync()],
-            "1 2 Z(I) E(34000) Z(I)",
+            r#"1 2 Z(I) E(34000 portal "p" does not exist) Z(I)"#,
         ),
         (
             "close",
@@ -98,12 +102,12 @@ fn traces() -> Vec<Trace> {
                 bind("", "s"),
                 sync(),
             ],
-            "1 3 3 3 E(26000) Z(I)",
+            r#"1 3 3 3 E(26000 prepared statement "s" does not exist) Z(I)"#,
         ),
         (
             "a name is taken",
             vec![parse("s", "SELECT 1", &[]), parse("s", "SELECT 1", &[]), sync(), bind("", "s"), e(), sync()],
-            "1 E(42P05) Z(I) 2 D(1) C(SELECT 1) Z(I)",
+            r#"1 E(42P05 prepared statement "s" already exists) Z(I) 2 D(1) C(SELECT 1) Z(I)"#,
         ),
         (
             "unknown names",
@@ -117,12 +121,12 @@ fn traces() -> Vec<Trace> {
                 bind("", "x"),
                 sync(),
             ],
-            "E(26000) Z(I) E(34000) Z(I) E(34000) Z(I) E(26000) Z(I)",
+            r#"E(26000 prepared statement "x" does not exist) Z(I) E(34000 portal "x" does not exist) Z(I) E(34000 portal "x" does not exist) Z(I) E(26000 prepared statement "x" does not exist) Z(I)"#,
         ),
         (
             "a simple query takes the unnamed statement away",
             vec![p("SELECT 1"), sync(), query("SELECT 1"), b(), sync()],
-            "1 Z(I) T1t D(1) C(SELECT 1) Z(I) E(26000) Z(I)",
+            "1 Z(I) T1t D(1) C(SELECT 1) Z(I) E(26000 unnamed prepared statement does not exist) Z(I)",
         ),
         (
             "parameters and results in text and binary",
@@ -153,7 +157,7 @@ fn traces() -> Vec<Trace> {
                 bind_values("", "", &[7], &[text("7"), text("a")], &[]),
                 sync(),
             ],
-            "1 E(08P01) Z(I) E(08P01) Z(I) E(08P01) Z(I) E(22023) Z(I)",
+            r#"1 E(08P01 bind message supplies 1 parameters, but prepared statement "" requires 2) Z(I) E(08P01 bind message has 3 parameter formats but 2 parameters) Z(I) E(08P01 bind message has 3 result formats but query has 2 columns) Z(I) E(22023 unsupported format code: 7) Z(I)"#,
         ),
         (
             "values that are none",
@@ -170,12 +174,12 @@ fn traces() -> Vec<Trace> {
                 bind_values("", "", &[], &[None, Some(b"a\0b")], &[]),
                 sync(),
             ],
-            "1 E(22P02) Z(I) E(08P01) Z(I) E(22P03) Z(I) E(22021) Z(I) E(22021) Z(I)",
+            r#"1 E(22P02 invalid input syntax for type integer: "x") Z(I) E(08P01 insufficient data left in message) Z(I) E(22P03 incorrect binary data format in bind parameter 1) Z(I) E(22021 invalid byte sequence for encoding "UTF8": 0xff) Z(I) E(22021 invalid byte sequence for encoding "UTF8": 0x00) Z(I)"#,
         ),
         (
             "no binary form",
             vec![p("SELECT '=r/postgres'::aclitem"), bind_values("", "", &[], &[], &[1]), e(), sync()],
-            "1 2 E(42883) Z(I)",
+            "1 2 E(42883 no binary output function available for type aclitem) Z(I)",
         ),
         (
             "malformed messages",
@@ -191,7 +195,7 @@ fn traces() -> Vec<Trace> {
                 message(b'C', b"Xs\0"),
                 sync(),
             ],
-            "E(08P01) Z(I) E(08P01) Z(I) E(22021) Z(I) 1 E(08P01) Z(I) E(08P01) Z(I) E(08P01) Z(I)",
+            r#"E(08P01 invalid string in message) Z(I) E(08P01 invalid message format) Z(I) E(22021 invalid byte sequence for encoding "UTF8": 0xff) Z(I) 1 E(08P01 insufficient data left in message) Z(I) E(08P01 invalid DESCRIBE message subtype 88) Z(I) E(08P01 invalid CLOSE message subtype 88) Z(I)"#,
         ),
         (
             "copy in",
@@ -201,12 +205,12 @@ fn traces() -> Vec<Trace> {
         (
             "copy in, abandoned",
             vec![query("BEGIN"), query("COPY t FROM STDIN"), copy_data("1\n"), copy_fail("no"), query("ROLLBACK")],
-            "C(BEGIN) Z(T) G(0 1) E(57014) Z(E) C(ROLLBACK) Z(I)",
+            "C(BEGIN) Z(T) G(0 1) E(57014 COPY from stdin failed: no) Z(E) C(ROLLBACK) Z(I)",
         ),
         (
             "copy in, failed: what still comes is ignored",
             vec![query("COPY t FROM STDIN"), copy_data("wrong\n"), copy_data("1\n"), copy_done(), query("SELECT 1")],
-            "G(0 1) E(22P02) Z(I) T1t D(1) C(SELECT 1) Z(I)",
+            r#"G(0 1) E(22P02 invalid input syntax for type integer: "wrong") Z(I) T1t D(1) C(SELECT 1) Z(I)"#,
         ),
         (
             "copy in, extended",
@@ -236,12 +240,12 @@ fn traces() -> Vec<Trace> {
                 sync(),
                 query("SELECT 1"),
             ],
-            "1 2 G(0 1) E(22P02) Z(I) T1t D(1) C(SELECT 1) Z(I)",
+            r#"1 2 G(0 1) E(22P02 invalid input syntax for type integer: "wrong") Z(I) T1t D(1) C(SELECT 1) Z(I)"#,
         ),
         (
             "copy in, interrupted by a query",
             vec![query("COPY t FROM STDIN"), query("SELECT 1"), query("SELECT 1")],
-            "G(0 1) E(08P01) E(FATAL 08P01)",
+            "G(0 1) E(08P01 unexpected message type 0x51 during COPY from stdin) E(FATAL 08P01 terminating connection because protocol synchronization was lost)",
         ),
         (
             "copy messages out of place are ignored",
@@ -251,7 +255,7 @@ fn traces() -> Vec<Trace> {
         (
             "an unknown message ends the connection",
             vec![query("SELECT 1"), message(b'y', b"")],
-            "T1t D(1) C(SELECT 1) Z(I) E(FATAL 08P01)",
+            "T1t D(1) C(SELECT 1) Z(I) E(FATAL 08P01 invalid frontend message type 121)",
         ),
         ("flush", vec![p("SELECT 1"), flush(), b(), e(), flush()], "1 2 D(1) C(SELECT 1)"),
     ]
@@ -265,7 +269,7 @@ async fn play(address: SocketAddr, before: &str, messages: &[Vec<u8>]) -> String
         client.until('Z').await;
     }
     client.send(&[messages.to_vec(), vec![terminate()]].concat()).await;
-    show(&client.rest().await)
+    show_with_messages(&client.rest().await)
 }
 
 #[tokio::test]
@@ -279,7 +283,7 @@ async fn answers_come_in_order() {
             client.send(&[vec![byte]]).await;
             tokio::task::yield_now().await;
         }
-        assert_eq!(show(&client.rest().await), expected, "{name}, byte by byte");
+        assert_eq!(show_with_messages(&client.rest().await), expected, "{name}, byte by byte");
     }
     server.stopped().await;
 }
@@ -307,7 +311,7 @@ async fn copy_out() {
 async fn function_calls_are_refused() {
     let server = support::start(support::config());
     let played = play(server.address, "", &[message(b'F', b"\0\0\0\0\0\0\0\0\0\0"), query("SELECT 1")]).await;
-    assert_eq!(played, "E(0A000) Z(I) T1t D(1) C(SELECT 1) Z(I)");
+    assert_eq!(played, "E(0A000 the function call message is not supported) Z(I) T1t D(1) C(SELECT 1) Z(I)");
     server.stopped().await;
 }
 

@@ -222,14 +222,15 @@ impl<B: Backend> Connection<B> {
             || self.session.portal_columns(name).map(Portal::of_text),
             Ok,
         )?;
-        let done = self.run_portal(name, &mut portal, max_rows).await;
+        self.run_portal(name, &mut portal, max_rows).await?;
+        // It may be executed again; after an error it may not.
         match name {
             "" => self.unnamed = Some(portal),
             name => {
                 self.portals.insert(name.to_owned(), portal);
             }
         }
-        done
+        Ok(())
     }
 
     fn close(&mut self, body: &[u8]) -> Result<(), Failure> {

@@ -126,9 +126,10 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Numeric> {
     if scale & SCALE_MASK != scale {
         return Err(invalid("scale"));
     }
+    let mut digits = Reader::new(reader.bytes(2 * count)?);
     let mut decimal = Vec::with_capacity(count * GROUP);
-    for _ in 0..count {
-        let digit = reader.u16()?;
+    while !digits.is_empty() {
+        let digit = digits.u16()?;
         if u128::from(digit) >= BASE {
             return Err(invalid("digit"));
         }

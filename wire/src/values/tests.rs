@@ -295,3 +295,31 @@ fn reg_types_come_as_numbers_or_names() {
     assert_eq!(batch(ty, number, Format::Binary), unhex("000100000004000004eb"));
     assert_eq!(batch(ty, name, Format::Text), unhex("00010000000870675f636c617373"));
 }
+
+/// No bytes make a decoder panic.
+#[test]
+fn random_parameters_are_values_or_errors() {
+    use rand::{Rng, SeedableRng};
+    let seed = std::env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    eprintln!("SEED={seed}");
+    let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+    let settings = FormatSettings::default();
+    let known = known();
+    for _ in 0..20_000 {
+        let (oid, _, text, hex) = &known[random.random_range(0..known.len())];
+        let (mut bytes, format) =
+            if random.random() { (unhex(hex), Format::Binary) } else { (text.as_bytes().to_vec(), Format::Text) };
+        for _ in 0..random.random_range(1..4) {
+            if bytes.is_empty() {
+                break;
+            }
+            let at = random.random_range(0..bytes.len());
+            match random.random_range(0..3) {
+                0 => bytes.truncate(at),
+                1 => bytes[at] = random.random(),
+                _ => bytes.insert(at, random.random()),
+            }
+        }
+        let _ = parameter::read(&bytes, format, *oid, &settings, 1);
+    }
+}

@@ -194,6 +194,15 @@ impl Answer {
     }
 }
 
+/// The same, with the messages of errors.
+pub fn show_with_messages(answers: &[Answer]) -> String {
+    let shown = answers.iter().map(|answer| match answer.kind {
+        'E' => answer.show().replace(')', &format!(" {})", answer.field('M').unwrap())),
+        _ => answer.show(),
+    });
+    shown.collect::<Vec<_>>().join(" ")
+}
+
 pub fn show(answers: &[Answer]) -> String {
     answers.iter().map(Answer::show).collect::<Vec<_>>().join(" ")
 }

@@ -373,7 +373,10 @@ impl BackendSession for FakeSession {
 
     fn statement(&self, name: &str) -> Result<StatementShape> {
         let act = self.statements.get(name).ok_or_else(|| {
-            let message = format!("prepared statement \"{name}\" does not exist");
+            let message = match name {
+                "" => "unnamed prepared statement does not exist".to_owned(),
+                name => format!("prepared statement \"{name}\" does not exist"),
+            };
             Error::new(SqlState::InvalidSqlStatementName, message)
         })?;
         Ok(act.shape())
