@@ -8,6 +8,7 @@ pub mod rel;
 mod rewrite;
 pub mod scope;
 pub mod utility;
+mod visit;
 
 pub use bind::{Binder, BoundQuery, Environment, LockRequest, LockStrength, SimpleSelect, Target};
 pub use parse::{Parsed, Source, Statement, parse};

@@ -67,6 +67,18 @@ impl Source {
         }
     }
 
+    /// The place of an infix operator: the first token between two spans.
+    pub fn between(&self, left: Span, right: Span) -> Option<Span> {
+        let (start, end) = (self.byte(left.end)?, self.byte(right.start)?);
+        let gap = self.text.get(start..end)?;
+        let skipped = gap.len() - gap.trim_start_matches(|c: char| c.is_whitespace() || c == ')').len();
+        let before = self.text.get(..start + skipped)?;
+        let line = before.matches('\n').count() as u64 + 1;
+        let column = before.rsplit('\n').next().map_or(0, |l| l.chars().count()) as u64 + 1;
+        let at = Location::new(line, column);
+        Some(Span::new(at, at))
+    }
+
     /// `error` with the position of `span`, if it has one.
     pub fn locate(&self, error: Error, span: Span) -> Error {
         match self.position(span.start) {

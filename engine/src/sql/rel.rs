@@ -4,7 +4,7 @@
 //! 1. Every column that a node defines has a [`ColumnId`] that nothing else in the statement defines.
 //! 2. An expression names columns of its node's input, or (before [`crate::query`] has unnested subqueries) columns of
 //!    an enclosing query.
-//! 3. [`QueryExpr::Aggregate`], `Window` and `Series` exist only inside the binder: a finished tree holds subqueries
+//! 3. [`QueryExpr::Aggregate`], `Window`, `Series` and `Grouping` exist only inside the binder: a finished tree holds subqueries
 //!    as its only query expressions.
 
 use std::sync::Arc;
@@ -28,6 +28,8 @@ pub enum QueryExpr {
     Window(WindowCall),
     /// A set-returning call in a select list.
     Series(SetCall),
+    /// GROUPING(…): which of the grouping expressions are not in the row's grouping set.
+    Grouping(Vec<ScalarExpr>),
     /// First column of the only row; NULL without one, 21000 with two.
     Scalar {
         rel: Arc<Rel>,

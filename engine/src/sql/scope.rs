@@ -25,6 +25,10 @@ pub struct ScopeRelation {
     /// Schema, when the relation was not given an alias: `public.t.a` is then a valid reference.
     pub schema: Option<String>,
     pub columns: Vec<ScopeColumn>,
+    /// The relation's own name behind an alias, for hints.
+    pub real_name: Option<String>,
+    /// OID of the table or view, 0 for anything else.
+    pub table: u32,
     /// A function in FROM whose single column may be referenced by the relation's name.
     pub scalar: bool,
     /// False: this relation may not be referenced from here (its columns were merged or it is not LATERAL).

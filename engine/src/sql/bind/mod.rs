@@ -1,30 +1,52 @@
-//! The binder: resolves the names and types of one statement as PostgreSQL does.
+//! The binder: resolves the names and types of one statement as PostgreSQL does. [`query`](self) binds SELECT, the other
+//! files one kind of syntax each.
 //!
 //! Invariants:
 //! 1. An expression that leaves the binder holds no unknown type.
 //! 2. A parameter has one type in the whole statement (42P08 otherwise).
 //! 3. Errors about a name or an operator carry its position.
 
+mod coerce;
+mod column;
+mod cte;
+mod expr;
+mod from;
+mod function;
+mod group;
+mod names;
+mod query;
+mod resolve;
+mod select;
+mod subquery;
+mod target;
+#[cfg(test)]
+mod tests;
+pub mod types;
+mod window;
+
 use std::sync::{Arc, OnceLock};
 
-use sqlparser::ast;
+use sqlparser::ast::{self, Spanned};
+use sqlparser::tokenizer::Span;
 
-use crate::catalog::{Catalog, Oid, TableDef};
-use crate::error::{Error, Result};
+use crate::catalog::{Catalog, Oid, SearchPath, TableDef};
+use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ScalarExpr};
 use crate::functions::EvalContext;
 use crate::session::Column;
 use crate::sql::parse::Source;
-use crate::sql::rel::{Output, Rel, Scan, SortKey};
-use crate::sql::scope::Scope;
+use crate::sql::rel::{Output, Rel, Scan, SetCall, SortKey};
+use crate::sql::scope::{Scope, ScopeColumn, ScopeRelation};
 use crate::types::{PgType, TypeOid};
+
+/// Deepest nesting of expressions and queries.
+const MAX_DEPTH: usize = 1000;
 
 /// What names of a statement are resolved against.
 #[derive(Clone)]
 pub struct Environment {
     pub catalog: Arc<Catalog>,
-    /// Schemas in search order, `pg_catalog` included where it stands.
-    pub search_path: Arc<[Oid]>,
+    pub search_path: SearchPath,
     /// For text input of constants and `current_user` and the like.
     pub eval: Arc<EvalContext>,
 }
@@ -92,91 +114,164 @@ pub struct Target {
     pub simple: Option<(Scan, Option<ScalarExpr>)>,
 }
 
+/// Which clause is being bound: decides what it may hold, and names it in messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expects {
+    SelectList,
+    Where,
+    Having,
+    GroupBy,
+    OrderBy,
+    On,
+    From,
+    Values,
+    Frame,
+    Other(&'static str),
+}
+
+impl Expects {
+    pub(crate) fn clause(self) -> &'static str {
+        match self {
+            Expects::SelectList => "SELECT",
+            Expects::Where => "WHERE",
+            Expects::Having => "HAVING",
+            Expects::GroupBy => "GROUP BY",
+            Expects::OrderBy => "ORDER BY",
+            Expects::On => "JOIN conditions",
+            Expects::From => "functions in FROM",
+            Expects::Values => "VALUES",
+            Expects::Frame => "window ROWS",
+            Expects::Other(name) => name,
+        }
+    }
+
+    fn allows_aggregates(self) -> bool {
+        matches!(self, Expects::SelectList | Expects::Having | Expects::OrderBy)
+    }
+
+    fn allows_windows(self) -> bool {
+        matches!(self, Expects::SelectList | Expects::OrderBy)
+    }
+}
+
 /// Binds one statement.
 pub struct Binder {
-    pub(crate) environment: Environment,
-    pub(crate) source: Source,
-    pub(crate) params: Vec<Option<TypeOid>>,
-    pub(crate) reads: Vec<Oid>,
+    environment: Environment,
+    source: Source,
+    params: Vec<Option<TypeOid>>,
+    /// Stored texts (views, defaults) have no parameters.
+    no_params: bool,
+    reads: Vec<Oid>,
+    next_column: u32,
+    depth: usize,
+    /// Innermost last.
+    scopes: Vec<Scope>,
+    ctes: Vec<cte::CteScope>,
+    expects: Expects,
+    in_aggregate: bool,
+    in_window: bool,
+    /// Named windows of the query at hand.
+    windows: Vec<ast::NamedWindowDefinition>,
+    /// Calls whose single columns were named, as in `(f(x)).n`.
+    series_fields: Vec<SetCall>,
+    /// Columns of the query at hand where they were named, for messages about grouping.
+    uses: Vec<(ColumnId, Span, String)>,
+    /// Set-returning rows, views and CTEs share this counter of work tables.
+    next_table: u32,
 }
 
 impl Binder {
     /// `param_types`: what the client declared; OID 0 and missing ones are inferred.
     pub fn new(environment: Environment, source: Source, param_types: &[TypeOid]) -> Binder {
-        let params = param_types.iter().map(|t| (t.0 != 0).then_some(*t)).collect();
-        Binder { environment, source, params, reads: Vec::new() }
+        let known = |t: &TypeOid| (t.0 != 0 && *t != TypeOid::UNKNOWN).then_some(*t);
+        Binder {
+            environment,
+            source,
+            params: param_types.iter().map(known).collect(),
+            no_params: false,
+            reads: Vec::new(),
+            next_column: 1,
+            depth: 0,
+            scopes: Vec::new(),
+            ctes: Vec::new(),
+            expects: Expects::Other("this context"),
+            in_aggregate: false,
+            in_window: false,
+            windows: Vec::new(),
+            series_fields: Vec::new(),
+            uses: Vec::new(),
+            next_table: 0,
+        }
     }
 
-    /// SELECT, VALUES, TABLE, with everything around it.
-    pub fn bind_query(&mut self, _query: &ast::Query) -> Result<BoundQuery> {
-        Err(Error::unsupported("SELECT"))
+    /// For texts that were stored earlier (DEFAULT, CHECK): they have no parameters.
+    pub fn without_parameters(mut self) -> Binder {
+        self.no_params = true;
+        self
     }
 
-    /// Like [`Self::bind_query`] with its columns coerced by assignment to `targets` (INSERT … SELECT): unknown
-    /// literals and parameters of the query take the target's type. `names` are the target columns, for messages.
-    pub fn bind_query_as(&mut self, _query: &ast::Query, _targets: &[(String, PgType)]) -> Result<BoundQuery> {
-        Err(Error::unsupported("SELECT"))
+    /// Names of one table: for CHECK, RETURNING and ON CONFLICT (DEFAULT has an empty scope).
+    pub fn table_scope(&mut self, table: &TableDef, alias: Option<&str>) -> Scope {
+        let mut scope = Scope::default();
+        self.add_relation(&mut scope, table, alias.unwrap_or(&table.name));
+        if let (Some(relation), None) = (scope.relations.first_mut(), alias) {
+            relation.schema = Some(self.environment.catalog.schema_name(table.schema).to_string());
+        }
+        scope
     }
 
-    /// Names of one table: for CHECK, DEFAULT (an empty scope does there), RETURNING and ON CONFLICT.
-    pub fn table_scope(&mut self, _table: &TableDef, _alias: Option<&str>) -> Scope {
-        Scope::default()
-    }
-
-    /// The pseudo-relation EXCLUDED beside the target, for ON CONFLICT DO UPDATE.
-    pub fn add_relation(&mut self, _scope: &mut Scope, _table: &TableDef, _name: &str) {}
-
-    /// UPDATE and DELETE: the rows to change.
-    pub fn bind_target(
-        &mut self,
-        _table: &TableDef,
-        _alias: Option<&ast::TableAlias>,
-        _from: &[ast::TableWithJoins],
-        _selection: Option<&ast::Expr>,
-    ) -> Result<Target> {
-        Err(Error::unsupported("UPDATE"))
-    }
-
-    /// The target's rows with `expressions` (bound over its scope) computed, as a query that returns
-    /// row id, then the expressions. For the general path.
-    pub fn target_query(&mut self, _target: Target, _expressions: Vec<ScalarExpr>) -> Result<BoundQuery> {
-        Err(Error::unsupported("UPDATE"))
-    }
-
-    /// A select list over a scope, as RETURNING has it: `*`, `t.*`, expressions with aliases.
-    pub fn bind_returning(&mut self, _items: &[ast::SelectItem], _scope: &Scope) -> Result<Vec<(Column, ScalarExpr)>> {
-        Err(Error::unsupported("RETURNING"))
+    /// Another relation with the table's columns: EXCLUDED beside the target, for ON CONFLICT DO UPDATE. Its columns
+    /// are found by qualified names only.
+    pub fn add_relation(&mut self, scope: &mut Scope, table: &TableDef, name: &str) {
+        let first = scope.relations.is_empty();
+        let columns: Vec<ScopeColumn> = table
+            .live_columns()
+            .map(|c| ScopeColumn {
+                name: c.name.clone(),
+                id: self.fresh(),
+                ty: c.ty,
+                table: table.oid.0,
+                attribute: c.attnum,
+                visible: true,
+            })
+            .collect();
+        if first {
+            scope.star = columns.clone();
+        }
+        scope.relations.push(ScopeRelation {
+            name: name.to_string(),
+            schema: None,
+            columns,
+            real_name: None,
+            table: table.oid.0,
+            scalar: false,
+            lateral_ok: true,
+        });
     }
 
     /// An expression of any type; an unknown one becomes text.
-    pub fn bind_expr(&mut self, _expr: &ast::Expr, _scope: &Scope) -> Result<ScalarExpr> {
-        Err(Error::unsupported("expressions"))
+    pub fn bind_expr(&mut self, expr: &ast::Expr, scope: &Scope) -> Result<ScalarExpr> {
+        let expects = self.expects;
+        self.in_scope(scope, expects, |b| b.known(expr))
     }
 
     /// A boolean (42804 `argument of WHERE must be type boolean, not type integer`).
-    pub fn bind_condition(&mut self, _expr: &ast::Expr, _scope: &Scope, _clause: &str) -> Result<ScalarExpr> {
-        Err(Error::unsupported("expressions"))
+    pub fn bind_condition(&mut self, expr: &ast::Expr, scope: &Scope, clause: &'static str) -> Result<ScalarExpr> {
+        self.in_scope(scope, Expects::Other(clause), |b| b.boolean(expr, clause))
     }
 
     /// The value for a column: `expr` coerced by assignment.
-    pub fn bind_assignment(
-        &mut self,
-        _expr: &ast::Expr,
-        _scope: &Scope,
-        _column: &str,
-        _to: PgType,
-    ) -> Result<ScalarExpr> {
-        Err(Error::unsupported("expressions"))
+    pub fn bind_assignment(&mut self, expr: &ast::Expr, scope: &Scope, column: &str, to: PgType) -> Result<ScalarExpr> {
+        let expects = self.expects;
+        self.in_scope(scope, expects, |b| {
+            let bound = b.expr(expr)?;
+            b.assign(bound, column, to, expr.span())
+        })
     }
 
-    /// Assignment cast of a bound expression (42804 `column "a" is of type integer but expression is of type text`).
-    pub fn coerce_assign(&mut self, _expr: ScalarExpr, _column: &str, _to: PgType) -> Result<ScalarExpr> {
-        Err(Error::unsupported("expressions"))
-    }
-
-    /// The type that a type name means.
-    pub fn bind_type(&mut self, _ty: &ast::DataType) -> Result<PgType> {
-        Err(Error::unsupported("types"))
+    /// Names the clause for messages: `aggregate functions are not allowed in CHECK constraints`.
+    pub fn set_clause(&mut self, clause: &'static str) {
+        self.expects = Expects::Other(clause);
     }
 
     /// Types of `$1`, `$2`, … (42P18 for one that nothing determined).
@@ -187,7 +282,7 @@ impl Binder {
             .map(|(i, t)| {
                 t.ok_or_else(|| {
                     Error::new(
-                        crate::SqlState::IndeterminateDatatype,
+                        SqlState::IndeterminateDatatype,
                         format!("could not determine data type of parameter ${}", i + 1),
                     )
                 })
@@ -199,4 +294,50 @@ impl Binder {
     pub fn reads(&self) -> &[Oid] {
         &self.reads
     }
+
+    fn fresh(&mut self) -> ColumnId {
+        let id = ColumnId(self.next_column);
+        self.next_column += 1;
+        id
+    }
+
+    /// Runs `f` with `scope` as the innermost one.
+    fn in_scope<T>(&mut self, scope: &Scope, expects: Expects, f: impl FnOnce(&mut Binder) -> Result<T>) -> Result<T> {
+        self.scopes.push(scope.clone());
+        let outer = std::mem::replace(&mut self.expects, expects);
+        let out = f(self);
+        self.expects = outer;
+        self.scopes.pop();
+        out
+    }
+
+    /// Runs `f` on another text, without any of the names around: a view's body.
+    fn isolated<T>(&mut self, source: Source, f: impl FnOnce(&mut Binder) -> Result<T>) -> Result<T> {
+        let outer_source = std::mem::replace(&mut self.source, source);
+        let scopes = std::mem::take(&mut self.scopes);
+        let ctes = std::mem::take(&mut self.ctes);
+        let no_params = std::mem::replace(&mut self.no_params, true);
+        let out = f(self);
+        self.source = outer_source;
+        self.scopes = scopes;
+        self.ctes = ctes;
+        self.no_params = no_params;
+        out
+    }
+}
+
+/// A name as PostgreSQL stores it: unquoted ones in lower case, cut to 63 bytes.
+pub fn fold(ident: &ast::Ident) -> String {
+    let name = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
+    crate::types::text::truncate_name(&name).to_string()
+}
+
+fn too_deep() -> Error {
+    Error::new(SqlState::StatementTooComplex, "stack depth limit exceeded")
+        .hint("Simplify the statement: it nests expressions or queries too deeply.")
+}
+
+/// Runs one step of a recursion with room on the stack.
+fn grow_stack<T>(f: impl FnOnce() -> T) -> T {
+    stacker::maybe_grow(128 * 1024, 2 * 1024 * 1024, f)
 }

@@ -1,0 +1,235 @@
+//! Column references: which column of which query a name means.
+
+use sqlparser::ast;
+use sqlparser::tokenizer::Span;
+
+use super::{Binder, fold};
+use crate::error::{Error, Result, SqlState};
+use crate::expr::{ExprKind, ScalarExpr};
+use crate::sql::scope::{Scope, ScopeColumn, ScopeRelation};
+use crate::types::{Datum, TypeOid};
+
+/// Columns that every table has and no `*` shows.
+const SYSTEM_COLUMNS: &[&str] = &["tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"];
+
+impl Binder {
+    pub(super) fn column_reference(&mut self, parts: &[ast::Ident]) -> Result<ScalarExpr> {
+        let names: Vec<String> = parts.iter().map(fold).collect();
+        let span = match (parts.first(), parts.last()) {
+            (Some(a), Some(b)) => Span::new(a.span.start, b.span.end),
+            _ => Span::empty(),
+        };
+        match names.as_slice() {
+            [column] => self.unqualified(column, span),
+            [table, column] => self.qualified(None, table, column, span),
+            [schema, table, column] => self.qualified(Some(schema), table, column, span),
+            [database, schema, table, column] => {
+                if *database != self.environment.catalog.database.name {
+                    let error = Error::new(
+                        SqlState::FeatureNotSupported,
+                        format!("cross-database references are not implemented: {}", names.join(".")),
+                    );
+                    return Err(self.source.locate(error, span));
+                }
+                self.qualified(Some(schema), table, column, span)
+            }
+            _ => {
+                let error = Error::new(
+                    SqlState::SyntaxError,
+                    format!("improper qualified name (too many dotted names): {}", names.join(".")),
+                );
+                Err(self.source.locate(error, span))
+            }
+        }
+    }
+
+    fn unqualified(&mut self, name: &str, span: Span) -> Result<ScalarExpr> {
+        for level in (0..self.scopes.len()).rev() {
+            let depth = self.scopes.len() - 1 - level;
+            let Some(scope) = self.scopes.get(level) else {
+                continue;
+            };
+            match lookup(scope, name) {
+                Lookup::One(column, relation) => {
+                    let (column, relation) = (column.clone(), relation.map(|r| r.name.clone()));
+                    return Ok(self.reference(&column, relation.as_deref(), depth, span));
+                }
+                Lookup::Many => {
+                    let error =
+                        Error::new(SqlState::AmbiguousColumn, format!("column reference \"{name}\" is ambiguous"));
+                    return Err(self.source.locate(error, span));
+                }
+                Lookup::None => {}
+            }
+            let system = SYSTEM_COLUMNS.contains(&name);
+            if let Some(relation) = scope.relations.iter().find(|r| r.table != 0)
+                && system
+            {
+                let table = relation.table;
+                return self.system_column(name, table, span);
+            }
+            if let Some(relation) = scope.relations.iter().find(|r| r.name == name) {
+                let relation = relation.clone();
+                return Ok(self.whole_row(&relation, depth, span));
+            }
+        }
+        let mut error = Error::new(SqlState::UndefinedColumn, format!("column \"{name}\" does not exist"));
+        if let Some(hint) = self.similar_column(None, name) {
+            error = error.hint(hint);
+        }
+        Err(self.source.locate(error, span))
+    }
+
+    fn qualified(&mut self, schema: Option<&str>, table: &str, name: &str, span: Span) -> Result<ScalarExpr> {
+        for level in (0..self.scopes.len()).rev() {
+            let depth = self.scopes.len() - 1 - level;
+            let Some(relation) = self.scopes.get(level).and_then(|s| find_relation(s, schema, table)) else {
+                continue;
+            };
+            let relation = relation.clone();
+            if !relation.lateral_ok {
+                let error = Error::new(
+                    SqlState::UndefinedTable,
+                    format!("invalid reference to FROM-clause entry for table \"{table}\""),
+                )
+                .hint(format!(
+                    "There is an entry for table \"{table}\", but it cannot be referenced from this part of the query."
+                ));
+                return Err(self.source.locate(error, span));
+            }
+            let mut found = relation.columns.iter().filter(|c| c.name == name);
+            if let Some(column) = found.next() {
+                if found.next().is_some() {
+                    let error =
+                        Error::new(SqlState::AmbiguousColumn, format!("column reference \"{name}\" is ambiguous"));
+                    return Err(self.source.locate(error, span));
+                }
+                return Ok(self.reference(column, Some(&relation.name), depth, span));
+            }
+            if relation.table != 0 && SYSTEM_COLUMNS.contains(&name) {
+                return self.system_column(name, relation.table, span);
+            }
+            let mut error = Error::new(SqlState::UndefinedColumn, format!("column {table}.{name} does not exist"));
+            if let Some(hint) = self.similar_column(Some(table), name) {
+                error = error.hint(hint);
+            }
+            return Err(self.source.locate(error, span));
+        }
+        let mut error =
+            Error::new(SqlState::UndefinedTable, format!("missing FROM-clause entry for table \"{table}\""));
+        // A table that was given an alias goes by that alone.
+        let aliased =
+            self.scopes.last().and_then(|s| s.relations.iter().find(|r| r.real_name.as_deref() == Some(table)));
+        if let Some(relation) = aliased {
+            error = Error::new(
+                SqlState::UndefinedTable,
+                format!("invalid reference to FROM-clause entry for table \"{table}\""),
+            )
+            .hint(format!("Perhaps you meant to reference the table alias \"{}\".", relation.name));
+        }
+        Err(self.source.locate(error, span))
+    }
+
+    fn reference(&mut self, column: &ScopeColumn, relation: Option<&str>, depth: usize, span: Span) -> ScalarExpr {
+        if depth == 0 && !self.in_aggregate {
+            let name = match relation {
+                Some(relation) => format!("{relation}.{}", column.name),
+                None => column.name.clone(),
+            };
+            self.uses.push((column.id, span, name));
+        }
+        ScalarExpr::new(ExprKind::Column { id: column.id, depth }, column.ty)
+    }
+
+    fn whole_row(&mut self, relation: &ScopeRelation, depth: usize, span: Span) -> ScalarExpr {
+        if relation.scalar
+            && let Some(column) = relation.columns.first()
+        {
+            return self.reference(column, Some(&relation.name), depth, span);
+        }
+        let items = relation.columns.iter().map(|c| self.reference(c, Some(&relation.name), depth, span)).collect();
+        ScalarExpr::new(ExprKind::Row(items), TypeOid::RECORD)
+    }
+
+    fn system_column(&self, name: &str, table: u32, span: Span) -> Result<ScalarExpr> {
+        if name == "tableoid" {
+            return Ok(ScalarExpr::constant(Datum::Oid(table), TypeOid::OID));
+        }
+        Err(self.source.locate(Error::unsupported(format!("the system column {name}")), span))
+    }
+
+    fn similar_column(&self, table: Option<&str>, name: &str) -> Option<String> {
+        let scope = self.scopes.last()?;
+        let mut best: Option<(usize, String)> = None;
+        for relation in &scope.relations {
+            if table.is_some_and(|t| t != relation.name) {
+                continue;
+            }
+            for column in &relation.columns {
+                let distance = edit_distance(&column.name, name);
+                if best.as_ref().is_none_or(|(d, _)| distance < *d) {
+                    best = Some((distance, format!("{}.{}", relation.name, column.name)));
+                }
+            }
+        }
+        // Without a qualifier PostgreSQL also points at a column of that name in a table that is out of reach.
+        let (distance, shown) = best?;
+        let limit = name.chars().count() / 2;
+        (distance > 0 && distance <= limit.min(3))
+            .then(|| format!("Perhaps you meant to reference the column \"{shown}\"."))
+    }
+}
+
+enum Lookup<'a> {
+    None,
+    One(&'a ScopeColumn, Option<&'a ScopeRelation>),
+    Many,
+}
+
+fn lookup<'a>(scope: &'a Scope, name: &str) -> Lookup<'a> {
+    let mut merged = scope.merged.iter().filter(|c| c.name == name);
+    let mut own = scope
+        .relations
+        .iter()
+        .filter(|r| r.lateral_ok)
+        .flat_map(|r| r.columns.iter().map(move |c| (c, r)))
+        .filter(|(c, _)| c.visible && c.name == name);
+    match (merged.next(), own.next()) {
+        (None, None) => Lookup::None,
+        (Some(column), None) if merged.next().is_none() => Lookup::One(column, None),
+        (None, Some((column, relation))) if own.next().is_none() => Lookup::One(column, Some(relation)),
+        _ => Lookup::Many,
+    }
+}
+
+/// The column that an unqualified name means in one scope: `Err(true)` when several do.
+pub(super) fn lookup_column<'a>(scope: &'a Scope, name: &str) -> Result<&'a ScopeColumn, bool> {
+    match lookup(scope, name) {
+        Lookup::One(column, _) => Ok(column),
+        Lookup::None => Err(false),
+        Lookup::Many => Err(true),
+    }
+}
+
+pub(super) fn find_relation<'a>(scope: &'a Scope, schema: Option<&str>, table: &str) -> Option<&'a ScopeRelation> {
+    scope.relations.iter().find(|r| r.name == table && (schema.is_none() || r.schema.as_deref() == schema))
+}
+
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut previous = i;
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+        let mut left = i + 1;
+        for (cell, y) in row.iter_mut().skip(1).zip(&b) {
+            let replace = previous + usize::from(x != *y);
+            previous = *cell;
+            left = replace.min(*cell + 1).min(left + 1);
+            *cell = left;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}

@@ -1,0 +1,245 @@
+//! WITH: named queries, bound once and copied for each reference, and recursive ones.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlparser::ast::{self, SetExpr, Spanned};
+use sqlparser::tokenizer::Span;
+
+use super::query::{Bound, OutColumn};
+use super::{Binder, fold, resolve};
+use crate::error::{Error, Result, SqlState};
+use crate::expr::ColumnId;
+use crate::sql::rel::{Output, Rel};
+use crate::sql::scope::ScopeColumn;
+use crate::types::{PgType, TypeOid};
+
+/// One name that WITH defines.
+#[derive(Debug)]
+pub(super) struct CteScope {
+    name: String,
+    columns: Vec<(String, PgType)>,
+    body: Body,
+    /// Number of enclosing queries when it was bound: its free columns belong to them.
+    referenced: usize,
+}
+
+#[derive(Debug)]
+enum Body {
+    /// `ids` are the columns of the tree that the names stand for.
+    Query { rel: Rel, ids: Vec<ColumnId> },
+    /// Inside the recursive term.
+    WorkTable(u32),
+}
+
+impl Binder {
+    pub(super) fn with(&mut self, with: &ast::With) -> Result<()> {
+        let mut seen = HashSet::new();
+        for cte in &with.cte_tables {
+            let name = fold(&cte.alias.name);
+            if !seen.insert(name.clone()) {
+                let error = Error::new(
+                    SqlState::DuplicateAlias,
+                    format!("WITH query name \"{name}\" specified more than once"),
+                );
+                return Err(self.source.locate(error, cte.alias.name.span));
+            }
+            let recursive = with.recursive && mentions(&cte.query, &name);
+            let bound = if recursive { self.recursive_cte(cte, &name)? } else { self.subquery(&cte.query)? };
+            let columns = self.cte_columns(cte, &bound)?;
+            let ids = bound.columns.iter().map(|c| c.id).collect();
+            self.ctes.push(CteScope { name, columns, body: Body::Query { rel: bound.rel, ids }, referenced: 0 });
+        }
+        Ok(())
+    }
+
+    fn cte_columns(&self, cte: &ast::Cte, bound: &Bound) -> Result<Vec<(String, PgType)>> {
+        let names = &cte.alias.columns;
+        if names.len() > bound.columns.len() {
+            let error = Error::new(
+                SqlState::InvalidColumnReference,
+                format!(
+                    "WITH query \"{}\" has {} columns available but {} columns specified",
+                    fold(&cte.alias.name),
+                    bound.columns.len(),
+                    names.len()
+                ),
+            );
+            return Err(self.source.locate(error, cte.alias.name.span));
+        }
+        Ok(bound
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(i, c)| (names.get(i).map_or_else(|| c.name.clone(), |n| fold(&n.name)), c.ty))
+            .collect())
+    }
+
+    /// `base UNION [ALL] step`, `step` naming the query itself.
+    fn recursive_cte(&mut self, cte: &ast::Cte, name: &str) -> Result<Bound> {
+        let invalid = |message: String| Error::new(SqlState::InvalidRecursion, message);
+        let shape = || {
+            invalid(format!(
+                "recursive query \"{name}\" does not have the form non-recursive-term UNION [ALL] recursive-term"
+            ))
+        };
+        let SetExpr::SetOperation { left, op: ast::SetOperator::Union, set_quantifier, right } = &*cte.query.body
+        else {
+            return Err(self.source.locate(shape(), cte.alias.name.span));
+        };
+        if cte.query.order_by.is_some() || cte.query.limit_clause.is_some() {
+            return Err(Error::unsupported("ORDER BY or LIMIT in a recursive query"));
+        }
+        if set_mentions(left, name) {
+            return Err(invalid(format!(
+                "recursive reference to query \"{name}\" must not appear within its non-recursive term"
+            )));
+        }
+        let all = matches!(set_quantifier, ast::SetQuantifier::All);
+        let mut base = self.subquery(&wrap(left, cte.query.with.clone()))?;
+        let table = self.next_table;
+        self.next_table += 1;
+        let columns = self.cte_columns(cte, &base)?;
+        self.ctes.push(CteScope {
+            name: name.to_string(),
+            columns: columns.clone(),
+            body: Body::WorkTable(table),
+            referenced: 0,
+        });
+        let step = self.subquery(&wrap(right, cte.query.with.clone()));
+        let own = self.ctes.pop();
+        let mut step = step?;
+        if own.is_some_and(|c| c.referenced > 1) {
+            return Err(invalid(format!("recursive reference to query \"{name}\" must not appear more than once")));
+        }
+        if step.columns.len() != base.columns.len() {
+            return Err(Error::new(SqlState::SyntaxError, "each UNION query must have the same number of columns"));
+        }
+        for i in 0..base.columns.len() {
+            let (Some(b), Some(s)) = (base.columns.get(i).cloned(), step.columns.get(i).cloned()) else {
+                continue;
+            };
+            let common = resolve::common_type(&[b.ty.oid, s.ty.oid]);
+            if common != Some(b.ty.oid) {
+                let error = Error::new(
+                    SqlState::DatatypeMismatch,
+                    format!(
+                        "recursive query \"{name}\" column {} has type {} in non-recursive term but type {} overall",
+                        i + 1,
+                        resolve::type_name(b.ty),
+                        resolve::type_name(common.unwrap_or(s.ty.oid).into())
+                    ),
+                )
+                .hint("Cast the output of the non-recursive term to the correct type.");
+                return Err(self.source.locate(error, left.span()));
+            }
+            self.convert_column(&mut step, i, PgType::from(b.ty.oid), right.span())?;
+            if b.ty.oid == TypeOid::UNKNOWN {
+                self.convert_column(&mut base, i, TypeOid::TEXT.into(), left.span())?;
+            }
+        }
+        let outputs: Vec<Output> = base.columns.iter().map(|c| Output { id: self.fresh(), ty: c.ty }).collect();
+        let columns = base
+            .columns
+            .iter()
+            .zip(&outputs)
+            .map(|(c, o)| OutColumn { name: c.name.clone(), id: o.id, ty: o.ty, table: 0, attribute: 0 })
+            .collect();
+        let rel = Rel::Recursive {
+            table,
+            base_columns: base.columns.iter().map(|c| c.id).collect(),
+            step_columns: step.columns.iter().map(|c| c.id).collect(),
+            base: Box::new(base.rel),
+            step: Box::new(step.rel),
+            outputs,
+            all,
+        };
+        Ok(Bound::new(rel, columns))
+    }
+
+    /// The query that a name in FROM stands for, if WITH defined it: a copy with columns of its own.
+    pub(super) fn cte_reference(&mut self, name: &str, _span: Span) -> Result<Option<(Rel, Vec<ScopeColumn>)>> {
+        let Some(at) = self.ctes.iter().rposition(|c| c.name == name) else {
+            return Ok(None);
+        };
+        let next_column = &mut self.next_column;
+        let mut fresh = || {
+            let id = ColumnId(*next_column);
+            *next_column += 1;
+            id
+        };
+        let Some(cte) = self.ctes.get_mut(at) else {
+            return Ok(None);
+        };
+        cte.referenced += 1;
+        let (rel, ids) = match &cte.body {
+            Body::WorkTable(table) => {
+                let outputs: Vec<Output> = cte.columns.iter().map(|(_, ty)| Output { id: fresh(), ty: *ty }).collect();
+                let ids = outputs.iter().map(|o| o.id).collect();
+                (Rel::WorkTable { table: *table, outputs }, ids)
+            }
+            Body::Query { rel, ids } => {
+                let mut defined = HashSet::new();
+                rel.defined(&mut defined);
+                let map: HashMap<ColumnId, ColumnId> = defined.into_iter().map(|id| (id, fresh())).collect();
+                let mut rel = rel.clone();
+                rel.rename(&map);
+                let ids: Vec<ColumnId> = ids.iter().map(|id| map.get(id).copied().unwrap_or(*id)).collect();
+                (rel, ids)
+            }
+        };
+        let columns = cte
+            .columns
+            .iter()
+            .zip(ids)
+            .map(|((name, ty), id)| ScopeColumn {
+                name: name.clone(),
+                id,
+                ty: *ty,
+                table: 0,
+                attribute: 0,
+                visible: true,
+            })
+            .collect();
+        Ok(Some((rel, columns)))
+    }
+
+    /// TABLE name.
+    pub(super) fn table(&mut self, name: ast::ObjectName) -> Result<Bound> {
+        let text = format!("SELECT * FROM {name}");
+        let (query, _) = crate::sql::parse::parse_query(&text)?;
+        self.query(&query)
+    }
+}
+
+fn wrap(body: &SetExpr, with: Option<ast::With>) -> ast::Query {
+    ast::Query {
+        with,
+        body: Box::new(body.clone()),
+        order_by: None,
+        limit_clause: None,
+        fetch: None,
+        locks: vec![],
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators: vec![],
+    }
+}
+
+/// Whether a query names a relation without a schema.
+fn mentions(query: &ast::Query, name: &str) -> bool {
+    let flow = ast::visit_relations(query, |relation| check(relation, name));
+    flow.is_break()
+}
+
+fn set_mentions(body: &SetExpr, name: &str) -> bool {
+    let flow = ast::visit_relations(body, |relation| check(relation, name));
+    flow.is_break()
+}
+
+fn check(relation: &ast::ObjectName, name: &str) -> std::ops::ControlFlow<()> {
+    match relation.0.as_slice() {
+        [part] if part.as_ident().is_some_and(|i| fold(i) == name) => std::ops::ControlFlow::Break(()),
+        _ => std::ops::ControlFlow::Continue(()),
+    }
+}

@@ -1,0 +1,582 @@
+//! FROM: tables, views, subqueries, functions and their joins.
+
+use sqlparser::ast::{self, JoinConstraint, JoinOperator, Spanned, TableFactor, TableWithJoins};
+use sqlparser::tokenizer::Span;
+
+use super::column::{find_relation, lookup_column};
+use super::resolve::{self, Kind};
+use super::{Binder, Expects, fold};
+use crate::catalog::{Relation, TableDef, ViewDef};
+use crate::error::{Error, Result, SqlState};
+use crate::expr::{ColumnId, ExprKind, ScalarExpr};
+use crate::sql::rel::{JoinKind, Output, Rel, Scan, ScanColumn, SetCall};
+use crate::sql::scope::{Scope, ScopeColumn, ScopeRelation};
+use crate::types::TypeOid;
+
+impl Binder {
+    /// The whole clause: items side by side. Without any, one row.
+    pub(super) fn from(&mut self, items: &[TableWithJoins]) -> Result<(Rel, Scope)> {
+        let mut rel = Rel::Unit;
+        let mut scope = Scope::default();
+        for (i, item) in items.iter().enumerate() {
+            let (right, right_scope, lateral) = self.table_with_joins(item, &scope)?;
+            rel = if i == 0 {
+                right
+            } else {
+                Rel::Join {
+                    left: Box::new(rel),
+                    right: Box::new(right),
+                    kind: JoinKind::Inner,
+                    condition: None,
+                    lateral,
+                }
+            };
+            scope = self.combine(scope, right_scope)?;
+        }
+        Ok((rel, scope))
+    }
+
+    /// Both scopes side by side (42712 for a name used twice).
+    fn combine(&mut self, mut left: Scope, right: Scope) -> Result<Scope> {
+        for relation in &right.relations {
+            let twice = left.relations.iter().any(|r| {
+                r.name == relation.name
+                    && (r.schema == relation.schema || r.schema.is_none() || relation.schema.is_none())
+            });
+            if twice && !relation.name.is_empty() {
+                return Err(Error::new(
+                    SqlState::DuplicateAlias,
+                    format!("table name \"{}\" specified more than once", relation.name),
+                ));
+            }
+        }
+        left.relations.extend(right.relations);
+        left.merged.extend(right.merged);
+        left.star.extend(right.star);
+        Ok(left)
+    }
+
+    /// One item; `left` is what LATERAL may name. The flag says whether it does.
+    fn table_with_joins(&mut self, item: &TableWithJoins, left: &Scope) -> Result<(Rel, Scope, bool)> {
+        let (mut rel, mut scope, mut lateral) = self.factor(&item.relation, left)?;
+        for join in &item.joins {
+            let (kind, constraint) = match &join.join_operator {
+                JoinOperator::Join(c) | JoinOperator::Inner(c) => (JoinKind::Inner, c),
+                JoinOperator::Left(c) | JoinOperator::LeftOuter(c) => (JoinKind::Left, c),
+                JoinOperator::Right(c) | JoinOperator::RightOuter(c) => (JoinKind::Right, c),
+                JoinOperator::FullOuter(c) => (JoinKind::Full, c),
+                JoinOperator::CrossJoin(c) => (JoinKind::Inner, c),
+                _ => return Err(Error::unsupported("this kind of join")),
+            };
+            let seen = {
+                let mut seen = left.clone();
+                seen.relations.extend(scope.relations.iter().cloned());
+                seen.merged.extend(scope.merged.iter().cloned());
+                seen
+            };
+            let (right, right_scope, right_lateral) = self.factor(&join.relation, &seen)?;
+            if right_lateral && matches!(kind, JoinKind::Right | JoinKind::Full) {
+                return Err(Error::new(
+                    SqlState::InvalidColumnReference,
+                    "the combining JOIN type must be INNER or LEFT for a LATERAL reference",
+                ));
+            }
+            let own = rel.clone();
+            let mut from_left = false;
+            if right_lateral {
+                // Lateral over this join's own left side, or over an earlier FROM item?
+                let mut free = std::collections::HashSet::new();
+                right.free_columns(&mut free);
+                let outputs = own.outputs();
+                from_left = free.iter().any(|id| outputs.iter().any(|o| o.id == *id));
+                lateral |= free.iter().any(|id| left.relations.iter().flat_map(|r| &r.columns).any(|c| c.id == *id));
+            }
+            (rel, scope) =
+                self.join(rel, scope, right, right_scope, kind, constraint, from_left, &join.join_operator)?;
+        }
+        Ok((rel, scope, lateral))
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn join(
+        &mut self,
+        left: Rel,
+        left_scope: Scope,
+        right: Rel,
+        right_scope: Scope,
+        kind: JoinKind,
+        constraint: &JoinConstraint,
+        lateral: bool,
+        operator: &JoinOperator,
+    ) -> Result<(Rel, Scope)> {
+        let rel = |left, right, condition| Rel::Join {
+            left: Box::new(left),
+            right: Box::new(right),
+            kind,
+            condition,
+            lateral,
+        };
+        match constraint {
+            JoinConstraint::None => {
+                if !matches!(operator, JoinOperator::CrossJoin(_)) {
+                    return Err(Error::new(SqlState::SyntaxError, "syntax error: JOIN needs ON or USING"));
+                }
+                Ok((rel(left, right, None), self.combine(left_scope, right_scope)?))
+            }
+            JoinConstraint::On(condition) => {
+                let scope = self.combine(left_scope, right_scope)?;
+                let condition = self.in_scope(&scope, Expects::On, |b| b.boolean(condition, "JOIN/ON"))?;
+                Ok((rel(left, right, Some(condition)), scope))
+            }
+            JoinConstraint::Using(names) => {
+                let names: Vec<(String, Span)> = names
+                    .iter()
+                    .filter_map(|n| n.0.last().and_then(|p| p.as_ident()))
+                    .map(|i| (fold(i), i.span))
+                    .collect();
+                self.join_using(left, left_scope, right, right_scope, kind, &names, lateral)
+            }
+            JoinConstraint::Natural => {
+                let names: Vec<(String, Span)> = left_scope
+                    .star
+                    .iter()
+                    .filter(|c| right_scope.star.iter().any(|r| r.name == c.name))
+                    .map(|c| (c.name.clone(), Span::empty()))
+                    .collect();
+                self.join_using(left, left_scope, right, right_scope, kind, &names, lateral)
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn join_using(
+        &mut self,
+        left: Rel,
+        mut left_scope: Scope,
+        right: Rel,
+        mut right_scope: Scope,
+        kind: JoinKind,
+        names: &[(String, Span)],
+        lateral: bool,
+    ) -> Result<(Rel, Scope)> {
+        let mut conditions = Vec::new();
+        let mut merged = Vec::new();
+        let mut computed = Vec::new();
+        for (name, span) in names {
+            let l = self.using_column(&left_scope, name, "left", *span)?;
+            let r = self.using_column(&right_scope, name, "right", *span)?;
+            let (le, re) = (ScalarExpr::column(l.id, l.ty), ScalarExpr::column(r.id, r.ty));
+            conditions.push(self.operator("=", Some(le.clone()), re.clone(), *span)?);
+            let same_type = l.ty.oid == r.ty.oid;
+            let column = match kind {
+                JoinKind::Right if same_type => r.clone(),
+                JoinKind::Full => {
+                    let (values, ty) = self.unify(vec![(le, *span), (re, *span)], "JOIN/USING", *span)?;
+                    let id = self.fresh();
+                    computed.push((id, ScalarExpr::new(ExprKind::Coalesce(values), ty)));
+                    ScopeColumn { id, ty, table: 0, attribute: 0, ..l.clone() }
+                }
+                _ if same_type => l.clone(),
+                _ => {
+                    let (values, ty) = self.unify(vec![(le, *span), (re, *span)], "JOIN/USING", *span)?;
+                    let mut values = values.into_iter();
+                    let (a, b) = (values.next(), values.next());
+                    let chosen = if kind == JoinKind::Right { b } else { a };
+                    let id = self.fresh();
+                    computed.extend(chosen.map(|e| (id, e)));
+                    ScopeColumn { id, ty, table: 0, attribute: 0, ..l.clone() }
+                }
+            };
+            hide(&mut left_scope, l.id);
+            hide(&mut right_scope, r.id);
+            merged.push(ScopeColumn { visible: true, ..column });
+        }
+        let mut rel = Rel::Join {
+            left: Box::new(left),
+            right: Box::new(right),
+            kind,
+            condition: ScalarExpr::and(conditions),
+            lateral,
+        };
+        if !computed.is_empty() {
+            let mut columns: Vec<_> =
+                rel.outputs().into_iter().map(|o| (o.id, ScalarExpr::column(o.id, o.ty))).collect();
+            // A projection may pass a column on under its own id: it stays one column.
+            columns.extend(computed);
+            rel = rel.project(columns);
+        }
+        let mut scope = self.combine(left_scope, right_scope)?;
+        let mut star = merged.clone();
+        star.append(&mut scope.star);
+        scope.star = star;
+        merged.append(&mut scope.merged);
+        scope.merged = merged;
+        Ok((rel, scope))
+    }
+
+    fn using_column(&self, scope: &Scope, name: &str, side: &str, span: Span) -> Result<ScopeColumn> {
+        let error = match lookup_column(scope, name) {
+            Ok(column) => return Ok(column.clone()),
+            Err(true) => Error::new(
+                SqlState::AmbiguousColumn,
+                format!("common column name \"{name}\" appears more than once in {side} table"),
+            ),
+            Err(false) => Error::new(
+                SqlState::UndefinedColumn,
+                format!("column \"{name}\" specified in USING clause does not exist in {side} table"),
+            ),
+        };
+        Err(self.source.locate(error, span))
+    }
+
+    fn factor(&mut self, factor: &TableFactor, left: &Scope) -> Result<(Rel, Scope, bool)> {
+        match factor {
+            TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } => {
+                let args: Vec<_> = args.args.clone();
+                self.function_factor(name, &args, *with_ordinality, alias.as_ref(), left, factor.span())
+            }
+            TableFactor::Function { name, args, with_ordinality, alias, .. } => {
+                self.function_factor(name, args, *with_ordinality, alias.as_ref(), left, factor.span())
+            }
+            TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } => {
+                let name = ast::ObjectName::from(vec![ast::Ident::new("unnest")]);
+                let args: Vec<_> = array_exprs
+                    .iter()
+                    .map(|e| ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(e.clone())))
+                    .collect();
+                self.function_factor(&name, &args, *with_ordinality, alias.as_ref(), left, factor.span())
+            }
+            TableFactor::Table { name, alias, args: None, sample, .. } => {
+                if sample.is_some() {
+                    return Err(Error::unsupported("TABLESAMPLE"));
+                }
+                let (rel, scope) = self.named_relation(name, alias.as_ref())?;
+                Ok((rel, scope, false))
+            }
+            TableFactor::Derived { lateral, subquery, alias, .. } => {
+                let Some(alias) = alias else {
+                    let error = Error::new(SqlState::SyntaxError, "subquery in FROM must have an alias")
+                        .hint("For example, FROM (SELECT ...) [AS] foo.");
+                    return Err(self.source.locate(error, factor.span()));
+                };
+                let mut visible = left.clone();
+                for relation in &mut visible.relations {
+                    relation.lateral_ok &= *lateral;
+                }
+                if !lateral {
+                    visible.merged.clear();
+                }
+                self.scopes.push(visible);
+                let bound = self.subquery(subquery);
+                self.scopes.pop();
+                let bound = bound?;
+                let columns = bound.columns.iter().map(|c| ScopeColumn {
+                    name: c.name.clone(),
+                    id: c.id,
+                    ty: c.ty,
+                    table: c.table,
+                    attribute: c.attribute,
+                    visible: true,
+                });
+                let scope = self.relation_scope(fold(&alias.name), None, columns.collect(), Some(alias))?;
+                let uses_left = *lateral && bound.rel.is_correlated();
+                Ok((bound.rel, scope, uses_left))
+            }
+            TableFactor::NestedJoin { table_with_joins, alias } => {
+                let (rel, scope, lateral) = self.table_with_joins(table_with_joins, left)?;
+                let Some(alias) = alias else {
+                    return Ok((rel, scope, lateral));
+                };
+                let scope = self.relation_scope(fold(&alias.name), None, scope.star, Some(alias))?;
+                Ok((rel, scope, lateral))
+            }
+            _ => Err(self.source.locate(Error::unsupported("this form of table"), factor.span())),
+        }
+    }
+
+    /// A scope of one relation, its columns renamed by the alias's list.
+    fn relation_scope(
+        &mut self,
+        name: String,
+        schema: Option<String>,
+        mut columns: Vec<ScopeColumn>,
+        alias: Option<&ast::TableAlias>,
+    ) -> Result<Scope> {
+        if let Some(alias) = alias {
+            if alias.columns.len() > columns.len() {
+                let error = Error::new(
+                    SqlState::InvalidColumnReference,
+                    format!(
+                        "table \"{name}\" has {} columns available but {} columns specified",
+                        columns.len(),
+                        alias.columns.len()
+                    ),
+                );
+                return Err(self.source.locate(error, alias.name.span));
+            }
+            for (column, new) in columns.iter_mut().zip(&alias.columns) {
+                column.name = fold(&new.name);
+            }
+        }
+        let star = columns.clone();
+        let relation =
+            ScopeRelation { name, schema, columns, real_name: None, table: 0, scalar: false, lateral_ok: true };
+        Ok(Scope { relations: vec![relation], merged: vec![], star })
+    }
+
+    fn named_relation(&mut self, name: &ast::ObjectName, alias: Option<&ast::TableAlias>) -> Result<(Rel, Scope)> {
+        let parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(fold).collect();
+        let span = name.span();
+        let (schema, table) = match parts.as_slice() {
+            [table] => {
+                if let Some((rel, columns)) = self.cte_reference(table, span)? {
+                    let shown = alias.map_or_else(|| table.clone(), |a| fold(&a.name));
+                    let scope = self.relation_scope(shown, None, columns, alias)?;
+                    return Ok((rel, scope));
+                }
+                (None, table)
+            }
+            [schema, table] => (Some(schema.as_str()), table),
+            [database, schema, table] if *database == self.environment.catalog.database.name => {
+                (Some(schema.as_str()), table)
+            }
+            _ => {
+                let error = Error::new(
+                    SqlState::FeatureNotSupported,
+                    format!("cross-database references are not implemented: \"{}\"", parts.join(".")),
+                );
+                return Err(self.source.locate(error, span));
+            }
+        };
+        let catalog = self.environment.catalog.clone();
+        let relation = catalog
+            .resolve_relation(schema, table, &self.environment.search_path)
+            .map_err(|e| self.source.locate(e, span))?;
+        self.reads.push(relation.oid());
+        let shown = alias.map_or_else(|| table.clone(), |a| fold(&a.name));
+        let in_schema = alias.is_none().then(|| catalog.schema_name(relation.schema()).to_string());
+        let (rel, columns) = match &relation {
+            Relation::Table(def) => self.scan(def),
+            Relation::View(view) => self.view(view)?,
+            Relation::System(system) => {
+                let columns: Vec<(i16, &str, crate::types::PgType)> =
+                    system.columns.iter().enumerate().map(|(i, c)| (i as i16 + 1, c.name, c.ty)).collect();
+                self.scan_columns(system.oid.0, system.name, &columns, true)
+            }
+            Relation::Sequence(sequence) => {
+                return Err(self
+                    .source
+                    .locate(Error::unsupported(format!("SELECT from sequence \"{}\"", sequence.name)), span));
+            }
+            Relation::Index(_, index) => {
+                let error = Error::new(SqlState::WrongObjectType, format!("cannot open relation \"{}\"", index.name))
+                    .detail("This operation is not supported for indexes.");
+                return Err(self.source.locate(error, span));
+            }
+        };
+        let mut scope = self.relation_scope(shown, in_schema, columns, alias)?;
+        for entry in &mut scope.relations {
+            entry.table = relation.oid().0;
+            entry.real_name = alias.map(|_| table.clone());
+        }
+        Ok((rel, scope))
+    }
+
+    pub(super) fn scan(&mut self, def: &TableDef) -> (Rel, Vec<ScopeColumn>) {
+        let columns: Vec<_> = def.live_columns().map(|c| (c.attnum, c.name.as_str(), c.ty)).collect();
+        self.scan_columns(def.oid.0, &def.name, &columns, false)
+    }
+
+    fn scan_columns(
+        &mut self,
+        table: u32,
+        name: &str,
+        columns: &[(i16, &str, crate::types::PgType)],
+        system: bool,
+    ) -> (Rel, Vec<ScopeColumn>) {
+        let scope: Vec<ScopeColumn> = columns
+            .iter()
+            .map(|(attnum, name, ty)| ScopeColumn {
+                name: name.to_string(),
+                id: self.fresh(),
+                ty: *ty,
+                table,
+                attribute: *attnum,
+                visible: true,
+            })
+            .collect();
+        let scan = Scan {
+            table: crate::catalog::Oid(table),
+            name: name.to_string(),
+            columns: scope
+                .iter()
+                .map(|c| ScanColumn { attnum: c.attribute, output: Output { id: c.id, ty: c.ty } })
+                .collect(),
+            row_id: None,
+            system,
+        };
+        (Rel::Scan(scan), scope)
+    }
+
+    /// A view: its query bound anew, in names of its own.
+    fn view(&mut self, view: &ViewDef) -> Result<(Rel, Vec<ScopeColumn>)> {
+        let (query, source) = crate::sql::parse::parse_query(&view.query)?;
+        let bound = self.isolated(source, |b| b.subquery(&query))?;
+        let columns = bound
+            .columns
+            .iter()
+            .zip(&view.columns)
+            .map(|(c, (name, _))| ScopeColumn {
+                name: name.clone(),
+                id: c.id,
+                ty: c.ty,
+                table: view.oid.0,
+                attribute: 0,
+                visible: true,
+            })
+            .enumerate()
+            .map(|(i, c)| ScopeColumn { attribute: i as i16 + 1, ..c })
+            .collect();
+        Ok((bound.rel, columns))
+    }
+
+    fn function_factor(
+        &mut self,
+        name: &ast::ObjectName,
+        args: &[ast::FunctionArg],
+        ordinality: bool,
+        alias: Option<&ast::TableAlias>,
+        left: &Scope,
+        span: Span,
+    ) -> Result<(Rel, Scope, bool)> {
+        let parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(fold).collect();
+        let function = parts.last().cloned().unwrap_or_default();
+        let args: Vec<&ast::Expr> = args
+            .iter()
+            .map(|a| match a {
+                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(e)) => Ok(e),
+                _ => Err(Error::unsupported("this argument of a function in FROM")),
+            })
+            .collect::<Result<_>>()?;
+        self.scopes.push(left.clone());
+        let outer = std::mem::replace(&mut self.expects, Expects::From);
+        let bound = self.function_rows(&function, &args, ordinality, span);
+        self.expects = outer;
+        self.scopes.pop();
+        let (rel, mut names, scalar) = bound?;
+        let shown = alias.map_or_else(|| function.clone(), |a| fold(&a.name));
+        // An alias of a function with one column names the column too.
+        if scalar
+            && let Some(alias) = alias
+            && let Some(first) = names.first_mut()
+        {
+            first.0 = fold(&alias.name);
+        }
+        let columns = names
+            .into_iter()
+            .map(|(name, id, ty)| ScopeColumn { name, id, ty, table: 0, attribute: 0, visible: true })
+            .collect();
+        let mut scope = self.relation_scope(shown, None, columns, alias)?;
+        for relation in &mut scope.relations {
+            relation.scalar = scalar && !ordinality;
+        }
+        let lateral = rel.is_correlated();
+        Ok((rel, scope, lateral))
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn function_rows(
+        &mut self,
+        function: &str,
+        args: &[&ast::Expr],
+        ordinality: bool,
+        span: Span,
+    ) -> Result<(Rel, Vec<(String, ColumnId, crate::types::PgType)>, bool)> {
+        let mut names = Vec::new();
+        let mut calls: Vec<SetCall> = Vec::new();
+        let kind = resolve::kind(function);
+        let mut rel = Rel::Unit;
+        if function == "unnest" && args.len() > 1 {
+            for arg in args {
+                let call = self.one_set_call(function, &[arg], span)?;
+                names.extend(call.1);
+                calls.push(call.0);
+            }
+        } else if kind == Some(Kind::Set) {
+            let call = self.one_set_call(function, args, span)?;
+            names = call.1;
+            calls.push(call.0);
+        } else {
+            let args = args.iter().map(|a| self.expr(a)).collect::<Result<Vec<_>>>()?;
+            let value = if super::function::is_value_function(function) {
+                self.call(function, vec![], span)?
+            } else {
+                self.call(function, args, span)?
+            };
+            let (id, ty) = (self.fresh(), value.ty);
+            names.push((function.to_string(), id, ty));
+            rel = rel.project(vec![(id, value)]);
+        }
+        let scalar = names.len() == 1;
+        let ordinality = ordinality.then(|| self.fresh());
+        if let Some(id) = ordinality {
+            names.push(("ordinality".into(), id, TypeOid::INT8.into()));
+        }
+        if calls.is_empty() {
+            if let Some(id) = ordinality
+                && let Rel::Project { columns, .. } = &mut rel
+            {
+                columns.push((id, ScalarExpr::constant(crate::types::Datum::Int8(1), TypeOid::INT8)));
+            }
+        } else {
+            rel = Rel::Series { input: Box::new(rel), calls, ordinality };
+        }
+        Ok((rel, names, scalar))
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn one_set_call(
+        &mut self,
+        function: &str,
+        args: &[&ast::Expr],
+        span: Span,
+    ) -> Result<(SetCall, Vec<(String, ColumnId, crate::types::PgType)>)> {
+        let args = args.iter().map(|a| self.expr(a)).collect::<Result<Vec<_>>>()?;
+        let types: Vec<TypeOid> = args.iter().map(|a| a.ty.oid).collect();
+        let resolved = self.set_function(function, &types, span)?;
+        let columns = resolve::set_columns(&resolved);
+        let args = self.coerce_call_args(&resolved, args, span)?;
+        let call = self.set_call(resolved, args);
+        let names = columns.into_iter().zip(&call.outputs).map(|((name, ty), o)| (name, o.id, ty)).collect();
+        Ok((call, names))
+    }
+
+    /// Relations of a scope that FOR UPDATE OF names.
+    pub(super) fn lockable<'a>(
+        &self,
+        scope: &'a Scope,
+        of: Option<&ast::ObjectName>,
+    ) -> Result<Vec<&'a ScopeRelation>> {
+        let Some(of) = of else {
+            return Ok(scope.relations.iter().collect());
+        };
+        let name = of.0.last().and_then(|p| p.as_ident()).map(fold).unwrap_or_default();
+        find_relation(scope, None, &name).map(|r| vec![r]).ok_or_else(|| {
+            let error = Error::new(
+                SqlState::UndefinedTable,
+                format!("relation \"{name}\" in FOR UPDATE clause not found in FROM clause"),
+            );
+            self.source.locate(error, of.span())
+        })
+    }
+}
+
+fn hide(scope: &mut Scope, id: ColumnId) {
+    scope.merged.retain(|c| c.id != id);
+    scope.star.retain(|c| c.id != id);
+    for column in scope.relations.iter_mut().flat_map(|r| &mut r.columns) {
+        if column.id == id {
+            column.visible = false;
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! Calls: functions, operators, aggregates, window functions, set-returning functions, and the forms that look like
+//! functions and are none.
+
+use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned};
+use sqlparser::tokenizer::Span;
+
+use super::expr::query;
+use super::resolve::{self, Kind, Resolution};
+use super::{Binder, Expects, fold};
+use crate::error::{Error, Result, SqlState};
+use crate::expr::{ExprKind, ScalarExpr};
+use crate::sql::rel::{Aggregate, Output, QueryExpr, SetCall, SortKey};
+use crate::types::{Datum, PgType, TypeOid};
+
+/// Functions that are written without parentheses.
+pub(super) fn is_value_function(name: &str) -> bool {
+    matches!(
+        name,
+        "current_date"
+            | "current_time"
+            | "current_timestamp"
+            | "localtime"
+            | "localtimestamp"
+            | "current_user"
+            | "session_user"
+            | "user"
+            | "current_role"
+            | "current_catalog"
+            | "current_schema"
+    )
+}
+
+impl Binder {
+    /// `left op right`, or `op right` when there is no left operand.
+    pub(super) fn operator(
+        &mut self,
+        name: &str,
+        left: Option<ScalarExpr>,
+        right: ScalarExpr,
+        span: Span,
+    ) -> Result<ScalarExpr> {
+        let resolved = resolve::operator(name, left.as_ref().map(|l| l.ty.oid), right.ty.oid)
+            .map_err(|e| self.source.locate(e, span))?;
+        let args = left.into_iter().chain([right]).collect();
+        self.finish_call(resolved, args, span)
+    }
+
+    /// A call of a plain function by name.
+    pub(super) fn call(&mut self, name: &str, args: Vec<ScalarExpr>, span: Span) -> Result<ScalarExpr> {
+        if let Some(value) = self.value_function(name, &args, span)? {
+            return Ok(value);
+        }
+        let types: Vec<TypeOid> = args.iter().map(|a| a.ty.oid).collect();
+        match resolve::function(name, &types, false).map_err(|e| self.source.locate(e, span))? {
+            Resolution::Function(resolved) => self.finish_call(resolved, args, span),
+            Resolution::Cast(ty) => self.call_as_cast(args, ty, span),
+        }
+    }
+
+    fn call_as_cast(&mut self, args: Vec<ScalarExpr>, ty: PgType, span: Span) -> Result<ScalarExpr> {
+        let arg = args.into_iter().next().ok_or_else(|| Error::internal("a cast without an argument"))?;
+        self.coerce_explicit(arg, ty, span)
+    }
+
+    /// CURRENT_DATE and its kin, which are syntax and not in pg_proc.
+    fn value_function(&mut self, name: &str, args: &[ScalarExpr], span: Span) -> Result<Option<ScalarExpr>> {
+        let ty = match name {
+            "current_date" => TypeOid::DATE,
+            "current_time" => TypeOid::TIMETZ,
+            "current_timestamp" => TypeOid::TIMESTAMPTZ,
+            "localtime" => TypeOid::TIME,
+            "localtimestamp" => TypeOid::TIMESTAMP,
+            "user" | "current_role" => return self.call("current_user", vec![], span).map(Some),
+            "current_catalog" => return self.call("current_database", vec![], span).map(Some),
+            _ => return Ok(None),
+        };
+        let typmod = match args.first().map(|a| &a.kind) {
+            Some(ExprKind::Const(Datum::Int4(precision))) => (*precision).clamp(0, 6),
+            _ => -1,
+        };
+        let now = self.call("now", vec![], span)?;
+        self.coerce_explicit(now, PgType::new(ty, typmod), span).map(Some)
+    }
+
+    fn finish_call(&mut self, resolved: resolve::Resolved, args: Vec<ScalarExpr>, span: Span) -> Result<ScalarExpr> {
+        let ty = resolved.ty;
+        let args = self.coerce_call_args(&resolved, args, span)?;
+        Ok(ScalarExpr::new(ExprKind::Call { function: resolved.function, args }, ty))
+    }
+
+    pub(super) fn coerce_call_args(
+        &mut self,
+        resolved: &resolve::Resolved,
+        args: Vec<ScalarExpr>,
+        span: Span,
+    ) -> Result<Vec<ScalarExpr>> {
+        let mut out = Vec::with_capacity(args.len());
+        for (i, arg) in args.into_iter().enumerate() {
+            let to = resolved.args.get(i).copied().unwrap_or(TypeOid::ANY);
+            // VARIADIC "any" and the like take what they get, an unknown literal as text.
+            let arg = if to == TypeOid::ANY {
+                self.resolve_unknown(arg)?
+            } else {
+                self.coerce_implicit(arg, to.into(), span)?
+            };
+            out.push(arg);
+        }
+        for (value, ty) in resolved.function.default_args(out.len())? {
+            out.push(ScalarExpr::constant(value, ty));
+        }
+        if resolved.variadic_from < out.len() {
+            let rest = out.split_off(resolved.variadic_from);
+            let element = rest.first().map_or(TypeOid::TEXT, |e| e.ty.oid);
+            let array = element.array().ok_or_else(|| Error::unsupported("VARIADIC of this type"))?;
+            out.push(ScalarExpr::new(ExprKind::Array(rest), array));
+        }
+        Ok(out)
+    }
+
+    pub(super) fn function(&mut self, call: &ast::Function, span: Span) -> Result<ScalarExpr> {
+        let parts: Vec<String> = call.name.0.iter().filter_map(|p| p.as_ident()).map(fold).collect();
+        let name = match parts.as_slice() {
+            [name] => name.as_str(),
+            [schema, name] if schema == "pg_catalog" || (schema == "information_schema" && name.starts_with('_')) => {
+                name.as_str()
+            }
+            _ => {
+                let error =
+                    Error::new(SqlState::UndefinedFunction, format!("function {}() does not exist", parts.join(".")));
+                return Err(self.source.locate(error, span));
+            }
+        };
+        if call.null_treatment.is_some() {
+            return Err(Error::unsupported("RESPECT NULLS and IGNORE NULLS"));
+        }
+        let list = match &call.args {
+            FunctionArguments::None => return self.call(name, vec![], span),
+            FunctionArguments::Subquery(subquery) if name == "array" => return self.array_subquery(subquery),
+            FunctionArguments::Subquery(subquery) if name == "exists" => {
+                let rel = self.subquery(subquery)?.rel;
+                return Ok(query(QueryExpr::Exists { rel: rel.into() }, TypeOid::BOOL.into()));
+            }
+            FunctionArguments::Subquery(subquery) => {
+                let arg = self.scalar_subquery(subquery, span)?;
+                return self.call(name, vec![arg], span);
+            }
+            FunctionArguments::List(list) => list,
+        };
+        let mut star = false;
+        let variadic = false;
+        let mut exprs = Vec::new();
+        for arg in &list.args {
+            match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => exprs.push(expr),
+                FunctionArg::Unnamed(FunctionArgExpr::Wildcard) => star = true,
+                FunctionArg::Unnamed(_) => return Err(Error::unsupported("a qualified * as argument")),
+                FunctionArg::Named { .. } | FunctionArg::ExprNamed { .. } => {
+                    return Err(self.source.locate(Error::unsupported("a named argument"), span));
+                }
+            }
+        }
+        let plain = parts.len() == 1 && call.over.is_none();
+        if plain && let Some(special) = self.special_form(name, &exprs, span)? {
+            return Ok(special);
+        }
+        let mut order_by = Vec::new();
+        for clause in &list.clauses {
+            match clause {
+                ast::FunctionArgumentClause::OrderBy(keys) => order_by = keys.clone(),
+                other => return Err(Error::unsupported(format!("{other} in a call"))),
+            }
+        }
+        let distinct = matches!(list.duplicate_treatment, Some(ast::DuplicateTreatment::Distinct));
+        let within = !call.within_group.is_empty();
+        // What an aggregate's arguments may hold is decided below; inside, aggregates are refused.
+        let outer_aggregates = self.in_aggregate;
+        let kind = resolve::kind(name);
+        if call.over.is_none() && kind == Some(Kind::Aggregate) {
+            if self.in_aggregate {
+                let error = Error::new(SqlState::GroupingError, "aggregate function calls cannot be nested");
+                return Err(self.source.locate(error, span));
+            }
+            self.in_aggregate = true;
+        }
+        let args = exprs.iter().map(|e| self.expr(e)).collect::<Result<Vec<_>>>();
+        self.in_aggregate = outer_aggregates;
+        let mut args = args?;
+        if within {
+            for key in &call.within_group {
+                args.push(self.expr(&key.expr)?);
+            }
+        }
+        let types: Vec<TypeOid> = args.iter().map(|a| a.ty.oid).collect();
+        if let Some(value) = self.value_function(name, &args, span)? {
+            return Ok(value);
+        }
+        let resolution = if star {
+            if name != "count" {
+                let error = Error::new(
+                    SqlState::WrongObjectType,
+                    format!("{name}(*) specified, but {name} is not an aggregate function"),
+                );
+                return Err(self.source.locate(error, span));
+            }
+            resolve::function("count", &[], false)
+        } else {
+            resolve::function(name, &types, variadic)
+        };
+        let resolved = match resolution.map_err(|e| self.source.locate(e, span))? {
+            Resolution::Function(resolved) => resolved,
+            Resolution::Cast(ty) => return self.call_as_cast(args, ty, span),
+        };
+        if kind != Some(Kind::Aggregate) && call.over.is_none() {
+            let what = if distinct {
+                Some("DISTINCT")
+            } else if !order_by.is_empty() {
+                Some("ORDER BY")
+            } else if call.filter.is_some() {
+                Some("FILTER")
+            } else {
+                None
+            };
+            if let Some(what) = what {
+                let error = Error::new(
+                    SqlState::WrongObjectType,
+                    format!("{what} specified, but {name} is not an aggregate function"),
+                );
+                return Err(self.source.locate(error, span));
+            }
+        }
+        let filter = match &call.filter {
+            Some(filter) => Some(self.boolean(filter, "FILTER")?),
+            None => None,
+        };
+        if let Some(over) = &call.over {
+            let args = self.coerce_call_args(&resolved, args, span)?;
+            if distinct {
+                return Err(self.source.locate(Error::unsupported("DISTINCT in a window function"), span));
+            }
+            return self.window_call(resolved, args, filter, over, span);
+        }
+        match resolved.kind {
+            Kind::Scalar => {
+                let ty = resolved.ty;
+                let args = self.coerce_call_args(&resolved, args, span)?;
+                Ok(ScalarExpr::new(ExprKind::Call { function: resolved.function, args }, ty))
+            }
+            Kind::Aggregate => {
+                let mut keys = Vec::new();
+                if within {
+                    return Err(self.source.locate(Error::unsupported(format!("WITHIN GROUP of {name}")), span));
+                }
+                for key in &order_by {
+                    keys.push(self.sort_key(key)?);
+                }
+                let args = self.coerce_call_args(&resolved, args, span)?;
+                self.aggregate_call(resolved, args, distinct, keys, filter, span)
+            }
+            Kind::Window => {
+                let error =
+                    Error::new(SqlState::WindowingError, format!("window function {name} requires an OVER clause"));
+                Err(self.source.locate(error, span))
+            }
+            Kind::Set => {
+                if self.expects != Expects::SelectList {
+                    let error = Error::new(
+                        SqlState::FeatureNotSupported,
+                        format!("set-returning functions are not allowed in {}", self.expects.clause()),
+                    );
+                    return Err(self.source.locate(error, span));
+                }
+                let args = self.coerce_call_args(&resolved, args, span)?;
+                let call = self.set_call(resolved, args);
+                let [output] = call.outputs.as_slice() else {
+                    return Err(Error::unsupported("a set of rows in the select list"));
+                };
+                let ty = output.ty;
+                Ok(query(QueryExpr::Series(call), ty))
+            }
+        }
+    }
+
+    pub(super) fn set_function(&mut self, name: &str, types: &[TypeOid], span: Span) -> Result<resolve::Resolved> {
+        match resolve::function(name, types, false).map_err(|e| self.source.locate(e, span))? {
+            Resolution::Function(resolved) => Ok(resolved),
+            Resolution::Cast(_) => Err(Error::internal("a set-returning cast")),
+        }
+    }
+
+    pub(super) fn set_call(&mut self, resolved: resolve::Resolved, args: Vec<ScalarExpr>) -> SetCall {
+        let outputs =
+            resolve::set_columns(&resolved).into_iter().map(|(_, ty)| Output { id: self.fresh(), ty }).collect();
+        SetCall { function: resolved.function, args, outputs }
+    }
+
+    /// `(function(…)).field` of a function that returns rows: the column of that name.
+    pub(super) fn series_field(&mut self, root: &Expr, field: &str) -> Result<Option<ScalarExpr>> {
+        let mut root = root;
+        while let Expr::Nested(inner) = root {
+            root = inner;
+        }
+        let Expr::Function(call) = root else {
+            return Ok(None);
+        };
+        let name = call.name.0.last().and_then(|p| p.as_ident()).map(fold).unwrap_or_default();
+        if resolve::kind(&name) != Some(Kind::Set) {
+            return Ok(None);
+        }
+        let FunctionArguments::List(list) = &call.args else {
+            return Ok(None);
+        };
+        let mut args = Vec::new();
+        for arg in &list.args {
+            if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg {
+                args.push(self.expr(expr)?);
+            }
+        }
+        let types: Vec<TypeOid> = args.iter().map(|a| a.ty.oid).collect();
+        let resolved = self.set_function(&name, &types, root.span())?;
+        let names = resolve::set_columns(&resolved);
+        let Some(at) = names.iter().position(|(n, _)| n == field) else {
+            let error =
+                Error::new(SqlState::UndefinedColumn, format!("column \"{field}\" not found in data type record"));
+            return Err(self.source.locate(error, root.span()));
+        };
+        let args = self.coerce_call_args(&resolved, args, root.span())?;
+        // The same call written twice in one select list is one set.
+        let known = self.series_fields.iter().find(|c| {
+            std::sync::Arc::ptr_eq(&c.function, &resolved.function)
+                && c.args.len() == args.len()
+                && c.args.iter().zip(&args).all(|(a, b)| a.same(b))
+        });
+        let call = match known {
+            Some(call) => call.clone(),
+            None => {
+                let call = self.set_call(resolved, args);
+                self.series_fields.push(call.clone());
+                call
+            }
+        };
+        let Some(output) = call.outputs.get(at).copied() else {
+            return Ok(None);
+        };
+        Ok(Some(ScalarExpr::column(output.id, output.ty)))
+    }
+
+    /// COALESCE and its kin: syntax with a function's look.
+    fn special_form(&mut self, name: &str, args: &[&Expr], span: Span) -> Result<Option<ScalarExpr>> {
+        let what = match name {
+            "coalesce" => "COALESCE",
+            "greatest" => "GREATEST",
+            "least" => "LEAST",
+            "nullif" => {
+                let [left, right] = args else {
+                    return Err(self.syntax_at(")", span));
+                };
+                return self.null_if(left, right, span).map(Some);
+            }
+            "row" => {
+                let items = args.iter().map(|e| self.known(e)).collect::<Result<Vec<_>>>()?;
+                return Ok(Some(ScalarExpr::new(ExprKind::Row(items), TypeOid::RECORD)));
+            }
+            "grouping" => return self.grouping_call(args, span).map(Some),
+            _ => return Ok(None),
+        };
+        let mut items = Vec::new();
+        for arg in args {
+            items.push((self.expr(arg)?, arg.span()));
+        }
+        if items.is_empty() {
+            return Err(self.syntax_at(")", span));
+        }
+        let (items, ty) = self.unify(items, what, span)?;
+        let kind = match name {
+            "coalesce" => ExprKind::Coalesce(items),
+            "greatest" => ExprKind::Greatest(items),
+            _ => ExprKind::Least(items),
+        };
+        Ok(Some(ScalarExpr::new(kind, ty)))
+    }
+
+    fn null_if(&mut self, left: &Expr, right: &Expr, span: Span) -> Result<ScalarExpr> {
+        let left = self.expr(left)?;
+        let right = self.expr(right)?;
+        let equals = self.operator("=", Some(left.clone()), right, span)?;
+        let ExprKind::Call { function, args } = equals.kind else {
+            return Err(Error::internal("equality is not a call"));
+        };
+        let mut args = args.into_iter();
+        let (Some(l), Some(r)) = (args.next(), args.next()) else {
+            return Err(Error::internal("equality without operands"));
+        };
+        // The result keeps the first argument's type when the comparison did not change it.
+        let ty = if left.ty.oid == l.ty.oid { left.ty } else { l.ty };
+        Ok(ScalarExpr::new(ExprKind::NullIf { left: Box::new(l), right: Box::new(r), equals: function }, ty))
+    }
+
+    fn aggregate_call(
+        &mut self,
+        resolved: resolve::Resolved,
+        args: Vec<ScalarExpr>,
+        distinct: bool,
+        order_by: Vec<SortKey>,
+        filter: Option<ScalarExpr>,
+        span: Span,
+    ) -> Result<ScalarExpr> {
+        if !self.expects.allows_aggregates() {
+            let error = Error::new(
+                SqlState::GroupingError,
+                format!("aggregate functions are not allowed in {}", self.expects.clause()),
+            );
+            return Err(self.source.locate(error, span));
+        }
+        let ty = resolved.ty;
+        let aggregate = Aggregate { function: resolved.function, args, distinct, order_by, filter, ty };
+        Ok(query(QueryExpr::Aggregate(aggregate), ty))
+    }
+
+    pub(super) fn sort_key(&mut self, key: &ast::OrderByExpr) -> Result<SortKey> {
+        let expr = self.known(&key.expr)?;
+        self.make_sort_key(expr, &key.options, key.expr.span())
+    }
+
+    pub(super) fn make_sort_key(
+        &mut self,
+        expr: ScalarExpr,
+        options: &ast::OrderByOptions,
+        span: Span,
+    ) -> Result<SortKey> {
+        self.check_sortable(expr.ty, span)?;
+        let descending = options.asc == Some(false);
+        Ok(SortKey { expr, descending, nulls_first: options.nulls_first.unwrap_or(descending) })
+    }
+
+    /// 42883 for a type without an order.
+    pub(super) fn check_sortable(&self, ty: PgType, span: Span) -> Result<()> {
+        if matches!(ty.oid, TypeOid::JSON | TypeOid::XML | TypeOid::ACLITEM) {
+            let error = Error::new(
+                SqlState::UndefinedFunction,
+                format!("could not identify an ordering operator for type {}", resolve::type_name(ty)),
+            )
+            .hint("Use an explicit ordering operator or modify the query.");
+            return Err(self.source.locate(error, span));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,569 @@
+//! Queries: WITH, set operations, VALUES, ORDER BY, LIMIT and row locks around the SELECTs.
+
+use std::sync::OnceLock;
+
+use sqlparser::ast::{self, Expr, SetExpr, Spanned};
+
+use super::{Binder, BoundQuery, Expects, LockRequest, LockStrength, SimpleSelect, fold, resolve};
+use crate::error::{Error, Result, SqlState};
+use crate::expr::{ColumnId, ScalarExpr};
+use crate::session::Column;
+use crate::sql::rel::{Output, Rel, SetOperation, SortKey};
+use crate::types::{PgType, TypeOid};
+
+/// An output column of a bound query.
+#[derive(Debug, Clone)]
+pub(super) struct OutColumn {
+    pub name: String,
+    pub id: ColumnId,
+    pub ty: PgType,
+    pub table: u32,
+    pub attribute: i16,
+}
+
+/// A bound query or part of one; `rel` yields at least `columns`.
+#[derive(Debug)]
+pub(super) struct Bound {
+    pub rel: Rel,
+    pub columns: Vec<OutColumn>,
+    pub simple: Option<SimpleSelect>,
+    pub constant: Option<Vec<ScalarExpr>>,
+    pub locks: Vec<(LockRequest, ColumnId)>,
+}
+
+impl Bound {
+    pub(super) fn new(rel: Rel, columns: Vec<OutColumn>) -> Bound {
+        Bound { rel, columns, simple: None, constant: None, locks: Vec::new() }
+    }
+}
+
+impl Binder {
+    /// SELECT, VALUES, TABLE, with everything around it.
+    pub fn bind_query(&mut self, query: &ast::Query) -> Result<BoundQuery> {
+        let mut bound = self.query(query)?;
+        self.settle_outputs(&mut bound)?;
+        Ok(self.finish_query(bound))
+    }
+
+    /// Like [`Self::bind_query`] with its columns coerced by assignment to `targets` (INSERT … SELECT): unknown
+    /// literals and parameters of the query take the target's type. A query may have fewer columns than targets.
+    pub fn bind_query_as(&mut self, query: &ast::Query, targets: &[(String, PgType)]) -> Result<BoundQuery> {
+        let mut bound = self.query(query)?;
+        if bound.columns.len() > targets.len() {
+            return Err(Error::new(SqlState::SyntaxError, "INSERT has more expressions than target columns"));
+        }
+        bound.simple = None;
+        bound.constant = None;
+        for i in 0..bound.columns.len() {
+            let (Some(column), Some((name, to))) = (bound.columns.get(i).cloned(), targets.get(i)) else {
+                continue;
+            };
+            let mut convert = |b: &mut Binder, e: ScalarExpr| b.coerce_assign(e, name, *to);
+            if self.coerce_output(&mut bound.rel, column.id, *to, &mut convert)? {
+                if let Some(column) = bound.columns.get_mut(i) {
+                    column.ty = *to;
+                }
+            } else if column.ty != *to {
+                self.project_cast(&mut bound, i, |b, e| b.coerce_assign(e, name, *to))?;
+            }
+        }
+        self.settle_outputs(&mut bound)?;
+        Ok(self.finish_query(bound))
+    }
+
+    /// Replaces output `i` by a conversion of it, above everything else.
+    fn project_cast(
+        &mut self,
+        bound: &mut Bound,
+        i: usize,
+        convert: impl FnOnce(&mut Binder, ScalarExpr) -> Result<ScalarExpr>,
+    ) -> Result<()> {
+        let Some(column) = bound.columns.get(i).cloned() else {
+            return Ok(());
+        };
+        let converted = convert(self, ScalarExpr::column(column.id, column.ty))?;
+        let (id, ty) = (self.fresh(), converted.ty);
+        let mut columns: Vec<_> =
+            bound.rel.outputs().into_iter().map(|o| (o.id, ScalarExpr::column(o.id, o.ty))).collect();
+        columns.push((id, converted));
+        let input = std::mem::replace(&mut bound.rel, Rel::Unit);
+        bound.rel = input.project(columns);
+        if let Some(column) = bound.columns.get_mut(i) {
+            column.id = id;
+            column.ty = ty;
+            column.table = 0;
+            column.attribute = 0;
+        }
+        Ok(())
+    }
+
+    /// Gives output columns of unknown type the type text.
+    pub(super) fn settle_outputs(&mut self, bound: &mut Bound) -> Result<()> {
+        for i in 0..bound.columns.len() {
+            let Some(column) = bound.columns.get(i).cloned() else {
+                continue;
+            };
+            if column.ty.oid != TypeOid::UNKNOWN {
+                continue;
+            }
+            let text = PgType::from(TypeOid::TEXT);
+            let mut convert = |b: &mut Binder, e: ScalarExpr| b.resolve_unknown(e);
+            if self.coerce_output(&mut bound.rel, column.id, text, &mut convert)? {
+                if let Some(column) = bound.columns.get_mut(i) {
+                    column.ty = text;
+                }
+            } else {
+                self.project_cast(bound, i, |b, e| b.resolve_unknown(e))?;
+            }
+        }
+        for exprs in bound.simple.iter_mut().map(|s| &mut s.projection).chain(bound.constant.iter_mut()) {
+            for expr in exprs.iter_mut() {
+                let taken = std::mem::replace(expr, ScalarExpr::constant(crate::types::Datum::Null, TypeOid::TEXT));
+                *expr = self.resolve_unknown(taken)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish_query(&mut self, bound: Bound) -> BoundQuery {
+        let columns = bound
+            .columns
+            .iter()
+            .map(|c| Column { name: c.name.clone(), ty: c.ty, table: c.table, attribute: c.attribute })
+            .collect();
+        let mut outputs: Vec<Output> = bound.columns.iter().map(|c| Output { id: c.id, ty: c.ty }).collect();
+        let mut locks = Vec::new();
+        for (mut lock, id) in bound.locks {
+            lock.row_id = outputs.len();
+            outputs.push(Output { id, ty: TypeOid::INT8.into() });
+            locks.push(lock);
+        }
+        BoundQuery {
+            columns,
+            rel: bound.rel,
+            outputs,
+            simple: bound.simple,
+            constant: bound.constant,
+            reads: self.reads.clone(),
+            locks,
+            cache: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn query(&mut self, query: &ast::Query) -> Result<Bound> {
+        self.depth += 1;
+        if self.depth > super::MAX_DEPTH {
+            return Err(super::too_deep());
+        }
+        let out = super::grow_stack(|| self.query_inner(query));
+        self.depth -= 1;
+        out
+    }
+
+    fn query_inner(&mut self, query: &ast::Query) -> Result<Bound> {
+        if !query.pipe_operators.is_empty() || query.for_clause.is_some() || query.settings.is_some() {
+            return Err(Error::unsupported("this clause of a query"));
+        }
+        let ctes = self.ctes.len();
+        if let Some(with) = &query.with {
+            self.with(with)?;
+        }
+        let bound = self.query_body(query);
+        self.ctes.truncate(ctes);
+        bound
+    }
+
+    fn query_body(&mut self, query: &ast::Query) -> Result<Bound> {
+        let order_by: &[ast::OrderByExpr] = match query.order_by.as_ref().map(|o| &o.kind) {
+            None => &[],
+            Some(ast::OrderByKind::Expressions(keys)) => keys,
+            Some(ast::OrderByKind::All(_)) => return Err(Error::unsupported("ORDER BY ALL")),
+        };
+        let mut bound = match &*query.body {
+            SetExpr::Select(select) => {
+                let limits = self.limits(query)?;
+                return self.select(select, order_by, limits, &query.locks);
+            }
+            body => self.set_expr(body)?,
+        };
+        if !query.locks.is_empty() {
+            let clause = if matches!(*query.body, SetExpr::Values(_)) { "VALUES" } else { "UNION/INTERSECT/EXCEPT" };
+            return Err(Error::new(
+                SqlState::FeatureNotSupported,
+                format!("FOR UPDATE cannot be applied to {clause}").replace(
+                    "cannot be applied to UNION/INTERSECT/EXCEPT",
+                    "is not allowed with UNION/INTERSECT/EXCEPT",
+                ),
+            ));
+        }
+        if !order_by.is_empty() {
+            self.settle_outputs(&mut bound)?;
+            let mut keys = Vec::new();
+            for key in order_by {
+                keys.push(self.output_sort_key(key, &bound.columns)?);
+            }
+            bound.rel = Rel::Sort { input: Box::new(bound.rel), keys };
+            bound.simple = None;
+            bound.constant = None;
+        }
+        let limits = self.limits(query)?;
+        if !limits.is_none() {
+            bound.rel = limits.apply(bound.rel);
+            bound.simple = None;
+            bound.constant = None;
+        }
+        Ok(bound)
+    }
+
+    /// ORDER BY over a set operation: names and positions of its columns only.
+    fn output_sort_key(&mut self, key: &ast::OrderByExpr, columns: &[OutColumn]) -> Result<SortKey> {
+        let span = key.expr.span();
+        let column = match &key.expr {
+            Expr::Identifier(ident) => {
+                let name = fold(ident);
+                columns.iter().find(|c| c.name == name).ok_or_else(|| {
+                    let error = Error::new(SqlState::UndefinedColumn, format!("column \"{name}\" does not exist"));
+                    self.source.locate(error, span)
+                })?
+            }
+            expr => match ordinal(expr) {
+                Some(n) => self.position(n, columns, "ORDER BY", span)?,
+                None => {
+                    let error =
+                        Error::new(SqlState::FeatureNotSupported, "invalid UNION/INTERSECT/EXCEPT ORDER BY clause")
+                            .detail("Only result column names can be used, not expressions or functions.")
+                            .hint("Add the expression/function to every SELECT, or move the UNION into a FROM clause.");
+                    return Err(self.source.locate(error, span));
+                }
+            },
+        };
+        let expr = ScalarExpr::column(column.id, column.ty);
+        self.make_sort_key(expr, &key.options, span)
+    }
+
+    pub(super) fn position<'a>(
+        &self,
+        n: i64,
+        columns: &'a [OutColumn],
+        clause: &str,
+        span: sqlparser::tokenizer::Span,
+    ) -> Result<&'a OutColumn> {
+        usize::try_from(n).ok().and_then(|n| columns.get(n.checked_sub(1)?)).ok_or_else(|| {
+            let error =
+                Error::new(SqlState::InvalidColumnReference, format!("{clause} position {n} is not in select list"));
+            self.source.locate(error, span)
+        })
+    }
+
+    fn set_expr(&mut self, body: &SetExpr) -> Result<Bound> {
+        match body {
+            SetExpr::Select(select) => self.select(select, &[], Limits::default(), &[]),
+            SetExpr::Query(query) => self.query(query),
+            SetExpr::Values(values) => self.values(values),
+            SetExpr::SetOperation { left, op, set_quantifier, right } => {
+                self.set_operation(left, op, set_quantifier, right, body)
+            }
+            SetExpr::Table(table) => {
+                let mut name = Vec::new();
+                name.extend(table.schema_name.iter().map(|s| ast::Ident::new(s.clone())));
+                name.extend(table.table_name.iter().map(|s| ast::Ident::new(s.clone())));
+                self.table(ast::ObjectName::from(name))
+            }
+            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+                Err(Error::unsupported("a data-modifying statement in WITH"))
+            }
+        }
+    }
+
+    fn set_operation(
+        &mut self,
+        left: &SetExpr,
+        op: &ast::SetOperator,
+        quantifier: &ast::SetQuantifier,
+        right: &SetExpr,
+        whole: &SetExpr,
+    ) -> Result<Bound> {
+        let (operation, word) = match op {
+            ast::SetOperator::Union => (SetOperation::Union, "UNION"),
+            ast::SetOperator::Intersect => (SetOperation::Intersect, "INTERSECT"),
+            ast::SetOperator::Except => (SetOperation::Except, "EXCEPT"),
+            ast::SetOperator::Minus => {
+                return Err(Error::new(SqlState::SyntaxError, "syntax error at or near \"minus\""));
+            }
+        };
+        let all = match quantifier {
+            ast::SetQuantifier::All => true,
+            ast::SetQuantifier::None | ast::SetQuantifier::Distinct => false,
+            _ => return Err(Error::unsupported("BY NAME")),
+        };
+        let mut l = super::grow_stack(|| self.set_expr(left))?;
+        let mut r = super::grow_stack(|| self.set_expr(right))?;
+        if l.columns.len() != r.columns.len() {
+            let error =
+                Error::new(SqlState::SyntaxError, format!("each {word} query must have the same number of columns"));
+            let at = match right {
+                SetExpr::Select(select) => select.projection.first().map_or_else(|| right.span(), Spanned::span),
+                _ => right.span(),
+            };
+            return Err(self.source.locate(error, at));
+        }
+        self.match_columns(&mut l, &mut r, word, whole.span())?;
+        let outputs: Vec<Output> = l.columns.iter().map(|c| Output { id: self.fresh(), ty: c.ty }).collect();
+        let columns = l
+            .columns
+            .iter()
+            .zip(&outputs)
+            .map(|(c, o)| OutColumn { name: c.name.clone(), id: o.id, ty: o.ty, table: 0, attribute: 0 })
+            .collect();
+        let rel = Rel::SetOperation {
+            operation,
+            all,
+            left_columns: l.columns.iter().map(|c| c.id).collect(),
+            right_columns: r.columns.iter().map(|c| c.id).collect(),
+            left: Box::new(l.rel),
+            right: Box::new(r.rel),
+            outputs,
+        };
+        Ok(Bound::new(rel, columns))
+    }
+
+    /// Brings the columns of both sides to common types (manual, section 10.5).
+    pub(super) fn match_columns(
+        &mut self,
+        left: &mut Bound,
+        right: &mut Bound,
+        word: &str,
+        span: sqlparser::tokenizer::Span,
+    ) -> Result<()> {
+        for i in 0..left.columns.len() {
+            let (Some(l), Some(r)) = (left.columns.get(i).cloned(), right.columns.get(i).cloned()) else {
+                continue;
+            };
+            if l.ty == r.ty && l.ty.oid != TypeOid::UNKNOWN {
+                continue;
+            }
+            let Some(common) = resolve::common_type(&[l.ty.oid, r.ty.oid]) else {
+                let error = Error::new(
+                    SqlState::DatatypeMismatch,
+                    format!(
+                        "{word} types {} and {} cannot be matched",
+                        resolve::type_name(PgType::from(l.ty.oid)),
+                        resolve::type_name(PgType::from(r.ty.oid))
+                    ),
+                );
+                return Err(self.source.locate(error, span));
+            };
+            for bound in [&mut *left, &mut *right] {
+                self.convert_column(bound, i, common.into(), span)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn convert_column(
+        &mut self,
+        bound: &mut Bound,
+        i: usize,
+        to: PgType,
+        span: sqlparser::tokenizer::Span,
+    ) -> Result<()> {
+        let Some(column) = bound.columns.get(i).cloned() else {
+            return Ok(());
+        };
+        if column.ty.oid == to.oid {
+            if let Some(column) = bound.columns.get_mut(i) {
+                column.ty = to;
+            }
+            return Ok(());
+        }
+        let done = column.ty.oid == TypeOid::UNKNOWN && {
+            let mut convert = |b: &mut Binder, e: ScalarExpr| b.coerce_implicit(e, to, span);
+            self.coerce_output(&mut bound.rel, column.id, to, &mut convert)?
+        };
+        if done {
+            if let Some(column) = bound.columns.get_mut(i) {
+                column.ty = to;
+            }
+            return Ok(());
+        }
+        self.project_cast(bound, i, |b, e| b.coerce_implicit(e, to, span))
+    }
+
+    fn values(&mut self, values: &ast::Values) -> Result<Bound> {
+        let mut rows: Vec<Vec<(ScalarExpr, sqlparser::tokenizer::Span)>> = Vec::new();
+        let outer = std::mem::replace(&mut self.expects, Expects::Values);
+        let bound: Result<()> = (|| {
+            for row in &values.rows {
+                let mut out = Vec::new();
+                for expr in &row.content {
+                    out.push((self.expr(expr)?, expr.span()));
+                }
+                if rows.first().is_some_and(|first| first.len() != out.len()) {
+                    let error = Error::new(SqlState::SyntaxError, "VALUES lists must all be the same length");
+                    return Err(match row.content.first() {
+                        Some(expr) => self.source.locate(error, expr.span()),
+                        None => error,
+                    });
+                }
+                rows.push(out);
+            }
+            Ok(())
+        })();
+        self.expects = outer;
+        bound?;
+        let width = rows.first().map_or(0, Vec::len);
+        let mut columns: Vec<Vec<(ScalarExpr, sqlparser::tokenizer::Span)>> = (0..width).map(|_| Vec::new()).collect();
+        let height = rows.len();
+        for row in rows {
+            for (column, value) in columns.iter_mut().zip(row) {
+                column.push(value);
+            }
+        }
+        let mut outputs = Vec::new();
+        let mut unified = Vec::new();
+        for column in columns {
+            // All unknown: left to whoever uses the column.
+            let (items, ty) = if column.iter().all(|(e, _)| e.ty.oid == TypeOid::UNKNOWN) {
+                (column.into_iter().map(|(e, _)| e).collect(), TypeOid::UNKNOWN.into())
+            } else {
+                let span = column.first().map_or_else(sqlparser::tokenizer::Span::empty, |(_, s)| *s);
+                self.unify(column, "VALUES", span)?
+            };
+            outputs.push(Output { id: self.fresh(), ty });
+            unified.push(items.into_iter());
+        }
+        let rows = (0..height)
+            .map(|_| {
+                unified.iter_mut().filter_map(|column: &mut std::vec::IntoIter<ScalarExpr>| column.next()).collect()
+            })
+            .collect();
+        let columns = outputs
+            .iter()
+            .enumerate()
+            .map(|(i, o)| OutColumn { name: format!("column{}", i + 1), id: o.id, ty: o.ty, table: 0, attribute: 0 })
+            .collect();
+        Ok(Bound::new(Rel::Values { outputs, rows }, columns))
+    }
+
+    fn limits(&mut self, query: &ast::Query) -> Result<Limits> {
+        let mut out = Limits::default();
+        match &query.limit_clause {
+            None => {}
+            Some(ast::LimitClause::LimitOffset { limit, offset, limit_by }) => {
+                if !limit_by.is_empty() {
+                    return Err(Error::unsupported("LIMIT BY"));
+                }
+                out.count = limit.as_ref().map(|e| self.limit(e, "LIMIT")).transpose()?;
+                out.offset = offset.as_ref().map(|o| self.limit(&o.value, "OFFSET")).transpose()?;
+            }
+            Some(ast::LimitClause::OffsetCommaLimit { .. }) => {
+                return Err(Error::new(SqlState::SyntaxError, "LIMIT #,# syntax is not supported")
+                    .hint("Use separate LIMIT and OFFSET clauses."));
+            }
+        }
+        if let Some(fetch) = &query.fetch {
+            if fetch.percent {
+                return Err(Error::new(SqlState::SyntaxError, "syntax error at or near \"percent\""));
+            }
+            out.with_ties = fetch.with_ties;
+            out.count = Some(match &fetch.quantity {
+                Some(quantity) => self.limit(quantity, "LIMIT")?,
+                None => ScalarExpr::constant(crate::types::Datum::Int8(1), TypeOid::INT8),
+            });
+        }
+        if out.with_ties && query.order_by.is_none() {
+            return Err(Error::new(SqlState::SyntaxError, "WITH TIES cannot be specified without ORDER BY clause"));
+        }
+        Ok(out)
+    }
+
+    fn limit(&mut self, expr: &Expr, clause: &'static str) -> Result<ScalarExpr> {
+        // No names are in reach here.
+        let scope = super::Scope::default();
+        let bound = self.in_scope(&scope, Expects::Other(clause), |b| b.expr(expr))?;
+        let mut free = std::collections::HashSet::new();
+        bound.free_columns(&mut free);
+        if !free.is_empty() {
+            let error = Error::new(
+                SqlState::InvalidColumnReference,
+                format!("argument of {clause} must not contain variables"),
+            );
+            return Err(self.source.locate(error, expr.span()));
+        }
+        let from = bound.ty;
+        match self.coerce(bound, TypeOid::INT8.into(), super::coerce::Situation::Assignment, expr.span())? {
+            Some(bound) => Ok(bound),
+            None => {
+                let error = Error::new(
+                    SqlState::DatatypeMismatch,
+                    format!("argument of {clause} must be type bigint, not type {}", resolve::type_name(from)),
+                );
+                Err(self.source.locate(error, expr.span()))
+            }
+        }
+    }
+
+    /// A query inside another one: its own clause state, its names above those around.
+    pub(super) fn subquery(&mut self, query: &ast::Query) -> Result<Bound> {
+        let expects = std::mem::replace(&mut self.expects, Expects::SelectList);
+        let in_aggregate = std::mem::replace(&mut self.in_aggregate, false);
+        let in_window = std::mem::replace(&mut self.in_window, false);
+        let windows = std::mem::take(&mut self.windows);
+        let fields = std::mem::take(&mut self.series_fields);
+        let uses = std::mem::take(&mut self.uses);
+        let bound = self.query(query);
+        self.expects = expects;
+        self.in_aggregate = in_aggregate;
+        self.in_window = in_window;
+        self.windows = windows;
+        self.series_fields = fields;
+        self.uses = uses;
+        let mut bound = bound?;
+        self.settle_outputs(&mut bound)?;
+        if !bound.locks.is_empty() {
+            return Err(Error::unsupported("FOR UPDATE in a subquery"));
+        }
+        Ok(bound)
+    }
+}
+
+/// LIMIT, OFFSET, FETCH.
+#[derive(Debug, Default)]
+pub(super) struct Limits {
+    pub count: Option<ScalarExpr>,
+    pub offset: Option<ScalarExpr>,
+    pub with_ties: bool,
+}
+
+impl Limits {
+    pub(super) fn is_none(&self) -> bool {
+        self.count.is_none() && self.offset.is_none()
+    }
+
+    pub(super) fn apply(self, rel: Rel) -> Rel {
+        if self.is_none() {
+            return rel;
+        }
+        Rel::Limit { input: Box::new(rel), offset: self.offset, count: self.count, with_ties: self.with_ties }
+    }
+}
+
+/// A bare integer: a position in the select list.
+pub(super) fn ordinal(expr: &Expr) -> Option<i64> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            ast::Value::Number(text, _) => text.parse().ok(),
+            _ => None,
+        },
+        Expr::Nested(inner) => ordinal(inner),
+        Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => ordinal(expr).map(|n| -n),
+        _ => None,
+    }
+}
+
+pub(super) fn lock_strength(lock: &ast::LockClause) -> LockStrength {
+    match lock.lock_type {
+        ast::LockType::Share => LockStrength::Share,
+        ast::LockType::Update => LockStrength::Update,
+    }
+}

@@ -1,0 +1,605 @@
+//! One SELECT: from its clauses to a tree, in the order in which PostgreSQL evaluates them.
+
+use sqlparser::ast::{self, Expr, SelectItem, Spanned};
+
+use super::group::Grouping;
+use super::query::{Bound, Limits, OutColumn, lock_strength, ordinal};
+use super::{Binder, Expects, LockRequest, SimpleSelect, fold, names};
+use crate::catalog::Oid;
+use crate::error::{Error, Result, SqlState};
+use crate::expr::{ColumnId, ExprKind, ScalarExpr};
+use crate::sql::rel::{QueryExpr, Rel, SetCall, WindowCall};
+use crate::sql::scope::{Scope, ScopeColumn};
+use crate::types::{PgType, TypeOid};
+
+/// One column of the select list.
+struct Item {
+    name: String,
+    expr: ScalarExpr,
+    table: u32,
+    attribute: i16,
+}
+
+/// What a sort or DISTINCT ON key is: a column of the select list or an expression of its own.
+enum Key {
+    Output(usize),
+    Expr(ScalarExpr),
+}
+
+struct OrderKey {
+    key: Key,
+    options: ast::OrderByOptions,
+    span: sqlparser::tokenizer::Span,
+}
+
+impl Binder {
+    pub(super) fn select(
+        &mut self,
+        select: &ast::Select,
+        order_by: &[ast::OrderByExpr],
+        limits: Limits,
+        locks: &[ast::LockClause],
+    ) -> Result<Bound> {
+        refuse_foreign_clauses(select)?;
+        let (mut rel, scope) = self.from(&select.from)?;
+        let locks = self.locks(&mut rel, &scope, select, locks)?;
+        self.scopes.push(scope);
+        let windows = std::mem::replace(&mut self.windows, select.named_window.clone());
+        let fields = std::mem::take(&mut self.series_fields);
+        let uses = std::mem::take(&mut self.uses);
+        let expects = self.expects;
+        let out = self.select_in_scope(rel, select, order_by, limits, locks);
+        self.expects = expects;
+        self.windows = windows;
+        self.series_fields = fields;
+        self.uses = uses;
+        self.scopes.pop();
+        out
+    }
+
+    fn select_in_scope(
+        &mut self,
+        rel: Rel,
+        select: &ast::Select,
+        order_by: &[ast::OrderByExpr],
+        limits: Limits,
+        locks: Vec<(LockRequest, ColumnId)>,
+    ) -> Result<Bound> {
+        let scan = match &rel {
+            Rel::Scan(scan) if !scan.system => Some(scan.clone()),
+            _ => None,
+        };
+        let no_from = matches!(rel, Rel::Unit);
+        self.expects = Expects::Where;
+        let filter = select.selection.as_ref().map(|e| self.boolean(e, "WHERE")).transpose()?;
+        self.uses.clear();
+        self.expects = Expects::SelectList;
+        let mut items = self.select_list(&select.projection)?;
+        self.expects = Expects::GroupBy;
+        let group_by = self.group_by(&select.group_by, &items_view(&items))?;
+        self.expects = Expects::Having;
+        let mut having = select.having.as_ref().map(|e| self.boolean(e, "HAVING")).transpose()?;
+        self.expects = Expects::OrderBy;
+        let mut order = Vec::new();
+        for key in order_by {
+            let bound = self.key(&key.expr, &mut items, "ORDER BY")?;
+            order.push(OrderKey { key: bound, options: key.options, span: key.expr.span() });
+        }
+        let mut distinct_on = Vec::new();
+        let distinct = match &select.distinct {
+            None | Some(ast::Distinct::All) => false,
+            Some(ast::Distinct::Distinct) => true,
+            Some(ast::Distinct::On(exprs)) => {
+                for expr in exprs {
+                    distinct_on.push(self.key(expr, &mut items, "DISTINCT ON")?);
+                }
+                false
+            }
+        };
+        if distinct {
+            for item in &mut items {
+                let expr =
+                    std::mem::replace(&mut item.expr, ScalarExpr::constant(crate::types::Datum::Null, TypeOid::TEXT));
+                item.expr = self.resolve_unknown(expr)?;
+            }
+        }
+        let grouped = !group_by.is_empty()
+            || having.is_some()
+            || items.iter().any(|i| has_aggregate(&i.expr))
+            || order.iter().any(|o| matches!(&o.key, Key::Expr(e) if has_aggregate(e)));
+        let plain = |e: &ScalarExpr| !e.any(&|e| matches!(e.kind, ExprKind::Query(_)));
+        let ordinary = !grouped
+            && !distinct
+            && distinct_on.is_empty()
+            && self.series_fields.is_empty()
+            && !limits.with_ties
+            && items.iter().all(|i| plain(&i.expr))
+            && filter.iter().all(plain)
+            && order.iter().all(|o| match &o.key {
+                Key::Expr(e) => plain(e),
+                Key::Output(_) => true,
+            });
+        let constant = (ordinary && no_from && filter.is_none() && order.is_empty() && limits.is_none())
+            .then(|| items.iter().map(|i| i.expr.clone()).collect());
+        let simple = match scan {
+            Some(scan) if ordinary => Some(self.simple(scan, filter.clone(), &items, &order, &limits)?),
+            _ => None,
+        };
+
+        let mut rel = rel.filter(filter);
+        if grouped {
+            let mut grouping = Grouping::new(self, &rel, group_by);
+            for item in &mut items {
+                self.regroup(&mut grouping, &mut item.expr)?;
+            }
+            if let Some(having) = &mut having {
+                self.regroup(&mut grouping, having)?;
+            }
+            for key in order.iter_mut().map(|o| &mut o.key).chain(&mut distinct_on) {
+                if let Key::Expr(expr) = key {
+                    self.regroup(&mut grouping, expr)?;
+                }
+            }
+            rel = grouping.finish(rel).filter(having);
+        }
+        let mut calls = Vec::new();
+        let mut series = std::mem::take(&mut self.series_fields);
+        for expr in items.iter_mut().map(|i| &mut i.expr).chain(expressions(&mut order, &mut distinct_on)) {
+            self.extract_windows(expr, &mut calls)?;
+        }
+        for expr in items.iter_mut().map(|i| &mut i.expr).chain(expressions(&mut order, &mut distinct_on)) {
+            extract_series(expr, &mut series)?;
+        }
+        if !calls.is_empty() {
+            rel = Rel::Window { input: Box::new(rel), calls };
+        }
+        rel = nest_series(rel, series);
+        self.arrange(rel, items, order, distinct, distinct_on, limits, locks, simple, constant)
+    }
+
+    /// Projection, DISTINCT, ORDER BY, LIMIT.
+    #[allow(clippy::too_many_arguments)]
+    fn arrange(
+        &mut self,
+        rel: Rel,
+        items: Vec<Item>,
+        order: Vec<OrderKey>,
+        distinct: bool,
+        distinct_on: Vec<Key>,
+        limits: Limits,
+        locks: Vec<(LockRequest, ColumnId)>,
+        simple: Option<SimpleSelect>,
+        constant: Option<Vec<ScalarExpr>>,
+    ) -> Result<Bound> {
+        let mut columns: Vec<(ColumnId, ScalarExpr)> = items.iter().map(|i| (self.fresh(), i.expr.clone())).collect();
+        let visible = columns.len();
+        for (_, id) in &locks {
+            columns.push((*id, ScalarExpr::column(*id, TypeOid::INT8)));
+        }
+        let kept = columns.len();
+        let mut keys = Vec::new();
+        for order in order {
+            let expr = self.place(order.key, &mut columns, distinct, order.span)?;
+            keys.push(self.make_sort_key(expr, &order.options, order.span)?);
+        }
+        let mut on = Vec::new();
+        for key in distinct_on {
+            on.push(self.place(key, &mut columns, false, sqlparser::tokenizer::Span::empty())?);
+        }
+        if !on.is_empty() {
+            let leading = keys.iter().take(on.len());
+            if leading.into_iter().any(|k| !on.iter().any(|o| o.same(&k.expr))) {
+                return Err(Error::new(
+                    SqlState::InvalidColumnReference,
+                    "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
+                ));
+            }
+        }
+        let out: Vec<OutColumn> = items
+            .into_iter()
+            .zip(&columns)
+            .map(|(item, (id, expr))| OutColumn {
+                name: item.name,
+                id: *id,
+                ty: expr.ty,
+                table: item.table,
+                attribute: item.attribute,
+            })
+            .collect();
+        let hidden = columns.len() > kept;
+        let restrict: Vec<_> = columns.iter().take(kept).map(|(id, e)| (*id, ScalarExpr::column(*id, e.ty))).collect();
+        let _ = visible;
+        let mut rel = rel.project(columns);
+        if distinct {
+            for column in &out {
+                self.check_distinct(column.ty)?;
+            }
+            rel = Rel::Distinct { input: Box::new(rel) };
+        }
+        if !on.is_empty() {
+            rel = Rel::DistinctOn { input: Box::new(rel), keys: on, order: keys.clone() };
+        }
+        if !keys.is_empty() {
+            rel = Rel::Sort { input: Box::new(rel), keys };
+        }
+        rel = limits.apply(rel);
+        if hidden {
+            rel = rel.project(restrict);
+        }
+        Ok(Bound { rel, columns: out, simple, constant, locks })
+    }
+
+    fn check_distinct(&self, ty: PgType) -> Result<()> {
+        if matches!(ty.oid, TypeOid::JSON | TypeOid::XML) {
+            return Err(Error::new(
+                SqlState::UndefinedFunction,
+                format!("could not identify an equality operator for type {}", super::resolve::type_name(ty)),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The column that a key is computed in, added to `columns` if the select list does not have it.
+    fn place(
+        &mut self,
+        key: Key,
+        columns: &mut Vec<(ColumnId, ScalarExpr)>,
+        distinct: bool,
+        span: sqlparser::tokenizer::Span,
+    ) -> Result<ScalarExpr> {
+        let expr = match key {
+            Key::Output(i) => match columns.get(i) {
+                Some((id, expr)) => return Ok(ScalarExpr::column(*id, expr.ty)),
+                None => return Err(Error::internal("sort key outside the select list")),
+            },
+            Key::Expr(expr) => expr,
+        };
+        if let Some((id, expr)) = columns.iter().find(|(_, e)| e.same(&expr)) {
+            return Ok(ScalarExpr::column(*id, expr.ty));
+        }
+        if distinct {
+            let error = Error::new(
+                SqlState::InvalidColumnReference,
+                "for SELECT DISTINCT, ORDER BY expressions must appear in select list",
+            );
+            return Err(self.source.locate(error, span));
+        }
+        let (id, ty) = (self.fresh(), expr.ty);
+        columns.push((id, expr));
+        Ok(ScalarExpr::column(id, ty))
+    }
+
+    fn simple(
+        &mut self,
+        scan: crate::sql::rel::Scan,
+        filter: Option<ScalarExpr>,
+        items: &[Item],
+        order: &[OrderKey],
+        limits: &Limits,
+    ) -> Result<SimpleSelect> {
+        let mut order_by = Vec::new();
+        for key in order {
+            let expr = match &key.key {
+                Key::Expr(expr) => expr.clone(),
+                Key::Output(i) => match items.get(*i) {
+                    Some(item) => item.expr.clone(),
+                    None => return Err(Error::internal("sort key outside the select list")),
+                },
+            };
+            order_by.push(self.make_sort_key(expr, &key.options, key.span)?);
+        }
+        Ok(SimpleSelect {
+            scan,
+            filter,
+            projection: items.iter().map(|i| i.expr.clone()).collect(),
+            order_by,
+            limit: limits.count.clone(),
+            offset: limits.offset.clone(),
+        })
+    }
+
+    fn select_list(&mut self, projection: &[SelectItem]) -> Result<Vec<Item>> {
+        let mut items = Vec::new();
+        for item in projection {
+            match item {
+                SelectItem::UnnamedExpr(expr) => {
+                    let bound = self.expr(expr)?;
+                    items.push(self.item(names::output_name(expr), bound));
+                }
+                SelectItem::ExprWithAlias { expr, alias } => {
+                    let bound = self.expr(expr)?;
+                    items.push(self.item(fold(alias), bound));
+                }
+                SelectItem::Wildcard(options) => {
+                    plain_wildcard(options)?;
+                    let star = self.scopes.last().map(|s| s.star.clone()).unwrap_or_default();
+                    if self.scopes.last().is_some_and(|s| s.relations.is_empty()) {
+                        let error = Error::new(SqlState::SyntaxError, "SELECT * with no tables specified is not valid");
+                        return Err(self.source.locate(error, options.wildcard_token.0.span));
+                    }
+                    for column in star {
+                        items.push(self.star_item(&column));
+                    }
+                }
+                SelectItem::QualifiedWildcard(kind, options) => {
+                    plain_wildcard(options)?;
+                    for column in self.qualified_star(kind)? {
+                        items.push(self.star_item(&column));
+                    }
+                }
+                SelectItem::ExprWithAliases { .. } => return Err(Error::unsupported("several aliases of one column")),
+            }
+        }
+        Ok(items)
+    }
+
+    /// A select list over a scope, as RETURNING has it: `*`, `t.*`, expressions with aliases.
+    pub fn bind_returning(
+        &mut self,
+        items: &[SelectItem],
+        scope: &Scope,
+    ) -> Result<Vec<(crate::session::Column, ScalarExpr)>> {
+        let items = self.in_scope(scope, Expects::Other("RETURNING"), |b| b.select_list(items))?;
+        let mut out = Vec::new();
+        for item in items {
+            let expr = self.resolve_unknown(item.expr)?;
+            let column =
+                crate::session::Column { name: item.name, ty: expr.ty, table: item.table, attribute: item.attribute };
+            out.push((column, expr));
+        }
+        Ok(out)
+    }
+
+    fn qualified_star(&mut self, kind: &ast::SelectItemQualifiedWildcardKind) -> Result<Vec<ScopeColumn>> {
+        let ast::SelectItemQualifiedWildcardKind::ObjectName(name) = kind else {
+            return Err(Error::unsupported("expansion of a row with .*"));
+        };
+        let parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(fold).collect();
+        let (schema, table) = match parts.as_slice() {
+            [table] => (None, table),
+            [schema, table] => (Some(schema.as_str()), table),
+            _ => return Err(Error::new(SqlState::SyntaxError, "improper qualified name")),
+        };
+        for scope in self.scopes.iter().rev() {
+            if let Some(relation) = super::column::find_relation(scope, schema, table) {
+                return Ok(relation.columns.clone());
+            }
+        }
+        let error = Error::new(SqlState::UndefinedTable, format!("missing FROM-clause entry for table \"{table}\""));
+        Err(self.source.locate(error, name.span()))
+    }
+
+    fn star_item(&mut self, column: &ScopeColumn) -> Item {
+        self.uses.push((column.id, sqlparser::tokenizer::Span::empty(), column.name.clone()));
+        Item {
+            name: column.name.clone(),
+            expr: ScalarExpr::column(column.id, column.ty),
+            table: column.table,
+            attribute: column.attribute,
+        }
+    }
+
+    fn item(&self, name: String, expr: ScalarExpr) -> Item {
+        let origin = match expr.kind {
+            ExprKind::Column { id, .. } => self
+                .scopes
+                .last()
+                .and_then(|s| s.relations.iter().flat_map(|r| &r.columns).chain(&s.merged).find(|c| c.id == id)),
+            _ => None,
+        };
+        let (table, attribute) = origin.map_or((0, 0), |c| (c.table, c.attribute));
+        Item { name, expr, table, attribute }
+    }
+
+    /// A key of ORDER BY or DISTINCT ON: an output name, a position, or an expression over the input.
+    fn key(&mut self, expr: &Expr, items: &mut [Item], clause: &str) -> Result<Key> {
+        let at = match (expr, ordinal(expr)) {
+            (_, Some(n)) => {
+                let found = usize::try_from(n).ok().and_then(|n| n.checked_sub(1)).filter(|i| *i < items.len());
+                Some(found.ok_or_else(|| {
+                    let error = Error::new(
+                        SqlState::InvalidColumnReference,
+                        format!("{clause} position {n} is not in select list"),
+                    );
+                    self.source.locate(error, expr.span())
+                })?)
+            }
+            (Expr::Identifier(ident), None) => {
+                let name = fold(ident);
+                let mut found = items.iter().enumerate().filter(|(_, i)| i.name == name);
+                let first = found.next();
+                if let Some((_, a)) = first
+                    && found.any(|(_, b)| !b.expr.same(&a.expr))
+                {
+                    let error = Error::new(SqlState::AmbiguousColumn, format!("{clause} \"{name}\" is ambiguous"));
+                    return Err(self.source.locate(error, expr.span()));
+                }
+                first.map(|(i, _)| i)
+            }
+            _ => None,
+        };
+        if let Some(i) = at {
+            if let Some(item) = items.get_mut(i) {
+                let taken =
+                    std::mem::replace(&mut item.expr, ScalarExpr::constant(crate::types::Datum::Null, TypeOid::TEXT));
+                item.expr = self.resolve_unknown(taken)?;
+            }
+            return Ok(Key::Output(i));
+        }
+        if let Expr::Value(value) = expr
+            && !matches!(value.value, ast::Value::Placeholder(_))
+        {
+            let error = Error::new(SqlState::SyntaxError, format!("non-integer constant in {clause}"));
+            return Err(self.source.locate(error, expr.span()));
+        }
+        let bound = self.known(expr)?;
+        let same = items.iter().position(|i| i.expr.same(&bound));
+        Ok(same.map_or(Key::Expr(bound), Key::Output))
+    }
+
+    /// Replaces window calls by columns.
+    fn extract_windows(&mut self, expr: &mut ScalarExpr, calls: &mut Vec<(ColumnId, WindowCall)>) -> Result<()> {
+        if let ExprKind::Query(query) = &expr.kind
+            && let QueryExpr::Window(call) = &**query
+        {
+            let (id, ty) = (self.fresh(), expr.ty);
+            calls.push((id, call.clone()));
+            *expr = ScalarExpr::column(id, ty);
+            return Ok(());
+        }
+        expr.children_mut(&mut |e| self.extract_windows(e, calls))
+    }
+
+    /// FOR UPDATE: gives the scans row ids.
+    fn locks(
+        &mut self,
+        rel: &mut Rel,
+        scope: &Scope,
+        select: &ast::Select,
+        clauses: &[ast::LockClause],
+    ) -> Result<Vec<(LockRequest, ColumnId)>> {
+        let mut out: Vec<(LockRequest, ColumnId)> = Vec::new();
+        for clause in clauses {
+            let word = match clause.lock_type {
+                ast::LockType::Update => "FOR UPDATE",
+                ast::LockType::Share => "FOR SHARE",
+            };
+            let grouped = match &select.group_by {
+                ast::GroupByExpr::Expressions(exprs, _) => !exprs.is_empty(),
+                ast::GroupByExpr::All(_) => true,
+            };
+            let problem = if select.distinct.is_some() {
+                Some("DISTINCT clause")
+            } else if grouped {
+                Some("GROUP BY clause")
+            } else if select.having.is_some() {
+                Some("HAVING clause")
+            } else {
+                None
+            };
+            if let Some(problem) = problem {
+                return Err(Error::new(SqlState::FeatureNotSupported, format!("{word} is not allowed with {problem}")));
+            }
+            let tables: Vec<(u32, ColumnId)> = self
+                .lockable(scope, clause.of.as_ref())?
+                .into_iter()
+                .filter_map(|r| Some((r.table, r.columns.first()?.id)))
+                .collect();
+            for (table, column) in tables {
+                let Some(row_id) = self.give_row_id(rel, column) else {
+                    continue;
+                };
+                if let Some((lock, _)) = out.iter_mut().find(|(_, id)| *id == row_id) {
+                    lock.strength = lock.strength.max(lock_strength(clause));
+                    continue;
+                }
+                let lock = LockRequest {
+                    table: Oid(table),
+                    strength: lock_strength(clause),
+                    nowait: matches!(clause.nonblock, Some(ast::NonBlock::Nowait)),
+                    skip_locked: matches!(clause.nonblock, Some(ast::NonBlock::SkipLocked)),
+                    row_id: 0,
+                };
+                out.push((lock, row_id));
+            }
+        }
+        Ok(out)
+    }
+
+    /// The row id of the real table's scan that defines `column`.
+    fn give_row_id(&mut self, rel: &mut Rel, column: ColumnId) -> Option<ColumnId> {
+        match rel {
+            Rel::Scan(scan) if !scan.system && scan.columns.iter().any(|c| c.output.id == column) => {
+                Some(*scan.row_id.get_or_insert_with(|| {
+                    let id = ColumnId(self.next_column);
+                    self.next_column += 1;
+                    id
+                }))
+            }
+            Rel::Join { left, right, .. } => self.give_row_id(left, column).or_else(|| self.give_row_id(right, column)),
+            _ => None,
+        }
+    }
+}
+
+fn items_view(items: &[Item]) -> Vec<(String, ScalarExpr)> {
+    items.iter().map(|i| (i.name.clone(), i.expr.clone())).collect()
+}
+
+fn expressions<'a>(order: &'a mut [OrderKey], on: &'a mut [Key]) -> impl Iterator<Item = &'a mut ScalarExpr> {
+    order.iter_mut().map(|o| &mut o.key).chain(on.iter_mut()).filter_map(|key| match key {
+        Key::Expr(expr) => Some(expr),
+        Key::Output(_) => None,
+    })
+}
+
+fn has_aggregate(expr: &ScalarExpr) -> bool {
+    expr.any(&|e| match &e.kind {
+        ExprKind::Query(query) => matches!(**query, QueryExpr::Aggregate(_) | QueryExpr::Grouping(_)),
+        _ => false,
+    })
+}
+
+/// Replaces set-returning calls by the columns of their rows.
+fn extract_series(expr: &mut ScalarExpr, calls: &mut Vec<SetCall>) -> Result<()> {
+    expr.children_mut(&mut |e| extract_series(e, calls))?;
+    if let ExprKind::Query(query) = &expr.kind
+        && let QueryExpr::Series(call) = &**query
+        && let Some(output) = call.outputs.first().copied()
+    {
+        calls.push(call.clone());
+        *expr = ScalarExpr::column(output.id, output.ty);
+    }
+    Ok(())
+}
+
+/// Calls that use the rows of other calls go above them.
+fn nest_series(mut rel: Rel, mut calls: Vec<SetCall>) -> Rel {
+    while !calls.is_empty() {
+        let pending: std::collections::HashSet<ColumnId> =
+            calls.iter().flat_map(|c| c.outputs.iter().map(|o| o.id)).collect();
+        let (ready, waiting): (Vec<_>, Vec<_>) = calls.into_iter().partition(|c| {
+            let mut free = std::collections::HashSet::new();
+            c.args.iter().for_each(|a| a.free_columns(&mut free));
+            free.is_disjoint(&pending)
+        });
+        if ready.is_empty() {
+            return rel;
+        }
+        rel = Rel::Series { input: Box::new(rel), calls: ready, ordinality: None };
+        calls = waiting;
+    }
+    rel
+}
+
+fn plain_wildcard(options: &ast::WildcardAdditionalOptions) -> Result<()> {
+    let plain = options.opt_ilike.is_none()
+        && options.opt_exclude.is_none()
+        && options.opt_except.is_none()
+        && options.opt_replace.is_none()
+        && options.opt_rename.is_none()
+        && options.opt_alias.is_none();
+    if plain { Ok(()) } else { Err(Error::new(SqlState::SyntaxError, "syntax error after \"*\"")) }
+}
+
+/// sqlparser accepts clauses of other systems.
+fn refuse_foreign_clauses(select: &ast::Select) -> Result<()> {
+    if select.into.is_some() {
+        return Err(Error::unsupported("SELECT INTO"));
+    }
+    let foreign = select.top.is_some()
+        || !select.lateral_views.is_empty()
+        || select.prewhere.is_some()
+        || !select.connect_by.is_empty()
+        || !select.cluster_by.is_empty()
+        || !select.distribute_by.is_empty()
+        || !select.sort_by.is_empty()
+        || select.qualify.is_some()
+        || select.value_table_mode.is_some()
+        || select.exclude.is_some()
+        || select.flavor != ast::SelectFlavor::Standard;
+    if foreign {
+        return Err(Error::new(SqlState::SyntaxError, "syntax error: this clause of SELECT is not PostgreSQL's"));
+    }
+    Ok(())
+}

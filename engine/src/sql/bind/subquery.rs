@@ -1,0 +1,79 @@
+//! Subqueries as expressions.
+
+use sqlparser::ast::{self, Expr};
+use sqlparser::tokenizer::Span;
+
+use super::Binder;
+use super::expr::{query, row_items};
+use super::query::Bound;
+use crate::error::{Error, Result, SqlState};
+use crate::expr::ScalarExpr;
+use crate::sql::rel::QueryExpr;
+use crate::types::{PgType, TypeOid};
+
+impl Binder {
+    fn one_column(&mut self, subquery: &ast::Query, span: Span) -> Result<(Bound, crate::expr::ColumnId, PgType)> {
+        let bound = self.subquery(subquery)?;
+        match bound.columns.as_slice() {
+            [column] => {
+                let (id, ty) = (column.id, column.ty);
+                Ok((bound, id, ty))
+            }
+            _ => {
+                let error = Error::new(SqlState::SyntaxError, "subquery must return only one column");
+                Err(self.source.locate(error, span))
+            }
+        }
+    }
+
+    pub(super) fn scalar_subquery(&mut self, subquery: &ast::Query, span: Span) -> Result<ScalarExpr> {
+        let (bound, column, ty) = self.one_column(subquery, span)?;
+        Ok(query(QueryExpr::Scalar { rel: bound.rel.into(), column }, ty))
+    }
+
+    pub(super) fn array_subquery(&mut self, subquery: &ast::Query) -> Result<ScalarExpr> {
+        let (bound, column, ty) = self.one_column(subquery, Span::empty())?;
+        let array = ty.oid.array().ok_or_else(|| {
+            Error::new(
+                SqlState::UndefinedObject,
+                format!("could not find array type for data type {}", super::resolve::type_name(ty)),
+            )
+        })?;
+        Ok(query(QueryExpr::Array { rel: bound.rel.into(), column }, PgType::new(array, ty.typmod)))
+    }
+
+    /// `left op ANY (subquery)` or `ALL`, `left` a value or a row. IN is `= ANY`.
+    pub(super) fn quantified(
+        &mut self,
+        left: &Expr,
+        op: &str,
+        subquery: &ast::Query,
+        all: bool,
+        span: Span,
+    ) -> Result<ScalarExpr> {
+        let operands = match row_items(left) {
+            Some(items) => items.iter().map(|e| self.expr(e)).collect::<Result<Vec<_>>>()?,
+            None => vec![self.expr(left)?],
+        };
+        let bound = self.subquery(subquery)?;
+        if operands.len() != bound.columns.len() {
+            let problem = if operands.len() < bound.columns.len() { "many" } else { "few" };
+            let error = Error::new(SqlState::SyntaxError, format!("subquery has too {problem} columns"));
+            return Err(self.source.locate(error, span));
+        }
+        let columns: Vec<ScalarExpr> = bound.columns.iter().map(|c| ScalarExpr::column(c.id, c.ty)).collect();
+        let condition = match (operands.len(), columns.first()) {
+            (1, Some(column)) => {
+                let operand = operands.into_iter().next();
+                self.operator(op, operand, column.clone(), span)?
+            }
+            _ => self.compare_rows(op, operands, columns, span)?,
+        };
+        if condition.ty.oid != TypeOid::BOOL {
+            let error = Error::new(SqlState::DatatypeMismatch, "operator must return type boolean, not another type");
+            return Err(self.source.locate(error, span));
+        }
+        let expr = QueryExpr::Quantified { rel: bound.rel.into(), condition: Box::new(condition), all };
+        Ok(query(expr, TypeOid::BOOL.into()))
+    }
+}

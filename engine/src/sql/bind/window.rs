@@ -1,0 +1,219 @@
+//! OVER: window specifications and frames.
+
+use sqlparser::ast::{self, Expr, Spanned};
+use sqlparser::tokenizer::Span;
+
+use super::expr::query;
+use super::resolve::{self, Kind};
+use super::{Binder, Expects, fold};
+use crate::error::{Error, Result, SqlState};
+use crate::expr::ScalarExpr;
+use crate::sql::rel::{Frame, FrameBound, FrameUnits, QueryExpr, SortKey, WindowCall};
+use crate::types::TypeOid;
+
+impl Binder {
+    pub(super) fn window_call(
+        &mut self,
+        resolved: resolve::Resolved,
+        args: Vec<ScalarExpr>,
+        filter: Option<ScalarExpr>,
+        over: &ast::WindowType,
+        span: Span,
+    ) -> Result<ScalarExpr> {
+        if !self.expects.allows_windows() {
+            let error = Error::new(
+                SqlState::WindowingError,
+                format!("window functions are not allowed in {}", self.expects.clause()),
+            );
+            return Err(self.source.locate(error, span));
+        }
+        if self.in_window {
+            let error = Error::new(SqlState::WindowingError, "window function calls cannot be nested");
+            return Err(self.source.locate(error, span));
+        }
+        let aggregate = match resolved.kind {
+            Kind::Aggregate => true,
+            Kind::Window => false,
+            _ => {
+                let error = Error::new(
+                    SqlState::WrongObjectType,
+                    format!(
+                        "OVER specified, but {} is not a window function nor an aggregate function",
+                        resolved.function.name
+                    ),
+                );
+                return Err(self.source.locate(error, span));
+            }
+        };
+        let spec = self.window_spec(over)?;
+        self.in_window = true;
+        let parts = self.bind_window(&spec);
+        self.in_window = false;
+        let (partition_by, order_by, frame) = parts?;
+        let ty = resolved.ty;
+        let call =
+            WindowCall { function: resolved.function, aggregate, args, filter, partition_by, order_by, frame, ty };
+        Ok(query(QueryExpr::Window(call), ty))
+    }
+
+    /// The specification with what a named window adds to it.
+    fn window_spec(&mut self, over: &ast::WindowType) -> Result<ast::WindowSpec> {
+        match over {
+            ast::WindowType::NamedWindow(name) => self.named_window(name),
+            ast::WindowType::WindowSpec(spec) => self.inherit(spec.clone()),
+        }
+    }
+
+    fn named_window(&mut self, name: &ast::Ident) -> Result<ast::WindowSpec> {
+        let wanted = fold(name);
+        let found = self.windows.iter().find(|w| fold(&w.0) == wanted).cloned();
+        match found {
+            Some(ast::NamedWindowDefinition(_, ast::NamedWindowExpr::WindowSpec(spec))) => self.inherit(spec),
+            Some(ast::NamedWindowDefinition(_, ast::NamedWindowExpr::NamedWindow(other))) if fold(&other) != wanted => {
+                self.named_window(&other)
+            }
+            _ => {
+                let error = Error::new(SqlState::UndefinedObject, format!("window \"{wanted}\" does not exist"));
+                Err(self.source.locate(error, name.span))
+            }
+        }
+    }
+
+    fn inherit(&mut self, mut spec: ast::WindowSpec) -> Result<ast::WindowSpec> {
+        let Some(base) = spec.window_name.take() else {
+            return Ok(spec);
+        };
+        let known = self.windows.iter().position(|w| fold(&w.0) == fold(&base));
+        // A definition may only build on those before it: looking without it ends any circle.
+        let hidden = known.map(|i| self.windows.split_off(i));
+        let definition = hidden.as_ref().and_then(|h| h.first()).cloned();
+        let parent = match definition {
+            Some(definition) => {
+                let name = definition.0.clone();
+                match definition.1 {
+                    ast::NamedWindowExpr::WindowSpec(parent) => self.inherit(parent),
+                    ast::NamedWindowExpr::NamedWindow(other) => {
+                        if fold(&other) == fold(&name) {
+                            self.missing_window(&other)
+                        } else {
+                            self.named_window(&other)
+                        }
+                    }
+                }
+            }
+            None => self.missing_window(&base),
+        };
+        if let Some(hidden) = hidden {
+            self.windows.extend(hidden);
+        }
+        let parent = parent?;
+        if !spec.partition_by.is_empty() {
+            let error = Error::new(
+                SqlState::WindowingError,
+                format!("cannot override PARTITION BY clause of window \"{}\"", fold(&base)),
+            );
+            return Err(self.source.locate(error, base.span));
+        }
+        spec.partition_by = parent.partition_by;
+        if spec.order_by.is_empty() {
+            spec.order_by = parent.order_by;
+        } else if !parent.order_by.is_empty() {
+            let error = Error::new(
+                SqlState::WindowingError,
+                format!("cannot override ORDER BY clause of window \"{}\"", fold(&base)),
+            );
+            return Err(self.source.locate(error, base.span));
+        }
+        Ok(spec)
+    }
+
+    fn missing_window(&self, name: &ast::Ident) -> Result<ast::WindowSpec> {
+        let error = Error::new(SqlState::UndefinedObject, format!("window \"{}\" does not exist", fold(name)));
+        Err(self.source.locate(error, name.span))
+    }
+
+    fn bind_window(&mut self, spec: &ast::WindowSpec) -> Result<(Vec<ScalarExpr>, Vec<SortKey>, Frame)> {
+        let partition_by = spec.partition_by.iter().map(|e| self.known(e)).collect::<Result<Vec<_>>>()?;
+        let order_by = spec.order_by.iter().map(|k| self.sort_key(k)).collect::<Result<Vec<_>>>()?;
+        let frame = match &spec.window_frame {
+            None => {
+                Frame { units: FrameUnits::Range, start: FrameBound::UnboundedPreceding, end: FrameBound::CurrentRow }
+            }
+            Some(frame) => self.frame(frame, &order_by)?,
+        };
+        Ok((partition_by, order_by, frame))
+    }
+
+    fn frame(&mut self, frame: &ast::WindowFrame, order_by: &[SortKey]) -> Result<Frame> {
+        let units = match frame.units {
+            ast::WindowFrameUnits::Rows => FrameUnits::Rows,
+            ast::WindowFrameUnits::Range => FrameUnits::Range,
+            ast::WindowFrameUnits::Groups => FrameUnits::Groups,
+        };
+        let start = self.bound(&frame.start_bound, units, order_by, true)?;
+        let end = match &frame.end_bound {
+            Some(end) => self.bound(end, units, order_by, false)?,
+            None => FrameBound::CurrentRow,
+        };
+        let problem = match (&start, &end) {
+            (FrameBound::UnboundedFollowing, _) => Some("frame start cannot be UNBOUNDED FOLLOWING"),
+            (_, FrameBound::UnboundedPreceding) => Some("frame end cannot be UNBOUNDED PRECEDING"),
+            (FrameBound::CurrentRow, FrameBound::Preceding(_)) => {
+                Some("frame starting from current row cannot have preceding rows")
+            }
+            (FrameBound::Following(_), FrameBound::Preceding(_) | FrameBound::CurrentRow) => {
+                Some("frame starting from following row cannot end with current row")
+            }
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            return Err(Error::new(SqlState::WindowingError, problem));
+        }
+        if units == FrameUnits::Groups && order_by.is_empty() {
+            return Err(Error::new(SqlState::WindowingError, "GROUPS mode requires an ORDER BY clause"));
+        }
+        Ok(Frame { units, start, end })
+    }
+
+    fn bound(
+        &mut self,
+        bound: &ast::WindowFrameBound,
+        units: FrameUnits,
+        order_by: &[SortKey],
+        start: bool,
+    ) -> Result<FrameBound> {
+        use ast::WindowFrameBound as B;
+        let _ = start;
+        Ok(match bound {
+            B::CurrentRow => FrameBound::CurrentRow,
+            B::Preceding(None) => FrameBound::UnboundedPreceding,
+            B::Following(None) => FrameBound::UnboundedFollowing,
+            B::Preceding(Some(offset)) => FrameBound::Preceding(self.offset(offset, units, order_by)?),
+            B::Following(Some(offset)) => FrameBound::Following(self.offset(offset, units, order_by)?),
+        })
+    }
+
+    fn offset(&mut self, offset: &Expr, units: FrameUnits, order_by: &[SortKey]) -> Result<ScalarExpr> {
+        let outer = std::mem::replace(&mut self.expects, Expects::Frame);
+        let bound = self.expr(offset);
+        self.expects = outer;
+        let bound = bound?;
+        if units != FrameUnits::Range {
+            return self.coerce_implicit(bound, TypeOid::INT8.into(), offset.span());
+        }
+        let [key] = order_by else {
+            let error = Error::new(
+                SqlState::WindowingError,
+                "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column",
+            );
+            return Err(self.source.locate(error, offset.span()));
+        };
+        let to = match key.expr.ty.oid {
+            TypeOid::DATE | TypeOid::TIMESTAMP | TypeOid::TIMESTAMPTZ | TypeOid::TIME | TypeOid::INTERVAL => {
+                TypeOid::INTERVAL
+            }
+            oid => oid,
+        };
+        self.coerce_implicit(bound, to.into(), offset.span())
+    }
+}
