@@ -7,6 +7,7 @@
 
 pub mod catalog;
 pub mod commit_log;
+pub mod ddl;
 pub mod engine;
 pub mod error;
 pub mod expr;

@@ -117,6 +117,8 @@ pub enum Statement {
     /// Queries, DML, DDL.
     Sql(Box<ast::Statement>),
     Utility(Box<Utility>),
+    /// DDL that sqlparser has no tree for.
+    Ddl(Box<crate::ddl::Extra>),
 }
 
 /// Splits `sql` into statements and parses each; empty statements are left out.
@@ -215,6 +217,11 @@ pub(super) fn parse_statement(source: &Source, tokens: Vec<TokenWithSpan>) -> Re
     check_depth(source, &tokens)?;
     if let Some(utility) = utility::parse(source, &tokens)? {
         return Ok(Statement::Utility(Box::new(utility)));
+    }
+    match crate::ddl::syntax::parse(&tokens) {
+        Ok(Some(ddl)) => return Ok(Statement::Ddl(Box::new(ddl))),
+        Ok(None) => {}
+        Err(at) => return Err(tokens.get(at).map_or_else(|| source.end_of_input(), |t| source.syntax_error(t))),
     }
     let tokens = super::rewrite::rewrite(tokens);
     let statement = with_parser(source, tokens, |p| p.parse_statement())?;

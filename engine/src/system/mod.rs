@@ -8,7 +8,8 @@
 //! 1. A row has a value for every column, in the order of `relations.txt`; NOT NULL columns are never null.
 //! 2. What a relation shows is true: it is empty only where Lockstep has nothing of the kind.
 
-pub mod definitions;
+mod definitions;
+pub mod deparse;
 mod rows;
 
 use std::collections::HashMap;

@@ -1,0 +1,434 @@
+//! ALTER TABLE and the small changes that all relations share: renaming, moving to another schema, changing the owner.
+
+mod columns;
+mod rewrite;
+
+use std::sync::Arc;
+
+use sqlparser::ast::{
+    AlterColumnOperation, AlterIndexOperation, AlterTable, AlterTableOperation, DropBehavior, Ident, ObjectName,
+    RenameTableNameKind,
+};
+
+use super::constraint::{self, Wanted};
+use super::names::{self, Name};
+use super::syntax::{RelationChange, RelationKind};
+use super::{DdlContext, drop, lock, open_table, privilege, put, put_table, schema, table, view};
+use crate::catalog::{ConstraintDef, ConstraintKind, IndexDef, Object, Relation, TableDef};
+use crate::error::{Error, Result, SqlState};
+use crate::txn::{TableLock, Transaction};
+
+pub async fn alter_table(alter: &AlterTable, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
+    let tag = "ALTER TABLE".to_owned();
+    if alter.location.is_some() || alter.on_cluster.is_some() || alter.table_type.is_some() {
+        return Err(Error::unsupported("this form of ALTER TABLE"));
+    }
+    let name = Name::new(&alter.name, &tx.catalog())?;
+    // RENAME TO and OWNER TO work on every relation, as in PostgreSQL.
+    if let [operation] = alter.operations.as_slice()
+        && let Some(change) = relation_change(operation, tx, context)?
+    {
+        alter_relation(RelationKind::Table, &alter.name, alter.if_exists, &change, tx, context).await?;
+        return Ok(tag);
+    }
+    let Some(table) = open_table(&name, alter.if_exists, TableLock::AccessExclusive, tx, context).await? else {
+        return Ok(tag);
+    };
+    for operation in &alter.operations {
+        let table = current(&table, tx)?;
+        alter_one(&table, operation, tx, context).await?;
+    }
+    Ok(tag)
+}
+
+/// The table as the operations before left it.
+fn current(table: &TableDef, tx: &Transaction) -> Result<TableDef> {
+    tx.catalog()
+        .tables
+        .get(&table.oid)
+        .map(table::editable)
+        .ok_or_else(|| Error::internal("the table went away while it was altered"))
+}
+
+fn relation_change(
+    operation: &AlterTableOperation,
+    tx: &Transaction,
+    context: &DdlContext<'_>,
+) -> Result<Option<RelationChange>> {
+    Ok(match operation {
+        AlterTableOperation::RenameTable { table_name: RenameTableNameKind::To(to) } => {
+            let [part] = to.0.as_slice() else {
+                return Err(Error::new(SqlState::SyntaxError, format!("invalid new name {to}")));
+            };
+            part.as_ident().cloned().map(RelationChange::Rename)
+        }
+        AlterTableOperation::OwnerTo { new_owner } => {
+            let catalog = tx.catalog();
+            let owner = schema::owner_oid(new_owner, &catalog, context)?;
+            let name = catalog.roles.get(&owner).map_or("", |r| &r.name);
+            Some(RelationChange::Owner(Ident::with_quote('"', name)))
+        }
+        _ => None,
+    })
+}
+
+async fn alter_one(
+    table: &TableDef,
+    operation: &AlterTableOperation,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    use AlterTableOperation as O;
+    match operation {
+        O::AddColumn { if_not_exists, column_def, column_position: None, .. } => {
+            columns::add(table.clone(), column_def, *if_not_exists, tx, context).await
+        }
+        O::DropColumn { column_names, if_exists, drop_behavior, .. } => {
+            for name in column_names {
+                let table = current(table, tx)?;
+                columns::drop(table, &names::ident(name), *if_exists, is_cascade(drop_behavior), tx, context).await?;
+            }
+            Ok(())
+        }
+        O::RenameColumn { old_column_name, new_column_name } => {
+            columns::rename(table.clone(), &names::ident(old_column_name), &names::ident(new_column_name), tx)
+        }
+        O::AlterColumn { column_name, op } => {
+            let column = names::ident(column_name);
+            match op {
+                AlterColumnOperation::SetDataType { data_type, using, .. } => {
+                    columns::set_type(table.clone(), &column, data_type, using.as_ref(), tx, context).await
+                }
+                op => columns::alter(table.clone(), &column, op, tx, context),
+            }
+        }
+        O::AddConstraint { constraint: written, not_valid } => {
+            if *not_valid {
+                return Err(Error::unsupported("NOT VALID constraints"));
+            }
+            add_constraint(table.clone(), &Wanted::from_ast(written)?, tx, context).await
+        }
+        O::DropConstraint { if_exists, name, drop_behavior } => {
+            let name = names::ident(name);
+            drop_constraint(table, &name, *if_exists, is_cascade(drop_behavior), tx, context)
+        }
+        O::RenameConstraint { old_name, new_name } => {
+            rename_constraint(table.clone(), &names::ident(old_name), &names::ident(new_name), tx)
+        }
+        // Constraints are checked when they are added: there is nothing that is not valid.
+        O::ValidateConstraint { name } => find_constraint(table, &names::ident(name)).map(|_| ()),
+        O::SetOptionsParens { options } => {
+            let options = table::storage_options(&table::plain_options(options)?, table::OptionsOf::Table)?;
+            let mut table = table.clone();
+            for (name, value) in options {
+                table.options.retain(|(n, _)| *n != name);
+                table.options.push((name, value));
+            }
+            put_table(tx, table)
+        }
+        O::RenameTable { .. } | O::OwnerTo { .. } => {
+            let Some(change) = relation_change(operation, tx, context)? else {
+                return Err(Error::unsupported(format!("ALTER TABLE {operation}")));
+            };
+            change_relation(Relation::Table(Arc::new(table.clone())), &change, tx, context)
+        }
+        other => Err(Error::unsupported(format!("ALTER TABLE {other}"))),
+    }
+}
+
+fn is_cascade(behavior: &Option<DropBehavior>) -> bool {
+    matches!(behavior, Some(DropBehavior::Cascade))
+}
+
+/// ADD CONSTRAINT: the rows that are there must satisfy it.
+pub async fn add_constraint(
+    mut table: TableDef,
+    wanted: &Wanted,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    let constraint = constraint::add(&mut table, wanted, tx, context).await?;
+    constraint::validate(&table, &constraint, tx, context).await?;
+    put_table(tx, table)
+}
+
+fn find_constraint<'a>(table: &'a TableDef, name: &str) -> Result<&'a Arc<ConstraintDef>> {
+    table.constraint(name).ok_or_else(|| {
+        Error::new(
+            SqlState::UndefinedObject,
+            format!("constraint \"{name}\" of relation \"{}\" does not exist", table.name),
+        )
+    })
+}
+
+fn drop_constraint(
+    table: &TableDef,
+    name: &str,
+    if_exists: bool,
+    cascade: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    match find_constraint(table, name) {
+        Ok(constraint) => drop::drop_constraint(table, constraint, cascade, tx, context),
+        Err(error) if if_exists => {
+            context.notice(SqlState::SuccessfulCompletion, format!("{}, skipping", error.message()));
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn rename_constraint(mut table: TableDef, from: &str, to: &str, tx: &mut Transaction) -> Result<()> {
+    let constraint = find_constraint(&table, from)?.clone();
+    if table.constraint(to).is_some() {
+        return Err(Error::new(
+            SqlState::DuplicateObject,
+            format!("constraint \"{to}\" for relation \"{}\" already exists", table.name),
+        ));
+    }
+    if constraint.index().is_some() && names::is_taken(&tx.catalog(), table.schema, to) {
+        return Err(Error::new(SqlState::DuplicateTable, format!("relation \"{to}\" already exists")));
+    }
+    rename_in_table(&mut table, from, to);
+    put_table(tx, table)
+}
+
+/// A key's constraint and its index have one name.
+fn rename_in_table(table: &mut TableDef, from: &str, to: &str) {
+    for constraint in table.constraints.iter_mut().filter(|c| c.name == from) {
+        *constraint = Arc::new(ConstraintDef { name: to.into(), ..(**constraint).clone() });
+    }
+    for index in table.indexes.iter_mut().filter(|i| i.name == from) {
+        *index = Arc::new(IndexDef { name: to.into(), ..(**index).clone() });
+    }
+}
+
+pub async fn alter_index(
+    name: &ObjectName,
+    operation: &AlterIndexOperation,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<String> {
+    let AlterIndexOperation::RenameIndex { index_name } = operation;
+    let Some(to) = index_name.0.last().and_then(|p| p.as_ident()) else {
+        return Err(Error::new(SqlState::SyntaxError, format!("invalid new name {index_name}")));
+    };
+    alter_relation(RelationKind::Index, name, false, &RelationChange::Rename(to.clone()), tx, context).await
+}
+
+/// ALTER TABLE, VIEW, SEQUENCE or INDEX with RENAME TO, SET SCHEMA or OWNER TO.
+pub async fn alter_relation(
+    kind: RelationKind,
+    name: &ObjectName,
+    if_exists: bool,
+    change: &RelationChange,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<String> {
+    let (tag, wanted) = match kind {
+        RelationKind::Table => ("ALTER TABLE", None),
+        RelationKind::View => ("ALTER VIEW", Some("view")),
+        RelationKind::Sequence => ("ALTER SEQUENCE", Some("sequence")),
+        RelationKind::Index => ("ALTER INDEX", Some("index")),
+    };
+    let catalog = tx.catalog();
+    let path = context.path(&catalog);
+    let name = Name::new(name, &catalog)?;
+    if if_exists && name.find(&catalog, &path).is_none() {
+        context.notice(SqlState::SuccessfulCompletion, format!("relation \"{}\" does not exist, skipping", name.name));
+        return Ok(tag.to_owned());
+    }
+    let relation = name.resolve(&catalog, &path)?;
+    if let Relation::System(_) = relation {
+        return Err(super::system_relation(&relation));
+    }
+    if wanted.is_some_and(|w| w != relation.kind_name()) {
+        let wanted = wanted.unwrap_or_default();
+        let article = if wanted == "index" { "an" } else { "a" };
+        return Err(Error::new(
+            SqlState::WrongObjectType,
+            format!("\"{}\" is not {article} {wanted}", relation.name()),
+        ));
+    }
+    lock(tx, relation.oid(), TableLock::AccessExclusive).await?;
+    change_relation(relation, change, tx, context)?;
+    Ok(tag.to_owned())
+}
+
+fn change_relation(
+    relation: Relation,
+    change: &RelationChange,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    let catalog = tx.catalog();
+    let owner = match &relation {
+        Relation::Table(t) | Relation::Index(t, _) => t.owner,
+        Relation::View(v) => v.owner,
+        Relation::Sequence(s) => s.owner,
+        Relation::System(_) => return Err(super::system_relation(&relation)),
+    };
+    privilege::check_owner(&catalog, context.user, owner, relation.kind_name(), relation.name())?;
+    match change {
+        RelationChange::Rename(to) => rename(relation, &names::ident(to), tx),
+        RelationChange::SetSchema(schema) => set_schema(relation, &names::ident(schema), tx, context),
+        RelationChange::Owner(role) => {
+            let owner = catalog.resolve_role(&names::ident(role))?.oid;
+            match relation {
+                Relation::Table(table) => {
+                    for sequence in catalog.owned_sequences(table.oid, None) {
+                        let mut sequence = (**sequence).clone();
+                        sequence.owner = owner;
+                        put(tx, Object::Sequence(Arc::new(sequence)))?;
+                    }
+                    put_table(tx, TableDef { owner, ..(*table).clone() })
+                }
+                Relation::View(v) => {
+                    let mut view = (*v).clone();
+                    view.owner = owner;
+                    put(tx, Object::View(Arc::new(view)))
+                }
+                Relation::Sequence(s) => {
+                    let mut sequence = (*s).clone();
+                    sequence.owner = owner;
+                    put(tx, Object::Sequence(Arc::new(sequence)))
+                }
+                Relation::Index(_, index) => Err(Error::new(
+                    SqlState::WrongObjectType,
+                    format!("cannot change owner of index \"{}\"", index.name),
+                )
+                .hint("Change the ownership of the index's table, instead.")),
+                Relation::System(_) => Err(super::system_relation(&relation)),
+            }
+        }
+        RelationChange::RenameColumn(from, to) => match relation {
+            Relation::View(view) => view::rename_column(&view, &names::ident(from), &names::ident(to), tx),
+            other => Err(Error::unsupported(format!("RENAME COLUMN of {} {}", other.kind_name(), other.name()))),
+        },
+    }
+}
+
+fn rename(relation: Relation, to: &str, tx: &mut Transaction) -> Result<()> {
+    if names::is_taken(&tx.catalog(), relation.schema(), to) {
+        return Err(Error::new(SqlState::DuplicateTable, format!("relation \"{to}\" already exists")));
+    }
+    match relation {
+        Relation::Table(old) => {
+            view::relation_moved(old.oid, (old.schema, &old.name), (old.schema, to), tx)?;
+            put_table(tx, TableDef { name: to.into(), ..(*old).clone() })
+        }
+        Relation::View(old) => {
+            view::relation_moved(old.oid, (old.schema, &old.name), (old.schema, to), tx)?;
+            let mut view = (*old).clone();
+            view.name = to.into();
+            put(tx, Object::View(Arc::new(view)))
+        }
+        Relation::Sequence(old) => {
+            let mut sequence = (*old).clone();
+            sequence.name = to.into();
+            put(tx, Object::Sequence(Arc::new(sequence)))
+        }
+        Relation::Index(table, index) => {
+            let mut table = (*table).clone();
+            rename_in_table(&mut table, &index.name, to);
+            put_table(tx, table)
+        }
+        Relation::System(_) => Err(super::system_relation(&relation)),
+    }
+}
+
+fn set_schema(relation: Relation, to: &str, tx: &mut Transaction, context: &DdlContext<'_>) -> Result<()> {
+    let catalog = tx.catalog();
+    let to = catalog.resolve_schema(to)?.oid;
+    privilege::check_create(&catalog, context.user, to)?;
+    if to == crate::catalog::Oid::PG_CATALOG || to == crate::catalog::Oid::INFORMATION_SCHEMA {
+        return Err(Error::new(SqlState::InsufficientPrivilege, "cannot move objects into system schemas"));
+    }
+    if to == relation.schema() {
+        return Ok(());
+    }
+    let free = |name: &str| match names::is_taken(&catalog, to, name) {
+        false => Ok(()),
+        true => Err(Error::new(
+            SqlState::DuplicateTable,
+            format!("relation \"{name}\" already exists in schema \"{}\"", catalog.schema_name(to)),
+        )),
+    };
+    free(relation.name())?;
+    match relation {
+        Relation::Table(old) => {
+            for index in &old.indexes {
+                free(&index.name)?;
+            }
+            for sequence in catalog.owned_sequences(old.oid, None) {
+                free(&sequence.name)?;
+                let mut sequence = (**sequence).clone();
+                sequence.schema = to;
+                put(tx, Object::Sequence(Arc::new(sequence)))?;
+            }
+            view::relation_moved(old.oid, (old.schema, &old.name), (to, &old.name), tx)?;
+            put_table(tx, TableDef { schema: to, ..(*old).clone() })
+        }
+        Relation::View(old) => {
+            view::relation_moved(old.oid, (old.schema, &old.name), (to, &old.name), tx)?;
+            let mut view = (*old).clone();
+            view.schema = to;
+            put(tx, Object::View(Arc::new(view)))
+        }
+        Relation::Sequence(old) => {
+            if let Some((table, _)) = old.owned_by {
+                let table = catalog.tables.get(&table).map_or_else(String::new, |t| t.name.clone());
+                return Err(Error::new(
+                    SqlState::FeatureNotSupported,
+                    "cannot move an owned sequence into another schema",
+                )
+                .detail(format!("Sequence \"{}\" is linked to table \"{table}\".", old.name)));
+            }
+            let mut sequence = (*old).clone();
+            sequence.schema = to;
+            put(tx, Object::Sequence(Arc::new(sequence)))
+        }
+        Relation::Index(..) => Err(Error::unsupported("ALTER INDEX SET SCHEMA")),
+        Relation::System(_) => Err(super::system_relation(&relation)),
+    }
+}
+
+/// ALTER COLUMN DROP IDENTITY: the sequence goes, the column stays.
+pub async fn drop_identity(
+    name: &ObjectName,
+    if_exists: bool,
+    column: &Ident,
+    column_if_exists: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<String> {
+    let tag = "ALTER TABLE".to_owned();
+    let name = Name::new(name, &tx.catalog())?;
+    let Some(table) = open_table(&name, if_exists, TableLock::AccessExclusive, tx, context).await? else {
+        return Ok(tag);
+    };
+    let mut table = (*table).clone();
+    let column = table.resolve_column(&names::ident(column))?.clone();
+    if column.identity.is_none() {
+        let message = format!("column \"{}\" of relation \"{}\" is not an identity column", column.name, table.name);
+        if column_if_exists {
+            context.notice(SqlState::SuccessfulCompletion, format!("{message}, skipping"));
+            return Ok(tag);
+        }
+        return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message));
+    }
+    for sequence in tx.catalog().owned_sequences(table.oid, Some(column.attnum)) {
+        tx.change_catalog(crate::catalog::CatalogChange::Drop(sequence.oid))?;
+    }
+    for c in table.columns.iter_mut().filter(|c| c.attnum == column.attnum) {
+        c.identity = None;
+    }
+    put_table(tx, table)?;
+    Ok(tag)
+}
+
+/// Whether a CHECK reads a column.
+fn check_reads(constraint: &ConstraintDef, attnum: i16) -> bool {
+    matches!(&constraint.kind, ConstraintKind::Check { columns, .. } if columns.contains(&attnum))
+}

@@ -1,0 +1,315 @@
+//! ADD, DROP, RENAME and ALTER COLUMN.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{self, AlterColumnOperation, DataType, Expr};
+
+use super::rewrite;
+use crate::catalog::{ColumnDef, ConstraintDef, ConstraintKind, TableDef};
+use crate::ddl::constraint;
+use crate::ddl::syntax::SequenceOptions;
+use crate::ddl::{DdlContext, column, drop as dropping, expression, put_table, table as tables, view};
+use crate::error::{Error, Result, SqlState};
+use crate::expr::{ExprKind, ScalarExpr};
+use crate::system::deparse::type_name;
+use crate::txn::Transaction;
+use crate::types::{Datum, text};
+
+pub async fn add(
+    mut table: TableDef,
+    def: &ast::ColumnDef,
+    if_not_exists: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    let name = crate::ddl::names::ident(&def.name);
+    if table.column(&name).is_some() {
+        let message = format!("column \"{name}\" of relation \"{}\" already exists", table.name);
+        if if_not_exists {
+            context.notice(SqlState::DuplicateColumn, format!("{message}, skipping"));
+            return Ok(());
+        }
+        return Err(Error::new(SqlState::DuplicateColumn, message));
+    }
+    let mut new = column::define(def, tables::next_attnum(&table)?, &table, tx, context)?;
+    if let Some((options, _)) = &new.sequence {
+        column::create_sequence(&table, &mut new.column, options, tx)?;
+    }
+    let attnum = new.column.attnum;
+    let not_null = new.column.not_null;
+    let filler = filler(&new.column, tx, context)?;
+    if let Filler::Constant(value) = &filler
+        && !value.is_null()
+    {
+        new.column.missing_text = Some(text::to_string(value, new.column.ty, &Default::default()));
+        new.column.missing = Some(value.clone());
+    }
+    table.columns.push(new.column);
+    match filler {
+        Filler::Constant(_) => {
+            // Storage reads the rows with the new column from here on, so NOT NULL is decided by the constant alone.
+            let hollow = table.attribute(attnum).is_some_and(|c| c.missing.is_none());
+            if not_null && hollow && !is_empty(&table, tx)? {
+                let message = format!("column \"{name}\" of relation \"{}\" contains null values", table.name);
+                return Err(Error::new(SqlState::NotNullViolation, message).column(&name));
+            }
+            put_table(tx, table.clone())?;
+        }
+        Filler::PerRow(default) => rewrite::with_default(&table, attnum, &default, tx, context).await?,
+    }
+    for wanted in &new.constraints {
+        let table = super::current(&table, tx)?;
+        super::add_constraint(table, wanted, tx, context).await?;
+    }
+    Ok(())
+}
+
+/// What existing rows hold in a new column.
+enum Filler {
+    Constant(Datum),
+    /// Another value in each row: a default that calls a volatile function, or a sequence.
+    PerRow(ScalarExpr),
+}
+
+fn filler(column: &ColumnDef, tx: &Transaction, context: &DdlContext<'_>) -> Result<Filler> {
+    let default = match (&column.default, column.identity) {
+        (Some(default), _) => default.clone(),
+        (None, Some(_)) => {
+            let catalog = tx.catalog();
+            let sequence = catalog.sequences.values().rev().find(|s| s.owned_by.is_some_and(|o| o.1 == column.attnum));
+            let sequence = sequence.ok_or_else(|| Error::internal("an identity column without a sequence"))?;
+            format!("nextval('{}'::regclass)", sequence.oid.0)
+        }
+        (None, None) => return Ok(Filler::Constant(Datum::Null)),
+    };
+    let bound = expression::bind_default(&default, &column.name, column.ty, tx, context)?;
+    if is_volatile(&bound) {
+        return Ok(Filler::PerRow(bound));
+    }
+    Ok(Filler::Constant(expression::evaluate(&bound, &context.eval)?))
+}
+
+/// Whether two evaluations may differ within a statement.
+fn is_volatile(expr: &ScalarExpr) -> bool {
+    const VOLATILE: [&str; 9] = [
+        "nextval",
+        "setval",
+        "random",
+        "gen_random_uuid",
+        "clock_timestamp",
+        "timeofday",
+        "setseed",
+        "pg_sleep",
+        "currval",
+    ];
+    match &expr.kind {
+        ExprKind::Call { function, args } => VOLATILE.contains(&function.name) || args.iter().any(is_volatile),
+        ExprKind::Cast(cast) => is_volatile(&cast.arg),
+        ExprKind::Const(_) => false,
+        ExprKind::And(args)
+        | ExprKind::Or(args)
+        | ExprKind::Coalesce(args)
+        | ExprKind::Greatest(args)
+        | ExprKind::Least(args)
+        | ExprKind::Array(args)
+        | ExprKind::Row(args) => args.iter().any(is_volatile),
+        // Anything else is rare in a DEFAULT: evaluating it for each row is right in any case.
+        _ => true,
+    }
+}
+
+fn is_empty(table: &TableDef, tx: &mut Transaction) -> Result<bool> {
+    let Some(stored) = tx.table(table.oid) else {
+        return Ok(true);
+    };
+    let source = tx.scan(&stored);
+    Ok(!source.scan(0..source.partitions(), &[], false, None).any(|b| b.num_rows() > 0))
+}
+
+pub async fn drop(
+    mut table: TableDef,
+    name: &str,
+    if_exists: bool,
+    cascade: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    let attnum = match table.resolve_column(name) {
+        Ok(column) => column.attnum,
+        Err(error) if if_exists => {
+            context.notice(SqlState::SuccessfulCompletion, format!("{}, skipping", error.message()));
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    dropping::before_column(&table, attnum, cascade, tx, context)?;
+    table = super::current(&table, tx)?;
+    for sequence in tx.catalog().owned_sequences(table.oid, Some(attnum)) {
+        tx.change_catalog(crate::catalog::CatalogChange::Drop(sequence.oid))?;
+    }
+    let indexes: Vec<_> = table.indexes.iter().filter(|i| i.attnums().any(|a| a == attnum)).map(|i| i.oid).collect();
+    table.indexes.retain(|i| !indexes.contains(&i.oid));
+    table.constraints.retain(|c| match &c.kind {
+        ConstraintKind::ForeignKey(key) => !key.columns.contains(&attnum),
+        ConstraintKind::Check { columns, .. } => !columns.contains(&attnum),
+        ConstraintKind::PrimaryKey { index } | ConstraintKind::Unique { index } => !indexes.contains(index),
+    });
+    for c in table.columns.iter_mut().filter(|c| c.attnum == attnum) {
+        let name = format!("........pg.dropped.{attnum}........");
+        *c = ColumnDef { dropped: true, ..column::blank(attnum, name, c.ty) };
+    }
+    put_table(tx, table)
+}
+
+pub fn rename(mut table: TableDef, from: &str, to: &str, tx: &mut Transaction) -> Result<()> {
+    let attnum = table.resolve_column(from)?.attnum;
+    column::check_name(to)?;
+    if table.column(to).is_some() {
+        return Err(Error::new(
+            SqlState::DuplicateColumn,
+            format!("column \"{to}\" of relation \"{}\" already exists", table.name),
+        ));
+    }
+    view::check_column_is_free(&table, attnum, "rename", tx)?;
+    for c in table.columns.iter_mut().filter(|c| c.attnum == attnum) {
+        c.name = to.to_owned();
+    }
+    for constraint in &mut table.constraints {
+        if !super::check_reads(constraint, attnum) {
+            continue;
+        }
+        let mut changed = (**constraint).clone();
+        if let ConstraintKind::Check { expression, .. } = &mut changed.kind {
+            *expression = crate::system::deparse::rename_column(expression, from, to)?;
+        }
+        *constraint = Arc::new(changed);
+    }
+    put_table(tx, table)
+}
+
+pub fn alter(
+    mut table: TableDef,
+    name: &str,
+    operation: &AlterColumnOperation,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    let old = table.resolve_column(name)?.clone();
+    let mut new = old.clone();
+    match operation {
+        AlterColumnOperation::SetNotNull => {
+            if !old.not_null {
+                constraint::validate_not_null(&table, old.attnum, tx)?;
+            }
+            new.not_null = true;
+        }
+        AlterColumnOperation::DropNotNull => {
+            let in_key = table.primary_key().is_some_and(|k| k.attnums().any(|a| a == old.attnum));
+            if in_key {
+                return Err(Error::new(
+                    SqlState::InvalidTableDefinition,
+                    format!("column \"{name}\" is in a primary key"),
+                ));
+            }
+            if old.identity.is_some() {
+                return Err(is_identity(&old, &table));
+            }
+            new.not_null = false;
+        }
+        AlterColumnOperation::SetDefault { value } => {
+            if old.identity.is_some() {
+                return Err(is_identity(&old, &table));
+            }
+            new.default = expression::default(value, name, old.ty, tx, context)?;
+        }
+        AlterColumnOperation::DropDefault => {
+            if old.identity.is_some() {
+                return Err(
+                    is_identity(&old, &table).hint("Use ALTER TABLE ... ALTER COLUMN ... DROP IDENTITY instead.")
+                );
+            }
+            new.default = None;
+        }
+        AlterColumnOperation::AddGenerated { generated_as: Some(generated), sequence_options } => {
+            add_identity(&table, &mut new, generated, sequence_options.as_deref(), tx)?;
+        }
+        other => return Err(Error::unsupported(format!("ALTER COLUMN {other}"))),
+    }
+    for c in table.columns.iter_mut().filter(|c| c.attnum == old.attnum) {
+        *c = new.clone();
+    }
+    put_table(tx, table)
+}
+
+fn is_identity(column: &ColumnDef, table: &TableDef) -> Error {
+    Error::new(
+        SqlState::SyntaxError,
+        format!("column \"{}\" of relation \"{}\" is an identity column", column.name, table.name),
+    )
+}
+
+fn add_identity(
+    table: &TableDef,
+    column: &mut ColumnDef,
+    generated: &ast::GeneratedAs,
+    options: Option<&[ast::SequenceOptions]>,
+    tx: &mut Transaction,
+) -> Result<()> {
+    let prerequisite = |what: &str| {
+        let message = format!("column \"{}\" of relation \"{}\" {what}", column.name, table.name);
+        Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message))
+    };
+    if !column.not_null {
+        return prerequisite("must be declared NOT NULL before identity can be added");
+    }
+    if column.identity.is_some() {
+        return prerequisite("is already an identity column");
+    }
+    if column.default.is_some() {
+        return prerequisite("already has a default value");
+    }
+    column.identity = Some(column::identity(generated));
+    column::create_sequence(table, column, &SequenceOptions::from_ast(options.unwrap_or_default())?, tx)
+}
+
+/// ALTER COLUMN TYPE: every row is written anew.
+pub async fn set_type(
+    mut table: TableDef,
+    name: &str,
+    data_type: &DataType,
+    using: Option<&Expr>,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    let old = table.resolve_column(name)?.clone();
+    let ty = expression::column_type(data_type, name, tx, context)?;
+    if let Some(view) = tx.catalog().views_on(table.oid).find(|v| v.columns_read.contains(&(table.oid, old.attnum))) {
+        return Err(Error::new(SqlState::FeatureNotSupported, "cannot alter type of a column used by a view or rule")
+            .detail(format!("rule _RETURN on view {} depends on column \"{name}\"", view.name)));
+    }
+    let keyed = table.foreign_keys().any(|(_, k)| k.columns.contains(&old.attnum))
+        || tx.catalog().foreign_keys_to(table.oid).any(|(_, _, k)| k.referenced_columns.contains(&old.attnum));
+    if keyed && ty.oid != old.ty.oid {
+        return Err(Error::unsupported("ALTER COLUMN TYPE of a column in a foreign key"));
+    }
+    let conversion = rewrite::Conversion::bind(&table, &old, ty, using, tx, context)?;
+    for c in table.columns.iter_mut().filter(|c| c.attnum == old.attnum) {
+        c.ty = ty;
+        c.missing = None;
+        c.missing_text = None;
+    }
+    if let Some(default) = &old.default {
+        expression::bind_default(default, name, ty, tx, context).map_err(|_| {
+            let message =
+                format!("default for column \"{name}\" cannot be cast automatically to type {}", type_name(ty));
+            Error::new(SqlState::DatatypeMismatch, message)
+        })?;
+    }
+    rewrite::with_conversion(&table, old.attnum, &conversion, tx, context).await?;
+    let checks: Vec<Arc<ConstraintDef>> =
+        table.constraints.iter().filter(|c| super::check_reads(c, old.attnum)).cloned().collect();
+    for check in checks {
+        constraint::validate(&table, &check, tx, context).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! Column definitions of CREATE TABLE and ADD COLUMN: types, SERIAL, IDENTITY, DEFAULT, NOT NULL, and the constraints
+//! that were written beside the column.
+
+use sqlparser::ast::{self, ColumnOption, DataType, GeneratedAs};
+
+use super::constraint::Wanted;
+use super::syntax::SequenceOptions;
+use super::{DdlContext, expression, names, sequence};
+use crate::catalog::{ColumnDef, Identity, TableDef};
+use crate::error::{Error, Result, SqlState};
+use crate::txn::Transaction;
+use crate::types::{PgType, TypeOid};
+
+/// Columns that every table has in PostgreSQL and that no user column may be named after.
+const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "cmax", "xmax", "cmin", "xmin", "ctid"];
+
+/// A column with what else its definition asked for.
+pub struct NewColumn {
+    pub column: ColumnDef,
+    pub constraints: Vec<Wanted>,
+    /// A sequence to create and own: SERIAL (`false`) or IDENTITY (`true`).
+    pub sequence: Option<(SequenceOptions, bool)>,
+}
+
+/// Reads one definition. `table` is what exists of the table so far, for messages and for CHECK.
+pub fn define(
+    def: &ast::ColumnDef,
+    attnum: i16,
+    table: &TableDef,
+    tx: &Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<NewColumn> {
+    let name = names::ident(&def.name);
+    check_name(&name)?;
+    let serial = serial_type(&def.data_type);
+    let ty = match serial {
+        Some(ty) => ty,
+        None => expression::column_type(&def.data_type, &name, tx, context)?,
+    };
+    let mut new = NewColumn {
+        column: blank(attnum, name, ty),
+        constraints: Vec::new(),
+        sequence: serial.map(|_| (SequenceOptions::default(), false)),
+    };
+    new.column.not_null = serial.is_some();
+    let mut nullable = false;
+    for option in &def.options {
+        let given = option.name.as_ref().map(names::ident);
+        apply(&option.option, given, &mut new, &mut nullable, table, tx, context)?;
+    }
+    if nullable && (new.column.not_null || new.constraints.iter().any(Wanted::is_primary_key)) {
+        return Err(conflict("conflicting NULL/NOT NULL declarations", &new, table));
+    }
+    Ok(new)
+}
+
+pub fn blank(attnum: i16, name: String, ty: PgType) -> ColumnDef {
+    ColumnDef {
+        attnum,
+        name,
+        ty,
+        not_null: false,
+        default: None,
+        identity: None,
+        generated: false,
+        dropped: false,
+        missing: None,
+        missing_text: None,
+        comment: None,
+    }
+}
+
+pub fn check_name(name: &str) -> Result<()> {
+    if SYSTEM_COLUMNS.contains(&name) {
+        return Err(Error::new(
+            SqlState::DuplicateColumn,
+            format!("column name \"{name}\" conflicts with a system column name"),
+        ));
+    }
+    Ok(())
+}
+
+fn conflict(what: &str, new: &NewColumn, table: &TableDef) -> Error {
+    let message = format!("{what} for column \"{}\" of table \"{}\"", new.column.name, table.name);
+    Error::new(SqlState::SyntaxError, message)
+}
+
+fn apply(
+    option: &ColumnOption,
+    name: Option<String>,
+    new: &mut NewColumn,
+    nullable: &mut bool,
+    table: &TableDef,
+    tx: &Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    let column = new.column.name.clone();
+    match option {
+        ColumnOption::Null => {
+            if new.sequence.is_some() {
+                return Err(conflict("conflicting NULL/NOT NULL declarations", new, table));
+            }
+            *nullable = true;
+        }
+        ColumnOption::NotNull => new.column.not_null = true,
+        ColumnOption::Default(expr) => {
+            if let Some((_, identity)) = &new.sequence {
+                let what =
+                    if *identity { "both default and identity specified" } else { "multiple default values specified" };
+                return Err(conflict(what, new, table));
+            }
+            if new.column.default.is_some() {
+                return Err(conflict("multiple default values specified", new, table));
+            }
+            new.column.default = expression::default(expr, &column, new.column.ty, tx, context)?;
+        }
+        ColumnOption::PrimaryKey(key) => {
+            new.constraints.push(Wanted::key(name, true, vec![column], &key.characteristics)?)
+        }
+        ColumnOption::Unique(key) => {
+            new.constraints.push(Wanted::key(name, false, vec![column], &key.characteristics)?);
+            Wanted::check_nulls_distinct(key)?;
+        }
+        ColumnOption::Check(check) => new.constraints.push(Wanted::Check {
+            name: name.or_else(|| check.name.as_ref().map(names::ident)),
+            expr: check.expr.clone(),
+            column: Some(column),
+        }),
+        ColumnOption::ForeignKey(key) => new.constraints.push(Wanted::foreign_key(name, key, Some(column))?),
+        ColumnOption::Generated {
+            generated_as: generated_as @ (GeneratedAs::Always | GeneratedAs::ByDefault),
+            sequence_options,
+            generation_expr: None,
+            ..
+        } => {
+            if !matches!(new.column.ty.oid, TypeOid::INT2 | TypeOid::INT4 | TypeOid::INT8) {
+                return Err(Error::new(
+                    SqlState::InvalidParameterValue,
+                    "identity column type must be smallint, integer, or bigint",
+                ));
+            }
+            if new.sequence.is_some() || new.column.default.is_some() {
+                return Err(conflict("both default and identity specified", new, table));
+            }
+            let options = SequenceOptions::from_ast(sequence_options.as_deref().unwrap_or_default())?;
+            new.sequence = Some((options, true));
+            new.column.not_null = true;
+            new.column.identity = Some(identity(generated_as));
+        }
+        ColumnOption::Generated { .. } => return Err(Error::unsupported("GENERATED ALWAYS AS (…) STORED")),
+        ColumnOption::Collation(collation) => check_collation(&collation.to_string(), new.column.ty)?,
+        other => return Err(Error::unsupported(format!("column option {other}"))),
+    }
+    Ok(())
+}
+
+pub fn identity(generated: &GeneratedAs) -> Identity {
+    match generated {
+        GeneratedAs::ByDefault => Identity::ByDefault,
+        _ => Identity::Always,
+    }
+}
+
+/// Strings are compared by their bytes: the collations that say so are accepted.
+pub fn check_collation(name: &str, ty: PgType) -> Result<()> {
+    if !matches!(ty.oid, TypeOid::TEXT | TypeOid::VARCHAR | TypeOid::BPCHAR | TypeOid::NAME) {
+        return Err(Error::new(
+            SqlState::DatatypeMismatch,
+            format!("collations are not supported by type {}", crate::system::deparse::type_name(ty)),
+        ));
+    }
+    let plain = name.replace('"', "");
+    match plain.strip_prefix("pg_catalog.").unwrap_or(&plain) {
+        "C" | "POSIX" | "default" | "ucs_basic" => Ok(()),
+        other => Err(Error::unsupported(format!("collation \"{other}\""))),
+    }
+}
+
+/// SERIAL and its sizes: an integer with a sequence.
+fn serial_type(ty: &DataType) -> Option<PgType> {
+    let DataType::Custom(name, modifiers) = ty else {
+        return None;
+    };
+    if !modifiers.is_empty() || name.0.len() != 1 {
+        return None;
+    }
+    let oid = match name.to_string().to_lowercase().as_str() {
+        "serial" | "serial4" => TypeOid::INT4,
+        "bigserial" | "serial8" => TypeOid::INT8,
+        "smallserial" | "serial2" => TypeOid::INT2,
+        _ => return None,
+    };
+    Some(oid.into())
+}
+
+/// Gives a column of `table` its sequence, and the default that calls it unless it is an identity column.
+pub fn create_sequence(
+    table: &TableDef,
+    column: &mut ColumnDef,
+    options: &SequenceOptions,
+    tx: &mut Transaction,
+) -> Result<()> {
+    let sequence = sequence::create_owned(table, (column.attnum, &column.name), column.ty, options, tx)?;
+    if column.identity.is_none() {
+        column.default = Some(format!("nextval('{}'::regclass)", sequence.oid.0));
+    }
+    Ok(())
+}

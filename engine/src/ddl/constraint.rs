@@ -1,0 +1,566 @@
+//! PRIMARY KEY, UNIQUE, CHECK and FOREIGN KEY: from what was written to definitions, with PostgreSQL's names, and the
+//! check of rows that are already there.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{
+    ConstraintCharacteristics, ConstraintReferenceMatchKind, Expr, ForeignKeyConstraint, Ident,
+    IndexColumn as KeyColumn, NullsDistinctOption, ObjectName, ReferentialAction as Action, TableConstraint,
+    UniqueConstraint,
+};
+
+use super::names::{self, Name, choose, joined};
+use super::{DdlContext, allocate, expression, index, lock, privilege};
+use crate::catalog::{
+    ConstraintDef, ConstraintKind, ForeignKey, IndexColumn, IndexDef, Oid, ReferentialAction, Relation, TableDef,
+};
+use crate::error::{Error, Result, SqlState};
+use crate::storage::IndexRange;
+use crate::system::deparse::type_name;
+use crate::txn::{TableLock, Transaction};
+use crate::types::{Datum, PgType, TypeOid, text};
+
+/// A constraint that a statement asks for.
+pub enum Wanted {
+    Key { name: Option<String>, primary: bool, columns: Vec<String> },
+    Check { name: Option<String>, expr: Box<Expr>, column: Option<String> },
+    ForeignKey(WantedForeignKey),
+}
+
+pub struct WantedForeignKey {
+    name: Option<String>,
+    columns: Vec<String>,
+    table: ObjectName,
+    referenced: Vec<String>,
+    on_delete: ReferentialAction,
+    on_update: ReferentialAction,
+    match_full: bool,
+}
+
+impl Wanted {
+    pub fn is_primary_key(&self) -> bool {
+        matches!(self, Wanted::Key { primary: true, .. })
+    }
+
+    pub fn is_foreign_key(&self) -> bool {
+        matches!(self, Wanted::ForeignKey(_))
+    }
+
+    pub fn key(
+        name: Option<String>,
+        primary: bool,
+        columns: Vec<String>,
+        characteristics: &Option<ConstraintCharacteristics>,
+    ) -> Result<Wanted> {
+        check_immediate(characteristics)?;
+        Ok(Wanted::Key { name, primary, columns })
+    }
+
+    /// NULLS NOT DISTINCT would need another uniqueness check.
+    pub fn check_nulls_distinct(key: &UniqueConstraint) -> Result<()> {
+        match key.nulls_distinct {
+            NullsDistinctOption::NotDistinct => Err(Error::unsupported("UNIQUE NULLS NOT DISTINCT")),
+            _ => Ok(()),
+        }
+    }
+
+    /// `column`: the column that the constraint was written beside.
+    pub fn foreign_key(name: Option<String>, key: &ForeignKeyConstraint, column: Option<String>) -> Result<Wanted> {
+        check_immediate(&key.characteristics)?;
+        let match_full = match key.match_kind {
+            None | Some(ConstraintReferenceMatchKind::Simple) => false,
+            Some(ConstraintReferenceMatchKind::Full) => true,
+            Some(ConstraintReferenceMatchKind::Partial) => return Err(Error::unsupported("MATCH PARTIAL")),
+        };
+        Ok(Wanted::ForeignKey(WantedForeignKey {
+            name: name.or_else(|| key.name.as_ref().map(names::ident)),
+            columns: column.map_or_else(|| idents(&key.columns), |c| vec![c]),
+            table: key.foreign_table.clone(),
+            referenced: idents(&key.referred_columns),
+            on_delete: action(key.on_delete.as_ref()),
+            on_update: action(key.on_update.as_ref()),
+            match_full,
+        }))
+    }
+
+    /// A constraint of the table's own list, or of ADD CONSTRAINT.
+    pub fn from_ast(constraint: &TableConstraint) -> Result<Wanted> {
+        match constraint {
+            TableConstraint::PrimaryKey(key) => {
+                let name = key.name.as_ref().map(names::ident);
+                Wanted::key(name, true, key_columns(&key.columns)?, &key.characteristics)
+            }
+            TableConstraint::Unique(key) => {
+                Wanted::check_nulls_distinct(key)?;
+                let name = key.name.as_ref().or(key.index_name.as_ref()).map(names::ident);
+                Wanted::key(name, false, key_columns(&key.columns)?, &key.characteristics)
+            }
+            TableConstraint::Check(check) => Ok(Wanted::Check {
+                name: check.name.as_ref().map(names::ident),
+                expr: check.expr.clone(),
+                column: None,
+            }),
+            TableConstraint::ForeignKey(key) => Wanted::foreign_key(None, key, None),
+            other => Err(Error::unsupported(format!("constraint {other}"))),
+        }
+    }
+}
+
+fn idents(columns: &[Ident]) -> Vec<String> {
+    columns.iter().map(names::ident).collect()
+}
+
+fn key_columns(columns: &[KeyColumn]) -> Result<Vec<String>> {
+    columns.iter().map(|c| index::plain_column(&c.column.expr)).collect()
+}
+
+fn action(action: Option<&Action>) -> ReferentialAction {
+    match action {
+        None | Some(Action::NoAction) => ReferentialAction::NoAction,
+        Some(Action::Restrict) => ReferentialAction::Restrict,
+        Some(Action::Cascade) => ReferentialAction::Cascade,
+        Some(Action::SetNull) => ReferentialAction::SetNull,
+        Some(Action::SetDefault) => ReferentialAction::SetDefault,
+    }
+}
+
+/// Constraints are checked with each statement; those that ask for later are refused.
+fn check_immediate(characteristics: &Option<ConstraintCharacteristics>) -> Result<()> {
+    let Some(c) = characteristics else {
+        return Ok(());
+    };
+    if c.deferrable == Some(true) || c.initially == Some(sqlparser::ast::DeferrableInitial::Deferred) {
+        return Err(Error::unsupported("DEFERRABLE constraints"));
+    }
+    if c.enforced == Some(false) {
+        return Err(Error::unsupported("NOT ENFORCED constraints"));
+    }
+    Ok(())
+}
+
+/// Adds a constraint to a definition. The rows are not looked at: see [`validate`].
+pub async fn add(
+    table: &mut TableDef,
+    wanted: &Wanted,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<Arc<ConstraintDef>> {
+    let constraint = match wanted {
+        Wanted::Key { name, primary, columns } => add_key(table, name.as_deref(), *primary, columns, tx)?,
+        Wanted::Check { name, expr, column } => {
+            let (expression, columns) = expression::check(expr, table, tx, context)?;
+            let read = match columns.as_slice() {
+                [only] => table.attribute(*only).map(|c| c.name.clone()),
+                _ => None,
+            };
+            let column = column.clone().or(read);
+            let name = constraint_name(table, name.as_deref(), column.as_deref(), "check", tx)?;
+            definition(allocate(tx)?, name, ConstraintKind::Check { expression, columns })
+        }
+        Wanted::ForeignKey(wanted) => add_foreign_key(table, wanted, tx, context).await?,
+    };
+    let constraint = Arc::new(constraint);
+    table.constraints.push(constraint.clone());
+    Ok(constraint)
+}
+
+fn definition(oid: Oid, name: String, kind: ConstraintKind) -> ConstraintDef {
+    ConstraintDef { oid, name, kind, deferrable: false, initially_deferred: false, comment: None }
+}
+
+/// The given name if it is free (42710), or the one that PostgreSQL would choose.
+fn constraint_name(
+    table: &TableDef,
+    given: Option<&str>,
+    column: Option<&str>,
+    label: &str,
+    tx: &Transaction,
+) -> Result<String> {
+    if let Some(name) = given {
+        return match table.constraint(name) {
+            None => Ok(name.to_owned()),
+            Some(_) => Err(Error::new(
+                SqlState::DuplicateObject,
+                format!("constraint \"{name}\" for relation \"{}\" already exists", table.name),
+            )),
+        };
+    }
+    let catalog = tx.catalog();
+    Ok(choose(&table.name, column, label, |name| {
+        table.constraint(name).is_some() || names::constraint_is_taken(&catalog, table.schema, name)
+    }))
+}
+
+fn add_key(
+    table: &mut TableDef,
+    given: Option<&str>,
+    primary: bool,
+    columns: &[String],
+    tx: &mut Transaction,
+) -> Result<ConstraintDef> {
+    if primary && table.primary_key().is_some() {
+        return Err(Error::new(
+            SqlState::InvalidTableDefinition,
+            format!("multiple primary keys for table \"{}\" are not allowed", table.name),
+        ));
+    }
+    let mut attnums: Vec<i16> = Vec::with_capacity(columns.len());
+    for name in columns {
+        let column = table.column(name).ok_or_else(|| {
+            Error::new(SqlState::UndefinedColumn, format!("column \"{name}\" named in key does not exist"))
+        })?;
+        if attnums.contains(&column.attnum) {
+            let kind = if primary { "primary key" } else { "unique" };
+            return Err(Error::new(
+                SqlState::DuplicateColumn,
+                format!("column \"{name}\" appears twice in {kind} constraint"),
+            ));
+        }
+        attnums.push(column.attnum);
+    }
+    index::check_columns(table, &attnums)?;
+    let name = match given {
+        Some(name) => {
+            let catalog = tx.catalog();
+            let own = table.indexes.iter().any(|i| i.name == name) || table.name == name;
+            if own || names::is_taken(&catalog, table.schema, name) {
+                return Err(Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists")));
+            }
+            constraint_name(table, Some(name), None, "key", tx)?
+        }
+        None if primary => index::choose_name(table, None, "pkey", tx),
+        None => index::choose_name(table, Some(&joined(columns.iter().map(String::as_str))), "key", tx),
+    };
+    if primary {
+        for column in table.columns.iter_mut().filter(|c| attnums.contains(&c.attnum)) {
+            column.not_null = true;
+        }
+    }
+    let oid = allocate(tx)?;
+    let column = |attnum| IndexColumn { attnum, descending: false, nulls_first: false };
+    table.indexes.push(Arc::new(IndexDef {
+        oid,
+        name: name.clone(),
+        table: table.oid,
+        columns: attnums.into_iter().map(column).collect(),
+        unique: true,
+        primary,
+        hash: false,
+        options: Vec::new(),
+        comment: None,
+    }));
+    let kind = if primary { ConstraintKind::PrimaryKey { index: oid } } else { ConstraintKind::Unique { index: oid } };
+    Ok(definition(allocate(tx)?, name, kind))
+}
+
+async fn add_foreign_key(
+    table: &TableDef,
+    wanted: &WantedForeignKey,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<ConstraintDef> {
+    let referenced = referenced_table(table, &wanted.table, tx, context).await?;
+    let columns = foreign_key_columns(table, &wanted.columns)?;
+    let referenced_columns = if wanted.referenced.is_empty() {
+        let key = referenced.primary_key().ok_or_else(|| {
+            Error::new(
+                SqlState::UndefinedObject,
+                format!("there is no primary key for referenced table \"{}\"", referenced.name),
+            )
+        })?;
+        key.attnums().collect()
+    } else {
+        foreign_key_columns(&referenced, &wanted.referenced)?
+    };
+    if columns.len() != referenced_columns.len() {
+        return Err(Error::new(
+            SqlState::InvalidForeignKey,
+            "number of referencing and referenced columns for foreign key disagree",
+        ));
+    }
+    let same_set = |i: &&Arc<IndexDef>| {
+        i.unique && i.columns.len() == referenced_columns.len() && i.attnums().all(|a| referenced_columns.contains(&a))
+    };
+    let referenced_index = referenced.indexes.iter().find(same_set).map(|i| i.oid).ok_or_else(|| {
+        Error::new(
+            SqlState::InvalidForeignKey,
+            format!("there is no unique constraint matching given keys for referenced table \"{}\"", referenced.name),
+        )
+    })?;
+    let name = constraint_name(
+        table,
+        wanted.name.as_deref(),
+        Some(&joined(wanted.columns.iter().map(String::as_str))),
+        "fkey",
+        tx,
+    )?;
+    for (a, b) in columns.iter().zip(&referenced_columns) {
+        check_types(table, *a, &referenced, *b, &name)?;
+    }
+    Ok(definition(
+        allocate(tx)?,
+        name,
+        ConstraintKind::ForeignKey(ForeignKey {
+            columns,
+            references: referenced.oid,
+            referenced_columns,
+            referenced_index,
+            on_delete: wanted.on_delete,
+            on_update: wanted.on_update,
+            match_full: wanted.match_full,
+            set_columns: Vec::new(),
+        }),
+    ))
+}
+
+async fn referenced_table(
+    table: &TableDef,
+    name: &ObjectName,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<Arc<TableDef>> {
+    let catalog = tx.catalog();
+    let path = context.path(&catalog);
+    let name = Name::new(name, &catalog)?;
+    let own_schema = match &name.schema {
+        Some(schema) => catalog.schema(schema).map(|s| s.oid) == Some(table.schema),
+        None => path.schemas.contains(&table.schema),
+    };
+    if own_schema && name.name == table.name {
+        return Ok(Arc::new(table.clone()));
+    }
+    match name.resolve(&catalog, &path)? {
+        Relation::Table(referenced) => {
+            privilege::check_owner(&catalog, context.user, referenced.owner, "table", &referenced.name)?;
+            lock(tx, referenced.oid, TableLock::ShareRowExclusive).await?;
+            Ok(referenced)
+        }
+        relation @ Relation::System(_) => Err(super::system_relation(&relation)),
+        relation => Err(Error::new(
+            SqlState::WrongObjectType,
+            format!("referenced relation \"{}\" is not a table", relation.name()),
+        )),
+    }
+}
+
+fn foreign_key_columns(table: &TableDef, names: &[String]) -> Result<Vec<i16>> {
+    let mut attnums = Vec::with_capacity(names.len());
+    for name in names {
+        let column = table.column(name).ok_or_else(|| {
+            Error::new(
+                SqlState::UndefinedColumn,
+                format!("column \"{name}\" referenced in foreign key constraint does not exist"),
+            )
+        })?;
+        if attnums.contains(&column.attnum) {
+            return Err(Error::new(
+                SqlState::InvalidForeignKey,
+                "foreign key referenced-columns list must not contain duplicates",
+            ));
+        }
+        attnums.push(column.attnum);
+    }
+    Ok(attnums)
+}
+
+/// Types whose values can be compared with each other by value.
+fn family(ty: PgType) -> u8 {
+    match ty.oid {
+        TypeOid::INT2 | TypeOid::INT4 | TypeOid::INT8 => 1,
+        TypeOid::TEXT | TypeOid::VARCHAR | TypeOid::NAME => 2,
+        TypeOid::NUMERIC => 3,
+        TypeOid::FLOAT4 | TypeOid::FLOAT8 => 4,
+        TypeOid::TIMESTAMP | TypeOid::TIMESTAMPTZ | TypeOid::DATE => 5,
+        _ => 0,
+    }
+}
+
+fn check_types(table: &TableDef, a: i16, referenced: &TableDef, b: i16, constraint: &str) -> Result<()> {
+    let (Some(a), Some(b)) = (table.attribute(a), referenced.attribute(b)) else {
+        return Err(Error::internal("a key column is missing"));
+    };
+    if a.ty.oid == b.ty.oid || (family(a.ty) == family(b.ty) && matches!(family(a.ty), 1 | 2)) {
+        return Ok(());
+    }
+    let numbers = |ty| matches!(family(ty), 1 | 3 | 4);
+    if (family(a.ty) != 0 && family(a.ty) == family(b.ty)) || (numbers(a.ty) && numbers(b.ty)) {
+        return Err(Error::unsupported(format!("a foreign key from {} to {}", type_name(a.ty), type_name(b.ty))));
+    }
+    Err(Error::new(
+        SqlState::DatatypeMismatch,
+        format!("foreign key constraint \"{constraint}\" cannot be implemented"),
+    )
+    .detail(format!(
+        "Key columns \"{}\" and \"{}\" are of incompatible types: {} and {}.",
+        a.name,
+        b.name,
+        type_name(PgType::from(a.ty.oid)),
+        type_name(PgType::from(b.ty.oid))
+    )))
+}
+
+/// Checks the rows of a table that is in storage against a constraint that is new. `table` is the new definition.
+pub async fn validate(
+    table: &TableDef,
+    constraint: &ConstraintDef,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    match &constraint.kind {
+        ConstraintKind::PrimaryKey { index } | ConstraintKind::Unique { index } => {
+            let Some(index) = table.index(*index) else {
+                return Err(Error::internal("a key without its index"));
+            };
+            if index.primary {
+                for attnum in index.attnums() {
+                    validate_not_null(table, attnum, tx)?;
+                }
+            }
+            index::validate_unique(table, index, tx, context)
+        }
+        ConstraintKind::Check { expression, .. } => {
+            let check = expression::RowCheck::condition(expression, table, tx, context)?;
+            let eval = context.eval.clone();
+            for_each_row(table, tx, |row| {
+                if check.passes(row, &eval)? {
+                    return Ok(());
+                }
+                let message = format!(
+                    "check constraint \"{}\" of relation \"{}\" is violated by some row",
+                    constraint.name, table.name
+                );
+                Err(Error::new(SqlState::CheckViolation, message))
+            })
+            .map_err(|e| located(e, table, Some(&constraint.name), tx))
+        }
+        ConstraintKind::ForeignKey(key) => validate_foreign_key(table, constraint, key, tx, context),
+    }
+}
+
+/// `error` with the schema, table and constraint fields that drivers show.
+fn located(error: Error, table: &TableDef, constraint: Option<&str>, tx: &Transaction) -> Error {
+    let error = error.table(tx.catalog().schema_name(table.schema), &table.name);
+    match constraint {
+        Some(constraint) => error.constraint(constraint),
+        None => error,
+    }
+}
+
+/// 23502 if a column of a stored table holds a NULL.
+pub fn validate_not_null(table: &TableDef, attnum: i16, tx: &mut Transaction) -> Result<()> {
+    let column = table.attribute(attnum).map(|c| c.name.clone()).unwrap_or_default();
+    let mut error = None;
+    for_each_row(table, tx, |row| {
+        let value = usize::try_from(attnum - 1).ok().and_then(|i| row.get(i));
+        if error.is_none() && value.is_some_and(Datum::is_null) {
+            let message = format!("column \"{column}\" of relation \"{}\" contains null values", table.name);
+            error = Some(Error::new(SqlState::NotNullViolation, message).column(&column));
+        }
+        Ok(())
+    })?;
+    match error {
+        Some(error) => Err(located(error, table, None, tx)),
+        None => Ok(()),
+    }
+}
+
+fn validate_foreign_key(
+    table: &TableDef,
+    constraint: &ConstraintDef,
+    key: &ForeignKey,
+    tx: &mut Transaction,
+    context: &DdlContext<'_>,
+) -> Result<()> {
+    let catalog = tx.catalog();
+    let (Some(referenced), Some(def)) = (tx.table(key.references), catalog.tables.get(&key.references)) else {
+        return Err(Error::internal("the referenced table has no store"));
+    };
+    let Some(index) = def.index(key.referenced_index) else {
+        return Err(Error::internal("the referenced index is missing"));
+    };
+    // The referencing columns in the order of the index, each with the type that its values need.
+    let mut order = Vec::new();
+    for attnum in index.attnums() {
+        let at = key.referenced_columns.iter().position(|a| *a == attnum);
+        let (Some(from), Some(to)) = (at.and_then(|i| key.columns.get(i)), def.attribute(attnum)) else {
+            return Err(Error::internal("a referenced column is missing"));
+        };
+        order.push((usize::try_from(*from - 1).unwrap_or_default(), to.ty));
+    }
+    let mut rows: Vec<Vec<Datum>> = Vec::new();
+    for_each_row(table, tx, |row| {
+        rows.push(order.iter().map(|(i, ty)| widen(row.get(*i).cloned().unwrap_or(Datum::Null), *ty)).collect());
+        Ok(())
+    })?;
+    rows.retain(|values| !values.iter().any(Datum::is_null) || key.match_full);
+    for values in rows {
+        let nulls = values.iter().filter(|v| v.is_null()).count();
+        if nulls == values.len() {
+            continue;
+        }
+        let mixed = nulls > 0;
+        let found = !mixed && !tx.lookup(&referenced, index.oid, &IndexRange::equal(values.clone()), 1)?.is_empty();
+        if found {
+            continue;
+        }
+        let message = format!(
+            "insert or update on table \"{}\" violates foreign key constraint \"{}\"",
+            table.name, constraint.name
+        );
+        let detail = if mixed {
+            "MATCH FULL does not allow mixing of null and nonnull key values.".to_owned()
+        } else {
+            let names: Vec<&str> =
+                order.iter().filter_map(|(i, _)| table.columns.get(*i)).map(|c| c.name.as_str()).collect();
+            let texts: Vec<String> =
+                values.iter().zip(&order).map(|(v, (_, ty))| text::to_string(v, *ty, &context.eval.format)).collect();
+            format!("Key ({})=({}) is not present in table \"{}\".", names.join(", "), texts.join(", "), def.name)
+        };
+        let error = Error::new(SqlState::ForeignKeyViolation, message).detail(detail);
+        return Err(located(error, table, Some(&constraint.name), tx));
+    }
+    Ok(())
+}
+
+/// An integer in the width of the column that it is compared with.
+fn widen(value: Datum, ty: PgType) -> Datum {
+    let number = match value {
+        Datum::Int2(n) => i64::from(n),
+        Datum::Int4(n) => i64::from(n),
+        Datum::Int8(n) => n,
+        other => return other,
+    };
+    match ty.oid {
+        TypeOid::INT2 => i16::try_from(number).map_or(Datum::Int8(number), Datum::Int2),
+        TypeOid::INT4 => i32::try_from(number).map_or(Datum::Int8(number), Datum::Int4),
+        _ => Datum::Int8(number),
+    }
+}
+
+/// Calls `check` with every row that the transaction sees in a stored table; values by attnum - 1, NULL in columns that
+/// storage does not have yet.
+pub fn for_each_row(
+    table: &TableDef,
+    tx: &mut Transaction,
+    mut check: impl FnMut(&[Datum]) -> Result<()>,
+) -> Result<()> {
+    let Some(stored) = tx.table(table.oid) else {
+        return Ok(());
+    };
+    let columns: Vec<(i16, PgType)> = stored.def.live_columns().map(|c| (c.attnum, c.ty)).collect();
+    let attnums: Vec<i16> = columns.iter().map(|c| c.0).collect();
+    let source = tx.scan(&stored);
+    let mut row = vec![Datum::Null; table.columns.len()];
+    for batch in source.scan(0..source.partitions(), &attnums, false, None) {
+        for i in 0..batch.num_rows() {
+            for ((attnum, ty), array) in columns.iter().zip(batch.columns()) {
+                let slot = usize::try_from(attnum - 1).ok().and_then(|a| row.get_mut(a));
+                if let Some(slot) = slot {
+                    *slot = crate::types::arrow::datum_at(array, i, *ty)?;
+                }
+            }
+            check(&row)?;
+        }
+    }
+    Ok(())
+}

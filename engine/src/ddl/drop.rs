@@ -1,0 +1,484 @@
+//! DROP: of relations, schemas, columns and constraints, with what depends on them.
+//!
+//! What must go is collected first ([`Doomed`]), then refused (2BP01) or announced, then dropped. Objects named
+//! together may depend on each other.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{ObjectName, ObjectType};
+
+use super::names::Name;
+use super::{DdlContext, index, lock, privilege, put_table, role, schema, sequence};
+use crate::catalog::{
+    Catalog, CatalogChange, ConstraintDef, Dependent, Oid, Relation, SearchPath, SequenceDef, TableDef, ViewDef,
+};
+use crate::error::{Error, Notice, NoticeLevel, Result, SqlState};
+use crate::txn::{TableLock, Transaction};
+
+/// Something that a DROP takes with it.
+#[derive(Debug, Clone)]
+enum Doomed {
+    Schema(Oid, String),
+    Table(Arc<TableDef>),
+    View(Arc<ViewDef>),
+    Sequence(Arc<SequenceDef>),
+    Constraint(Arc<TableDef>, Arc<ConstraintDef>),
+    Default(Arc<TableDef>, i16),
+}
+
+impl Doomed {
+    fn key(&self) -> (Oid, i16) {
+        match self {
+            Doomed::Schema(oid, _) => (*oid, 0),
+            Doomed::Table(t) => (t.oid, 0),
+            Doomed::View(v) => (v.oid, 0),
+            Doomed::Sequence(s) => (s.oid, 0),
+            Doomed::Constraint(_, c) => (c.oid, 0),
+            Doomed::Default(t, attnum) => (t.oid, *attnum),
+        }
+    }
+
+    /// As messages name it: `table t`, `constraint c on table t`.
+    fn describe(&self, catalog: &Catalog, path: &SearchPath) -> String {
+        let name = |oid, schema, name: &str| match catalog.is_visible(oid, path) {
+            Some(true) => name.to_owned(),
+            _ => format!("{}.{name}", catalog.schema_name(schema)),
+        };
+        let table = |t: &TableDef| name(t.oid, t.schema, &t.name);
+        match self {
+            Doomed::Schema(_, name) => format!("schema {name}"),
+            Doomed::Table(t) => format!("table {}", table(t)),
+            Doomed::View(v) => format!("view {}", name(v.oid, v.schema, &v.name)),
+            Doomed::Sequence(s) => format!("sequence {}", name(s.oid, s.schema, &s.name)),
+            Doomed::Constraint(t, c) => format!("constraint {} on table {}", c.name, table(t)),
+            Doomed::Default(t, attnum) => {
+                let column = t.attribute(*attnum).map_or("", |c| &c.name);
+                format!("default value for column {column} of table {}", table(t))
+            }
+        }
+    }
+
+    /// What depends on it directly.
+    fn dependents(&self, catalog: &Catalog) -> Vec<Doomed> {
+        match self {
+            Doomed::Schema(oid, _) => catalog.schema_contents(*oid).into_iter().map(Doomed::from).collect(),
+            Doomed::Table(table) => {
+                let owned = catalog.owned_sequences(table.oid, None);
+                let through_sequences = owned.flat_map(|s| catalog.dependents(s.oid));
+                let other = |d: &Dependent| !matches!(d, Dependent::Default(t, _) if t.oid == table.oid);
+                let all = catalog.dependents(table.oid).into_iter().chain(through_sequences);
+                all.filter(other).map(Doomed::from).collect()
+            }
+            Doomed::View(view) => catalog.dependents(view.oid).into_iter().map(Doomed::from).collect(),
+            Doomed::Sequence(s) => catalog.dependents(s.oid).into_iter().map(Doomed::from).collect(),
+            Doomed::Constraint(..) | Doomed::Default(..) => Vec::new(),
+        }
+    }
+}
+
+impl From<Dependent> for Doomed {
+    fn from(dependent: Dependent) -> Self {
+        match dependent {
+            Dependent::View(v) => Doomed::View(v),
+            Dependent::ForeignKey(t, c) => Doomed::Constraint(t, c),
+            Dependent::Default(t, attnum) => Doomed::Default(t, attnum),
+            Dependent::Table(t) => Doomed::Table(t),
+            Dependent::Sequence(s) => Doomed::Sequence(s),
+        }
+    }
+}
+
+pub async fn drop_objects(
+    kind: ObjectType,
+    names: &[ObjectName],
+    if_exists: bool,
+    cascade: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<String> {
+    let tag = format!("DROP {kind}");
+    match kind {
+        ObjectType::Table | ObjectType::View | ObjectType::Sequence => {
+            drop_relations(kind, names, if_exists, cascade, tx, context).await?;
+        }
+        ObjectType::Index => drop_indexes(names, if_exists, tx, context, cascade).await?,
+        ObjectType::Schema => drop_schemas(names, if_exists, cascade, tx, context).await?,
+        ObjectType::Role | ObjectType::User => {
+            let catalog = tx.catalog();
+            let names: Result<Vec<String>> = names.iter().map(|n| schema::simple(n, &catalog)).collect();
+            return role::drop_roles(&names?, if_exists, tx, context);
+        }
+        ObjectType::MaterializedView => {
+            for name in names {
+                missing(kind, &Name::new(name, &tx.catalog())?, if_exists, tx, context)?;
+            }
+        }
+        other => return Err(Error::unsupported(format!("DROP {other}"))),
+    }
+    Ok(tag)
+}
+
+fn kind_name(kind: ObjectType) -> &'static str {
+    match kind {
+        ObjectType::Table => "table",
+        ObjectType::View => "view",
+        ObjectType::Sequence => "sequence",
+        ObjectType::MaterializedView => "materialized view",
+        _ => "index",
+    }
+}
+
+/// What is there for the name, of the right kind. `None`: nothing, and IF EXISTS was said.
+fn find(
+    kind: ObjectType,
+    name: &Name,
+    if_exists: bool,
+    tx: &Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<Option<Relation>> {
+    let catalog = tx.catalog();
+    let Some(relation) = name.find(&catalog, &context.path(&catalog)) else {
+        missing(kind, name, if_exists, tx, context)?;
+        return Ok(None);
+    };
+    let wanted = kind_name(kind);
+    if relation.kind_name() != wanted {
+        let article = |kind: &str| if kind == "index" { "an" } else { "a" };
+        let is = relation.kind_name();
+        return Err(Error::new(
+            SqlState::WrongObjectType,
+            format!("\"{}\" is not {} {wanted}", relation.name(), article(wanted)),
+        )
+        .hint(format!("Use DROP {} to remove {} {is}.", is.to_uppercase(), article(is))));
+    }
+    if let Relation::System(_) = relation {
+        return Err(super::system_relation(&relation));
+    }
+    Ok(Some(relation))
+}
+
+fn missing(
+    kind: ObjectType,
+    name: &Name,
+    if_exists: bool,
+    tx: &Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    let catalog = tx.catalog();
+    let no_schema = name.schema.as_ref().filter(|s| catalog.schema(s).is_none());
+    let (state, message) = match no_schema {
+        Some(schema) => (SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")),
+        None => {
+            let state = match kind {
+                ObjectType::Index => SqlState::UndefinedObject,
+                _ => SqlState::UndefinedTable,
+            };
+            (state, format!("{} \"{}\" does not exist", kind_name(kind), name.name))
+        }
+    };
+    if !if_exists {
+        return Err(Error::new(state, message));
+    }
+    context.notice(SqlState::SuccessfulCompletion, format!("{message}, skipping"));
+    Ok(())
+}
+
+async fn drop_relations(
+    kind: ObjectType,
+    names: &[ObjectName],
+    if_exists: bool,
+    cascade: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    let mut targets: Vec<Doomed> = Vec::new();
+    for name in names {
+        let catalog = tx.catalog();
+        let name = Name::new(name, &catalog)?;
+        let doomed = match find(kind, &name, if_exists, tx, context)? {
+            Some(Relation::Table(t)) => {
+                privilege::check_owner(&catalog, context.user, t.owner, "table", &t.name)?;
+                Doomed::Table(t)
+            }
+            Some(Relation::View(v)) => {
+                privilege::check_owner(&catalog, context.user, v.owner, "view", &v.name)?;
+                Doomed::View(v)
+            }
+            Some(Relation::Sequence(s)) => {
+                privilege::check_owner(&catalog, context.user, s.owner, "sequence", &s.name)?;
+                check_not_identity(&s, &catalog)?;
+                Doomed::Sequence(s)
+            }
+            _ => continue,
+        };
+        if !targets.iter().any(|t| t.key() == doomed.key()) {
+            targets.push(doomed);
+        }
+    }
+    drop_all(targets, cascade, tx, context).await
+}
+
+fn check_not_identity(s: &SequenceDef, catalog: &Catalog) -> Result<()> {
+    if !sequence::is_identity(catalog, s) {
+        return Ok(());
+    }
+    let owner = s.owned_by.and_then(|(table, attnum)| {
+        let table = catalog.tables.get(&table)?;
+        Some(format!("column {} of table {}", table.attribute(attnum)?.name, table.name))
+    });
+    let owner = owner.unwrap_or_default();
+    Err(Error::new(
+        SqlState::DependentObjectsStillExist,
+        format!("cannot drop sequence {} because {owner} requires it", s.name),
+    )
+    .hint(format!("You can drop {owner} instead.")))
+}
+
+async fn drop_schemas(
+    names: &[ObjectName],
+    if_exists: bool,
+    cascade: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    let mut targets = Vec::new();
+    for name in names {
+        let catalog = tx.catalog();
+        let name = schema::simple(name, &catalog)?;
+        match catalog.resolve_schema(&name) {
+            Ok(schema) => {
+                privilege::check_owner(&catalog, context.user, schema.owner, "schema", &name)?;
+                if schema.oid == Oid::PG_CATALOG || schema.oid == Oid::INFORMATION_SCHEMA {
+                    return Err(Error::new(
+                        SqlState::DependentObjectsStillExist,
+                        format!("cannot drop schema {name} because it is required by the database system"),
+                    ));
+                }
+                targets.push(Doomed::Schema(schema.oid, name));
+            }
+            Err(error) if if_exists => {
+                context.notice(SqlState::SuccessfulCompletion, format!("{}, skipping", error.message()));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    drop_all(targets, cascade, tx, context).await
+}
+
+/// Collects, refuses or announces, and drops.
+async fn drop_all(
+    targets: Vec<Doomed>,
+    cascade: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    let catalog = tx.catalog();
+    let path = context.path(&catalog);
+    let named = targets.len();
+    let mut all = targets;
+    let mut lines: Vec<(String, String)> = Vec::new();
+    let mut next = 0;
+    while let Some(current) = all.get(next).cloned() {
+        next += 1;
+        for dependent in current.dependents(&catalog) {
+            if all.iter().any(|d| d.key() == dependent.key()) || goes_anyway(&dependent, &all) {
+                continue;
+            }
+            lines.push((dependent.describe(&catalog, &path), current.describe(&catalog, &path)));
+            all.push(dependent);
+        }
+    }
+    let cannot = match all.first() {
+        Some(only) if named == 1 => only.describe(&catalog, &path),
+        _ => String::new(),
+    };
+    announce(lines, cascade, &cannot, context)?;
+    for doomed in &all {
+        if let Doomed::Table(t) | Doomed::Constraint(t, _) | Doomed::Default(t, _) = doomed {
+            lock(tx, t.oid, TableLock::AccessExclusive).await?;
+        }
+        if let Doomed::View(view) = doomed {
+            lock(tx, view.oid, TableLock::AccessExclusive).await?;
+        }
+    }
+    for doomed in all.iter().rev() {
+        remove(doomed, tx)?;
+    }
+    Ok(())
+}
+
+/// Constraints and defaults of tables that go anyway need no mention.
+fn goes_anyway(dependent: &Doomed, all: &[Doomed]) -> bool {
+    let (Doomed::Constraint(table, _) | Doomed::Default(table, _)) = dependent else {
+        return false;
+    };
+    all.iter().any(|d| matches!(d, Doomed::Table(t) if t.oid == table.oid))
+}
+
+/// 2BP01 without CASCADE, a notice with it. `cannot`: the one object that was named, or nothing.
+fn announce(lines: Vec<(String, String)>, cascade: bool, cannot: &str, context: &mut DdlContext<'_>) -> Result<()> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    if !cascade {
+        let detail: Vec<String> = lines.iter().map(|(what, on)| format!("{what} depends on {on}")).collect();
+        let message = match cannot {
+            "" => "cannot drop desired object(s) because other objects depend on them".to_owned(),
+            cannot => format!("cannot drop {cannot} because other objects depend on it"),
+        };
+        return Err(Error::new(SqlState::DependentObjectsStillExist, message)
+            .detail(detail.join("\n"))
+            .hint("Use DROP ... CASCADE to drop the dependent objects too."));
+    }
+    let cascades: Vec<String> = lines.iter().map(|(what, _)| format!("drop cascades to {what}")).collect();
+    let report = match cascades.as_slice() {
+        [only] => Error::new(SqlState::SuccessfulCompletion, only),
+        many => {
+            let message = format!("drop cascades to {} other objects", many.len());
+            Error::new(SqlState::SuccessfulCompletion, message).detail(many.join("\n"))
+        }
+    };
+    context.notices.push(Notice { level: NoticeLevel::Notice, report });
+    Ok(())
+}
+
+fn remove(doomed: &Doomed, tx: &mut Transaction) -> Result<()> {
+    match doomed {
+        Doomed::Schema(oid, _) => tx.change_catalog(CatalogChange::Drop(*oid)),
+        Doomed::View(v) => tx.change_catalog(CatalogChange::Drop(v.oid)),
+        Doomed::Sequence(s) => tx.change_catalog(CatalogChange::Drop(s.oid)),
+        Doomed::Table(table) => {
+            let catalog = tx.catalog();
+            for sequence in catalog.owned_sequences(table.oid, None) {
+                tx.change_catalog(CatalogChange::Drop(sequence.oid))?;
+            }
+            tx.change_catalog(CatalogChange::Drop(table.oid))
+        }
+        Doomed::Constraint(table, constraint) => {
+            edit(table.oid, tx, |table| table.constraints.retain(|c| c.oid != constraint.oid))
+        }
+        Doomed::Default(table, attnum) => edit(table.oid, tx, |table| {
+            for c in table.columns.iter_mut().filter(|c| c.attnum == *attnum) {
+                c.default = None;
+            }
+        }),
+    }
+}
+
+/// Changes a table that is still there.
+fn edit(table: Oid, tx: &mut Transaction, change: impl FnOnce(&mut TableDef)) -> Result<()> {
+    let Some(mut table) = tx.catalog().tables.get(&table).map(|t| (**t).clone()) else {
+        return Ok(());
+    };
+    change(&mut table);
+    put_table(tx, table)
+}
+
+async fn drop_indexes(
+    names: &[ObjectName],
+    if_exists: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+    cascade: bool,
+) -> Result<()> {
+    for name in names {
+        let name = Name::new(name, &tx.catalog())?;
+        let Some(Relation::Index(table, dropped)) = find(ObjectType::Index, &name, if_exists, tx, context)? else {
+            continue;
+        };
+        privilege::check_owner(&tx.catalog(), context.user, table.owner, "index", &dropped.name)?;
+        if let Some(constraint) = table.index_constraint(dropped.oid) {
+            let constraint = format!("constraint {} on table {}", constraint.name, table.name);
+            return Err(Error::new(
+                SqlState::DependentObjectsStillExist,
+                format!("cannot drop index {} because {constraint} requires it", dropped.name),
+            )
+            .hint(format!("You can drop {constraint} instead.")));
+        }
+        let what = format!("index {}", dropped.name);
+        drop_foreign_keys_on(&table, dropped.oid, &what, &what, cascade, tx, context)?;
+        lock(tx, table.oid, TableLock::AccessExclusive).await?;
+        index::remove(dropped.oid, tx)?;
+    }
+    Ok(())
+}
+
+/// Foreign keys that rely on a unique index: refused, or dropped with it.
+fn drop_foreign_keys_on(
+    table: &TableDef,
+    index: Oid,
+    cannot: &str,
+    on: &str,
+    cascade: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    let catalog = tx.catalog();
+    let path = context.path(&catalog);
+    let keys: Vec<Doomed> = catalog
+        .foreign_keys_to(table.oid)
+        .filter(|(_, _, key)| key.referenced_index == index)
+        .map(|(t, c, _)| Doomed::Constraint(t.clone(), c.clone()))
+        .collect();
+    let lines = keys.iter().map(|k| (k.describe(&catalog, &path), on.to_owned())).collect();
+    announce(lines, cascade, cannot, context)?;
+    keys.iter().try_for_each(|key| remove(key, tx))
+}
+
+/// ALTER TABLE DROP CONSTRAINT.
+pub fn drop_constraint(
+    table: &TableDef,
+    constraint: &ConstraintDef,
+    cascade: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    if let Some(index) = constraint.index() {
+        let cannot = format!("constraint {} on table {}", constraint.name, table.name);
+        let on = format!("index {}", constraint.name);
+        drop_foreign_keys_on(table, index, &cannot, &on, cascade, tx, context)?;
+    }
+    edit(table.oid, tx, |table| {
+        table.constraints.retain(|c| c.oid != constraint.oid);
+        table.indexes.retain(|i| Some(i.oid) != constraint.index());
+    })
+}
+
+/// Before a column goes: the views that read it and the foreign keys to it are refused, or dropped.
+pub fn before_column(
+    table: &TableDef,
+    attnum: i16,
+    cascade: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    let catalog = tx.catalog();
+    let path = context.path(&catalog);
+    let column = table.attribute(attnum).map_or("", |c| &c.name);
+    let what = format!("column {column} of table {}", table.name);
+    let views = catalog.views_on(table.oid).filter(|v| v.columns_read.contains(&(table.oid, attnum)));
+    let mut doomed: Vec<Doomed> = views.cloned().map(Doomed::View).collect();
+    let keys = catalog.foreign_keys_to(table.oid);
+    let keys = keys.filter(|(t, _, key)| t.oid != table.oid && key.referenced_columns.contains(&attnum));
+    doomed.extend(keys.map(|(t, c, _)| Doomed::Constraint(t.clone(), c.clone())));
+    let mut lines: Vec<(String, String)> = doomed.iter().map(|d| (d.describe(&catalog, &path), what.clone())).collect();
+    let mut next = 0;
+    while let Some(current) = doomed.get(next).cloned() {
+        next += 1;
+        for dependent in current.dependents(&catalog) {
+            if !doomed.iter().any(|d| d.key() == dependent.key()) {
+                lines.push((dependent.describe(&catalog, &path), current.describe(&catalog, &path)));
+                doomed.push(dependent);
+            }
+        }
+    }
+    announce(lines, cascade, &what, context)?;
+    // A foreign key of the table to itself goes with the column.
+    let own: Vec<Oid> = table
+        .foreign_keys()
+        .filter(|(_, key)| key.references == table.oid && key.referenced_columns.contains(&attnum))
+        .map(|(c, _)| c.oid)
+        .collect();
+    edit(table.oid, tx, |table| table.constraints.retain(|c| !own.contains(&c.oid)))?;
+    doomed.iter().rev().try_for_each(|d| remove(d, tx))
+}

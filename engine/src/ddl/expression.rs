@@ -1,0 +1,130 @@
+//! Expressions that the catalog keeps: DEFAULT and CHECK, bound once to find mistakes and kept as normal text; and their
+//! evaluation when existing rows must be checked or filled.
+
+use sqlparser::ast;
+
+use super::DdlContext;
+use crate::catalog::TableDef;
+use crate::error::{Error, Result, SqlState};
+use crate::expr::{ColumnId, ScalarExpr};
+use crate::expr_eval::{ColumnSource, NoColumns, eval};
+use crate::functions::EvalContext;
+use crate::sql::parse::parse_expression;
+use crate::sql::{Binder, Environment, Scope, Source};
+use crate::system::deparse;
+use crate::txn::Transaction;
+use crate::types::{Datum, PgType};
+
+/// A binder over the transaction's catalog.
+pub fn binder(source: Source, tx: &Transaction, context: &DdlContext<'_>) -> Binder {
+    let catalog = tx.catalog();
+    let search_path = context.path(&catalog);
+    Binder::new(Environment { catalog, search_path, eval: context.eval.clone() }, source, &[])
+}
+
+/// The type of a column (42704 for a name that is none, 42P16 for one that no column can have).
+pub fn column_type(ty: &ast::DataType, column: &str, tx: &Transaction, context: &DdlContext<'_>) -> Result<PgType> {
+    let ty = binder(context.source.clone(), tx, context).bind_type(ty)?;
+    let row = crate::types::names::row(ty.oid);
+    if row.is_some_and(|t| t.kind == b'p') {
+        return Err(Error::new(
+            SqlState::InvalidTableDefinition,
+            format!("column \"{column}\" has pseudo-type {}", crate::system::deparse::type_name(ty)),
+        ));
+    }
+    Ok(ty)
+}
+
+/// DEFAULT, checked and in normal form. `None`: `DEFAULT NULL`, which is none.
+pub fn default(
+    expr: &ast::Expr,
+    column: &str,
+    ty: PgType,
+    tx: &Transaction,
+    context: &DdlContext<'_>,
+) -> Result<Option<String>> {
+    let mut binder = binder(context.source.clone(), tx, context);
+    let bound = binder.bind_assignment(expr, &Scope::default(), column, ty).map_err(|e| {
+        if e.state() == SqlState::UndefinedColumn {
+            return Error::new(SqlState::FeatureNotSupported, "cannot use column reference in DEFAULT expression");
+        }
+        e
+    })?;
+    if matches!(bound.kind, crate::expr::ExprKind::Const(Datum::Null)) {
+        return Ok(None);
+    }
+    Ok(Some(deparse::stored(&bound, &Scope::default())?))
+}
+
+/// A CHECK condition over a table's columns: its normal form and the columns that it reads.
+pub fn check(
+    expr: &ast::Expr,
+    table: &TableDef,
+    tx: &Transaction,
+    context: &DdlContext<'_>,
+) -> Result<(String, Vec<i16>)> {
+    let mut binder = binder(context.source.clone(), tx, context);
+    let scope = binder.table_scope(table, None);
+    let bound = binder.bind_condition(expr, &scope, "CHECK")?;
+    let mut columns = deparse::columns(&bound, &scope);
+    columns.sort_unstable();
+    columns.dedup();
+    Ok((deparse::stored(&bound, &scope)?, columns))
+}
+
+/// A stored expression ready to run on rows of a table, given by attnum - 1.
+pub struct RowCheck {
+    expr: ScalarExpr,
+    scope: Scope,
+}
+
+impl RowCheck {
+    /// A stored condition of the table.
+    pub fn condition(text: &str, table: &TableDef, tx: &Transaction, context: &DdlContext<'_>) -> Result<RowCheck> {
+        let (expr, source) = parse_expression(text)?;
+        let mut binder = binder(source, tx, context);
+        let scope = binder.table_scope(table, None);
+        let expr = binder.bind_condition(&expr, &scope, "CHECK")?;
+        Ok(RowCheck { expr, scope })
+    }
+
+    /// False only where the condition is false: NULL passes.
+    pub fn passes(&self, row: &[Datum], eval_context: &EvalContext) -> Result<bool> {
+        let value = eval(&self.expr, &TableRow { row, scope: &self.scope }, &[], eval_context)?;
+        Ok(value != Datum::Bool(false))
+    }
+}
+
+/// A stored DEFAULT, bound: to be evaluated once per row.
+pub fn bind_default(
+    text: &str,
+    column: &str,
+    ty: PgType,
+    tx: &Transaction,
+    context: &DdlContext<'_>,
+) -> Result<ScalarExpr> {
+    let (expr, source) = parse_expression(text)?;
+    binder(source, tx, context).bind_assignment(&expr, &Scope::default(), column, ty)
+}
+
+/// The value of an expression without columns.
+pub fn evaluate(expr: &ScalarExpr, context: &EvalContext) -> Result<Datum> {
+    eval(expr, &NoColumns, &[], context)
+}
+
+struct TableRow<'a> {
+    row: &'a [Datum],
+    scope: &'a Scope,
+}
+
+impl ColumnSource for TableRow<'_> {
+    fn column(&self, id: ColumnId) -> Option<Datum> {
+        let attnum = self.scope.attribute_of(id)?;
+        self.row.get(usize::try_from(attnum).ok()?.checked_sub(1)?).cloned()
+    }
+}
+
+/// The value of an expression on a row of the table that `scope` was made for.
+pub fn evaluate_on(expr: &ScalarExpr, scope: &Scope, row: &[Datum], context: &EvalContext) -> Result<Datum> {
+    eval(expr, &TableRow { row, scope }, &[], context)
+}

@@ -1,0 +1,252 @@
+//! Data definition: CREATE, ALTER, DROP, TRUNCATE, COMMENT and roles, as changes of a transaction's private catalog.
+//!
+//! A statement resolves names, takes the table locks that PostgreSQL would take, checks what it must against the rows,
+//! and hands [`CatalogChange`]s to its transaction; nothing happens outside of it. Storage follows the changes: a
+//! table that appears gets a store, an index is built, a new `storage` OID starts empty.
+//!
+//! Invariants:
+//! 1. DDL runs one transaction at a time: each statement first takes the catalog's own lock ([`CATALOG_LOCK`]), so that OIDs
+//!    and names are decided on the newest catalog.
+//! 2. A statement that fails has changed nothing that its transaction's rollback (or its savepoint's) does not undo.
+//! 3. Nothing is accepted and ignored: what is not supported answers 0A000.
+
+mod alter;
+mod column;
+mod comment;
+mod constraint;
+mod drop;
+pub mod expression;
+mod index;
+mod maintenance;
+pub mod names;
+mod privilege;
+mod role;
+mod schema;
+mod sequence;
+pub mod syntax;
+mod table;
+mod truncate;
+mod view;
+
+use std::sync::Arc;
+
+use sqlparser::ast::Statement;
+
+use crate::catalog::{Catalog, CatalogChange, Object, Oid, Relation, SearchPath, TableDef};
+use crate::error::{Error, Notice, NoticeLevel, Result, SqlState};
+use crate::functions::EvalContext;
+use crate::sql::Source;
+use crate::txn::{TableLock, Transaction, Wait};
+
+pub use maintenance::{Maintenance, MaintenanceKind};
+pub use privilege::check_access;
+pub use syntax::Extra;
+
+/// pg_class: whoever changes the catalog holds its lock until the transaction ends.
+const CATALOG_LOCK: Oid = Oid(1259);
+
+/// What a statement knows of its session.
+pub struct DdlContext<'a> {
+    /// The current user.
+    pub user: Oid,
+    pub search_path: &'a [String],
+    pub eval: Arc<EvalContext>,
+    /// The statement's text, for positions.
+    pub source: Source,
+    pub notices: &'a mut Vec<Notice>,
+}
+
+impl DdlContext<'_> {
+    /// The search path as of this catalog.
+    pub fn path(&self, catalog: &Catalog) -> SearchPath {
+        let user = catalog.roles.get(&self.user).map_or("", |r| &r.name);
+        catalog.search_path(self.search_path, user)
+    }
+
+    fn is_superuser(&self, catalog: &Catalog) -> bool {
+        catalog.roles.get(&self.user).is_some_and(|r| r.superuser)
+    }
+
+    fn notice(&mut self, state: SqlState, message: impl Into<String>) {
+        self.report(NoticeLevel::Notice, Error::new(state, message));
+    }
+
+    fn report(&mut self, level: NoticeLevel, report: Error) {
+        self.notices.push(Notice { level, report });
+    }
+}
+
+/// Whether [`execute`] is for this statement.
+pub fn is_ddl(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::CreateTable(_)
+            | Statement::CreateIndex(_)
+            | Statement::CreateView(_)
+            | Statement::CreateSchema { .. }
+            | Statement::AlterTable(_)
+            | Statement::AlterIndex { .. }
+            | Statement::AlterSchema(_)
+            | Statement::Drop { .. }
+            | Statement::Truncate(_)
+            | Statement::Comment { .. }
+            | Statement::Grant(_)
+            | Statement::Revoke(_)
+    )
+}
+
+/// Runs a statement of DDL and answers its command tag. CREATE TABLE AS with rows is the session's: it calls
+/// [`create_table_as`] and inserts what the query returns.
+pub async fn execute(statement: &Statement, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
+    lock_catalog(tx).await?;
+    match statement {
+        Statement::CreateTable(create) => table::create(create, tx, context).await,
+        Statement::CreateIndex(create) => index::create(create, tx, context).await,
+        Statement::CreateView(create) => view::create(create, tx, context),
+        Statement::CreateSchema { schema_name, if_not_exists, with, options, default_collate_spec, clone } => {
+            if with.is_some() || options.is_some() || default_collate_spec.is_some() || clone.is_some() {
+                return Err(Error::unsupported("CREATE SCHEMA with options"));
+            }
+            schema::create(schema_name, *if_not_exists, tx, context)
+        }
+        Statement::AlterTable(alter) => alter::alter_table(alter, tx, context).await,
+        Statement::AlterIndex { name, operation } => alter::alter_index(name, operation, tx, context).await,
+        Statement::AlterSchema(alter) => schema::alter(alter, tx, context),
+        Statement::Drop {
+            object_type, if_exists, names, cascade, temporary: false, purge: false, table: None, ..
+        } => drop::drop_objects(*object_type, names, *if_exists, *cascade, tx, context).await,
+        Statement::Truncate(truncate) => truncate::truncate(truncate, tx, context).await,
+        Statement::Comment { object_type, object_name, comment, if_exists: false } => {
+            comment::comment(object_type, object_name, comment.as_deref(), tx, context)
+        }
+        Statement::Grant(_) => Err(Error::unsupported("GRANT")),
+        Statement::Revoke(_) => Err(Error::unsupported("REVOKE")),
+        other => Err(Error::unsupported(command_name(&other.to_string()))),
+    }
+}
+
+/// Runs a statement of DDL that sqlparser has no tree for.
+pub async fn execute_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
+    lock_catalog(tx).await?;
+    match statement {
+        Extra::CreateSequence { name, if_not_exists, options } => {
+            sequence::create(name, *if_not_exists, options, tx, context)
+        }
+        Extra::AlterSequence { name, if_exists, options } => {
+            sequence::alter(name, *if_exists, options, tx, context).await
+        }
+        Extra::AlterRelation { kind, name, if_exists, change } => {
+            alter::alter_relation(*kind, name, *if_exists, change, tx, context).await
+        }
+        Extra::CreateRole { name, options } => role::create(name, options, tx, context),
+        Extra::AlterRole { name, options } => role::alter(name, options, tx, context),
+        Extra::RenameRole { name, to } => role::rename(name, to, tx, context),
+        Extra::DropIdentity { table, if_exists, column, column_if_exists } => {
+            alter::drop_identity(table, *if_exists, column, *column_if_exists, tx, context).await
+        }
+        Extra::CommentOnConstraint { constraint, table, comment } => {
+            comment::comment_on_constraint(constraint, table, comment.as_deref(), tx, context)
+        }
+        Extra::Unsupported(what) => Err(Error::unsupported(what)),
+    }
+}
+
+pub use table::create_table_as;
+
+/// `CREATE FUNCTION`, … for the message of 0A000: the leading words in capitals.
+fn command_name(text: &str) -> String {
+    let capital = |w: &&str| w.len() > 1 && w.chars().all(|c| c.is_ascii_uppercase());
+    let words: Vec<&str> = text.split_whitespace().take_while(capital).take(3).collect();
+    if words.is_empty() { "this statement".into() } else { words.join(" ") }
+}
+
+async fn lock_catalog(tx: &mut Transaction) -> Result<()> {
+    tx.lock_table(CATALOG_LOCK, TableLock::ShareRowExclusive, Wait::Block).await?;
+    Ok(())
+}
+
+/// Takes a relation's lock, waiting as long as `lock_timeout` allows.
+async fn lock(tx: &mut Transaction, relation: Oid, mode: TableLock) -> Result<()> {
+    tx.lock_table(relation, mode, Wait::Block).await?;
+    Ok(())
+}
+
+/// A fresh OID of the transaction's catalog.
+fn allocate(tx: &mut Transaction) -> Result<Oid> {
+    allocate_many(tx, 1)
+}
+
+/// The first of `count` fresh OIDs in a row.
+fn allocate_many(tx: &mut Transaction, count: u32) -> Result<Oid> {
+    let first = tx.catalog().next_oid;
+    let next = first
+        .0
+        .checked_add(count)
+        .ok_or_else(|| Error::new(SqlState::ProgramLimitExceeded, "all object identifiers are used up"))?;
+    tx.change_catalog(CatalogChange::NextOid(Oid(next)))?;
+    Ok(first)
+}
+
+fn put_table(tx: &mut Transaction, table: TableDef) -> Result<()> {
+    put(tx, Object::Table(Arc::new(table)))
+}
+
+fn put(tx: &mut Transaction, object: Object) -> Result<()> {
+    tx.change_catalog(CatalogChange::Put(object))
+}
+
+/// 42P07 if the name is taken; with IF NOT EXISTS a notice and `false`.
+fn name_is_free(
+    tx: &Transaction,
+    schema: Oid,
+    name: &str,
+    if_not_exists: bool,
+    context: &mut DdlContext<'_>,
+) -> Result<bool> {
+    if !names::is_taken(&tx.catalog(), schema, name) {
+        return Ok(true);
+    }
+    let message = format!("relation \"{name}\" already exists");
+    if if_not_exists {
+        context.notice(SqlState::DuplicateTable, format!("{message}, skipping"));
+        return Ok(false);
+    }
+    Err(Error::new(SqlState::DuplicateTable, message))
+}
+
+/// 42501 for a system relation, as DDL on it answers.
+fn system_relation(relation: &Relation) -> Error {
+    Error::new(
+        SqlState::InsufficientPrivilege,
+        format!("permission denied: \"{}\" is a system catalog", relation.name()),
+    )
+}
+
+/// The table that a statement names, locked; 42809 if it is something else. `None`: missing, IF EXISTS, noticed.
+async fn open_table(
+    name: &names::Name,
+    if_exists: bool,
+    mode: TableLock,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<Option<Arc<TableDef>>> {
+    let catalog = tx.catalog();
+    let path = context.path(&catalog);
+    if if_exists && name.find(&catalog, &path).is_none() {
+        context.notice(SqlState::SuccessfulCompletion, format!("relation \"{}\" does not exist, skipping", name.name));
+        return Ok(None);
+    }
+    match name.resolve(&catalog, &path)? {
+        Relation::Table(table) => {
+            privilege::check_owner(&catalog, context.user, table.owner, "table", &table.name)?;
+            lock(tx, table.oid, mode).await?;
+            // It may have changed while the lock was not free.
+            let table = tx.catalog().tables.get(&table.oid).cloned();
+            table.map(Some).ok_or_else(|| {
+                Error::new(SqlState::UndefinedTable, format!("relation \"{}\" does not exist", name.name))
+            })
+        }
+        relation @ Relation::System(_) => Err(system_relation(&relation)),
+        relation => Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a table", relation.name()))),
+    }
+}

@@ -1,0 +1,249 @@
+//! Roles: CREATE, ALTER and DROP ROLE and USER. Passwords are kept as SCRAM-SHA-256 verifiers, never as text.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::rand::SecureRandom;
+use ring::{digest, hmac, pbkdf2};
+use sqlparser::ast::Ident;
+
+use super::syntax::RoleOptions;
+use super::{DdlContext, allocate, names, put};
+use crate::catalog::{Catalog, CatalogChange, Object, RoleDef};
+use crate::error::{Error, Result, SqlState};
+use crate::txn::Transaction;
+use crate::types::{Datum, PgType, TypeOid, text};
+
+const ITERATIONS: NonZeroU32 = match NonZeroU32::new(4096) {
+    Some(n) => n,
+    None => NonZeroU32::MIN,
+};
+
+pub fn create(
+    name: &Ident,
+    options: &RoleOptions,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<String> {
+    let catalog = tx.catalog();
+    check_permission(&catalog, options, context, "permission denied to create role")?;
+    let name = names::ident(name);
+    check_name(&name)?;
+    if catalog.role(&name).is_some() {
+        return Err(Error::new(SqlState::DuplicateObject, format!("role \"{name}\" already exists")));
+    }
+    let mut role = RoleDef::new(allocate(tx)?, &name);
+    apply(&mut role, options, context)?;
+    put(tx, Object::Role(Arc::new(role)))?;
+    Ok("CREATE ROLE".to_owned())
+}
+
+pub fn alter(
+    name: &Ident,
+    options: &RoleOptions,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<String> {
+    let catalog = tx.catalog();
+    let mut role = (**catalog.resolve_role(&role_name(name, &catalog, context))?).clone();
+    // A role may change its own password.
+    let only_password = RoleOptions { password: None, ..options.clone() };
+    let own = role.oid == context.user && format!("{only_password:?}") == format!("{:?}", RoleOptions::default());
+    if !own {
+        check_permission(&catalog, options, context, "permission denied")?;
+        if role.superuser && !context.is_superuser(&catalog) {
+            return Err(Error::new(
+                SqlState::InsufficientPrivilege,
+                "must be superuser to alter superuser roles or change superuser attribute",
+            ));
+        }
+    }
+    apply(&mut role, options, context)?;
+    put(tx, Object::Role(Arc::new(role)))?;
+    Ok("ALTER ROLE".to_owned())
+}
+
+pub fn rename(name: &Ident, to: &Ident, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
+    let catalog = tx.catalog();
+    check_permission(&catalog, &RoleOptions::default(), context, "permission denied to rename role")?;
+    let mut role = (**catalog.resolve_role(&names::ident(name))?).clone();
+    let to = names::ident(to);
+    check_name(&to)?;
+    if role.oid == context.user {
+        return Err(Error::new(SqlState::FeatureNotSupported, "session user cannot be renamed"));
+    }
+    if catalog.role(&to).is_some() {
+        return Err(Error::new(SqlState::DuplicateObject, format!("role \"{to}\" already exists")));
+    }
+    role.name = to;
+    put(tx, Object::Role(Arc::new(role)))?;
+    Ok("ALTER ROLE".to_owned())
+}
+
+pub fn drop_roles(
+    roles: &[String],
+    if_exists: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<String> {
+    let catalog = tx.catalog();
+    check_permission(&catalog, &RoleOptions::default(), context, "permission denied to drop role")?;
+    for name in roles {
+        let Some(role) = catalog.role(name) else {
+            let message = format!("role \"{name}\" does not exist");
+            if !if_exists {
+                return Err(Error::new(SqlState::UndefinedObject, message));
+            }
+            context.notice(SqlState::SuccessfulCompletion, format!("{message}, skipping"));
+            continue;
+        };
+        if role.oid == context.user {
+            return Err(Error::new(SqlState::ObjectInUse, "current user cannot be dropped"));
+        }
+        if role.oid == crate::catalog::Oid::SUPERUSER {
+            return Err(Error::new(
+                SqlState::DependentObjectsStillExist,
+                format!("cannot drop role {name} because it is required by the database system"),
+            ));
+        }
+        let owned = catalog.owned_by_role(role.oid);
+        if !owned.is_empty() {
+            let lines: Vec<String> = owned.iter().map(|(kind, object)| format!("owner of {kind} {object}")).collect();
+            return Err(Error::new(
+                SqlState::DependentObjectsStillExist,
+                format!("role \"{name}\" cannot be dropped because some objects depend on it"),
+            )
+            .detail(lines.join("\n")));
+        }
+        tx.change_catalog(CatalogChange::Drop(role.oid))?;
+    }
+    Ok("DROP ROLE".to_owned())
+}
+
+fn role_name(name: &Ident, catalog: &Catalog, context: &DdlContext<'_>) -> String {
+    let folded = names::ident(name);
+    let own = || catalog.roles.get(&context.user).map(|r| r.name.clone());
+    match folded.as_str() {
+        "current_user" | "current_role" | "session_user" if name.quote_style.is_none() => own().unwrap_or(folded),
+        _ => folded,
+    }
+}
+
+fn check_permission(catalog: &Catalog, options: &RoleOptions, context: &DdlContext<'_>, message: &str) -> Result<()> {
+    let user = catalog.roles.get(&context.user);
+    let superuser = user.is_some_and(|r| r.superuser);
+    let privileged =
+        options.superuser.is_some() || options.replication.is_some() || options.bypass_row_security.is_some();
+    if superuser || (user.is_some_and(|r| r.create_role) && !privileged) {
+        return Ok(());
+    }
+    Err(Error::new(SqlState::InsufficientPrivilege, message))
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.starts_with("pg_") {
+        return Err(Error::new(SqlState::ReservedName, format!("role name \"{name}\" is reserved"))
+            .detail("Role names starting with \"pg_\" are reserved."));
+    }
+    if name == "public" || name == "none" {
+        return Err(Error::new(SqlState::ReservedName, format!("role name \"{name}\" is reserved")));
+    }
+    Ok(())
+}
+
+fn apply(role: &mut RoleDef, options: &RoleOptions, context: &mut DdlContext<'_>) -> Result<()> {
+    if options.membership {
+        return Err(Error::unsupported("role membership"));
+    }
+    let set = |field: &mut bool, value: Option<bool>| *field = value.unwrap_or(*field);
+    set(&mut role.superuser, options.superuser);
+    set(&mut role.login, options.login);
+    set(&mut role.create_database, options.create_database);
+    set(&mut role.create_role, options.create_role);
+    set(&mut role.inherit, options.inherit);
+    set(&mut role.replication, options.replication);
+    set(&mut role.bypass_row_security, options.bypass_row_security);
+    if let Some(limit) = options.connection_limit {
+        if limit < -1 {
+            return Err(Error::new(SqlState::InvalidParameterValue, format!("invalid connection limit: {limit}")));
+        }
+        role.connection_limit = limit;
+    }
+    if let Some(until) = &options.valid_until {
+        let ty: PgType = TypeOid::TIMESTAMPTZ.into();
+        match text::parse(until, ty, &context.eval.format)? {
+            Datum::Timestamptz(i64::MAX) => role.valid_until = None,
+            Datum::Timestamptz(until) => role.valid_until = Some(until),
+            _ => return Err(Error::internal("a timestamp was expected")),
+        }
+    }
+    match &options.password {
+        None => {}
+        Some(None) => role.password = None,
+        Some(Some(password)) if password.is_empty() => {
+            context.notice(SqlState::SuccessfulCompletion, "empty string is not a valid password, clearing password");
+            role.password = None;
+        }
+        Some(Some(password)) if password.starts_with("md5") && password.len() == 35 => {
+            return Err(Error::unsupported("a password in MD5 form"));
+        }
+        Some(Some(password)) if is_verifier(password) => role.password = Some(password.clone()),
+        Some(Some(password)) => role.password = Some(verifier(password)?),
+    }
+    Ok(())
+}
+
+fn is_verifier(text: &str) -> bool {
+    let Some((iterations, rest)) = text.strip_prefix("SCRAM-SHA-256$").and_then(|t| t.split_once(':')) else {
+        return false;
+    };
+    let Some((salt, keys)) = rest.split_once('$') else {
+        return false;
+    };
+    let key = |k: &str| STANDARD.decode(k).is_ok_and(|k| k.len() == 32);
+    iterations.parse::<u32>().is_ok_and(|n| n > 0)
+        && STANDARD.decode(salt).is_ok_and(|s| !s.is_empty())
+        && keys.split_once(':').is_some_and(|(stored, server)| key(stored) && key(server))
+}
+
+/// `SCRAM-SHA-256$<iterations>:<salt>$<stored key>:<server key>` (RFC 5802, RFC 7677).
+pub fn verifier(password: &str) -> Result<String> {
+    let mut salt = [0u8; 16];
+    ring::rand::SystemRandom::new()
+        .fill(&mut salt)
+        .map_err(|_| Error::internal("the system's random number generator failed"))?;
+    Ok(verifier_with_salt(password, &salt))
+}
+
+fn verifier_with_salt(password: &str, salt: &[u8]) -> String {
+    let mut salted = [0u8; 32];
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ITERATIONS, salt, password.as_bytes(), &mut salted);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &salted);
+    let client = hmac::sign(&key, b"Client Key");
+    let stored = digest::digest(&digest::SHA256, client.as_ref());
+    let server = hmac::sign(&key, b"Server Key");
+    format!(
+        "SCRAM-SHA-256${ITERATIONS}:{}${}:{}",
+        STANDARD.encode(salt),
+        STANDARD.encode(stored),
+        STANDARD.encode(server)
+    )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Made by PostgreSQL 15: `CREATE ROLE r PASSWORD 'pencil'`.
+    #[test]
+    fn verifiers_are_postgresqls() {
+        let stored = include_str!("testdata/scram_verifier.txt").trim();
+        let salt = stored.split([':', '$']).nth(2).unwrap();
+        assert_eq!(verifier_with_salt("pencil", &STANDARD.decode(salt).unwrap()), stored);
+        assert!(is_verifier(stored));
+        assert!(!is_verifier("SCRAM-SHA-256$4096:abc"));
+    }
+}

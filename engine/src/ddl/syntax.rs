@@ -1,0 +1,488 @@
+//! DDL that sqlparser 0.62 has no tree for, or reads in one fixed order of options: sequences, roles, renaming and
+//! moving of relations that are not tables.
+//!
+//! [`parse`] looks at the tokens of one statement and leaves alone what is sqlparser's.
+
+use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+/// A statement of DDL outside sqlparser's trees.
+#[derive(Debug, Clone)]
+pub enum Extra {
+    CreateSequence {
+        name: ObjectName,
+        if_not_exists: bool,
+        options: SequenceOptions,
+    },
+    AlterSequence {
+        name: ObjectName,
+        if_exists: bool,
+        options: SequenceOptions,
+    },
+    AlterRelation {
+        kind: RelationKind,
+        name: ObjectName,
+        if_exists: bool,
+        change: RelationChange,
+    },
+    CreateRole {
+        name: Ident,
+        options: RoleOptions,
+    },
+    AlterRole {
+        name: Ident,
+        options: RoleOptions,
+    },
+    RenameRole {
+        name: Ident,
+        to: Ident,
+    },
+    DropIdentity {
+        table: ObjectName,
+        if_exists: bool,
+        column: Ident,
+        column_if_exists: bool,
+    },
+    CommentOnConstraint {
+        constraint: Ident,
+        table: ObjectName,
+        comment: Option<String>,
+    },
+    /// PostgreSQL has it, Lockstep does not; reads like "CREATE UNLOGGED TABLE".
+    Unsupported(&'static str),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelationKind {
+    Table,
+    View,
+    Sequence,
+    Index,
+}
+
+#[derive(Debug, Clone)]
+pub enum RelationChange {
+    Rename(Ident),
+    SetSchema(Ident),
+    Owner(Ident),
+    RenameColumn(Ident, Ident),
+}
+
+/// Options of a sequence that were written; the others keep their value.
+#[derive(Debug, Clone, Default)]
+pub struct SequenceOptions {
+    /// Name of the type.
+    pub ty: Option<String>,
+    pub increment: Option<i64>,
+    /// `Some(None)`: NO MINVALUE.
+    pub min: Option<Option<i64>>,
+    pub max: Option<Option<i64>>,
+    pub start: Option<i64>,
+    /// `Some(None)`: RESTART without a value.
+    pub restart: Option<Option<i64>>,
+    pub cache: Option<i64>,
+    pub cycle: Option<bool>,
+    /// `Some(None)`: OWNED BY NONE.
+    pub owned_by: Option<Option<ObjectName>>,
+}
+
+/// Options of a role that were written.
+#[derive(Debug, Clone, Default)]
+pub struct RoleOptions {
+    pub superuser: Option<bool>,
+    pub login: Option<bool>,
+    pub create_database: Option<bool>,
+    pub create_role: Option<bool>,
+    pub inherit: Option<bool>,
+    pub replication: Option<bool>,
+    pub bypass_row_security: Option<bool>,
+    pub connection_limit: Option<i32>,
+    /// `Some(None)`: PASSWORD NULL.
+    pub password: Option<Option<String>>,
+    pub valid_until: Option<String>,
+    /// IN ROLE, ROLE, ADMIN, USER: role membership.
+    pub membership: bool,
+}
+
+/// A token at which the statement cannot go on; its index.
+pub type SyntaxError = usize;
+
+/// The statement, if it is one of these.
+pub fn parse(tokens: &[TokenWithSpan]) -> Result<Option<Extra>, SyntaxError> {
+    let mut c = Cursor { tokens, at: 0 };
+    let extra = match c.next_word().as_deref() {
+        Some("create") => create(&mut c)?,
+        Some("alter") => alter(&mut c)?,
+        Some("comment") if c.accept("on") && c.accept("constraint") => {
+            let constraint = c.identifier()?;
+            c.expect("on")?;
+            let table = c.object_name()?;
+            c.expect("is")?;
+            let comment = if c.accept("null") { None } else { Some(c.string()?) };
+            Some(Extra::CommentOnConstraint { constraint, table, comment })
+        }
+        _ => None,
+    };
+    match extra {
+        Some(Extra::Unsupported(_)) | None => Ok(extra),
+        Some(_) if c.at < tokens.len() => Err(c.at),
+        Some(_) => Ok(extra),
+    }
+}
+
+fn create(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
+    let temporary = c.accept("temp") || c.accept("temporary");
+    Ok(match c.next_word().as_deref() {
+        Some("sequence") if temporary => Some(Extra::Unsupported("CREATE TEMPORARY SEQUENCE")),
+        Some("sequence") => {
+            let if_not_exists = c.accept("if");
+            if if_not_exists {
+                c.expect("not")?;
+                c.expect("exists")?;
+            }
+            let name = c.object_name()?;
+            let options = sequence_options(c)?;
+            Some(Extra::CreateSequence { name, if_not_exists, options })
+        }
+        Some("unlogged") => Some(Extra::Unsupported("CREATE UNLOGGED TABLE")),
+        Some(kind @ ("role" | "user" | "group")) if !(kind == "user" && c.nth_is(0, "mapping")) => {
+            let name = c.identifier()?;
+            let mut options = role_options(c)?;
+            options.login = options.login.or((kind == "user").then_some(true));
+            Some(Extra::CreateRole { name, options })
+        }
+        _ => None,
+    })
+}
+
+fn alter(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
+    let kind = match c.next_word().as_deref() {
+        Some("sequence") => RelationKind::Sequence,
+        Some("view") => RelationKind::View,
+        Some("index") => RelationKind::Index,
+        Some("table") => RelationKind::Table,
+        Some("role" | "user" | "group") => return alter_role(c),
+        _ => return Ok(None),
+    };
+    let if_exists = c.accept("if");
+    if if_exists {
+        c.expect("exists")?;
+    }
+    c.accept("only");
+    let name = c.object_name()?;
+    c.accept_token(&Token::Mul);
+    let change = relation_change(c, kind)?;
+    if kind == RelationKind::Table {
+        // The rest of ALTER TABLE is sqlparser's.
+        return match change {
+            Some(change @ RelationChange::SetSchema(_)) => {
+                Ok(Some(Extra::AlterRelation { kind, name, if_exists, change }))
+            }
+            _ => table_leftovers(c, name, if_exists),
+        };
+    }
+    match (change, kind) {
+        (Some(change), _) => Ok(Some(Extra::AlterRelation { kind, name, if_exists, change })),
+        (None, RelationKind::Sequence) => {
+            let options = sequence_options(c)?;
+            Ok(Some(Extra::AlterSequence { name, if_exists, options }))
+        }
+        (None, RelationKind::View) => Ok(Some(Extra::Unsupported("this form of ALTER VIEW"))),
+        (None, _) => Ok(Some(Extra::Unsupported("this form of ALTER INDEX"))),
+    }
+}
+
+/// What can be done to any relation. The cursor stays where it was when it is something else.
+fn relation_change(c: &mut Cursor<'_>, kind: RelationKind) -> Result<Option<RelationChange>, SyntaxError> {
+    let start = c.at;
+    if c.accept("rename") {
+        if c.accept("to") {
+            return Ok(Some(RelationChange::Rename(c.identifier()?)));
+        }
+        if kind == RelationKind::View {
+            c.accept("column");
+            let from = c.identifier()?;
+            c.expect("to")?;
+            return Ok(Some(RelationChange::RenameColumn(from, c.identifier()?)));
+        }
+    } else if c.accept("set") && c.accept("schema") {
+        return Ok(Some(RelationChange::SetSchema(c.identifier()?)));
+    } else if c.accept("owner") {
+        c.expect("to")?;
+        return Ok(Some(RelationChange::Owner(c.identifier()?)));
+    }
+    c.at = start;
+    Ok(None)
+}
+
+/// Forms of ALTER TABLE that sqlparser lacks.
+fn table_leftovers(c: &mut Cursor<'_>, table: ObjectName, if_exists: bool) -> Result<Option<Extra>, SyntaxError> {
+    if c.accept("set") {
+        return Ok(match c.next_word().as_deref() {
+            Some("tablespace") => Some(Extra::Unsupported("ALTER TABLE SET TABLESPACE")),
+            Some("logged" | "unlogged") => Some(Extra::Unsupported("ALTER TABLE SET LOGGED or UNLOGGED")),
+            Some("access") => Some(Extra::Unsupported("ALTER TABLE SET ACCESS METHOD")),
+            Some("without") => Some(Extra::Unsupported("ALTER TABLE SET WITHOUT CLUSTER or OIDS")),
+            _ => None,
+        });
+    }
+    if c.accept("cluster") {
+        return Ok(Some(Extra::Unsupported("ALTER TABLE CLUSTER ON")));
+    }
+    if c.accept("inherit") || c.accept("no") {
+        return Ok(Some(Extra::Unsupported("table inheritance")));
+    }
+    if c.accept("alter") {
+        c.accept("column");
+        let column = c.identifier()?;
+        if c.accept("drop") && c.accept("identity") {
+            let column_if_exists = c.accept("if");
+            if column_if_exists {
+                c.expect("exists")?;
+            }
+            return Ok(Some(Extra::DropIdentity { table, if_exists, column, column_if_exists }));
+        }
+        if c.accept("set") || c.accept("reset") {
+            return Ok(match c.next_word().as_deref() {
+                Some("statistics") => Some(Extra::Unsupported("ALTER COLUMN SET STATISTICS")),
+                Some("storage") => Some(Extra::Unsupported("ALTER COLUMN SET STORAGE")),
+                Some("compression") => Some(Extra::Unsupported("ALTER COLUMN SET COMPRESSION")),
+                _ => None,
+            });
+        }
+    }
+    Ok(None)
+}
+
+fn alter_role(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
+    let name = c.identifier()?;
+    if c.accept("rename") {
+        c.expect("to")?;
+        return Ok(Some(Extra::RenameRole { name, to: c.identifier()? }));
+    }
+    if c.nth_is(0, "set") || c.nth_is(0, "reset") || c.nth_is(0, "in") {
+        return Ok(Some(Extra::Unsupported("ALTER ROLE SET")));
+    }
+    if c.nth_is(0, "add") || c.nth_is(0, "drop") {
+        return Ok(Some(Extra::Unsupported("role membership")));
+    }
+    let options = role_options(c)?;
+    Ok(Some(Extra::AlterRole { name, options }))
+}
+
+fn role_options(c: &mut Cursor<'_>) -> Result<RoleOptions, SyntaxError> {
+    let mut o = RoleOptions::default();
+    c.accept("with");
+    while c.at < c.tokens.len() {
+        let start = c.at;
+        let word = c.next_word().ok_or(start)?;
+        let (flag, on) = match word.strip_prefix("no") {
+            Some(rest) if rest != "" => (rest.to_owned(), false),
+            _ => (word, true),
+        };
+        match flag.as_str() {
+            "superuser" => o.superuser = Some(on),
+            "login" => o.login = Some(on),
+            "createdb" => o.create_database = Some(on),
+            "createrole" => o.create_role = Some(on),
+            "inherit" => o.inherit = Some(on),
+            "replication" => o.replication = Some(on),
+            "bypassrls" => o.bypass_row_security = Some(on),
+            "connection" if on => {
+                c.expect("limit")?;
+                o.connection_limit = Some(i32::try_from(c.integer()?).map_err(|_| c.at)?);
+            }
+            "encrypted" if on => {
+                c.expect("password")?;
+                o.password = Some(Some(c.string()?));
+            }
+            "password" if on => o.password = Some(if c.accept("null") { None } else { Some(c.string()?) }),
+            "valid" if on => {
+                c.expect("until")?;
+                o.valid_until = Some(c.string()?);
+            }
+            "in" | "role" | "user" | "admin" if on => {
+                c.at = c.tokens.len();
+                o.membership = true;
+            }
+            "sysid" if on => {
+                c.integer()?;
+            }
+            _ => return Err(start),
+        }
+    }
+    Ok(o)
+}
+
+fn sequence_options(c: &mut Cursor<'_>) -> Result<SequenceOptions, SyntaxError> {
+    let mut o = SequenceOptions::default();
+    while c.at < c.tokens.len() {
+        let start = c.at;
+        match c.next_word().as_deref() {
+            Some("as") => o.ty = Some(c.object_name()?.to_string().to_lowercase()),
+            Some("increment") => {
+                c.accept("by");
+                o.increment = Some(c.integer()?);
+            }
+            Some("minvalue") => o.min = Some(Some(c.integer()?)),
+            Some("maxvalue") => o.max = Some(Some(c.integer()?)),
+            Some("start") => {
+                c.accept("with");
+                o.start = Some(c.integer()?);
+            }
+            Some("restart") => {
+                let with = c.accept("with");
+                let value = if with || c.is_number() { Some(c.integer()?) } else { None };
+                o.restart = Some(value);
+            }
+            Some("cache") => o.cache = Some(c.integer()?),
+            Some("cycle") => o.cycle = Some(true),
+            Some("no") => match c.next_word().as_deref() {
+                Some("minvalue") => o.min = Some(None),
+                Some("maxvalue") => o.max = Some(None),
+                Some("cycle") => o.cycle = Some(false),
+                _ => return Err(c.at.saturating_sub(1)),
+            },
+            Some("owned") => {
+                c.expect("by")?;
+                o.owned_by = Some(if c.accept("none") { None } else { Some(c.object_name()?) });
+            }
+            _ => return Err(start),
+        }
+    }
+    Ok(o)
+}
+
+struct Cursor<'a> {
+    tokens: &'a [TokenWithSpan],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn word_at(&self, at: usize) -> Option<String> {
+        match &self.tokens.get(at)?.token {
+            Token::Word(w) if w.quote_style.is_none() => Some(w.value.to_lowercase()),
+            _ => None,
+        }
+    }
+
+    fn next_word(&mut self) -> Option<String> {
+        let word = self.word_at(self.at);
+        self.at += 1;
+        word
+    }
+
+    fn nth_is(&self, ahead: usize, word: &str) -> bool {
+        self.word_at(self.at + ahead).as_deref() == Some(word)
+    }
+
+    fn accept(&mut self, word: &str) -> bool {
+        let found = self.nth_is(0, word);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn accept_token(&mut self, token: &Token) -> bool {
+        let found = self.tokens.get(self.at).is_some_and(|t| t.token == *token);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn expect(&mut self, word: &str) -> Result<(), SyntaxError> {
+        if self.accept(word) { Ok(()) } else { Err(self.at) }
+    }
+
+    fn identifier(&mut self) -> Result<Ident, SyntaxError> {
+        match self.tokens.get(self.at) {
+            Some(TokenWithSpan { token: Token::Word(w), span }) => {
+                self.at += 1;
+                Ok(w.clone().into_ident(*span))
+            }
+            _ => Err(self.at),
+        }
+    }
+
+    fn object_name(&mut self) -> Result<ObjectName, SyntaxError> {
+        let mut parts = vec![ObjectNamePart::Identifier(self.identifier()?)];
+        while self.accept_token(&Token::Period) {
+            parts.push(ObjectNamePart::Identifier(self.identifier()?));
+        }
+        Ok(ObjectName(parts))
+    }
+
+    fn string(&mut self) -> Result<String, SyntaxError> {
+        let text = match self.tokens.get(self.at).map(|t| &t.token) {
+            Some(Token::SingleQuotedString(s) | Token::EscapedStringLiteral(s)) => s.clone(),
+            Some(Token::DollarQuotedString(s)) => s.value.clone(),
+            _ => return Err(self.at),
+        };
+        self.at += 1;
+        Ok(text)
+    }
+
+    fn is_number(&self) -> bool {
+        let sign = matches!(self.tokens.get(self.at).map(|t| &t.token), Some(Token::Minus | Token::Plus));
+        matches!(self.tokens.get(self.at + usize::from(sign)).map(|t| &t.token), Some(Token::Number(..)))
+    }
+
+    fn integer(&mut self) -> Result<i64, SyntaxError> {
+        let start = self.at;
+        let sign = if self.accept_token(&Token::Minus) { "-" } else { "" };
+        if sign.is_empty() {
+            self.accept_token(&Token::Plus);
+        }
+        let Some(Token::Number(digits, _)) = self.tokens.get(self.at).map(|t| &t.token) else {
+            return Err(self.at);
+        };
+        self.at += 1;
+        format!("{sign}{digits}").parse().map_err(|_| start)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::sql::{Statement, parse as parse_sql};
+
+    fn extra(sql: &str) -> Extra {
+        match parse_sql(sql).unwrap().remove(0).statement {
+            Statement::Ddl(extra) => *extra,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn sequences_in_any_order_of_options() {
+        let sql =
+            "CREATE SEQUENCE s AS integer START WITH 5 INCREMENT BY -1 NO MINVALUE MAXVALUE 10 CACHE 1 OWNED BY t.a";
+        let Extra::CreateSequence { options: o, .. } = extra(sql) else { panic!() };
+        assert_eq!(
+            (o.start, o.increment, o.min, o.max, o.cache),
+            (Some(5), Some(-1), Some(None), Some(Some(10)), Some(1))
+        );
+        assert_eq!(o.ty.as_deref(), Some("integer"));
+        let Extra::AlterSequence { options: o, .. } = extra("alter sequence if exists s restart") else { panic!() };
+        assert_eq!(o.restart, Some(None));
+    }
+
+    #[test]
+    fn roles_and_relations() {
+        let Extra::CreateRole { options: o, .. } =
+            extra("CREATE USER u WITH NOCREATEDB PASSWORD 'x' VALID UNTIL 'infinity'")
+        else {
+            panic!()
+        };
+        assert_eq!((o.login, o.create_database), (Some(true), Some(false)));
+        assert_eq!(o.password, Some(Some("x".into())));
+        assert!(matches!(
+            extra("ALTER TABLE t SET SCHEMA s"),
+            Extra::AlterRelation { kind: RelationKind::Table, change: RelationChange::SetSchema(_), .. }
+        ));
+        assert!(matches!(extra("ALTER VIEW v RENAME TO w"), Extra::AlterRelation { kind: RelationKind::View, .. }));
+        assert!(matches!(extra("create unlogged table t (a int)"), Extra::Unsupported(_)));
+        let sqlparsers = parse_sql("ALTER TABLE t ADD COLUMN a int").unwrap().remove(0).statement;
+        assert!(matches!(sqlparsers, Statement::Sql(_)));
+        assert_eq!(parse_sql("CREATE ROLE r FOO").unwrap_err().state().code(), "42601");
+    }
+}

@@ -1,0 +1,283 @@
+//! CREATE TABLE, with LIKE and AS, and storage parameters.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{CreateTable, CreateTableLikeKind, CreateTableOptions, SqlOption};
+
+use super::column::{self, NewColumn};
+use super::constraint::{self, Wanted};
+use super::names::{self, Name};
+use super::{DdlContext, allocate_many, name_is_free, privilege, put_table};
+use crate::catalog::{Oid, Relation, TableDef};
+use crate::error::{Error, Result, SqlState};
+use crate::session::Column;
+use crate::txn::Transaction;
+
+/// Most columns of a table, as in PostgreSQL.
+const MOST_COLUMNS: usize = 1600;
+
+pub async fn create(create: &CreateTable, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
+    let tag = "CREATE TABLE".to_owned();
+    check_supported(create)?;
+    if create.query.is_some() {
+        return Err(Error::internal("CREATE TABLE AS is run by the session"));
+    }
+    let Some(mut table) = blank(create, tx, context)? else {
+        return Ok(tag);
+    };
+    let mut constraints = Vec::new();
+    let mut sequences = Vec::new();
+    if let Some(CreateTableLikeKind::Parenthesized(like) | CreateTableLikeKind::Plain(like)) = &create.like {
+        if like.defaults.is_some() {
+            return Err(Error::unsupported("LIKE with INCLUDING or EXCLUDING DEFAULTS"));
+        }
+        copy_columns(&mut table, &Name::new(&like.name, &tx.catalog())?, tx, context)?;
+    }
+    for def in &create.columns {
+        let attnum = next_attnum(&table)?;
+        let new = column::define(def, attnum, &table, tx, context)?;
+        add_column(&mut table, new, &mut constraints, &mut sequences)?;
+    }
+    for written in &create.constraints {
+        constraints.push(Wanted::from_ast(written)?);
+    }
+    for (attnum, options) in &sequences {
+        let shape = table.clone();
+        let column = table.columns.iter_mut().find(|c| c.attnum == *attnum);
+        let column = column.ok_or_else(|| Error::internal("a column is missing"))?;
+        column::create_sequence(&shape, column, options, tx)?;
+    }
+    // Foreign keys last: they may reference the keys of their own table.
+    let (foreign, own): (Vec<Wanted>, Vec<Wanted>) = constraints.into_iter().partition(Wanted::is_foreign_key);
+    let (keys, checks): (Vec<Wanted>, Vec<Wanted>) = own.into_iter().partition(|w| matches!(w, Wanted::Key { .. }));
+    for wanted in checks.iter().chain(&keys).chain(&foreign) {
+        constraint::add(&mut table, wanted, tx, context).await?;
+    }
+    put_table(tx, table)?;
+    Ok(tag)
+}
+
+/// CREATE TABLE AS: makes the empty table for the columns that the query returns, which the caller then fills.
+/// `None`: it exists and IF NOT EXISTS was said.
+pub async fn create_table_as(
+    create: &CreateTable,
+    columns: &[Column],
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<Option<Oid>> {
+    super::lock_catalog(tx).await?;
+    check_supported(create)?;
+    let Some(mut table) = blank(create, tx, context)? else {
+        return Ok(None);
+    };
+    if create.columns.len() > columns.len() {
+        return Err(Error::new(SqlState::SyntaxError, "too many column names were specified"));
+    }
+    for (i, source) in columns.iter().enumerate() {
+        let given = create.columns.get(i).map(|c| names::ident(&c.name));
+        let name = given.unwrap_or_else(|| source.name.clone());
+        column::check_name(&name)?;
+        let mut ty = source.ty;
+        if ty.oid == crate::types::TypeOid::UNKNOWN {
+            ty = crate::types::TypeOid::TEXT.into();
+        }
+        if crate::types::names::row(ty.oid).is_some_and(|t| t.kind == b'p') {
+            return Err(Error::new(
+                SqlState::InvalidTableDefinition,
+                format!("column \"{name}\" has pseudo-type {}", crate::system::deparse::type_name(ty)),
+            ));
+        }
+        let column = column::blank(next_attnum(&table)?, name, ty);
+        let new = NewColumn { column, constraints: Vec::new(), sequence: None };
+        add_column(&mut table, new, &mut Vec::new(), &mut Vec::new())?;
+    }
+    let oid = table.oid;
+    put_table(tx, table)?;
+    Ok(Some(oid))
+}
+
+/// The table without columns. `None`: the name is taken and IF NOT EXISTS was said.
+fn blank(create: &CreateTable, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<Option<TableDef>> {
+    let catalog = tx.catalog();
+    let name = Name::new(&create.name, &catalog)?;
+    let schema = name.creation_schema(&catalog, &context.path(&catalog))?;
+    privilege::check_create(&catalog, context.user, schema)?;
+    if !name_is_free(tx, schema, &name.name, create.if_not_exists, context)? {
+        return Ok(None);
+    }
+    let options = storage_options(&table_options(&create.table_options)?, OptionsOf::Table)?;
+    let oid = allocate_many(tx, 3)?;
+    Ok(Some(TableDef {
+        oid,
+        schema,
+        name: name.name,
+        owner: context.user,
+        storage: oid,
+        columns: Vec::new(),
+        indexes: Vec::new(),
+        constraints: Vec::new(),
+        row_type: Oid(oid.0 + 1),
+        options,
+        comment: None,
+    }))
+}
+
+fn check_supported(create: &CreateTable) -> Result<()> {
+    let c = create;
+    let refused = [
+        (c.temporary || c.global.is_some(), "CREATE TEMPORARY TABLE"),
+        (c.or_replace, "CREATE OR REPLACE TABLE"),
+        (c.external, "CREATE EXTERNAL TABLE"),
+        (c.inherits.is_some(), "table inheritance"),
+        (c.partition_by.is_some() || c.partition_of.is_some() || c.for_values.is_some(), "declarative partitioning"),
+        (c.on_commit.is_some(), "ON COMMIT"),
+        (c.clone.is_some() || c.version.is_some() || c.comment.is_some(), "this form of CREATE TABLE"),
+        (c.order_by.is_some() || c.cluster_by.is_some() || c.clustered_by.is_some(), "this form of CREATE TABLE"),
+        (c.transient || c.volatile || c.iceberg || c.dynamic || c.snapshot, "this form of CREATE TABLE"),
+        (c.strict || c.without_rowid || c.file_format.is_some() || c.location.is_some(), "this form of CREATE TABLE"),
+    ];
+    match refused.iter().find(|(asked, _)| *asked) {
+        Some((_, what)) => Err(Error::unsupported(what)),
+        None => Ok(()),
+    }
+}
+
+pub fn next_attnum(table: &TableDef) -> Result<i16> {
+    if table.columns.len() >= MOST_COLUMNS {
+        return Err(Error::new(SqlState::TooManyColumns, format!("tables can have at most {MOST_COLUMNS} columns")));
+    }
+    Ok(table.columns.len() as i16 + 1)
+}
+
+fn add_column(
+    table: &mut TableDef,
+    new: NewColumn,
+    constraints: &mut Vec<Wanted>,
+    sequences: &mut Vec<(i16, super::syntax::SequenceOptions)>,
+) -> Result<()> {
+    if table.column(&new.column.name).is_some() {
+        return Err(Error::new(
+            SqlState::DuplicateColumn,
+            format!("column \"{}\" specified more than once", new.column.name),
+        ));
+    }
+    sequences.extend(new.sequence.map(|(options, _)| (new.column.attnum, options)));
+    constraints.extend(new.constraints);
+    table.columns.push(new.column);
+    Ok(())
+}
+
+/// LIKE: names, types and NOT NULL of another relation's columns.
+fn copy_columns(table: &mut TableDef, name: &Name, tx: &Transaction, context: &DdlContext<'_>) -> Result<()> {
+    let catalog = tx.catalog();
+    let columns: Vec<(String, crate::types::PgType, bool)> = match name.resolve(&catalog, &context.path(&catalog))? {
+        Relation::Table(t) => t.live_columns().map(|c| (c.name.clone(), c.ty, c.not_null)).collect(),
+        Relation::View(v) => v.columns.iter().map(|(name, ty)| (name.clone(), *ty, false)).collect(),
+        Relation::System(s) => s.columns.iter().map(|c| (c.name.to_owned(), c.ty, c.not_null)).collect(),
+        other => {
+            return Err(Error::new(
+                SqlState::WrongObjectType,
+                format!("relation \"{}\" is invalid in LIKE clause", other.name()),
+            ));
+        }
+    };
+    for (name, ty, not_null) in columns {
+        let mut column = column::blank(next_attnum(table)?, name, ty);
+        column.not_null = not_null;
+        let new = NewColumn { column, constraints: Vec::new(), sequence: None };
+        add_column(table, new, &mut Vec::new(), &mut Vec::new())?;
+    }
+    Ok(())
+}
+
+/// Options as lower-case name and value; TABLESPACE is checked here.
+pub fn table_options(options: &CreateTableOptions) -> Result<Vec<(String, String)>> {
+    match options {
+        CreateTableOptions::None => Ok(Vec::new()),
+        CreateTableOptions::With(options) | CreateTableOptions::Plain(options) => plain_options(options),
+        other => Err(Error::unsupported(format!("table option {other}"))),
+    }
+}
+
+pub fn plain_options(options: &[SqlOption]) -> Result<Vec<(String, String)>> {
+    let mut out = Vec::new();
+    for option in options {
+        match option {
+            SqlOption::KeyValue { key, value } => {
+                out.push((names::ident(key), value.to_string().trim_matches('\'').to_lowercase()));
+            }
+            SqlOption::Ident(key) => out.push((names::ident(key), "true".to_owned())),
+            SqlOption::TableSpace(space) if matches!(space.name.as_str(), "pg_default") => {}
+            SqlOption::TableSpace(space) => {
+                return Err(Error::new(
+                    SqlState::UndefinedObject,
+                    format!("tablespace \"{}\" does not exist", space.name),
+                ));
+            }
+            other => return Err(Error::unsupported(format!("table option {other}"))),
+        }
+    }
+    Ok(out)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OptionsOf {
+    Table,
+    Index,
+}
+
+/// Storage parameters, checked against those that PostgreSQL knows. They are kept and shown (`\d+`); rows lie in memory, so
+/// that how full a page is and when it is vacuumed means nothing here.
+pub fn storage_options(options: &[(String, String)], of: OptionsOf) -> Result<Vec<(String, String)>> {
+    let mut kept: Vec<(String, String)> = Vec::new();
+    for (name, value) in options {
+        let known = match of {
+            OptionsOf::Table => {
+                matches!(name.as_str(), "fillfactor" | "parallel_workers" | "toast_tuple_target" | "user_catalog_table")
+                    || name.starts_with("autovacuum_")
+                    || name.starts_with("toast.autovacuum_")
+                    || name.starts_with("vacuum_")
+            }
+            OptionsOf::Index => matches!(name.as_str(), "fillfactor" | "deduplicate_items"),
+        };
+        match (name.as_str(), value.as_str()) {
+            ("oids", "false") if of == OptionsOf::Table => continue,
+            ("oids", _) if of == OptionsOf::Table => {
+                return Err(Error::new(SqlState::FeatureNotSupported, "tables declared WITH OIDS are not supported"));
+            }
+            _ if !known => {
+                return Err(Error::new(SqlState::InvalidParameterValue, format!("unrecognized parameter \"{name}\"")));
+            }
+            ("fillfactor", value) => check_fillfactor(value)?,
+            _ => {}
+        }
+        if kept.iter().any(|(n, _)| n == name) {
+            return Err(Error::new(
+                SqlState::InvalidParameterValue,
+                format!("parameter \"{name}\" specified more than once"),
+            ));
+        }
+        kept.push((name.clone(), value.clone()));
+    }
+    Ok(kept)
+}
+
+fn check_fillfactor(value: &str) -> Result<()> {
+    match value.parse::<i64>() {
+        Ok(10..=100) => Ok(()),
+        Ok(_) => Err(Error::new(
+            SqlState::InvalidParameterValue,
+            format!("value {value} out of bounds for option \"fillfactor\""),
+        )
+        .detail("Valid values are between \"10\" and \"100\".")),
+        Err(_) => Err(Error::new(
+            SqlState::InvalidParameterValue,
+            format!("invalid value for integer option \"fillfactor\": {value}"),
+        )),
+    }
+}
+
+/// The definition behind an `Arc`, to change.
+pub fn editable(table: &Arc<TableDef>) -> TableDef {
+    (**table).clone()
+}

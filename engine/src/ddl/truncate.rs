@@ -1,0 +1,67 @@
+//! TRUNCATE: tables get new, empty stores.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{CascadeOption, Truncate, TruncateIdentityOption};
+
+use super::names::Name;
+use super::{DdlContext, allocate, open_table, put_table};
+use crate::catalog::TableDef;
+use crate::error::{Error, Result, SqlState};
+use crate::txn::{TableLock, Transaction};
+
+pub async fn truncate(truncate: &Truncate, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
+    if truncate.partitions.is_some() || truncate.on_cluster.is_some() || truncate.if_exists {
+        return Err(Error::unsupported("this form of TRUNCATE"));
+    }
+    let mut tables: Vec<Arc<TableDef>> = Vec::new();
+    for target in &truncate.table_names {
+        let name = Name::new(&target.name, &tx.catalog())?;
+        let table = open_table(&name, false, TableLock::AccessExclusive, tx, context).await?;
+        tables.extend(table.filter(|t| !tables.iter().any(|seen| seen.oid == t.oid)));
+    }
+    let cascade = matches!(truncate.cascade, Some(CascadeOption::Cascade));
+    follow_references(&mut tables, cascade, tx, context).await?;
+    for table in &tables {
+        let storage = allocate(tx)?;
+        put_table(tx, TableDef { storage, ..(**table).clone() })?;
+        if matches!(truncate.identity, Some(TruncateIdentityOption::Restart)) {
+            let sequences: Vec<_> = tx.catalog().owned_sequences(table.oid, None).cloned().collect();
+            for sequence in sequences {
+                tx.setval(&sequence, sequence.start, false).await?;
+            }
+        }
+    }
+    Ok("TRUNCATE TABLE".to_owned())
+}
+
+/// Tables that reference truncated ones are truncated too (CASCADE), or must be named.
+async fn follow_references(
+    tables: &mut Vec<Arc<TableDef>>,
+    cascade: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    let mut next = 0;
+    while let Some(table) = tables.get(next).cloned() {
+        next += 1;
+        let referencing: Vec<Arc<TableDef>> = tx.catalog().tables_referencing(table.oid).cloned().collect();
+        for other in referencing {
+            if tables.iter().any(|t| t.oid == other.oid) {
+                continue;
+            }
+            if !cascade {
+                return Err(Error::new(
+                    SqlState::FeatureNotSupported,
+                    "cannot truncate a table referenced in a foreign key constraint",
+                )
+                .detail(format!("Table \"{}\" references \"{}\".", other.name, table.name))
+                .hint(format!("Truncate table \"{}\" at the same time, or use TRUNCATE ... CASCADE.", other.name)));
+            }
+            super::lock(tx, other.oid, TableLock::AccessExclusive).await?;
+            context.notice(SqlState::SuccessfulCompletion, format!("truncate cascades to table \"{}\"", other.name));
+            tables.push(other);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,445 @@
+//! Views: CREATE and CREATE OR REPLACE VIEW, and what happens to a view when something under it is renamed or moved.
+//!
+//! A view keeps the text of its query with every relation's name qualified and every `*` of its select list spelled
+//! out, so that later columns do not join it.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use sqlparser::ast::{
+    self, CreateTableOptions, CreateView, Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, VisitMut, VisitorMut,
+};
+
+use super::names::{self, Name};
+use super::{DdlContext, allocate_many, expression, name_is_free, privilege, put};
+use crate::catalog::{Catalog, Object, Oid, Relation, SchemaDef, SearchPath, TableDef, ViewDef};
+use crate::error::{Error, Result, SqlState};
+use crate::sql::parse::parse_query;
+use crate::system::deparse::quote_ident;
+use crate::txn::Transaction;
+use crate::types::{PgType, TypeOid};
+
+pub fn create(create: &CreateView, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
+    let tag = "CREATE VIEW".to_owned();
+    check_supported(create)?;
+    let catalog = tx.catalog();
+    let path = context.path(&catalog);
+    let name = Name::new(&create.name, &catalog)?;
+    let schema = name.creation_schema(&catalog, &path)?;
+    privilege::check_create(&catalog, context.user, schema)?;
+    let old = match catalog.relation_in(schema, &name.name) {
+        Some(Relation::View(old)) if create.or_replace => {
+            privilege::check_owner(&catalog, context.user, old.owner, "view", &old.name)?;
+            Some(old)
+        }
+        Some(other) if create.or_replace => {
+            return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a view", other.name())));
+        }
+        _ => None,
+    };
+    if old.is_none() && !name_is_free(tx, schema, &name.name, create.if_not_exists, context)? {
+        return Ok(tag);
+    }
+    let mut binder = expression::binder(context.source.clone(), tx, context);
+    let bound = binder.bind_query(&create.query)?;
+    if bound.columns.is_empty() {
+        return Err(Error::unsupported("a view without columns"));
+    }
+    let mut columns: Vec<(String, PgType)> =
+        bound.columns.iter().map(|c| (c.name.clone(), text_for_unknown(c.ty))).collect();
+    let selected: Vec<String> = columns.iter().map(|c| c.0.clone()).collect();
+    if create.columns.len() > columns.len() {
+        return Err(Error::new(SqlState::SyntaxError, "CREATE VIEW specifies more column names than columns"));
+    }
+    for (column, given) in columns.iter_mut().zip(&create.columns) {
+        column.0 = names::ident(&given.name);
+    }
+    check_column_names(&columns)?;
+    let mut query = (*create.query).clone();
+    expand_wildcards(&mut query, &selected, &catalog, &path, tx, context)?;
+    let mut qualifier = Qualifier { catalog: &catalog, path: &path, local: Vec::new(), reads: Vec::new() };
+    let _ = query.visit(&mut qualifier);
+    let depends_on = qualifier.reads;
+    let columns_read = columns_read(&query, &depends_on, &catalog);
+    let view = ViewDef {
+        oid: Oid(0),
+        schema,
+        name: name.name,
+        owner: context.user,
+        query: query.to_string(),
+        columns,
+        depends_on,
+        columns_read,
+        row_type: Oid(0),
+        comment: None,
+    };
+    let view = match old {
+        Some(old) => replacing(&old, view)?,
+        None => {
+            let oid = allocate_many(tx, 3)?;
+            ViewDef { oid, row_type: Oid(oid.0 + 1), ..view }
+        }
+    };
+    put(tx, Object::View(Arc::new(view)))?;
+    Ok(tag)
+}
+
+fn check_supported(create: &CreateView) -> Result<()> {
+    if create.materialized {
+        return Err(Error::unsupported("CREATE MATERIALIZED VIEW"));
+    }
+    if create.temporary {
+        return Err(Error::unsupported("CREATE TEMPORARY VIEW"));
+    }
+    if !matches!(create.options, CreateTableOptions::None) {
+        return Err(Error::unsupported("CREATE VIEW with options"));
+    }
+    if create.secure || create.or_alter || create.to.is_some() || create.params.is_some() || create.comment.is_some() {
+        return Err(Error::unsupported("this form of CREATE VIEW"));
+    }
+    Ok(())
+}
+
+fn text_for_unknown(ty: PgType) -> PgType {
+    if ty.oid == TypeOid::UNKNOWN { TypeOid::TEXT.into() } else { ty }
+}
+
+fn check_column_names(columns: &[(String, PgType)]) -> Result<()> {
+    let mut seen = HashSet::new();
+    match columns.iter().find(|(name, _)| !seen.insert(name.as_str())) {
+        Some((name, _)) => {
+            Err(Error::new(SqlState::DuplicateColumn, format!("column \"{name}\" specified more than once")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// OR REPLACE keeps the OID and may only add columns at the end.
+fn replacing(old: &ViewDef, new: ViewDef) -> Result<ViewDef> {
+    let invalid = |message: String| Err(Error::new(SqlState::InvalidTableDefinition, message));
+    if new.columns.len() < old.columns.len() {
+        return invalid("cannot drop columns from view".to_owned());
+    }
+    for ((old_name, old_ty), (name, ty)) in old.columns.iter().zip(&new.columns) {
+        if old_name != name {
+            return Err(Error::new(
+                SqlState::InvalidTableDefinition,
+                format!("cannot change name of view column \"{old_name}\" to \"{name}\""),
+            )
+            .hint("Use ALTER VIEW ... RENAME COLUMN ... to change name of view column instead."));
+        }
+        if old_ty != ty {
+            let (from, to) = (crate::system::deparse::type_name(*old_ty), crate::system::deparse::type_name(*ty));
+            return invalid(format!("cannot change data type of view column \"{name}\" from {from} to {to}"));
+        }
+    }
+    if new.depends_on.contains(&old.oid) {
+        return Err(Error::new(
+            SqlState::InvalidObjectDefinition,
+            format!("infinite recursion detected in rules for relation \"{}\"", old.name),
+        ));
+    }
+    Ok(ViewDef { oid: old.oid, row_type: old.row_type, comment: old.comment.clone(), owner: old.owner, ..new })
+}
+
+/// Spells out the `*` of the select lists; `names` are the query's columns.
+fn expand_wildcards(
+    query: &mut Query,
+    names: &[String],
+    catalog: &Catalog,
+    path: &SearchPath,
+    tx: &Transaction,
+    context: &DdlContext<'_>,
+) -> Result<()> {
+    expand_body(&mut query.body, query.with.as_ref(), names, catalog, path, tx, context)
+}
+
+fn expand_body(
+    body: &mut SetExpr,
+    with: Option<&ast::With>,
+    names: &[String],
+    catalog: &Catalog,
+    path: &SearchPath,
+    tx: &Transaction,
+    context: &DdlContext<'_>,
+) -> Result<()> {
+    match body {
+        SetExpr::Select(select) => expand_select(select, names, catalog, path),
+        SetExpr::Query(query) => expand_wildcards(query, names, catalog, path, tx, context),
+        SetExpr::SetOperation { left, right, .. } => {
+            for arm in [left, right] {
+                if !has_wildcard(arm) {
+                    continue;
+                }
+                // An arm has names of its own: they are those that it has as a query.
+                let alone = Query { with: with.cloned(), ..query_of(arm) };
+                let bound = expression::binder(context.source.clone(), tx, context).bind_query(&alone)?;
+                let names: Vec<String> = bound.columns.iter().map(|c| c.name.clone()).collect();
+                expand_body(arm, with, &names, catalog, path, tx, context)?;
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn query_of(body: &SetExpr) -> Query {
+    Query {
+        with: None,
+        body: Box::new(body.clone()),
+        order_by: None,
+        limit_clause: None,
+        fetch: None,
+        locks: Vec::new(),
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators: Vec::new(),
+    }
+}
+
+fn has_wildcard(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Select(select) => select.projection.iter().any(is_wildcard),
+        SetExpr::Query(query) => has_wildcard(&query.body),
+        SetExpr::SetOperation { left, right, .. } => has_wildcard(left) || has_wildcard(right),
+        _ => false,
+    }
+}
+
+fn is_wildcard(item: &SelectItem) -> bool {
+    matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
+}
+
+fn expand_select(select: &mut Select, names: &[String], catalog: &Catalog, path: &SearchPath) -> Result<()> {
+    let wildcards = select.projection.iter().filter(|i| is_wildcard(i)).count();
+    if wildcards == 0 {
+        return Ok(());
+    }
+    let others = select.projection.len() - wildcards;
+    let mut items = Vec::with_capacity(names.len());
+    let mut rest = names;
+    let mut left = wildcards;
+    for item in std::mem::take(&mut select.projection) {
+        if !is_wildcard(&item) {
+            rest = rest.get(1..).unwrap_or_default();
+            items.push(item);
+            continue;
+        }
+        left -= 1;
+        let qualifier = match &item {
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                name.0.last().and_then(|p| p.as_ident()).cloned()
+            }
+            _ => None,
+        };
+        let count = if left == 0 && wildcards == 1 {
+            names.len().checked_sub(others)
+        } else {
+            qualifier.as_ref().and_then(|q| relation_width(select, q, catalog, path))
+        };
+        let Some((expanded, after)) = count.and_then(|count| rest.split_at_checked(count)) else {
+            return Err(Error::unsupported("a view with several * over joins: name the columns"));
+        };
+        rest = after;
+        for name in expanded {
+            let column = Ident::with_quote('"', name);
+            items.push(SelectItem::UnnamedExpr(match &qualifier {
+                Some(qualifier) => Expr::CompoundIdentifier(vec![qualifier.clone(), column]),
+                None => Expr::Identifier(column),
+            }));
+        }
+    }
+    select.projection = items;
+    Ok(())
+}
+
+/// Number of columns of the relation that an alias means, if it is a table or view.
+fn relation_width(select: &Select, qualifier: &Ident, catalog: &Catalog, path: &SearchPath) -> Option<usize> {
+    let factors =
+        select.from.iter().flat_map(|t| std::iter::once(&t.relation).chain(t.joins.iter().map(|j| &j.relation)));
+    for factor in factors {
+        let TableFactor::Table { name, alias, .. } = factor else {
+            continue;
+        };
+        let shown = match alias {
+            Some(alias) => names::ident(&alias.name),
+            None => names::parts(name).ok()?.pop()?,
+        };
+        if shown != names::ident(qualifier) {
+            continue;
+        }
+        return match Name::new(name, catalog).ok()?.find(catalog, path)? {
+            Relation::Table(t) => Some(t.live_columns().count()),
+            Relation::View(v) => Some(v.columns.len()),
+            Relation::System(s) => Some(s.columns.len()),
+            _ => None,
+        };
+    }
+    None
+}
+
+/// Qualifies every relation that is not a CTE, and notes its OID.
+struct Qualifier<'a> {
+    catalog: &'a Catalog,
+    path: &'a SearchPath,
+    /// Names of CTEs, a set for each query that the visit is inside of.
+    local: Vec<HashSet<String>>,
+    reads: Vec<Oid>,
+}
+
+impl VisitorMut for Qualifier<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let ctes = query.with.iter().flat_map(|w| &w.cte_tables).map(|c| names::ident(&c.alias.name));
+        self.local.push(ctes.collect());
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.local.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
+        let Ok(name) = Name::new(relation, self.catalog) else {
+            return ControlFlow::Continue(());
+        };
+        if name.schema.is_none() && self.local.iter().any(|ctes| ctes.contains(&name.name)) {
+            return ControlFlow::Continue(());
+        }
+        if let Some(found) = name.find(self.catalog, self.path) {
+            if !self.reads.contains(&found.oid()) {
+                self.reads.push(found.oid());
+            }
+            *relation = qualified(self.catalog.schema_name(found.schema()), found.name());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn qualified(schema: &str, name: &str) -> ObjectName {
+    let part = |text: &str| {
+        let quoted = quote_ident(text).starts_with('"').then_some('"');
+        ObjectNamePart::Identifier(Ident { quote_style: quoted, ..Ident::new(text) })
+    };
+    ObjectName(vec![part(schema), part(name)])
+}
+
+/// Columns of the relations read whose names occur in the query: those that the view depends on, or more.
+fn columns_read(query: &Query, reads: &[Oid], catalog: &Catalog) -> Vec<(Oid, i16)> {
+    struct Idents(HashSet<String>);
+    impl ast::Visitor for Idents {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Identifier(ident) => {
+                    self.0.insert(names::ident(ident));
+                }
+                Expr::CompoundIdentifier(parts) => self.0.extend(parts.last().map(names::ident)),
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut idents = Idents(HashSet::new());
+    let _ = ast::Visit::visit(query, &mut idents);
+    // NATURAL and USING join on columns that no expression names; a `*` in a subquery reads them all.
+    let text = query.to_string();
+    let everything = text.contains("NATURAL ") || text.contains("USING(") || text.contains('*');
+    let tables = reads.iter().filter_map(|oid| catalog.tables.get(oid));
+    let used = |name: &str| everything || idents.0.contains(name);
+    tables.flat_map(|t| t.live_columns().filter(|c| used(&c.name)).map(|c| (t.oid, c.attnum))).collect()
+}
+
+/// 0A000 while a view reads the column: its text names it.
+pub fn check_column_is_free(table: &TableDef, attnum: i16, verb: &str, tx: &Transaction) -> Result<()> {
+    let catalog = tx.catalog();
+    match catalog.views_on(table.oid).find(|v| v.columns_read.contains(&(table.oid, attnum))) {
+        Some(view) => Err(Error::unsupported(format!("to {verb} a column that a view reads"))
+            .detail(format!("View \"{}\" reads it.", view.name))
+            .hint("Drop the view and create it again afterwards.")),
+        None => Ok(()),
+    }
+}
+
+/// A relation gets another name or schema: the views on it follow. `from` and `to`: schema and name.
+pub fn relation_moved(relation: Oid, from: (Oid, &str), to: (Oid, &str), tx: &mut Transaction) -> Result<()> {
+    let catalog = tx.catalog();
+    let from = (catalog.schema_name(from.0), from.1);
+    let to = (catalog.schema_name(to.0), to.1);
+    for view in catalog.views_on(relation) {
+        let mut view = (**view).clone();
+        view.query = renamed(&view.query, from, to)?;
+        put(tx, Object::View(Arc::new(view)))?;
+    }
+    Ok(())
+}
+
+/// A schema gets another name.
+pub fn schema_renamed(schema: &SchemaDef, to: &str, tx: &mut Transaction) -> Result<()> {
+    let catalog = tx.catalog();
+    for view in catalog.views.values() {
+        let mut changed = (**view).clone();
+        for oid in &view.depends_on {
+            if let Some(relation) = catalog.relation(*oid).filter(|r| r.schema() == schema.oid) {
+                let name = relation.name();
+                changed.query = renamed(&changed.query, (&schema.name, name), (to, name))?;
+            }
+        }
+        if changed.query != view.query {
+            put(tx, Object::View(Arc::new(changed)))?;
+        }
+    }
+    Ok(())
+}
+
+/// The query with one relation under another name; references by its old name keep working through an alias.
+fn renamed(query: &str, from: (&str, &str), to: (&str, &str)) -> Result<String> {
+    struct Renamer<'a>((&'a str, &'a str), (&'a str, &'a str));
+    impl VisitorMut for Renamer<'_> {
+        type Break = ();
+        fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+            if let TableFactor::Table { name, alias, .. } = factor
+                && let Ok([schema, table]) = <[String; 2]>::try_from(names::parts(name).unwrap_or_default())
+                && (schema.as_str(), table.as_str()) == self.0
+            {
+                *name = qualified(self.1.0, self.1.1);
+                if alias.is_none() && self.0.1 != self.1.1 {
+                    *alias = Some(ast::TableAlias {
+                        explicit: false,
+                        name: Ident::with_quote('"', table),
+                        columns: Vec::new(),
+                        at: None,
+                    });
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let (mut query, _) = parse_query(query)?;
+    let _ = query.visit(&mut Renamer(from, to));
+    Ok(query.to_string())
+}
+
+/// ALTER VIEW RENAME COLUMN: possible while no other view reads it.
+pub fn rename_column(view: &ViewDef, from: &str, to: &str, tx: &mut Transaction) -> Result<()> {
+    let mut view = view.clone();
+    if tx.catalog().views_on(view.oid).next().is_some() {
+        return Err(Error::unsupported("to rename a column of a view that another view reads"));
+    }
+    if view.columns.iter().any(|(name, _)| name == to) {
+        return Err(Error::new(
+            SqlState::DuplicateColumn,
+            format!("column \"{to}\" of relation \"{}\" already exists", view.name),
+        ));
+    }
+    let Some(column) = view.columns.iter_mut().find(|(name, _)| name == from) else {
+        return Err(Error::new(SqlState::UndefinedColumn, format!("column \"{from}\" does not exist")));
+    };
+    column.0 = to.to_owned();
+    put(tx, Object::View(Arc::new(view)))
+}
