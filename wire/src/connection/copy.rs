@@ -2,6 +2,8 @@
 //!
 //! Invariant 1: no more of a COPY is held than [`CHUNK_BYTES`] and what one read brought, however long its messages.
 
+use std::pin::pin;
+
 use bytes::BytesMut;
 use engine::error::{Error, Result, SqlState};
 use engine::session::CopyFormat;
@@ -43,16 +45,15 @@ impl<B: Backend> Connection<B> {
             let frame = self.next_frame().await?;
             match frame.kind {
                 frontend::COPY_DONE => {
-                    frontend::Reader::new(&frame.body).end()?;
-                    let done = self.session.copy_done();
-                    let tag = self.guard.drive(&mut self.channel, done).await;
+                    let tag = self.guard.drive(&mut self.channel, pin!(self.session.copy_done())).await;
                     let tag = tag.map_err(Failure::Session)?;
                     self.send_notices()?;
                     return Ok(tag);
                 }
                 frontend::COPY_FAIL => {
-                    let reason = frontend::decode_string(&frame.body)?;
-                    return Err(Failure::Session(self.fail_copy(reason).await));
+                    let reason = frontend::decode_string(&frame.body);
+                    let failed = self.fail_copy(reason.as_deref().unwrap_or_default()).await;
+                    return Err(Failure::Session(reason.err().unwrap_or(failed)));
                 }
                 // Clients send these before they know that the statement is a COPY.
                 frontend::FLUSH | frontend::SYNC => (),
@@ -75,8 +76,7 @@ impl<B: Backend> Connection<B> {
     }
 
     async fn fail_copy(&mut self, reason: &str) -> Error {
-        let failed = self.session.copy_fail(reason);
-        self.guard.drive(&mut self.channel, failed).await
+        self.guard.drive(&mut self.channel, pin!(self.session.copy_fail(reason))).await
     }
 
     /// Reads the body of one CopyData message in pieces. On an error the rest of it is skipped.
@@ -105,8 +105,10 @@ impl<B: Backend> Connection<B> {
         if chunk.is_empty() {
             return Ok(());
         }
-        let sent = self.session.copy_data(chunk.split().freeze());
-        self.guard.drive(&mut self.channel, sent).await.map_err(Failure::Session)?;
+        self.guard
+            .drive(&mut self.channel, pin!(self.session.copy_data(chunk.split().freeze())))
+            .await
+            .map_err(Failure::Session)?;
         Ok(self.send_notices()?)
     }
 }

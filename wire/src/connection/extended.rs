@@ -1,5 +1,6 @@
 //! The extended protocol: Parse, Bind, Describe, Execute, Close, Flush.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use engine::error::{Error, Result, SqlState};
@@ -104,8 +105,10 @@ impl<B: Backend> Connection<B> {
 
     async fn parse(&mut self, body: &[u8]) -> Result<(), Failure> {
         let parse = Parse::decode(body)?;
-        let prepared = self.session.prepare(parse.name, parse.sql, &parse.parameter_types);
-        self.guard.drive(&mut self.channel, prepared).await.map_err(Failure::Session)?;
+        self.guard
+            .drive(&mut self.channel, pin!(self.session.prepare(parse.name, parse.sql, &parse.parameter_types)))
+            .await
+            .map_err(Failure::Session)?;
         self.send_notices()?;
         self.channel.output.parse_complete();
         Ok(())
@@ -117,8 +120,10 @@ impl<B: Backend> Connection<B> {
         let (portal, statement) = (message.portal, message.statement);
         let result_formats = message.result_formats()?;
 
-        let bound = self.session.bind(portal, statement, values);
-        self.guard.drive(&mut self.channel, bound).await.map_err(Failure::Session)?;
+        self.guard
+            .drive(&mut self.channel, pin!(self.session.bind(portal, statement, values)))
+            .await
+            .map_err(Failure::Session)?;
         let columns = self.session.portal_columns(portal)?;
         let formats = ResultFormats::decode(result_formats, columns.as_deref())?;
         let entry = Portal { columns, formats, encoders: SmallVec::new() };

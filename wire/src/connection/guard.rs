@@ -112,9 +112,9 @@ impl<B: Backend> Guard<B> {
     }
 
     /// Awaits a call into the session to its end, whatever happens meanwhile: a client that left or a session that is
-    /// to end has its statement cancelled, and the statement answers.
-    pub async fn drive<T>(&mut self, channel: &mut Channel, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
+    /// to end has its statement cancelled, and the statement answers. The call comes pinned: a session's futures are
+    /// large, and would be copied on their way here.
+    pub async fn drive<T>(&mut self, channel: &mut Channel, mut work: Pin<&mut impl Future<Output = T>>) -> T {
         // Most calls end here.
         if let Poll::Ready(done) = futures::poll!(work.as_mut()) {
             return done;

@@ -15,6 +15,7 @@ mod results;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 
 use engine::error::{Error, Result, SqlState};
@@ -214,7 +215,7 @@ impl<B: Backend> Connection<B> {
 
     /// Ends the implicit transaction and tells the client that it is its turn.
     async fn ready(&mut self) -> Result<(), End> {
-        let synced = self.guard.drive(&mut self.channel, self.session.sync()).await;
+        let synced = self.guard.drive(&mut self.channel, pin!(self.session.sync())).await;
         self.report(synced.map_err(Failure::Session))?;
         self.send_notices()?;
         for (name, value) in self.session.take_parameter_changes() {
@@ -250,8 +251,11 @@ impl<B: Backend> Connection<B> {
             self.channel.output.empty_query();
         }
         for _ in 0..statements {
-            let columns =
-                self.guard.drive(&mut self.channel, self.session.next_simple()).await.map_err(Failure::Session)?;
+            let columns = self
+                .guard
+                .drive(&mut self.channel, pin!(self.session.next_simple()))
+                .await
+                .map_err(Failure::Session)?;
             let mut portal = Portal::of_text(columns);
             if let Some(columns) = &portal.columns {
                 self.channel.output.row_description(columns, portal.formats.iter())?;

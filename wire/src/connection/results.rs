@@ -1,5 +1,7 @@
 //! Results of a portal on their way to the client, at the client's pace.
 
+use std::pin::pin;
+
 use engine::error::Result;
 use engine::session::{Rows, Step};
 use engine::types::text::FormatSettings;
@@ -21,7 +23,7 @@ impl<B: Backend> Connection<B> {
         loop {
             let step = self
                 .guard
-                .drive(&mut self.channel, self.session.step(name, max_rows))
+                .drive(&mut self.channel, pin!(self.session.step(name, max_rows)))
                 .await
                 .map_err(Failure::Session)?;
             self.send_notices()?;
