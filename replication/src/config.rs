@@ -23,6 +23,8 @@ pub struct NodeConfig {
     pub timings: Timings,
     /// Bytes of log after which a checkpoint is written. Default 256 MiB.
     pub checkpoint_log_bytes: u64,
+    /// Entries that stay in the log behind a checkpoint, for standbys that are a little behind. Default 10 000.
+    pub entries_kept: u64,
     /// Bytes of one log segment file. Default 64 MiB.
     pub segment_bytes: u64,
     /// Bytes of recent entries that are kept in memory for shipping and applying. Default 64 MiB.
@@ -43,6 +45,7 @@ impl NodeConfig {
             join: Vec::new(),
             timings: Timings::default(),
             checkpoint_log_bytes: 256 << 20,
+            entries_kept: 10_000,
             segment_bytes: 64 << 20,
             entry_cache_bytes: 64 << 20,
             in_flight_bytes_max: 64 << 20,

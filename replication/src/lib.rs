@@ -3,9 +3,12 @@
 //! It sees records as opaque bytes and drives an [`engine::commit_log::StateMachine`] with them; it knows no SQL.
 //! The binary starts a [`Node`] and hands it to the engine as its [`engine::commit_log::CommitLog`].
 
+mod cluster;
 mod config;
 mod error;
+mod net;
 mod node;
+mod raft;
 mod seeded;
 pub mod wal;
 

@@ -1,16 +1,55 @@
-//! One running node of a cluster.
+//! One running node of a cluster: its log, its place among the others, and the way for the engine to commit.
+//!
+//! Everything but the log's writer runs on one thread with its own runtime, so that a commit passes few hands:
+//! session → this thread → writer → this thread → session.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use engine::commit_log::{
-    AppendError, Appended, CheckpointError, ClusterStatus, CommitLog, Epoch, LogPosition, ReadError, Record,
+    AppendError, Appended, CheckpointError, ClusterStatus, CommitLog, Epoch, GroupId, LogPosition, ReadError, Record,
     SharedStateMachine,
 };
-use tokio::sync::oneshot;
+use openraft::async_runtime::watch::WatchReceiver;
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tracing::{error, info, warn};
 
+use crate::cluster::Members;
+use crate::cluster::identity::{DataDir, Identity};
+use crate::cluster::join::join;
+use crate::net::client::{Caller, Network};
+use crate::net::message::{Patience, Request, Response};
+use crate::net::server::Server;
+use crate::raft::barrier::{AskPrimary, Barrier, Reader};
+use crate::raft::checkpoints::Checkpoints;
+use crate::raft::log_store::LogStore;
+use crate::raft::machine::{Machine, MachineHandle};
+use crate::raft::proposer::{Proposal, Proposer, Refusals};
+use crate::raft::roles::{RoleWatcher, best_successor};
+use crate::raft::types::{PeerNode, RECORD_BYTES_MAX};
+use crate::raft::{self, Raft, known_primary};
+use crate::wal::disk::RealDisk;
+use crate::wal::{self, Wal, WalError, WalOptions};
 use crate::{FatalHandler, NodeConfig, StartError};
 
-/// A node: its log, its place in the cluster, and the way for the engine to commit.
+/// How a stop was asked for.
+enum Stop {
+    Graceful,
+    Abrupt,
+}
+
+/// A node. Dropping it ends it as a crash of the process would, without handing leadership over.
 pub struct Node {
-    _private: (),
+    proposals: mpsc::UnboundedSender<Proposal>,
+    readers: mpsc::UnboundedSender<Reader>,
+    members: Arc<Members>,
+    runtime: Handle,
+    stop: Mutex<Option<oneshot::Sender<Stop>>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
 impl Node {
@@ -21,35 +60,339 @@ impl Node {
         state_machine: SharedStateMachine,
         on_fatal: FatalHandler,
     ) -> Result<Node, StartError> {
-        let _ = (config, state_machine, on_fatal);
-        Err(StartError::Log("the replication layer is not built yet".to_owned()))
+        let (ready, started) = std::sync::mpsc::channel();
+        let (stop, stopping) = oneshot::channel();
+        let failed = |e: std::io::Error| StartError::Log(format!("the runtime does not start: {e}"));
+        let thread = std::thread::Builder::new()
+            .name("raft".to_owned())
+            .spawn(move || {
+                let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                    Ok(runtime) => runtime,
+                    Err(error) => return drop(ready.send(Err(failed(error)))),
+                };
+                runtime.block_on(async {
+                    match Running::start(config, state_machine, on_fatal).await {
+                        Ok((running, parts)) => {
+                            let _ = ready.send(Ok(parts));
+                            running.until(stopping).await;
+                        }
+                        Err(error) => drop(ready.send(Err(error))),
+                    }
+                });
+                runtime.shutdown_timeout(Duration::from_secs(2));
+            })
+            .map_err(failed)?;
+        let parts = match started.recv() {
+            Ok(parts) => parts,
+            Err(_) => Err(StartError::Log("the log's thread ended".to_owned())),
+        };
+        let parts = parts?;
+        Ok(Node {
+            proposals: parts.proposals,
+            readers: parts.readers,
+            members: parts.members,
+            runtime: parts.runtime,
+            stop: Mutex::new(Some(stop)),
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// Hands leadership over when there is somebody to take it, flushes and ends. Later calls fail as stopping.
-    pub fn stop(&self) {}
+    pub fn stop(&self) {
+        self.end(Stop::Graceful);
+    }
+
+    fn end(&self, how: Stop) {
+        if let Some(stop) = self.stop.lock().take() {
+            let _ = stop.send(how);
+        }
+        if let Some(thread) = self.thread.lock().take()
+            && thread.join().is_err()
+        {
+            error!("the log's thread panicked");
+        }
+    }
+
+    /// Id of this node in its cluster.
+    pub fn id(&self) -> u64 {
+        self.members.id()
+    }
+
+    /// `HOST:PORT` under which the other nodes reach this one.
+    pub fn peer_address(&self) -> &str {
+        &self.members.me.peer_address
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.end(Stop::Abrupt);
+    }
+}
+
+/// What the node's handle needs of the running parts.
+struct Parts {
+    proposals: mpsc::UnboundedSender<Proposal>,
+    readers: mpsc::UnboundedSender<Reader>,
+    members: Arc<Members>,
+    runtime: Handle,
+}
+
+/// The parts that live on the node's thread.
+struct Running {
+    raft: Raft,
+    machine: Arc<Machine>,
+    id: u64,
+    wal: Wal,
+    _directory: DataDir,
+    tasks: tokio::task::JoinSet<()>,
+}
+
+impl Running {
+    async fn start(
+        config: NodeConfig,
+        engine: SharedStateMachine,
+        on_fatal: FatalHandler,
+    ) -> Result<(Self, Parts), StartError> {
+        let mut directory = DataDir::open(&config.data_dir)?;
+        let listen = |source| StartError::PeerListen { address: config.peer_listen.to_string(), source };
+        let listener = TcpListener::bind(config.peer_listen).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?.to_string();
+        let me = PeerNode {
+            name: config.node_name.clone(),
+            peer_address: config.peer_advertise.clone().unwrap_or(address),
+            client_address: config.client_address.clone(),
+        };
+        let identity = match directory.identity.clone() {
+            Some(identity) => identity,
+            None => {
+                let identity = match config.join.is_empty() {
+                    true => Identity::founder(),
+                    false => join(&config, me.clone()).await?,
+                };
+                directory.adopt(identity.clone())?;
+                identity
+            }
+        };
+        let wal = open_wal(&config, &directory, on_fatal.clone())?;
+        let checkpoints = Checkpoints::open(directory.checkpoints()).map_err(StartError::Checkpoint)?;
+        let limit = config.checkpoint_log_bytes;
+        let machine = Machine::new(engine, checkpoints, limit, on_fatal.clone())
+            .map_err(|e| StartError::Checkpoint(e.to_string()))?;
+        let machine = Arc::new(machine);
+        let caller = Arc::new(Caller {
+            cluster: identity.cluster_id.clone(),
+            id: identity.node_id,
+            patience: patience(&config),
+        });
+        let log = wal.group(GroupId::FIRST);
+        let raft = start_raft(&config, &identity, &me, &caller, LogStore::new(log.clone()), &machine).await?;
+        let members = Arc::new(Members::new(raft.clone(), machine.clone(), log, caller, me));
+        let mut running =
+            Self { raft, machine, id: identity.node_id, wal, _directory: directory, tasks: Default::default() };
+        let parts = running.spawn(&config, listener, members, on_fatal);
+        info!(cluster = identity.cluster_id, id = identity.node_id, "the node takes part");
+        Ok((running, parts))
+    }
+
+    fn spawn(
+        &mut self,
+        config: &NodeConfig,
+        listener: TcpListener,
+        members: Arc<Members>,
+        on_fatal: FatalHandler,
+    ) -> Parts {
+        let (proposals, proposed) = mpsc::unbounded_channel();
+        let (readers, reading) = mpsc::unbounded_channel();
+        let (raft, machine) = (self.raft.clone(), self.machine.clone());
+        let refusals = Arc::new(Refusals::default());
+        let election = config.timings.election_max;
+        let proposer = Proposer {
+            raft: raft.clone(),
+            machine: machine.clone(),
+            refusals: refusals.clone(),
+            in_flight_bytes_max: config.in_flight_bytes_max,
+            lease: election * 3 / 4,
+        };
+        let roles = RoleWatcher {
+            raft: raft.clone(),
+            machine: machine.clone(),
+            refusals,
+            id: self.id,
+            patience: election * 2,
+            on_fatal,
+        };
+        let barrier = Barrier {
+            raft: raft.clone(),
+            machine: machine.clone(),
+            primary: Arc::new(Primary(members.clone())),
+            patience: config.timings.read_barrier,
+            round: election,
+        };
+        let server = Arc::new(Server {
+            raft: raft.clone(),
+            machine: machine.clone(),
+            members: members.clone(),
+            readers: readers.clone(),
+            installing: Default::default(),
+        });
+        self.tasks.spawn(proposer.run(proposed));
+        self.tasks.spawn(roles.run());
+        self.tasks.spawn(barrier.run(reading));
+        self.tasks.spawn(server.run(listener));
+        self.tasks.spawn(members.clone().tend());
+        self.tasks.spawn(write_checkpoints(raft, machine));
+        Parts { proposals, readers, members, runtime: Handle::current() }
+    }
+
+    async fn until(mut self, stopping: oneshot::Receiver<Stop>) {
+        let how = stopping.await.unwrap_or(Stop::Abrupt);
+        if matches!(how, Stop::Graceful) && raft::leads(&self.raft) {
+            self.hand_over().await;
+        }
+        self.machine.demote(None).await;
+        self.tasks.shutdown().await;
+        if let Err(error) = self.raft.shutdown().await {
+            warn!("consensus did not end well: {error}");
+        }
+        self.wal.close();
+    }
+
+    async fn hand_over(&self) {
+        let Some(successor) = best_successor(&self.raft, self.id) else { return };
+        let mut metrics = self.raft.server_metrics();
+        let _ = self.raft.trigger().transfer_leader(successor).await;
+        let handed_over = async {
+            while metrics.borrow_watched().current_leader == Some(self.id) {
+                if metrics.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(2), handed_over).await.is_err() {
+            warn!(successor, "leadership was not taken over in time");
+        }
+    }
+}
+
+fn open_wal(config: &NodeConfig, directory: &DataDir, on_fatal: FatalHandler) -> Result<Wal, StartError> {
+    let unusable = |source| StartError::DataDir { path: directory.wal(), source };
+    let disk = RealDisk::new(directory.wal()).map_err(unusable)?;
+    let options = WalOptions {
+        segment_bytes: config.segment_bytes,
+        cache_bytes: config.entry_cache_bytes,
+        ..WalOptions::default()
+    };
+    wal::open(Arc::new(disk), options, &[GroupId::FIRST], on_fatal).map_err(|error| match error {
+        WalError::Corrupt(what) => StartError::CorruptLog(what),
+        other => StartError::Log(other.to_string()),
+    })
+}
+
+fn patience(config: &NodeConfig) -> Patience {
+    Patience {
+        connect: config.timings.election_max,
+        answer: config.timings.election_max,
+        progress: Duration::from_secs(5).max(config.timings.election_max * 4),
+    }
+}
+
+async fn start_raft(
+    config: &NodeConfig,
+    identity: &Identity,
+    me: &PeerNode,
+    caller: &Arc<Caller>,
+    log: LogStore,
+    machine: &Arc<Machine>,
+) -> Result<Raft, StartError> {
+    let id = identity.node_id;
+    let settings = raft::config(&identity.cluster_id, &config.timings, config.entries_kept);
+    let settings = settings.map_err(StartError::Config)?;
+    let handle = MachineHandle(machine.clone());
+    let raft = Raft::new(id, Arc::new(settings), Network(caller.clone()), log, handle)
+        .await
+        .map_err(|error| StartError::Log(error.to_string()))?;
+    let begun = raft.is_initialized().await.map_err(|error| StartError::Log(error.to_string()))?;
+    if identity.founder && !begun {
+        info!(cluster = identity.cluster_id, "a new cluster begins here");
+        let members = std::collections::BTreeMap::from([(id, me.clone())]);
+        raft.initialize(members).await.map_err(|error| StartError::Log(error.to_string()))?;
+    }
+    Ok(raft)
+}
+
+/// Writes a checkpoint whenever enough has been applied, and lets consensus drop the log behind it.
+async fn write_checkpoints(raft: Raft, machine: Arc<Machine>) {
+    loop {
+        machine.checkpoint_due.notified().await;
+        match machine.checkpoint().await {
+            Ok(_) => drop(raft.trigger().snapshot().await),
+            Err(error) => {
+                error!("cannot write a checkpoint, the log goes on growing: {error}");
+                tokio::time::sleep(Duration::from_secs(10)).await;
+            }
+        }
+    }
+}
+
+/// The primary as a standby's barrier asks it.
+struct Primary(Arc<Members>);
+
+#[async_trait::async_trait]
+impl AskPrimary for Primary {
+    async fn read_index(&self, deadline: Instant) -> Result<u64, ReadError> {
+        let members = &self.0;
+        let primary = known_primary(&members.raft).filter(|primary| primary.0 != members.id());
+        let primary = primary.ok_or(ReadError::NoPrimary)?;
+        let address = members.address_of(primary.0).ok_or(ReadError::NoPrimary)?;
+        let wait = deadline.saturating_duration_since(Instant::now()).min(members.caller.patience.answer * 2);
+        match members.caller.ask(primary.0, &address, &Request::ReadIndex, wait).await {
+            Ok(Response::ReadIndex(index)) => Ok(index),
+            _ => Err(ReadError::Timeout),
+        }
+    }
 }
 
 #[async_trait::async_trait]
 impl CommitLog for Node {
-    fn append(&self, _epoch: Epoch, _record: Record) -> Appended {
-        let (sender, receiver) = oneshot::channel();
-        let _ = sender.send(Err(AppendError::NotPrimary { primary: None }));
+    fn append(&self, epoch: Epoch, record: Record) -> Appended {
+        let (waiter, receiver) = oneshot::channel();
+        if record.len() > RECORD_BYTES_MAX {
+            let _ = waiter.send(Err(AppendError::TooLarge { bytes: record.len(), limit: RECORD_BYTES_MAX }));
+            return receiver;
+        }
+        if let Err(refused) = self.proposals.send(Proposal { epoch, record, waiter }) {
+            let _ = refused.0.waiter.send(Err(AppendError::NotPrimary { primary: None }));
+        }
         receiver
     }
 
     async fn read_barrier(&self) -> Result<(), ReadError> {
-        Err(ReadError::NoPrimary)
+        if self.read_barrier_is_free() {
+            return Ok(());
+        }
+        let (waiter, receiver) = oneshot::channel();
+        self.readers.send(Reader::Here(waiter)).map_err(|_| ReadError::Stopping)?;
+        receiver.await.map_err(|_| ReadError::Stopping)?
     }
 
     fn read_barrier_is_free(&self) -> bool {
-        false
+        let members = &self.members;
+        members.machine.reign().is_some() && raft::alone(&members.raft)
     }
 
     async fn status(&self) -> ClusterStatus {
-        ClusterStatus::default()
+        let members = self.members.clone();
+        self.runtime.spawn(async move { members.status().await }).await.unwrap_or_default()
     }
 
     async fn checkpoint(&self) -> Result<LogPosition, CheckpointError> {
-        Err(CheckpointError::Stopping)
+        let members = self.members.clone();
+        let written = self.runtime.spawn(async move {
+            let stored = members.machine.checkpoint().await?;
+            let _ = members.raft.trigger().snapshot().await;
+            Ok(stored.meta.position)
+        });
+        written.await.map_err(|_| CheckpointError::Stopping)?
     }
 }

@@ -40,6 +40,7 @@ impl RecordKind {
             RecordKind::Entry(id, EntryKind::Blank) => (1, id.term, id.index),
             RecordKind::Entry(id, EntryKind::Record) => (2, id.term, id.index),
             RecordKind::Entry(id, EntryKind::Membership) => (3, id.term, id.index),
+            RecordKind::Entry(id, EntryKind::Records) => (11, id.term, id.index),
             RecordKind::Vote(vote) => (if vote.committed { 5 } else { 4 }, vote.term, vote.node),
             RecordKind::Committed(id) => (6, id.term, id.index),
             RecordKind::Truncate(Some(id)) => (7, id.term, id.index),
@@ -61,6 +62,7 @@ impl RecordKind {
             8 => RecordKind::Truncate(None),
             9 => RecordKind::Purge(id),
             10 => RecordKind::Last(id),
+            11 => RecordKind::Entry(id, EntryKind::Records),
             _ => return None,
         })
     }

@@ -234,27 +234,6 @@ impl GroupLog {
         self.with(|state| state.slot(index).map(|slot| EntryId { term: slot.term, index }))
     }
 
-    /// The entries at which a new term begins, from `from` to `to`, with both of these.
-    pub fn term_starts(&self, from: EntryId, to: EntryId) -> Vec<EntryId> {
-        self.with(|state| {
-            let mut starts = vec![from];
-            let mut term = from.term;
-            for index in from.index + 1..=to.index {
-                let Some(slot) = state.slot(index) else {
-                    continue;
-                };
-                if slot.term != term {
-                    term = slot.term;
-                    starts.push(EntryId { term, index });
-                }
-            }
-            if starts.last() != Some(&to) {
-                starts.push(to);
-            }
-            starts
-        })
-    }
-
     /// Bytes of the entries behind index `from` up to `to`, as far as they are still in the log.
     pub fn bytes_between(&self, from: u64, to: u64) -> u64 {
         self.with(|state| state.end_bytes(to).saturating_sub(state.end_bytes(from)))

@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engine::commit_log::GroupId;
+use serde::{Deserialize, Serialize};
 
 pub use group::{GroupLog, LogSpan};
 pub use writer::Wal;
@@ -34,7 +35,7 @@ use crate::FatalHandler;
 use disk::Disk;
 
 /// Term and index of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EntryId {
     pub term: u64,
     pub index: u64,
@@ -52,7 +53,10 @@ pub struct StoredVote {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
     Blank,
+    /// One of the engine's records.
     Record,
+    /// Several of them.
+    Records,
     Membership,
 }
 

@@ -1,0 +1,137 @@
+//! The data directory: whose it is, and that only one process uses it.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::StartError;
+use crate::wal::disk::write_file_atomically;
+
+/// Changes when a directory of an older version cannot be used any more.
+pub const FORMAT: u32 = 1;
+const IDENTITY: &str = "cluster.toml";
+const LOCK: &str = "lock";
+/// What may lie in a directory that has no identity yet.
+const HARMLESS: [&str; 4] = [LOCK, "cluster.new", "lost+found", "lockstep.toml"];
+
+/// Who a node is, for the rest of its life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    pub format: u32,
+    pub cluster_id: String,
+    pub node_id: u64,
+    /// The cluster began on this node.
+    pub founder: bool,
+}
+
+impl Identity {
+    pub fn founder() -> Self {
+        let random: u128 = rand::random();
+        Self { format: FORMAT, cluster_id: format!("{random:032x}"), node_id: 1, founder: true }
+    }
+}
+
+/// A data directory, locked as long as this lives.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+    pub identity: Option<Identity>,
+}
+
+impl DataDir {
+    pub fn open(path: &Path) -> Result<Self, StartError> {
+        let unusable = |source: io::Error| StartError::DataDir { path: path.to_owned(), source };
+        std::fs::create_dir_all(path).map_err(unusable)?;
+        let identity = read_identity(path)?;
+        if identity.is_none() {
+            for entry in std::fs::read_dir(path).map_err(unusable)? {
+                let name = entry.map_err(unusable)?.file_name();
+                if !HARMLESS.iter().any(|harmless| name == *harmless) {
+                    return Err(StartError::Foreign(path.to_owned()));
+                }
+            }
+        }
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join(LOCK));
+        let lock = lock.map_err(unusable)?;
+        match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(StartError::InUse(path.to_owned())),
+            Err(error) => return Err(unusable(error.into())),
+        }
+        // Between the first look and the lock another process may have made the directory its own.
+        let identity = read_identity(path)?;
+        Ok(Self { path: path.to_owned(), _lock: lock, identity })
+    }
+
+    pub fn adopt(&mut self, identity: Identity) -> Result<(), StartError> {
+        let unusable = |source: io::Error| StartError::DataDir { path: self.path.clone(), source };
+        let text = toml::to_string(&identity).map_err(|e| unusable(io::Error::other(e)))?;
+        write_file_atomically(&self.path.join(IDENTITY), text.as_bytes()).map_err(unusable)?;
+        self.identity = Some(identity);
+        Ok(())
+    }
+
+    pub fn wal(&self) -> PathBuf {
+        self.path.join("wal")
+    }
+
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+}
+
+fn read_identity(path: &Path) -> Result<Option<Identity>, StartError> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let unusable = |source: io::Error| StartError::DataDir { path: path.to_owned(), source };
+    let text = match std::fs::read_to_string(path.join(IDENTITY)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unusable(error)),
+    };
+    let wrong = |error: toml::de::Error| {
+        unusable(io::Error::new(io::ErrorKind::InvalidData, format!("{IDENTITY} cannot be read: {}", error.message())))
+    };
+    let Format { format } = toml::from_str(&text).map_err(wrong)?;
+    if format != FORMAT {
+        return Err(StartError::Version { path: path.to_owned(), found: format, expected: FORMAT });
+    }
+    Ok(Some(toml::from_str(&text).map_err(wrong)?))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_belongs_to_one_process_and_one_node() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data");
+        let mut data = DataDir::open(&path).unwrap();
+        assert!(matches!(DataDir::open(&path), Err(StartError::InUse(_))));
+        let identity = Identity::founder();
+        data.adopt(identity.clone()).unwrap();
+        drop(data);
+        assert_eq!(DataDir::open(&path).unwrap().identity, Some(identity));
+    }
+
+    #[test]
+    fn foreign_unusable_and_other_versions_directories_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        std::fs::write(path.join("thesis.tex"), "x").unwrap();
+        assert!(matches!(DataDir::open(path), Err(StartError::Foreign(_))));
+        assert!(!path.join(LOCK).exists(), "a foreign directory is not touched");
+        assert!(matches!(DataDir::open(&path.join("thesis.tex")), Err(StartError::DataDir { .. })));
+        std::fs::write(path.join(IDENTITY), "format = 99\nfuture = true\n").unwrap();
+        assert!(matches!(DataDir::open(path), Err(StartError::Version { found: 99, .. })));
+        std::fs::write(path.join(IDENTITY), "format = ").unwrap();
+        assert!(matches!(DataDir::open(path), Err(StartError::DataDir { .. })));
+    }
+}

@@ -1,0 +1,198 @@
+//! The cluster as a set of nodes: identity ([`identity`]), admission ([`join`]), promotion of learners and changed
+//! addresses ([`Members::tend`]), and what is known of everybody ([`status`]).
+//!
+//! Invariants:
+//! 1. Ids are given out by the primary through the log, one above the highest, and a member is only removed when a
+//!    node with a higher id takes its address: so an id is never used twice.
+
+pub mod identity;
+pub mod join;
+pub mod status;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::ChangeMembers;
+use openraft::async_runtime::watch::WatchReceiver;
+use parking_lot::Mutex;
+use tracing::{info, warn};
+
+use crate::net::client::Caller;
+use crate::net::message::{Join, JoinAnswer, NodeReport, Request};
+use crate::raft::machine::Machine;
+use crate::raft::types::{PeerNode, StoredMembership};
+use crate::raft::{Raft, known_primary, leads};
+use crate::wal::GroupLog;
+use status::Samples;
+
+/// A learner that is at most this many entries behind becomes a voter.
+const CLOSE: u64 = 1000;
+/// How often the primary looks after its learners, and a node after its own entry.
+const ROUND: Duration = Duration::from_millis(100);
+
+/// The members, seen from one of them.
+pub struct Members {
+    pub raft: Raft,
+    pub machine: Arc<Machine>,
+    pub log: GroupLog,
+    pub caller: Arc<Caller>,
+    /// This node as the others should know it.
+    pub me: PeerNode,
+    samples: Mutex<Samples>,
+    /// Admissions go one after the other.
+    admission: tokio::sync::Mutex<()>,
+}
+
+impl Members {
+    pub fn new(raft: Raft, machine: Arc<Machine>, log: GroupLog, caller: Arc<Caller>, me: PeerNode) -> Self {
+        let (samples, admission) = (Mutex::default(), tokio::sync::Mutex::new(()));
+        Self { raft, machine, log, caller, me, samples, admission }
+    }
+
+    pub fn cluster(&self) -> &str {
+        &self.caller.cluster
+    }
+
+    pub fn id(&self) -> u64 {
+        self.caller.id
+    }
+
+    pub fn membership(&self) -> Arc<StoredMembership> {
+        self.raft.server_metrics().borrow_watched().membership_config.clone()
+    }
+
+    pub fn address_of(&self, id: u64) -> Option<String> {
+        self.membership().get_node(&id).map(|node| node.peer_address.clone())
+    }
+
+    /// The answer to a node that wants to be a member.
+    pub async fn admit(&self, join: Join) -> JoinAnswer {
+        if !leads(&self.raft) {
+            let primary = known_primary(&self.raft).and_then(|primary| self.address_of(primary.0));
+            return primary.map_or_else(
+                || JoinAnswer::Later("no primary is known at the moment".to_owned()),
+                JoinAnswer::Redirect,
+            );
+        }
+        let _one_at_a_time = self.admission.lock().await;
+        let membership = self.membership();
+        let change = match join.id {
+            Some(id) if membership.get_node(&id).is_none() => {
+                return JoinAnswer::Refused(format!("node {id} is not a member of this cluster"));
+            }
+            Some(id) => (id, ChangeMembers::SetNodes(BTreeMap::from([(id, join.node)]))),
+            None => {
+                let same_name = membership.nodes().find(|(_, node)| node.name == join.node.name);
+                if let Some((id, node)) = same_name
+                    && node.peer_address != join.node.peer_address
+                {
+                    let (name, address) = (&node.name, &node.peer_address);
+                    return JoinAnswer::Refused(format!(
+                        "a node named {name} is already a member, as node {id} at {address}"
+                    ));
+                }
+                let id = membership.nodes().map(|(id, _)| *id).max().unwrap_or(0) + 1;
+                (id, ChangeMembers::AddNodes(BTreeMap::from([(id, join.node)])))
+            }
+        };
+        let (id, change) = change;
+        match self.raft.change_membership(change, true).await {
+            Ok(_) => JoinAnswer::Accepted { cluster: self.cluster().to_owned(), id },
+            Err(error) => JoinAnswer::Later(error.to_string()),
+        }
+    }
+
+    /// Looks after the membership for as long as the node runs.
+    pub async fn tend(self: Arc<Self>) {
+        let mut round = tokio::time::interval(ROUND);
+        round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            round.tick().await;
+            self.sample();
+            if self.me_is_outdated() {
+                self.announce().await;
+            }
+            if self.machine.reign().is_some() {
+                self.promote_learners().await;
+            }
+        }
+    }
+
+    fn me_is_outdated(&self) -> bool {
+        self.membership().get_node(&self.id()).is_some_and(|node| *node != self.me)
+    }
+
+    /// Tells the primary under which addresses this node is to be found now.
+    async fn announce(&self) {
+        let join = Join { id: Some(self.id()), node: self.me.clone() };
+        if leads(&self.raft) {
+            self.admit(join).await;
+            return;
+        }
+        let Some(primary) = known_primary(&self.raft) else { return };
+        let Some(address) = self.address_of(primary.0) else { return };
+        let wait = self.caller.patience.progress;
+        if let Err(error) = self.caller.ask(primary.0, &address, &Request::Join(join), wait).await {
+            warn!("cannot tell the primary this node's addresses: {error}");
+        }
+    }
+
+    /// Learners that have caught up become voters, in place of a member that had their address before.
+    async fn promote_learners(&self) {
+        let (membership, caught_up) = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let last = metrics.last_log_index.unwrap_or(0);
+            let close = |matched: &Option<crate::raft::types::LogId>| {
+                matched.is_some_and(|matched| matched.index + CLOSE >= last)
+            };
+            let caught_up: BTreeSet<u64> =
+                metrics.replication.iter().flatten().filter(|(_, matched)| close(matched)).map(|(id, _)| *id).collect();
+            (metrics.membership_config.clone(), caught_up)
+        };
+        let ready: BTreeSet<u64> = membership.membership().learner_ids().filter(|id| caught_up.contains(id)).collect();
+        if ready.is_empty() || membership.get_joint_config().len() > 1 {
+            return;
+        }
+        let replaced: BTreeSet<u64> = membership
+            .nodes()
+            .filter(|(id, node)| {
+                let mut heirs = ready.iter().filter_map(|heir| Some((heir, membership.get_node(heir)?)));
+                heirs.any(|(heir, new)| heir > *id && new.peer_address == node.peer_address)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        let voters = membership.voter_ids().chain(ready.iter().copied()).filter(|id| !replaced.contains(id)).collect();
+        info!(?ready, ?replaced, "learners have caught up and become voters");
+        if let Err(error) = self.raft.change_membership(ChangeMembers::ReplaceAllVoters(voters), true).await {
+            warn!("the voters could not be changed: {error}");
+        } else if !replaced.is_empty()
+            && let Err(error) = self.raft.change_membership(ChangeMembers::RemoveNodes(replaced), false).await
+        {
+            warn!("the replaced members could not be removed: {error}");
+        }
+    }
+
+    /// What this node knows of itself.
+    pub fn report(&self) -> NodeReport {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let applied = self.machine.applied();
+        let role = match (self.machine.reign(), metrics.state) {
+            (Some(_), _) => "primary",
+            (None, openraft::ServerState::Candidate) => "candidate",
+            _ => "standby",
+        };
+        NodeReport {
+            term: metrics.current_term,
+            role: role.to_owned(),
+            primary: metrics.current_leader,
+            appended: metrics.last_log_index,
+            durable: self.log.synced().map(|id| id.index),
+            applied: applied.index,
+            applied_position: applied.position,
+            installing: false,
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What nodes say to each other. A connection begins with [`Hello`] and [`Welcome`]; then requests are answered in
+//! their order.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use engine::commit_log::{ClusterStatus, LogPosition};
+use openraft::raft::{
+    AppendEntriesRequest, SnapshotResponse, StreamAppendError, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::raft::types::{self, LogId, PeerNode, RECORD_BYTES_MAX, SnapshotMeta, TypeConfig, Vote};
+use crate::wal::{EntryId, EntryKind, LogEntry, WalError};
+
+/// Changes with every incompatible change of this file.
+pub const PROTOCOL: u16 = 1;
+/// A message before the two sides know each other.
+pub const GREETING_BYTES_MAX: usize = 16 << 10;
+/// A message carries at most one record of the largest size, or many small ones.
+pub const MESSAGE_BYTES_MAX: usize = RECORD_BYTES_MAX + (64 << 20);
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Hello {
+    pub protocol: u16,
+    /// Empty: the sender wants to join and does not know the cluster yet.
+    pub cluster: String,
+    pub from: u64,
+    /// The node that the sender means; 0: whoever answers.
+    pub to: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Welcome {
+    Accepted,
+    Refused(String),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// The blob holds the entries' payloads.
+    Append(Append),
+    Vote(VoteRequest<TypeConfig>),
+    PreVote(VoteRequest<TypeConfig>),
+    TransferLeader(TransferLeaderRequest<TypeConfig>),
+    ReadIndex,
+    /// The whole cluster, as the primary sees it.
+    ClusterStatus,
+    NodeStatus,
+    Join(Join),
+    Snapshot(SnapshotHeader),
+    /// Part of the file with this number; the blob holds the bytes.
+    SnapshotChunk {
+        file: u32,
+        crc: u32,
+    },
+    SnapshotEnd,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Response {
+    Append(Result<Option<LogId>, StreamAppendError<TypeConfig>>),
+    Vote(VoteResponse<TypeConfig>),
+    TransferLeader(TransferLeaderResponse<TypeConfig>),
+    ReadIndex(u64),
+    ClusterStatus(ClusterStatus),
+    NodeStatus(NodeReport),
+    Join(JoinAnswer),
+    SnapshotReady,
+    Snapshot(SnapshotResponse<TypeConfig>),
+    Error(String),
+}
+
+/// What a node says of itself.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct NodeReport {
+    pub term: u64,
+    pub role: String,
+    pub primary: Option<u64>,
+    pub appended: Option<u64>,
+    pub durable: Option<u64>,
+    pub applied: Option<u64>,
+    pub applied_position: LogPosition,
+    pub installing: bool,
+}
+
+/// A node that wants to be a member, or, with an id, one whose addresses changed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Join {
+    pub id: Option<u64>,
+    pub node: PeerNode,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum JoinAnswer {
+    Accepted {
+        cluster: String,
+        id: u64,
+    },
+    /// Ask the primary, at this address.
+    Redirect(String),
+    /// Never.
+    Refused(String),
+    /// Not now.
+    Later(String),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SnapshotHeader {
+    pub vote: Vote,
+    pub meta: SnapshotMeta,
+    pub position: LogPosition,
+    /// Names and sizes.
+    pub files: Vec<(String, u64)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Append {
+    vote: Vote,
+    previous: Option<LogId>,
+    committed: Option<LogId>,
+    entries: Vec<(EntryId, u8, u32)>,
+}
+
+impl Append {
+    /// The header and the payloads that follow it.
+    pub fn new(request: AppendEntriesRequest<TypeConfig>) -> Result<(Self, Vec<Bytes>), WalError> {
+        let mut entries = Vec::with_capacity(request.entries.len());
+        let mut payloads = Vec::with_capacity(request.entries.len());
+        for entry in request.entries {
+            let entry = types::to_log_entry(entry)?;
+            let kind = match entry.kind {
+                EntryKind::Blank => 0,
+                EntryKind::Record => 1,
+                EntryKind::Records => 2,
+                EntryKind::Membership => 3,
+            };
+            entries.push((entry.id, kind, entry.payload.len() as u32));
+            payloads.push(entry.payload);
+        }
+        let append =
+            Self { vote: request.vote, previous: request.prev_log_id, committed: request.leader_commit, entries };
+        Ok((append, payloads))
+    }
+
+    pub fn into_request(self, mut blob: Bytes) -> Result<AppendEntriesRequest<TypeConfig>, String> {
+        let mut entries = Vec::with_capacity(self.entries.len());
+        for (id, kind, length) in self.entries {
+            let kind = match kind {
+                0 => EntryKind::Blank,
+                1 => EntryKind::Record,
+                2 => EntryKind::Records,
+                3 => EntryKind::Membership,
+                other => return Err(format!("an entry of the unknown kind {other}")),
+            };
+            if blob.len() < length as usize {
+                return Err("an entry that is cut short".to_owned());
+            }
+            let payload = blob.split_to(length as usize);
+            entries.push(types::from_log_entry(LogEntry { id, kind, payload }).map_err(|e| e.to_string())?);
+        }
+        Ok(AppendEntriesRequest { vote: self.vote, prev_log_id: self.previous, leader_commit: self.committed, entries })
+    }
+}
+
+/// How long a node waits for the other side of a conversation.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    pub connect: Duration,
+    /// For a short answer.
+    pub answer: Duration,
+    /// For any sign of progress while much is on its way.
+    pub progress: Duration,
+}

@@ -1,0 +1,225 @@
+//! Conversations that other nodes begin.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use super::frame::{Frame, FrameReader, write_frame};
+use super::message::{GREETING_BYTES_MAX, Hello, MESSAGE_BYTES_MAX, PROTOCOL, Request, Response, Welcome};
+use super::transfer::Receiving;
+use crate::cluster::Members;
+use crate::raft::Raft;
+use crate::raft::barrier::Reader;
+use crate::raft::machine::Machine;
+
+/// Time for a stranger to say who they are.
+const GREETING: Duration = Duration::from_secs(5);
+/// Appends that wait for consensus on one connection.
+const APPENDS_WAITING: usize = 16;
+
+pub struct Server {
+    pub raft: Raft,
+    pub machine: Arc<Machine>,
+    pub members: Arc<Members>,
+    pub readers: mpsc::UnboundedSender<Reader>,
+    /// Checkpoints that are being received.
+    pub installing: AtomicUsize,
+}
+
+impl Server {
+    /// Serves until it is dropped; the conversations end with it.
+    pub async fn run(self: Arc<Self>, listener: TcpListener) {
+        let mut conversations = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, from)) => {
+                        let server = self.clone();
+                        conversations.spawn(async move {
+                            if let Err(error) = server.converse(stream).await {
+                                debug!("the conversation with the peer at {from} ended: {error}");
+                            }
+                        });
+                    }
+                    Err(error) => {
+                        warn!("cannot accept a peer: {error}");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                },
+                _ = conversations.join_next(), if !conversations.is_empty() => {}
+            }
+        }
+    }
+
+    async fn converse(self: Arc<Self>, stream: TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let (reader, mut writer) = stream.into_split();
+        let mut reader = FrameReader::new(reader, GREETING_BYTES_MAX);
+        let greeting = tokio::time::timeout(GREETING, reader.next()).await??;
+        let Some(greeting) = greeting else { return Ok(()) };
+        let hello: Hello = postcard::from_bytes(&greeting.header).map_err(invalid)?;
+        let refusal = self.refusal(&hello);
+        let welcome = refusal.clone().map_or(Welcome::Accepted, Welcome::Refused);
+        write_frame(&mut writer, &postcard::to_stdvec(&welcome).map_err(invalid)?, &[]).await?;
+        if let Some(refusal) = refusal {
+            warn!("refused a peer: {refusal}");
+            return Ok(());
+        }
+        let stranger = hello.cluster.is_empty();
+        if !stranger {
+            reader.bytes_max = MESSAGE_BYTES_MAX;
+        }
+        while let Some(frame) = reader.next().await? {
+            match (stranger, postcard::from_bytes(&frame.header).map_err(invalid)?) {
+                (false, Request::Append(append)) => {
+                    let first = append.into_request(frame.blob).map_err(invalid)?;
+                    return self.appends(first, reader, writer).await;
+                }
+                (false, Request::Snapshot(header)) => {
+                    self.installing.fetch_add(1, Ordering::Relaxed);
+                    let received = self.snapshot(header, &mut reader, &mut writer).await;
+                    self.installing.fetch_sub(1, Ordering::Relaxed);
+                    received?;
+                }
+                (true, request) if !matches!(request, Request::Join(_)) => {
+                    respond(&mut writer, &Response::Error("only members may ask that".to_owned())).await?;
+                }
+                (_, request) => {
+                    let response = self.answer(request).await.unwrap_or_else(Response::Error);
+                    respond(&mut writer, &response).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn refusal(&self, hello: &Hello) -> Option<String> {
+        let (cluster, id) = (self.members.cluster(), self.members.id());
+        if hello.protocol != PROTOCOL {
+            let version = hello.protocol;
+            return Some(format!("this node speaks version {PROTOCOL} of the peer protocol, not {version}"));
+        }
+        if !hello.cluster.is_empty() && hello.cluster != cluster {
+            return Some(format!("this node belongs to cluster {cluster}, not to cluster {}", hello.cluster));
+        }
+        if hello.to != 0 && hello.to != id {
+            return Some(format!("this is node {id}, not node {}", hello.to));
+        }
+        None
+    }
+
+    async fn answer(&self, request: Request) -> Result<Response, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        Ok(match request {
+            Request::Vote(request) => Response::Vote(self.raft.vote(request).await.map_err(|e| text(&e))?),
+            Request::PreVote(request) => Response::Vote(self.raft.pre_vote(request).await.map_err(|e| text(&e))?),
+            Request::TransferLeader(request) => {
+                Response::TransferLeader(self.raft.handle_transfer_leader(request).await.map_err(|e| text(&e))?)
+            }
+            Request::ReadIndex => {
+                let (sender, receiver) = oneshot::channel();
+                let _ = self.readers.send(Reader::Standby(sender));
+                let index = receiver.await.map_err(|_| "the node is stopping".to_owned())?;
+                Response::ReadIndex(index.map_err(|e| text(&e))?)
+            }
+            Request::ClusterStatus => Response::ClusterStatus(self.members.status_of_primary().await),
+            Request::NodeStatus => {
+                let mut report = self.members.report();
+                report.installing = self.installing.load(Ordering::Relaxed) > 0;
+                Response::NodeStatus(report)
+            }
+            Request::Join(join) => Response::Join(self.members.admit(join).await),
+            Request::Append(_) | Request::Snapshot(_) | Request::SnapshotChunk { .. } | Request::SnapshotEnd => {
+                return Err("that request does not stand here".to_owned());
+            }
+        })
+    }
+
+    /// A connection that began to carry entries carries nothing else. Answers come in the order of the requests; the
+    /// first refusal ends it.
+    async fn appends(
+        &self,
+        first: openraft::raft::AppendEntriesRequest<crate::raft::types::TypeConfig>,
+        mut reader: FrameReader<OwnedReadHalf>,
+        mut writer: OwnedWriteHalf,
+    ) -> io::Result<()> {
+        let (sender, receiver) = mpsc::channel(APPENDS_WAITING);
+        let requests =
+            stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|next| (next, receiver)) });
+        let mut answers = Box::pin(self.raft.stream_append(requests));
+        let reading = async move {
+            sender.send(first).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+            while let Some(Frame { header, blob }) = reader.next().await? {
+                let Request::Append(append) = postcard::from_bytes(&header).map_err(invalid)? else {
+                    return Err(io::Error::other("a request among entries"));
+                };
+                let request = append.into_request(blob).map_err(invalid)?;
+                if sender.send(request).await.is_err() {
+                    break;
+                }
+            }
+            Ok::<(), io::Error>(())
+        };
+        let answering = async {
+            while let Some(answer) = answers.next().await {
+                let (response, last) = match answer {
+                    Ok(answer) => {
+                        let last = answer.is_err();
+                        (Response::Append(answer), last)
+                    }
+                    Err(fatal) => (Response::Error(fatal.to_string()), true),
+                };
+                respond(&mut writer, &response).await?;
+                if last {
+                    break;
+                }
+            }
+            Ok::<(), io::Error>(())
+        };
+        // The end of either side is the end of the conversation; what was taken in is answered by the log anyway.
+        tokio::select! {
+            ended = reading => ended,
+            ended = answering => ended,
+        }
+    }
+
+    async fn snapshot(
+        &self,
+        header: super::message::SnapshotHeader,
+        reader: &mut FrameReader<OwnedReadHalf>,
+        writer: &mut OwnedWriteHalf,
+    ) -> io::Result<()> {
+        let mut receiving = Receiving::begin(&self.machine, header)?;
+        respond(writer, &Response::SnapshotReady).await?;
+        loop {
+            let frame = reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+            match postcard::from_bytes(&frame.header).map_err(invalid)? {
+                Request::SnapshotChunk { file, crc } => {
+                    let added = tokio::task::spawn_blocking(move || receiving.chunk(file, crc, &frame.blob)).await;
+                    receiving = added.map_err(io::Error::other)??;
+                }
+                Request::SnapshotEnd => break,
+                _ => return Err(io::Error::other("a request among the chunks of a checkpoint")),
+            }
+        }
+        let response = receiving.install(&self.raft).await.map_or_else(Response::Error, Response::Snapshot);
+        respond(writer, &response).await
+    }
+}
+
+fn invalid(error: impl ToString) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+}
+
+async fn respond(writer: &mut OwnedWriteHalf, response: &Response) -> io::Result<()> {
+    write_frame(writer, &postcard::to_stdvec(response).map_err(invalid)?, &[]).await
+}

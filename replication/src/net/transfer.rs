@@ -1,0 +1,163 @@
+//! Checkpoints on their way to another node: the files in chunks, each with its checksum, into a directory aside;
+//! installed only when everything arrived and was synced.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use openraft::raft::SnapshotResponse;
+use openraft::storage::Snapshot;
+use tokio::time::timeout;
+use tracing::info;
+
+use super::client::{Connection, NetError};
+use super::message::{Patience, Request, Response, SnapshotHeader};
+use crate::raft::Raft;
+use crate::raft::checkpoints::{StoredCheckpoint, Unpublished};
+use crate::raft::machine::{Machine, SnapshotData};
+use crate::raft::types::{TypeConfig, Vote};
+
+const CHUNK: usize = 1 << 20;
+
+async fn blocking<T: Send + 'static>(act: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(act).await.map_err(io::Error::other)?
+}
+
+fn files_of(directory: PathBuf) -> io::Result<Vec<(String, u64)>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().into_string().map_err(|_| io::Error::other("a file name that is not text"))?;
+        files.push((name, entry.metadata()?.len()));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Sends a checkpoint and waits until it is installed.
+pub async fn send(
+    mut connection: Connection,
+    vote: Vote,
+    stored: Arc<StoredCheckpoint>,
+    patience: Patience,
+) -> Result<SnapshotResponse<TypeConfig>, NetError> {
+    let directory = stored.state();
+    let list = directory.clone();
+    let files = blocking(move || files_of(list)).await?;
+    let header = SnapshotHeader {
+        vote,
+        meta: stored.meta.snapshot_meta(),
+        position: stored.meta.position,
+        files: files.clone(),
+    };
+    info!(files = files.len(), last = ?stored.meta.last, "sending a checkpoint");
+    match timeout(patience.progress, connection.call(&Request::Snapshot(header))).await?? {
+        Response::SnapshotReady => {}
+        _ => return Err(NetError::Protocol),
+    }
+    for (number, (name, _)) in files.iter().enumerate() {
+        let path = directory.join(name);
+        let mut file = blocking(move || File::open(path)).await?;
+        loop {
+            let (back, chunk) = blocking(move || {
+                let mut chunk = Vec::with_capacity(CHUNK);
+                (&mut file).take(CHUNK as u64).read_to_end(&mut chunk)?;
+                Ok((file, Bytes::from(chunk)))
+            })
+            .await?;
+            file = back;
+            if chunk.is_empty() {
+                break;
+            }
+            let request = Request::SnapshotChunk { file: number as u32, crc: crc32c::crc32c(&chunk) };
+            timeout(patience.progress, connection.send(&request, &[chunk])).await??;
+        }
+    }
+    connection.send(&Request::SnapshotEnd, &[]).await?;
+    // Installing takes as long as it takes; openraft cancels it when leadership changes.
+    match connection.receive().await? {
+        Response::Snapshot(response) => Ok(response),
+        _ => Err(NetError::Protocol),
+    }
+}
+
+/// A checkpoint that is arriving.
+pub struct Receiving {
+    header: SnapshotHeader,
+    unpublished: Unpublished,
+    /// The file that is being written: number, bytes so far.
+    current: Option<(usize, File, u64)>,
+    complete: usize,
+}
+
+impl Receiving {
+    pub fn begin(machine: &Machine, header: SnapshotHeader) -> io::Result<Self> {
+        let plain = |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0']);
+        if let Some((name, _)) = header.files.iter().find(|(name, _)| !plain(name)) {
+            return Err(io::Error::other(format!("a checkpoint with a file named {name:?}")));
+        }
+        let unpublished = machine.checkpoints.unpublished("incoming")?;
+        Ok(Self { header, unpublished, current: None, complete: 0 })
+    }
+
+    /// Adds a chunk; chunks come in the order of the files. Blocks.
+    pub fn chunk(mut self, number: u32, crc: u32, bytes: &Bytes) -> io::Result<Self> {
+        if crc32c::crc32c(bytes) != crc {
+            return Err(io::Error::other("a chunk of a checkpoint arrived damaged"));
+        }
+        let number = number as usize;
+        while self.current.as_ref().is_none_or(|(current, ..)| *current < number) {
+            self.next_file()?;
+        }
+        match &mut self.current {
+            Some((current, file, written)) if *current == number => {
+                file.write_all(bytes)?;
+                *written += bytes.len() as u64;
+                Ok(self)
+            }
+            _ => Err(io::Error::other("the chunks of a checkpoint arrived out of order")),
+        }
+    }
+
+    /// Completes the current file and begins the next one.
+    fn next_file(&mut self) -> io::Result<()> {
+        if let Some((number, file, written)) = self.current.take() {
+            let (name, size) = &self.header.files[number];
+            if written != *size {
+                return Err(io::Error::other(format!("{written} of {size} bytes of {name} arrived")));
+            }
+            file.sync_all()?;
+            self.complete = number + 1;
+        }
+        let (name, _) =
+            self.header.files.get(self.complete).ok_or_else(|| io::Error::other("a chunk of an unknown file"))?;
+        self.current = Some((self.complete, File::create(self.unpublished.state().join(name))?, 0));
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        while self.complete < self.header.files.len() {
+            if self.current.as_ref().is_some_and(|(number, ..)| number + 1 == self.header.files.len()) {
+                let (number, file, written) = self.current.take().ok_or(io::ErrorKind::InvalidData)?;
+                if written != self.header.files[number].1 {
+                    return Err(io::Error::other("a checkpoint arrived cut short"));
+                }
+                file.sync_all()?;
+                self.complete = number + 1;
+            } else {
+                self.next_file()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything arrived: installs it.
+    pub async fn install(mut self, raft: &Raft) -> Result<SnapshotResponse<TypeConfig>, String> {
+        let this = blocking(move || self.finish().map(|()| self)).await.map_err(|e| e.to_string())?;
+        let SnapshotHeader { vote, meta, position, .. } = this.header;
+        let snapshot = Snapshot { meta, snapshot: SnapshotData::Received(this.unpublished, position) };
+        raft.install_full_snapshot(vote, snapshot).await.map_err(|e| e.to_string())
+    }
+}

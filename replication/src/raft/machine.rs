@@ -1,0 +1,362 @@
+//! The engine's state machine as openraft drives it, and the gate through which everything passes that must not
+//! overlap: apply, restore, the beginning of a checkpoint, and changes of role.
+//!
+//! Invariants:
+//! 1. The engine is primary of term T only from the moment at which an entry of T was applied here until an entry of
+//!    another term is, or leadership is lost, whichever comes first.
+//! 2. Small records are applied on the runtime's thread, with a yield now and then; large ones on another thread, so
+//!    that heartbeats go on.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use engine::commit_log::{CheckpointError, LogPosition, NodeId, Record, Role, SharedStateMachine};
+use futures::{Stream, TryStreamExt};
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
+use openraft::{EntryPayload, OptionalSend};
+use tokio::sync::{Mutex, Notify, watch};
+use tracing::{error, info};
+
+use super::checkpoints::{CheckpointMeta, Checkpoints, StoredCheckpoint, Unpublished};
+use super::in_flight::InFlight;
+use super::types::{self, LogId, Records, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::{Fatal, FatalHandler};
+
+/// Records from this size on are applied on another thread.
+const LARGE_RECORD: usize = 64 << 10;
+/// Longest time that applying keeps the runtime's thread for itself.
+const SLICE: Duration = Duration::from_millis(2);
+
+/// How far this node has applied the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Applied {
+    pub index: Option<u64>,
+    pub term: u64,
+    pub position: LogPosition,
+}
+
+struct State {
+    applied: Option<LogId>,
+    position: LogPosition,
+    membership: StoredMembership,
+    role: Option<Role>,
+}
+
+/// Shared by openraft's worker, the watcher of roles, and the writer of checkpoints.
+pub struct Machine {
+    engine: SharedStateMachine,
+    pub checkpoints: Checkpoints,
+    gate: Mutex<State>,
+    applied: watch::Sender<Applied>,
+    /// Term in which this node is primary; 0: it is not.
+    reign: AtomicU64,
+    /// Signals the first entry of a new term.
+    pub term_begun: Notify,
+    /// Bytes applied since the last checkpoint.
+    pub since_checkpoint: AtomicU64,
+    /// Signals that `since_checkpoint` passed the limit.
+    pub checkpoint_due: Notify,
+    checkpoint_bytes: u64,
+    pub in_flight: Arc<InFlight>,
+    on_fatal: FatalHandler,
+}
+
+impl Machine {
+    /// Restores the newest checkpoint into the engine. Blocks.
+    pub fn new(
+        engine: SharedStateMachine,
+        checkpoints: Checkpoints,
+        checkpoint_bytes: u64,
+        on_fatal: FatalHandler,
+    ) -> Result<Self, CheckpointError> {
+        let mut state =
+            State { applied: None, position: LogPosition(0), membership: StoredMembership::default(), role: None };
+        if let Some(current) = checkpoints.current() {
+            engine.restore(&current.state())?;
+            state.applied = current.meta.last.map(types::log_id);
+            state.position = current.meta.position;
+            state.membership = current.meta.membership.clone();
+        }
+        let machine = Self {
+            engine,
+            checkpoints,
+            applied: watch::Sender::new(Applied::default()),
+            gate: Mutex::new(state),
+            reign: AtomicU64::new(0),
+            term_begun: Notify::new(),
+            since_checkpoint: AtomicU64::new(0),
+            checkpoint_due: Notify::new(),
+            checkpoint_bytes,
+            in_flight: Arc::default(),
+            on_fatal,
+        };
+        if let Ok(state) = machine.gate.try_lock() {
+            machine.announce(&state);
+        }
+        Ok(machine)
+    }
+
+    pub fn watch_applied(&self) -> watch::Receiver<Applied> {
+        self.applied.subscribe()
+    }
+
+    pub fn applied(&self) -> Applied {
+        *self.applied.borrow()
+    }
+
+    /// Term in which this node is primary and may sequence.
+    pub fn reign(&self) -> Option<u64> {
+        Some(self.reign.load(Ordering::Acquire)).filter(|term| *term != 0)
+    }
+
+    fn announce(&self, state: &State) {
+        let applied = Applied {
+            index: state.applied.as_ref().map(|id| id.index),
+            term: state.applied.as_ref().map_or(0, |id| **id.committed_leader_id()),
+            position: state.position,
+        };
+        self.applied.send_replace(applied);
+    }
+
+    /// Makes the engine primary when everything before `term` has been applied here, which an applied entry of the
+    /// term proves. False: not yet.
+    pub async fn promote(&self, term: u64) -> bool {
+        let mut state = self.gate.lock().await;
+        if state.applied.as_ref().is_none_or(|id| **id.committed_leader_id() != term) {
+            return false;
+        }
+        info!(term, "this node is the primary");
+        let role = Role::Primary { epoch: types::epoch_of(term) };
+        self.engine.set_role(role);
+        state.role = Some(role);
+        self.reign.store(term, Ordering::Release);
+        true
+    }
+
+    /// Makes the engine a standby at once; what is on its way ends as unknown.
+    pub async fn demote(&self, primary: Option<NodeId>) {
+        // Stop sequencing before waiting for the gate.
+        self.reign.store(0, Ordering::Release);
+        self.in_flight.abandon("the primary lost its leadership");
+        let mut state = self.gate.lock().await;
+        self.demote_within(&mut state, primary);
+    }
+
+    fn demote_within(&self, state: &mut State, primary: Option<NodeId>) {
+        let role = Role::Standby { primary };
+        if state.role == Some(role) {
+            return;
+        }
+        if matches!(state.role, Some(Role::Primary { .. })) {
+            info!(?primary, "this node is no longer the primary");
+        }
+        self.reign.store(0, Ordering::Release);
+        self.in_flight.abandon("the primary lost its leadership");
+        self.engine.set_role(role);
+        state.role = Some(role);
+    }
+
+    /// Writes a checkpoint of the present state and publishes it, unless the newest one is as new.
+    pub async fn checkpoint(self: &Arc<Self>) -> Result<Arc<StoredCheckpoint>, CheckpointError> {
+        let (checkpoint, meta, bytes) = {
+            let state = self.gate.lock().await;
+            let last = state.applied.as_ref().map(types::entry_id);
+            if let Some(current) = self.checkpoints.current().filter(|current| current.meta.last >= last) {
+                return Ok(current);
+            }
+            let meta = CheckpointMeta { last, membership: state.membership.clone(), position: state.position };
+            (self.engine.begin_checkpoint(), meta, self.since_checkpoint.load(Ordering::Relaxed))
+        };
+        let machine = self.clone();
+        let written = tokio::task::spawn_blocking(move || machine.checkpoints.write(checkpoint, meta));
+        let stored = written.await.map_err(|e| CheckpointError::Io(io::Error::other(e)))??;
+        self.since_checkpoint.fetch_sub(bytes, Ordering::Relaxed);
+        info!(last = ?stored.meta.last, "checkpoint written");
+        Ok(stored)
+    }
+
+    async fn apply_records(&self, index: u64, records: &Records) -> io::Result<LogPosition> {
+        let unpacked =
+            records.unpack().ok_or_else(|| io::Error::other(format!("the records of entry {index} cannot be read")))?;
+        let mut last = types::position(index, 0);
+        for (i, record) in unpacked.into_iter().enumerate() {
+            last = types::position(index, i);
+            if record.len() < LARGE_RECORD {
+                self.guarded(|engine| engine.apply(last, &record))?;
+            } else {
+                self.apply_elsewhere(last, record).await?;
+            }
+        }
+        Ok(last)
+    }
+
+    async fn apply_elsewhere(&self, position: LogPosition, record: Record) -> io::Result<()> {
+        let engine = self.engine.clone();
+        let applied = tokio::task::spawn_blocking(move || engine.apply(position, &record)).await;
+        applied.map_err(|e| self.panicked(&e.to_string()))
+    }
+
+    /// A panic of the engine while it changes its state leaves that state in doubt: the process has to end.
+    fn guarded(&self, act: impl FnOnce(&SharedStateMachine)) -> io::Result<()> {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| act(&self.engine)))
+            .map_err(|_| self.panicked("the engine panicked"))
+    }
+
+    fn panicked(&self, reason: &str) -> io::Error {
+        let reason = format!("a committed record could not be applied: {reason}");
+        error!("{reason}");
+        (self.on_fatal)(Fatal(reason.clone()));
+        io::Error::other(reason)
+    }
+}
+
+/// Content of a snapshot for openraft: a published checkpoint to send, or a received directory to install.
+pub enum SnapshotData {
+    Stored(Arc<StoredCheckpoint>),
+    Received(Unpublished, LogPosition),
+}
+
+/// A checkpoint of another directory, brought into this one.
+fn copy(checkpoints: &Checkpoints, stored: &StoredCheckpoint) -> io::Result<Unpublished> {
+    let unpublished = checkpoints.unpublished("incoming")?;
+    for entry in std::fs::read_dir(stored.state())? {
+        let entry = entry?;
+        let target = unpublished.state().join(entry.file_name());
+        std::fs::copy(entry.path(), &target)?;
+        std::fs::File::open(target)?.sync_all()?;
+    }
+    Ok(unpublished)
+}
+
+/// The handle that openraft owns.
+pub struct MachineHandle(pub Arc<Machine>);
+
+/// Hands openraft the checkpoint that [`Machine::checkpoint`] wrote.
+pub struct Builder(Arc<StoredCheckpoint>);
+
+fn snapshot(stored: Arc<StoredCheckpoint>) -> Snapshot<types::CommittedLeader, u64, types::PeerNode, SnapshotData> {
+    Snapshot { meta: stored.meta.snapshot_meta(), snapshot: SnapshotData::Stored(stored) }
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> Result<openraft::alias::SnapshotOf<TypeConfig, SnapshotData>, io::Error> {
+        Ok(snapshot(self.0.clone()))
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for MachineHandle {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        let state = self.0.gate.lock().await;
+        Ok((state.applied, state.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> Result<(), io::Error>
+    where
+        S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        let machine = &self.0;
+        let mut state = machine.gate.lock().await;
+        let mut slice = Instant::now();
+        let mut bytes = 0;
+        while let Some((entry, responder)) = entries.try_next().await? {
+            let (index, term) = (entry.log_id.index, **entry.log_id.committed_leader_id());
+            let begun = state.applied.as_ref().is_none_or(|id| **id.committed_leader_id() != term);
+            if begun && machine.reign().is_some_and(|reign| reign != term) {
+                machine.demote_within(&mut state, None);
+            }
+            match entry.payload {
+                EntryPayload::Normal(records) => {
+                    state.position = machine.apply_records(index, &records).await?;
+                    bytes += records.len() as u64;
+                }
+                other => {
+                    state.position = types::position(index, 0);
+                    machine.guarded(|engine| engine.advance(state.position))?;
+                    if let EntryPayload::Membership(membership) = other {
+                        state.membership = StoredMembership::new(Some(entry.log_id), membership);
+                    }
+                }
+            }
+            state.applied = Some(entry.log_id);
+            if let Some(responder) = responder {
+                responder.send(());
+            }
+            if begun {
+                machine.announce(&state);
+                machine.term_begun.notify_one();
+            }
+            if slice.elapsed() > SLICE {
+                machine.announce(&state);
+                tokio::task::yield_now().await;
+                slice = Instant::now();
+            }
+        }
+        machine.announce(&state);
+        let since = machine.since_checkpoint.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if since >= machine.checkpoint_bytes {
+            machine.checkpoint_due.notify_one();
+        }
+        Ok(())
+    }
+
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Builder> {
+        if force {
+            return Some(self.get_snapshot_builder().await);
+        }
+        self.0.checkpoints.current().map(Builder)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        loop {
+            match self.0.checkpoint().await {
+                Ok(stored) => return Builder(stored),
+                Err(error) => {
+                    error!("a checkpoint is needed and cannot be written: {error}");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), io::Error> {
+        let machine = self.0.clone();
+        let mut state = machine.gate.lock().await;
+        let Some(last) = meta.last_log_id else {
+            return Err(io::Error::other("a snapshot of nothing"));
+        };
+        machine.demote_within(&mut state, None);
+        let (engine, worker) = (machine.engine.clone(), machine.clone());
+        let last_membership = meta.last_membership.clone();
+        let restored = tokio::task::spawn_blocking(move || {
+            let (unpublished, position) = match snapshot {
+                SnapshotData::Received(unpublished, position) => (unpublished, position),
+                SnapshotData::Stored(stored) => (copy(&worker.checkpoints, &stored)?, stored.meta.position),
+            };
+            engine.restore(&unpublished.state())?;
+            let last = Some(types::entry_id(&last));
+            let meta = CheckpointMeta { last, membership: last_membership, position };
+            worker.checkpoints.publish(unpublished, meta)?;
+            Ok::<_, CheckpointError>(position)
+        });
+        state.position = restored.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        state.applied = Some(last);
+        state.membership = meta.last_membership.clone();
+        machine.since_checkpoint.store(0, Ordering::Relaxed);
+        machine.announce(&state);
+        info!(index = last.index, "installed a checkpoint from the primary");
+        Ok(())
+    }
+
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> Result<Option<openraft::alias::SnapshotOf<TypeConfig, SnapshotData>>, io::Error> {
+        Ok(self.0.checkpoints.current().map(snapshot))
+    }
+}

@@ -1,0 +1,133 @@
+//! From the engine's records to entries of the log, in the order of the calls.
+//!
+//! Records that wait together share an entry. An entry is handed to consensus and taken in, or refused, before the
+//! next one is: if one record of a reign is refused, none behind it is written, which matters because the engine
+//! lets a transaction build on one that is not durable yet.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use engine::commit_log::{Epoch, NodeId, Record};
+use openraft::errors::ClientWriteError;
+use openraft::raft::ClientWriteResult;
+use tokio::sync::{Notify, mpsc};
+
+use super::in_flight::{Outcome, Waiter};
+use super::machine::Machine;
+use super::types::{self, CommittedLeader, Records, Reply, TypeConfig};
+use super::{Raft, quorum_heard_within};
+use crate::seeded;
+
+/// Bytes at which an entry takes no further records; a larger record travels alone and uncopied.
+const ENTRY_BYTES: usize = 64 << 10;
+
+pub struct Proposal {
+    pub epoch: Epoch,
+    pub record: Record,
+    pub waiter: Waiter,
+}
+
+/// Terms in which a proposal was refused; nothing more is proposed in them.
+#[derive(Default)]
+pub struct Refusals {
+    term: AtomicU64,
+    pub happened: Notify,
+}
+
+impl Refusals {
+    fn note(&self, term: u64) {
+        self.term.fetch_max(term, Ordering::AcqRel);
+        self.happened.notify_one();
+    }
+
+    pub fn includes(&self, term: u64) -> bool {
+        term <= self.term.load(Ordering::Acquire)
+    }
+}
+
+pub struct Proposer {
+    pub raft: Raft,
+    pub machine: Arc<Machine>,
+    pub refusals: Arc<Refusals>,
+    pub in_flight_bytes_max: u64,
+    /// A primary that has not heard a quorum for this long proposes nothing until it does.
+    pub lease: Duration,
+}
+
+impl Proposer {
+    pub async fn run(self, mut queue: mpsc::UnboundedReceiver<Proposal>) {
+        let mut waiting = VecDeque::new();
+        let mut received = Vec::new();
+        loop {
+            if waiting.is_empty() && queue.recv_many(&mut received, 4096).await == 0 {
+                return;
+            }
+            while let Ok(more) = queue.try_recv() {
+                received.push(more);
+                if received.len() >= 4096 {
+                    break;
+                }
+            }
+            waiting.extend(received.drain(..));
+            let Some(epoch) = waiting.front().map(|proposal| proposal.epoch) else { continue };
+            let (records, waiters) = take_entry(&mut waiting, epoch);
+            self.propose(epoch, records, waiters).await;
+        }
+    }
+
+    async fn propose(&self, epoch: Epoch, records: Vec<Record>, waiters: Vec<Waiter>) {
+        let term = epoch.0;
+        let bytes = records.iter().map(|record| record.len() as u64).sum();
+        while self.may_propose(term) && !quorum_heard_within(&self.raft, self.lease) {
+            // Not refused yet: either a quorum answers again or the watcher of roles ends the reign.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.machine.in_flight.room(self.in_flight_bytes_max).await;
+        let ticket = self.machine.in_flight.add(waiters, bytes);
+        if !self.may_propose(term) {
+            let primary = super::known_primary(&self.raft);
+            return ticket.complete(&Outcome::Refused(primary));
+        }
+        let refusals = self.refusals.clone();
+        let answer = move |result: ClientWriteResult<TypeConfig>| match result {
+            Ok(response) => ticket.complete(&Outcome::Applied(response.log_id.index)),
+            Err(ClientWriteError::ForwardToLeader(to)) => {
+                refusals.note(term);
+                ticket.complete(&Outcome::Refused(to.leader_id.map(NodeId)));
+            }
+            Err(_) => ticket.complete(&Outcome::Unknown("the primary lost its leadership")),
+        };
+        let write = self.raft.write(Records::pack(&records));
+        let write = write.with_leader(CommittedLeader::from(term)).responder(Reply(Box::new(answer)));
+        // An error here drops the ticket: the node is stopping. The question behind it is answered after the
+        // proposal was taken in or refused.
+        if write.await.is_ok() {
+            let _ = self.raft.with_raft_state(|_| ()).await;
+        }
+        if seeded::ack_before_quorum() {
+            self.machine.in_flight.acknowledge_all(self.machine.applied().index.unwrap_or(0));
+        }
+    }
+
+    fn may_propose(&self, term: u64) -> bool {
+        self.machine.reign() == Some(term) && !self.refusals.includes(term)
+    }
+}
+
+/// The next records that may share an entry.
+fn take_entry(waiting: &mut VecDeque<Proposal>, epoch: Epoch) -> (Vec<Record>, Vec<Waiter>) {
+    let (mut records, mut waiters, mut bytes) = (Vec::new(), Vec::new(), 0);
+    while let Some(next) = waiting.front() {
+        let fits = records.is_empty() || bytes + next.record.len() <= ENTRY_BYTES;
+        if next.epoch != epoch || !fits || records.len() == types::RECORDS_PER_ENTRY {
+            break;
+        }
+        let Some(next) = waiting.pop_front() else { break };
+        bytes += next.record.len();
+        records.push(next.record);
+        waiters.push(next.waiter);
+    }
+    (records, waiters)
+}
