@@ -53,8 +53,9 @@ pub(crate) struct Channel {
     pub stream: Stream,
     pub input: BytesMut,
     pub output: Output,
-    /// The client is owed the output as soon as the connection has nothing better to do than wait.
-    pub promised: bool,
+    /// The client is owed this much of the output as soon as the connection has to wait. What follows is not its
+    /// business yet: a CommandComplete may stand before the commit that its Sync brings.
+    promised: usize,
     /// The client will send nothing more.
     pub ended: bool,
     pub message_bytes_max: usize,
@@ -70,7 +71,7 @@ impl Channel {
             stream,
             input: BytesMut::with_capacity(READ_BYTES),
             output: Output::default(),
-            promised: false,
+            promised: 0,
             ended: false,
             message_bytes_max,
             read_bytes: READ_BYTES,
@@ -174,10 +175,29 @@ impl Channel {
         self.discard += bytes;
     }
 
-    /// Writes all output to the socket. Dropping the future loses nothing: what was sent is counted.
+    /// Writes all output to the socket.
     pub async fn flush(&mut self) -> Result<(), End> {
-        while !self.output.unsent().is_empty() {
-            match self.stream.write(self.output.unsent()).await? {
+        self.promise();
+        self.flush_promised().await
+    }
+
+    /// From here on the client is owed all that is in the output.
+    pub fn promise(&mut self) {
+        self.promised = self.output.len();
+    }
+
+    /// Drops what the client is not owed: it may end in half a message.
+    pub fn drop_unpromised(&mut self) {
+        self.output.bytes.truncate(self.promised);
+    }
+
+    /// Writes what the client is owed. Dropping the future loses nothing: what was sent is counted.
+    pub async fn flush_promised(&mut self) -> Result<(), End> {
+        if self.promised == 0 {
+            return Ok(());
+        }
+        while let Some(unsent) = self.output.unsent(self.promised) {
+            match self.stream.write(unsent).await? {
                 0 => return Err(End::Gone),
                 sent => self.output.sent += sent,
             }
@@ -185,13 +205,9 @@ impl Channel {
         if let Stream::Tls(stream) = &mut self.stream {
             stream.flush().await?;
         }
-        self.output.clear();
-        self.promised = false;
+        self.output.forget_sent();
+        self.promised = 0;
         Ok(())
-    }
-
-    pub async fn flush_promised(&mut self) -> Result<(), End> {
-        if self.promised { self.flush().await } else { Ok(()) }
     }
 
     /// Tells the client why the connection ends, if there is something to tell, and ends it.

@@ -287,7 +287,7 @@ fn greet(channel: &mut Channel, session: &mut impl BackendSession) -> Result<()>
         output.notice(&notice)?;
     }
     output.ready_for_query(session.transaction_status());
-    channel.promised = true;
+    channel.promise();
     Ok(())
 }
 

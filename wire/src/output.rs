@@ -40,13 +40,13 @@ impl Output {
         self.bytes.len()
     }
 
-    /// What is still to be sent.
-    pub fn unsent(&self) -> &[u8] {
-        self.bytes.get(self.sent..).unwrap_or_default()
+    /// What is still to be sent of the first `end` bytes.
+    pub fn unsent(&self, end: usize) -> Option<&[u8]> {
+        self.bytes.get(self.sent..end).filter(|unsent| !unsent.is_empty())
     }
 
-    pub fn clear(&mut self) {
-        self.bytes.clear();
+    pub fn forget_sent(&mut self) {
+        self.bytes.drain(..self.sent);
         self.sent = 0;
         if self.bytes.capacity() > KEPT_BYTES_MAX {
             self.bytes.shrink_to(KEPT_BYTES_MAX);

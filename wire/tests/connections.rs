@@ -296,6 +296,22 @@ async fn answers_do_not_wait_for_the_next_statement() {
     server.stopped().await;
 }
 
+/// A statement's CommandComplete says nothing of its commit, which Sync brings: it is not sent before, although the
+/// answers of the cycle before it are.
+#[tokio::test]
+async fn a_completion_waits_for_its_sync() {
+    let server = start(config());
+    let (mut client, _) = Client::ready(server.address).await;
+    let unsynced = [parse("", "INSERT INTO t VALUES (1)", &[]), bind("", ""), execute("", 0)].concat();
+    client.send(&[[query("SELECT 1"), unsynced].concat()]).await;
+    assert_eq!(show(&client.until('Z').await), "T1t D(1) C(SELECT 1) Z(I)");
+    let early = tokio::time::timeout(Duration::from_millis(50), client.stream.read_u8()).await;
+    assert!(early.is_err(), "{early:?}");
+    client.send(&[sync()]).await;
+    assert_eq!(show(&client.until('Z').await), "1 2 C(INSERT 0 1) Z(I)");
+    server.stopped().await;
+}
+
 #[tokio::test]
 async fn an_idle_client_is_told_of_the_end() {
     let mut server = start(config());

@@ -96,7 +96,7 @@ impl<B: Backend> Connection<B> {
             frontend::CLOSE => self.close(&frame.body),
             frontend::FLUSH => {
                 frontend::Reader::new(&frame.body).end()?;
-                self.channel.promised = true;
+                self.channel.promise();
                 Ok(())
             }
             kind => Err(Error::internal(format!("unhandled message type {kind}")).into()),

@@ -94,9 +94,15 @@ impl<B: Backend> Guard<B> {
         }
     }
 
-    /// Writes the output; a client that does not read must not keep a session that is to end.
+    /// Writes all output.
     pub async fn flush(&mut self, channel: &mut Channel) -> Result<(), End> {
-        let mut flush = pin!(channel.flush());
+        channel.promise();
+        self.flush_promised(channel).await
+    }
+
+    /// Writes what the client is owed; a client that does not read must not keep a session that is to end.
+    pub async fn flush_promised(&mut self, channel: &mut Channel) -> Result<(), End> {
+        let mut flush = pin!(channel.flush_promised());
         let flushed = poll_fn(|cx| match flush.as_mut().poll(cx) {
             Poll::Ready(flushed) => Poll::Ready(Some(flushed)),
             Poll::Pending => self.poll_ended(cx, false).map(|()| None),

@@ -1,8 +1,8 @@
 //! One client's connection, from its socket to its end: reads messages, lets the session do the work, and answers.
 //!
 //! Invariants:
-//! 1. Output is written to the socket when the client waits for it: at ReadyForQuery or Flush, once no further
-//!    message is at hand or the next statement has to wait, and whenever the buffer is full.
+//! 1. Output up to the last ReadyForQuery or Flush is written to the socket once no further message is at hand or the
+//!    next statement has to wait; all of it when the buffer is full.
 //! 2. A call into the session is never dropped half-way: when the client leaves or the server stops, the statement is
 //!    cancelled and awaited ([`Guard::drive`]).
 //! 3. After an error in the extended protocol nothing is executed until Sync.
@@ -83,7 +83,7 @@ pub(crate) async fn serve<B: Backend>(
         Ok(end) => end,
         Err(_) => {
             tracing::error!(%peer, "a statement panicked; its connection is closed");
-            connection.channel.output.clear();
+            connection.channel.drop_unpromised();
             End::Fatal(Error::internal("internal error: the statement's execution broke off"))
         }
     };
@@ -160,9 +160,7 @@ impl<B: Backend> Connection<B> {
     }
 
     async fn more_input(&mut self) -> Result<(), End> {
-        if self.channel.promised {
-            self.guard.flush(&mut self.channel).await?;
-        }
+        self.guard.flush_promised(&mut self.channel).await?;
         let idle = self.session.transaction_status() == TransactionStatus::Idle;
         self.guard.fill(&mut self.channel, idle).await
     }
@@ -227,7 +225,7 @@ impl<B: Backend> Connection<B> {
             self.portals.clear();
         }
         self.channel.output.ready_for_query(status);
-        self.channel.promised = true;
+        self.channel.promise();
         if self.channel.output.len() >= self.output_buffer_bytes {
             self.guard.flush(&mut self.channel).await?;
         }
