@@ -10,7 +10,7 @@ mod change;
 mod depend;
 mod lookup;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -21,7 +21,7 @@ fn column(attnum: i16, name: &str) -> ColumnDef {
     }
 }
 
-fn table(oid: u32, name: &str, references: Option<u32>) -> TableDef {
+pub fn table(oid: u32, name: &str, references: Option<u32>) -> TableDef {
     let index = IndexDef {
         oid: Oid(oid + 1),
         name: format!("{name}_pkey"),

@@ -151,6 +151,7 @@ pub async fn execute_extra(statement: &Extra, tx: &mut Transaction, context: &mu
     }
 }
 
+pub use sequence::is_identity as is_identity_sequence;
 pub use table::create_table_as;
 
 /// `CREATE FUNCTION`, … for the message of 0A000: the leading words in capitals.

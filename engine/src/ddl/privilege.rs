@@ -17,7 +17,7 @@ pub fn check_access(catalog: &Catalog, user: Oid, relation: &Relation) -> Result
         Relation::Table(t) | Relation::Index(t, _) => t.owner == user,
         Relation::View(v) => v.owner == user,
         Relation::Sequence(s) => s.owner == user,
-        Relation::System(s) => s.name != "pg_authid",
+        Relation::System(s) => !matches!(s.name, "pg_authid" | "pg_shadow"),
     };
     if allowed || is_superuser(catalog, user) {
         return Ok(());

@@ -78,7 +78,7 @@ pub fn create(create: &CreateView, tx: &mut Transaction, context: &mut DdlContex
     let view = match old {
         Some(old) => replacing(&old, view)?,
         None => {
-            let oid = allocate_many(tx, 3)?;
+            let oid = allocate_many(tx, 4)?;
             ViewDef { oid, row_type: Oid(oid.0 + 1), ..view }
         }
     };

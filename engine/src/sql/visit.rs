@@ -53,12 +53,9 @@ impl ScalarExpr {
             ExprKind::AnyAll { arg, array, .. } => vec![arg, array],
             ExprKind::Subscript { array, index } => vec![array, index],
             ExprKind::Query(query) => match &**query {
-                QueryExpr::Aggregate(a) => a
-                    .args
-                    .iter()
-                    .chain(a.order_by.iter().map(|k| &k.expr))
-                    .chain(a.filter.as_ref())
-                    .collect(),
+                QueryExpr::Aggregate(a) => {
+                    a.args.iter().chain(a.order_by.iter().map(|k| &k.expr)).chain(a.filter.as_ref()).collect()
+                }
                 QueryExpr::Window(w) => window_parts(w),
                 QueryExpr::Series(s) => s.args.iter().collect(),
                 QueryExpr::Grouping(args) => args.iter().collect(),

@@ -8,9 +8,17 @@
 //! 1. A row has a value for every column, in the order of `relations.txt`; NOT NULL columns are never null.
 //! 2. What a relation shows is true: it is empty only where Lockstep has nothing of the kind.
 
+mod cluster;
 mod definitions;
 pub mod deparse;
+mod empty;
+mod fixed;
+mod information_schema;
+mod relations;
 mod rows;
+#[cfg(test)]
+pub(crate) mod tests;
+pub mod viewdef;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -185,6 +193,24 @@ impl SystemRelation {
         sink.finish()
     }
 
+    /// One for all databases of a cluster.
+    fn is_shared(&self) -> bool {
+        matches!(
+            self.name,
+            "pg_authid"
+                | "pg_auth_members"
+                | "pg_database"
+                | "pg_db_role_setting"
+                | "pg_parameter_acl"
+                | "pg_tablespace"
+                | "pg_replication_origin"
+                | "pg_shdepend"
+                | "pg_shdescription"
+                | "pg_shseclabel"
+                | "pg_subscription"
+        )
+    }
+
     pub fn column(&self, name: &str) -> Option<(usize, &SystemColumn)> {
         self.columns.iter().enumerate().find(|(_, c)| c.name == name)
     }
@@ -225,4 +251,5 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
 });
 
 /// Row sources, a family a file: qualified name and function.
-const FAMILIES: &[&[(&str, RowSource)]] = &[];
+const FAMILIES: &[&[(&str, RowSource)]] =
+    &[relations::SOURCES, fixed::SOURCES, cluster::SOURCES, empty::SOURCES, information_schema::SOURCES];

@@ -1,0 +1,185 @@
+//! The cluster: database, roles, settings, sessions, locks, replication, figures of tables.
+
+use super::relations::{PG_AUTHID, PG_DATABASE, role_name};
+use super::rows::{Null, Time, row};
+use super::{RowSink, RowSource, SystemContext};
+use crate::catalog::{Oid, RoleDef, TableDef};
+use crate::error::Result;
+use crate::types::{Datum, Interval};
+
+pub const SOURCES: &[(&str, RowSource)] = &[
+    ("pg_catalog.pg_database", pg_database),
+    ("pg_catalog.pg_roles", pg_roles),
+    ("pg_catalog.pg_authid", pg_authid),
+    ("pg_catalog.pg_user", pg_user),
+    ("pg_catalog.pg_shadow", pg_shadow),
+    ("pg_catalog.pg_shdescription", pg_shdescription),
+    ("pg_catalog.pg_settings", pg_settings),
+    ("pg_catalog.pg_stat_activity", pg_stat_activity),
+    ("pg_catalog.pg_stat_replication", pg_stat_replication),
+    ("pg_catalog.lockstep_nodes", lockstep_nodes),
+    ("pg_catalog.pg_locks", pg_locks),
+    ("pg_catalog.pg_prepared_statements", pg_prepared_statements),
+    ("pg_catalog.pg_cursors", pg_cursors),
+    ("pg_catalog.pg_stat_all_tables", pg_stat_tables),
+    ("pg_catalog.pg_stat_user_tables", pg_stat_tables),
+];
+
+fn pg_database(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let d = &context.catalog.database;
+    row!(sink;
+        d.oid, &d.name, d.owner, 6i32, 'c', false, true, -1i32, 3u32, 1u32, 1663u32, "C", "C", Null, Null, Null);
+    Ok(())
+}
+
+fn valid_until(role: &RoleDef) -> Option<Time> {
+    role.valid_until.map(Time)
+}
+
+fn pg_roles(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    for r in context.catalog.roles.values() {
+        row!(sink;
+            &r.name, r.superuser, r.inherit, r.create_role, r.create_database, r.login, r.replication,
+            r.connection_limit, "********", valid_until(r), r.bypass_row_security, Null, r.oid);
+    }
+    Ok(())
+}
+
+fn pg_authid(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    for r in context.catalog.roles.values() {
+        row!(sink;
+            r.oid, &r.name, r.superuser, r.inherit, r.create_role, r.create_database, r.login, r.replication,
+            r.bypass_row_security, r.connection_limit, r.password.as_ref(), valid_until(r));
+    }
+    Ok(())
+}
+
+fn pg_user(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    for r in context.catalog.roles.values().filter(|r| r.login) {
+        row!(sink;
+            &r.name, r.oid, r.create_database, r.superuser, r.replication, r.bypass_row_security, "********",
+            valid_until(r), Null);
+    }
+    Ok(())
+}
+
+fn pg_shadow(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    for r in context.catalog.roles.values().filter(|r| r.login) {
+        row!(sink;
+            &r.name, r.oid, r.create_database, r.superuser, r.replication, r.bypass_row_security,
+            r.password.as_ref(), valid_until(r), Null);
+    }
+    Ok(())
+}
+
+fn pg_shdescription(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let d = &context.catalog.database;
+    if let Some(comment) = &d.comment {
+        row!(sink; d.oid, PG_DATABASE, comment);
+    }
+    for r in context.catalog.roles.values() {
+        if let Some(comment) = &r.comment {
+            row!(sink; r.oid, PG_AUTHID, comment);
+        }
+    }
+    Ok(())
+}
+
+fn pg_settings(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    for s in context.host.settings() {
+        row!(sink;
+            s.name, s.setting, s.unit, s.category, s.short_desc, Null, s.context, s.vartype, s.source, s.min_val,
+            s.max_val, s.enumvals, s.boot_val, s.reset_val, Null, Null, false);
+    }
+    Ok(())
+}
+
+fn pg_stat_activity(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &context.catalog;
+    let me = catalog.roles.get(&context.user);
+    let all = me.is_some_and(|r| r.superuser);
+    for s in context.host.sessions() {
+        let own = all || s.user == Some(context.user);
+        let hidden = "<insufficient privilege>".to_owned();
+        let address = s.client_address.filter(|_| own);
+        row!(sink;
+            catalog.database.oid, &catalog.database.name, s.pid, Null, s.user, s.user.map(|u| role_name(catalog, u)),
+            s.application_name, address.map(|a| a.ip().to_string()), Null, address.map(|a| i32::from(a.port())),
+            own.then_some(Time(s.backend_start)), s.xact_start.filter(|_| own).map(Time),
+            s.query_start.filter(|_| own).map(Time), s.state_change.filter(|_| own).map(Time),
+            s.wait_event_type.filter(|_| own), s.wait_event.filter(|_| own), own.then_some(s.state), Null, Null, Null,
+            if own { s.query } else { hidden }, s.backend_type);
+    }
+    Ok(())
+}
+
+fn lag(lag: Option<std::time::Duration>) -> Datum {
+    let micros = |d: std::time::Duration| i64::try_from(d.as_micros()).unwrap_or(i64::MAX);
+    lag.map_or(Datum::Null, |d| Datum::Interval(Interval { months: 0, days: 0, micros: micros(d) }))
+}
+
+/// One row a standby, as the primary sees it. LSNs are log positions.
+fn pg_stat_replication(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let cluster = context.host.cluster();
+    for n in cluster.nodes.iter().filter(|n| Some(n.id) != cluster.primary) {
+        let host = n.peer_address.rsplit_once(':');
+        let position = |p: crate::commit_log::LogPosition| i64::try_from(p.0).unwrap_or(i64::MAX);
+        let quorum = if n.membership == "voter" { "quorum" } else { "async" };
+        row!(sink;
+            i32::try_from(n.id).unwrap_or(i32::MAX), Oid::SUPERUSER, role_name(&context.catalog, Oid::SUPERUSER), &n.name,
+            host.map(|h| h.0), Null, host.and_then(|h| h.1.parse::<i32>().ok()), Null, Null, &n.state,
+            position(n.appended), position(n.appended), position(n.durable), position(n.applied), Null, Null,
+            lag(n.lag), i32::from(n.membership == "voter"), quorum, Null);
+    }
+    Ok(())
+}
+
+fn lockstep_nodes(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let cluster = context.host.cluster();
+    let big = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    for n in &cluster.nodes {
+        row!(sink;
+            big(n.id), &n.name, &n.role, &n.membership, &n.state, big(cluster.term), n.id == cluster.this_node,
+            &n.peer_address, &n.client_address, big(n.appended.0), big(n.durable.0), big(n.applied.0),
+            big(n.lag_bytes), lag(n.lag), lag(n.last_contact));
+    }
+    Ok(())
+}
+
+fn pg_locks(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    for l in context.host.locks() {
+        let database = context.catalog.database.oid;
+        row!(sink;
+            l.kind, database, l.relation, Null, Null, Null, l.transaction.map(|t| t as u32), l.class, l.object,
+            l.object_sub, format!("{}/0", l.pid), l.pid, l.mode, l.granted, false, l.wait_start.map(Time));
+    }
+    Ok(())
+}
+
+fn pg_prepared_statements(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    for p in context.host.prepared_statements() {
+        row!(sink;
+            p.name, p.statement, Time(p.prepare_time), p.parameter_types, p.from_sql, p.generic_plans, p.custom_plans);
+    }
+    Ok(())
+}
+
+fn pg_cursors(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    for c in context.host.cursors() {
+        row!(sink; c.name, c.statement, c.is_holdable, c.is_binary, c.is_scrollable, Time(c.creation_time));
+    }
+    Ok(())
+}
+
+/// What the store knows of itself. Counters that nobody keeps (scans, tuples, vacuums) are NULL, not zero.
+fn pg_stat_tables(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    for table in context.catalog.tables.values() {
+        let t: &TableDef = table;
+        let live = context.host.table_figures(t.oid).map(|f| f.live_rows as i64);
+        let dead = context.host.table_figures(t.oid).map(|f| f.dead_rows as i64);
+        row!(sink;
+            t.oid, context.catalog.schema_name(t.schema), &t.name, Null, Null, Null, Null, Null, Null, Null, Null, live,
+            dead, Null, Null, Null, Null, Null, Null, Null, Null, Null, Null);
+    }
+    Ok(())
+}

@@ -1,0 +1,456 @@
+//! information_schema: the standard's views (ISO/IEC 9075-11) over the catalog, with PostgreSQL's columns. A role sees
+//! what it may use: a superuser all, others what they own, everybody the system relations.
+
+use super::relations::role_name;
+use super::rows::{Null, row};
+use super::{RowSink, RowSource, SystemContext, deparse, viewdef};
+use crate::catalog::{
+    Catalog, ColumnDef, ConstraintDef, ConstraintKind, Identity, Oid, ReferentialAction, SequenceDef, TableDef,
+};
+use crate::error::Result;
+use crate::types::{PgType, TypeOid, names};
+
+pub const SOURCES: &[(&str, RowSource)] = &[
+    ("information_schema.tables", tables),
+    ("information_schema.columns", columns),
+    ("information_schema.schemata", schemata),
+    ("information_schema.table_constraints", table_constraints),
+    ("information_schema.key_column_usage", key_column_usage),
+    ("information_schema.referential_constraints", referential_constraints),
+    ("information_schema.check_constraints", check_constraints),
+    ("information_schema.constraint_column_usage", constraint_column_usage),
+    ("information_schema.constraint_table_usage", constraint_table_usage),
+    ("information_schema.views", views),
+    ("information_schema.view_table_usage", view_table_usage),
+    ("information_schema.sequences", sequences),
+    ("information_schema.information_schema_catalog_name", catalog_name),
+    ("information_schema.enabled_roles", enabled_roles),
+    ("information_schema.character_sets", character_sets),
+    ("information_schema.table_privileges", table_privileges),
+    ("information_schema.role_table_grants", table_privileges),
+    ("information_schema.applicable_roles", nothing),
+    ("information_schema.administrable_role_authorizations", nothing),
+    ("information_schema.triggers", nothing),
+    ("information_schema.triggered_update_columns", nothing),
+    ("information_schema.domains", nothing),
+    ("information_schema.domain_constraints", nothing),
+    ("information_schema.foreign_tables", nothing),
+    ("information_schema.foreign_servers", nothing),
+    ("information_schema.foreign_data_wrappers", nothing),
+    ("information_schema.user_defined_types", nothing),
+    ("information_schema.transforms", nothing),
+    ("information_schema.column_domain_usage", nothing),
+];
+
+fn nothing(_: &SystemContext, _: &mut RowSink) -> Result<()> {
+    Ok(())
+}
+
+fn yes_or_no(yes: bool) -> &'static str {
+    if yes { "YES" } else { "NO" }
+}
+
+fn may_see(context: &SystemContext, owner: Oid) -> bool {
+    owner == context.user || context.catalog.roles.get(&context.user).is_some_and(|r| r.superuser)
+}
+
+fn visible_tables(context: &SystemContext) -> impl Iterator<Item = &TableDef> {
+    context.catalog.tables.values().map(|t| &**t).filter(|t| may_see(context, t.owner))
+}
+
+fn tables(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &context.catalog;
+    let database = &catalog.database.name;
+    let mut push = |schema: Oid, name: &str, view: bool, insertable: bool| {
+        let kind = if view { "VIEW" } else { "BASE TABLE" };
+        row!(sink;
+            database, catalog.schema_name(schema), name, kind, Null, Null, Null, Null, Null, yes_or_no(insertable),
+            "NO", Null);
+    };
+    for r in super::all() {
+        push(r.schema, r.name, r.view, false);
+    }
+    for t in visible_tables(context) {
+        push(t.schema, &t.name, false, true);
+    }
+    for v in catalog.views.values().filter(|v| may_see(context, v.owner)) {
+        push(v.schema, &v.name, true, false);
+    }
+    Ok(())
+}
+
+/// The figures of a type as the standard gives them.
+struct TypeFigures {
+    data_type: String,
+    length: Option<i32>,
+    octets: Option<i32>,
+    precision: Option<i32>,
+    radix: Option<i32>,
+    scale: Option<i32>,
+    datetime: Option<i32>,
+}
+
+impl TypeFigures {
+    fn new(ty: PgType) -> TypeFigures {
+        use TypeOid as T;
+        let row = names::row(ty.oid);
+        let array = row.is_some_and(|r| r.category == b'A' && r.len == -1);
+        let length = matches!(ty.oid, T::VARCHAR | T::BPCHAR).then(|| ty.typmod - 4).filter(|n| *n > 0);
+        let string = matches!(ty.oid, T::VARCHAR | T::BPCHAR | T::TEXT | T::CHAR | T::NAME);
+        let (precision, radix, scale) = match ty.oid {
+            T::INT2 => (Some(16), Some(2), Some(0)),
+            T::INT4 => (Some(32), Some(2), Some(0)),
+            T::INT8 => (Some(64), Some(2), Some(0)),
+            T::FLOAT4 => (Some(24), Some(2), None),
+            T::FLOAT8 => (Some(53), Some(2), None),
+            T::NUMERIC => {
+                let known = ty.numeric_precision_scale();
+                (known.map(|k| i32::from(k.0)), Some(10), known.map(|k| i32::from(k.1)))
+            }
+            _ => (None, None, None),
+        };
+        let datetime = match ty.oid {
+            T::DATE => Some(0),
+            T::TIME | T::TIMETZ | T::TIMESTAMP | T::TIMESTAMPTZ | T::INTERVAL if ty.typmod < 0 => Some(6),
+            T::TIME | T::TIMETZ | T::TIMESTAMP | T::TIMESTAMPTZ => Some(ty.typmod),
+            T::INTERVAL => Some(ty.typmod & 0xffff).map(|p| if p == 0xffff { 6 } else { p }),
+            _ => None,
+        };
+        let octets = match length {
+            Some(n) => n.checked_mul(4),
+            None if matches!(ty.oid, T::TEXT | T::VARCHAR) => Some(1 << 30),
+            None => None,
+        };
+        TypeFigures {
+            data_type: if array { "ARRAY".into() } else { deparse::type_name(ty.oid) },
+            length,
+            octets: octets.filter(|_| string),
+            precision,
+            radix,
+            scale,
+            datetime,
+        }
+    }
+}
+
+/// One column of anything.
+struct Col<'a> {
+    schema: Oid,
+    relation: &'a str,
+    name: &'a str,
+    number: i32,
+    ty: PgType,
+    nullable: bool,
+    updatable: bool,
+    default: Option<String>,
+    identity: Option<(Identity, &'a SequenceDef)>,
+}
+
+impl Col<'_> {
+    fn push(self, catalog: &Catalog, sink: &mut RowSink) {
+        let database = &catalog.database.name;
+        let f = TypeFigures::new(self.ty);
+        let udt = names::row(self.ty.oid).map_or("", |t| t.name);
+        let generation = self.identity.as_ref().map(|i| match i.0 {
+            Identity::Always => "ALWAYS",
+            Identity::ByDefault => "BY DEFAULT",
+        });
+        let sequence = self.identity.as_ref().map(|i| i.1);
+        let number = |get: fn(&SequenceDef) -> i64| sequence.map(|s| get(s).to_string());
+        row!(sink;
+            database, catalog.schema_name(self.schema), self.relation, self.name, self.number, self.default,
+            yes_or_no(self.nullable), f.data_type, f.length, f.octets, f.precision, f.radix, f.scale, f.datetime, Null,
+            Null, Null, Null, Null, Null, Null, Null, Null, Null, Null, database, "pg_catalog", udt, Null, Null, Null,
+            Null, self.number.to_string(), "NO", yes_or_no(generation.is_some()), generation, number(|s| s.start),
+            number(|s| s.increment), number(|s| s.max), number(|s| s.min),
+            yes_or_no(sequence.is_some_and(|s| s.cycle)), "NEVER", Null, yes_or_no(self.updatable));
+    }
+}
+
+fn columns(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &*context.catalog;
+    for r in super::all() {
+        for (i, c) in r.columns.iter().enumerate() {
+            Col {
+                schema: r.schema,
+                relation: r.name,
+                name: c.name,
+                number: i as i32 + 1,
+                ty: c.ty,
+                nullable: !c.not_null,
+                updatable: false,
+                default: None,
+                identity: None,
+            }
+            .push(catalog, sink);
+        }
+    }
+    for t in visible_tables(context) {
+        for c in t.live_columns() {
+            let c: &ColumnDef = c;
+            let sequence = catalog.owned_sequences(t.oid, Some(c.attnum)).next();
+            Col {
+                schema: t.schema,
+                relation: &t.name,
+                name: &c.name,
+                number: i32::from(c.attnum),
+                ty: c.ty,
+                nullable: !c.not_null,
+                updatable: true,
+                default: c.default.as_ref().map(|d| deparse::shown(d, catalog, &context.path)),
+                identity: c.identity.zip(sequence.map(|s| &**s)),
+            }
+            .push(catalog, sink);
+        }
+    }
+    for v in catalog.views.values().filter(|v| may_see(context, v.owner)) {
+        for (i, (name, ty)) in v.columns.iter().enumerate() {
+            Col {
+                schema: v.schema,
+                relation: &v.name,
+                name,
+                number: i as i32 + 1,
+                ty: *ty,
+                nullable: true,
+                updatable: false,
+                default: None,
+                identity: None,
+            }
+            .push(catalog, sink);
+        }
+    }
+    Ok(())
+}
+
+fn schemata(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &context.catalog;
+    for s in catalog.schemas.values().filter(|s| may_see(context, s.owner)) {
+        row!(sink;
+            &catalog.database.name, &s.name, role_name(catalog, s.owner), Null, Null, Null, Null);
+    }
+    Ok(())
+}
+
+fn kind(c: &ConstraintDef) -> &'static str {
+    match c.kind {
+        ConstraintKind::PrimaryKey { .. } => "PRIMARY KEY",
+        ConstraintKind::Unique { .. } => "UNIQUE",
+        ConstraintKind::Check { .. } => "CHECK",
+        ConstraintKind::ForeignKey(_) => "FOREIGN KEY",
+    }
+}
+
+/// Name of the CHECK constraint that the standard sees behind NOT NULL.
+fn not_null_name(t: &TableDef, attnum: i16) -> String {
+    format!("{}_{}_{attnum}_not_null", t.schema.0, t.oid.0)
+}
+
+fn table_constraints(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &context.catalog;
+    let database = &catalog.database.name;
+    for t in visible_tables(context) {
+        let schema = catalog.schema_name(t.schema);
+        for c in &t.constraints {
+            let distinct = matches!(c.kind, ConstraintKind::Unique { .. }).then_some("YES");
+            row!(sink;
+                database, schema, &c.name, database, schema, &t.name, kind(c), yes_or_no(c.deferrable),
+                yes_or_no(c.initially_deferred), "YES", distinct);
+        }
+        for c in t.live_columns().filter(|c| c.not_null) {
+            row!(sink;
+                database, schema, not_null_name(t, c.attnum), database, schema, &t.name, "CHECK", "NO", "NO", "YES",
+                Null);
+        }
+    }
+    Ok(())
+}
+
+fn key_column_usage(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &context.catalog;
+    let database = &catalog.database.name;
+    for t in visible_tables(context) {
+        let schema = catalog.schema_name(t.schema);
+        for c in &t.constraints {
+            let (attnums, key) = match &c.kind {
+                ConstraintKind::Check { .. } => continue,
+                ConstraintKind::ForeignKey(key) => (key.columns.clone(), Some(key)),
+                _ => (c.index().and_then(|i| t.index(i)).map_or_else(Vec::new, |i| i.attnums().collect()), None),
+            };
+            for (i, attnum) in attnums.iter().enumerate() {
+                let column = t.attribute(*attnum).map_or("", |c| &c.name);
+                let in_unique = key.and_then(|key| {
+                    let referenced = catalog.tables.get(&key.references)?.index(key.referenced_index)?;
+                    let to = key.referenced_columns.get(i)?;
+                    referenced.attnums().position(|a| a == *to).map(|p| p as i32 + 1)
+                });
+                row!(sink;
+                    database, schema, &c.name, database, schema, &t.name, column, i as i32 + 1, in_unique);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn rule(action: ReferentialAction) -> &'static str {
+    match action {
+        ReferentialAction::NoAction => "NO ACTION",
+        ReferentialAction::Restrict => "RESTRICT",
+        ReferentialAction::Cascade => "CASCADE",
+        ReferentialAction::SetNull => "SET NULL",
+        ReferentialAction::SetDefault => "SET DEFAULT",
+    }
+}
+
+fn referential_constraints(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &context.catalog;
+    let database = &catalog.database.name;
+    for t in visible_tables(context) {
+        for (c, key) in t.foreign_keys() {
+            let referenced = catalog.tables.get(&key.references);
+            let unique = referenced.and_then(|r| r.index_constraint(key.referenced_index));
+            let unique_schema = referenced.filter(|_| unique.is_some()).map(|r| catalog.schema_name(r.schema));
+            row!(sink;
+                database, catalog.schema_name(t.schema), &c.name, unique.map(|_| database), unique_schema,
+                unique.map(|u| &u.name), if key.match_full { "FULL" } else { "NONE" }, rule(key.on_update),
+                rule(key.on_delete));
+        }
+    }
+    Ok(())
+}
+
+fn check_constraints(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &context.catalog;
+    let database = &catalog.database.name;
+    for t in visible_tables(context) {
+        let schema = catalog.schema_name(t.schema);
+        for c in &t.constraints {
+            if let ConstraintKind::Check { expression, .. } = &c.kind {
+                row!(sink; database, schema, &c.name, deparse::shown(expression, catalog, &context.path));
+            }
+        }
+        for c in t.live_columns().filter(|c| c.not_null) {
+            row!(sink; database, schema, not_null_name(t, c.attnum), format!("{} IS NOT NULL", c.name));
+        }
+    }
+    Ok(())
+}
+
+/// Tables and columns that each constraint is about: those referenced, for a foreign key.
+fn constrained<'a>(context: &'a SystemContext, t: &'a TableDef, c: &ConstraintDef) -> (&'a TableDef, Vec<i16>) {
+    match &c.kind {
+        ConstraintKind::ForeignKey(key) => {
+            let table = context.catalog.tables.get(&key.references).map_or(t, |t| t);
+            (table, key.referenced_columns.clone())
+        }
+        ConstraintKind::Check { columns, .. } => (t, columns.clone()),
+        _ => (t, c.index().and_then(|i| t.index(i)).map_or_else(Vec::new, |i| i.attnums().collect())),
+    }
+}
+
+fn constraint_column_usage(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &context.catalog;
+    let database = &catalog.database.name;
+    for t in visible_tables(context) {
+        for c in &t.constraints {
+            let (on, attnums) = constrained(context, t, c);
+            for column in attnums.iter().filter_map(|a| on.attribute(*a)) {
+                row!(sink;
+                    database, catalog.schema_name(on.schema), &on.name, &column.name, database,
+                    catalog.schema_name(t.schema), &c.name);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn constraint_table_usage(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &context.catalog;
+    let database = &catalog.database.name;
+    for t in visible_tables(context) {
+        for c in t.constraints.iter().filter(|c| !matches!(c.kind, ConstraintKind::Check { .. })) {
+            let (on, _) = constrained(context, t, c);
+            row!(sink;
+                database, catalog.schema_name(on.schema), &on.name, database, catalog.schema_name(t.schema), &c.name);
+        }
+    }
+    Ok(())
+}
+
+fn views(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &context.catalog;
+    let database = &catalog.database.name;
+    for r in super::all().iter().filter(|r| r.view) {
+        row!(sink; database, catalog.schema_name(r.schema), r.name, Null, "NONE", "NO", "NO", "NO", "NO", "NO");
+    }
+    for v in catalog.views.values().filter(|v| may_see(context, v.owner)) {
+        let definition = viewdef::definition(v, catalog, &context.path);
+        row!(sink;
+            database, catalog.schema_name(v.schema), &v.name, definition, "NONE", "NO", "NO", "NO", "NO", "NO");
+    }
+    Ok(())
+}
+
+fn view_table_usage(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &context.catalog;
+    let database = &catalog.database.name;
+    for v in catalog.views.values().filter(|v| may_see(context, v.owner)) {
+        for on in v.depends_on.iter().filter_map(|oid| catalog.relation(*oid)) {
+            row!(sink;
+                database, catalog.schema_name(v.schema), &v.name, database, catalog.schema_name(on.schema()),
+                on.name());
+        }
+    }
+    Ok(())
+}
+
+fn sequences(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &context.catalog;
+    for s in catalog.sequences.values().filter(|s| may_see(context, s.owner)) {
+        // As in PostgreSQL, the sequences of identity columns are not listed.
+        if crate::ddl::is_identity_sequence(catalog, s) {
+            continue;
+        }
+        let f = TypeFigures::new(s.ty);
+        row!(sink;
+            &catalog.database.name, catalog.schema_name(s.schema), &s.name, f.data_type, f.precision, f.radix, 0i32,
+            s.start.to_string(), s.min.to_string(), s.max.to_string(), s.increment.to_string(), yes_or_no(s.cycle));
+    }
+    Ok(())
+}
+
+fn catalog_name(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    row!(sink; &context.catalog.database.name);
+    Ok(())
+}
+
+fn enabled_roles(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &context.catalog;
+    let all = catalog.roles.get(&context.user).is_some_and(|r| r.superuser);
+    for r in catalog.roles.values().filter(|r| all || r.oid == context.user) {
+        row!(sink; &r.name);
+    }
+    Ok(())
+}
+
+fn character_sets(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let database = &context.catalog.database.name;
+    row!(sink; Null, Null, "UTF8", "UCS", "UTF8", database, "pg_catalog", "C");
+    Ok(())
+}
+
+/// Owners hold all privileges on what they own; there are no other grants.
+fn table_privileges(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    const PRIVILEGES: [&str; 7] = ["INSERT", "SELECT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"];
+    let catalog = &context.catalog;
+    let tables = visible_tables(context).map(|t| (t.schema, &t.name, t.owner));
+    let views = catalog.views.values().filter(|v| may_see(context, v.owner)).map(|v| (v.schema, &v.name, v.owner));
+    for (schema, name, owner) in tables.chain(views) {
+        let owner = role_name(catalog, owner);
+        for privilege in PRIVILEGES {
+            let hierarchy = yes_or_no(privilege == "SELECT");
+            row!(sink;
+                owner, owner, &catalog.database.name, catalog.schema_name(schema), name, privilege, "YES", hierarchy);
+        }
+    }
+    Ok(())
+}

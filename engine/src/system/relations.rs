@@ -1,0 +1,551 @@
+//! What users made, as PostgreSQL's catalogs describe it: relations, columns, indexes, constraints, sequences, views, their
+//! comments and dependencies. The system relations describe themselves here too.
+
+use super::rows::{Null, row};
+use super::{RowSink, RowSource, SystemContext, deparse};
+use crate::catalog::{
+    Catalog, ColumnDef, ConstraintDef, ConstraintKind, Identity, IndexDef, Oid, ReferentialAction, TableDef, ViewDef,
+};
+use crate::error::Result;
+use crate::types::{Datum, PgType, TypeOid, names};
+
+pub const SOURCES: &[(&str, RowSource)] = &[
+    ("pg_catalog.pg_class", pg_class),
+    ("pg_catalog.pg_attribute", pg_attribute),
+    ("pg_catalog.pg_attrdef", pg_attrdef),
+    ("pg_catalog.pg_index", pg_index),
+    ("pg_catalog.pg_constraint", pg_constraint),
+    ("pg_catalog.pg_sequence", pg_sequence),
+    ("pg_catalog.pg_rewrite", pg_rewrite),
+    ("pg_catalog.pg_description", pg_description),
+    ("pg_catalog.pg_depend", pg_depend),
+    ("pg_catalog.pg_namespace", pg_namespace),
+    ("pg_catalog.pg_tables", pg_tables),
+    ("pg_catalog.pg_views", pg_views),
+    ("pg_catalog.pg_indexes", pg_indexes),
+    ("pg_catalog.pg_sequences", pg_sequences),
+    ("pg_catalog.pg_rules", pg_rules),
+];
+
+/// OIDs of the catalogs themselves, as `classid` in pg_depend and pg_description.
+pub const PG_TYPE: u32 = 1247;
+pub const PG_CLASS: u32 = 1259;
+pub const PG_AUTHID: u32 = 1260;
+pub const PG_DATABASE: u32 = 1262;
+pub const PG_ATTRDEF: u32 = 2604;
+pub const PG_CONSTRAINT: u32 = 2606;
+pub const PG_NAMESPACE: u32 = 2615;
+pub const PG_REWRITE: u32 = 2618;
+pub const PG_PROC: u32 = 1255;
+
+const HEAP: u32 = 2;
+const BTREE: u32 = 403;
+const HASH: u32 = 405;
+
+/// OID of a column's default in pg_attrdef. Defaults have no OID of their own in the catalog: this one lies above all that are
+/// given out before two billion objects exist.
+fn default_oid(table: Oid, attnum: i16) -> Oid {
+    Oid(0x8000_0000 | (table.0.wrapping_mul(1601).wrapping_add(attnum as u32) & 0x7fff_ffff))
+}
+
+/// OID of a view's rule: allocated with the view, behind its row type and that one's array.
+fn rule_oid(view: &ViewDef) -> Oid {
+    Oid(view.row_type.0 + 2)
+}
+
+/// What of pg_class differs between kinds of relations.
+struct ClassRow<'a> {
+    oid: Oid,
+    name: &'a str,
+    schema: Oid,
+    row_type: Oid,
+    owner: Oid,
+    am: u32,
+    file: Oid,
+    kind: char,
+    columns: usize,
+    pages: i32,
+    rows: f32,
+    has_index: bool,
+    shared: bool,
+    checks: usize,
+    has_rules: bool,
+    options: &'a [(String, String)],
+}
+
+impl ClassRow<'_> {
+    fn push(self, sink: &mut RowSink) {
+        let options: Option<Vec<String>> = match self.options {
+            [] => None,
+            some => Some(some.iter().map(|(n, v)| format!("{n}={v}")).collect()),
+        };
+        let frozen = if self.kind == 'r' { 3u32 } else { 0 };
+        let minimum = if self.kind == 'r' { 1u32 } else { 0 };
+        let identity = if self.kind == 'r' && self.schema != Oid::PG_CATALOG { 'd' } else { 'n' };
+        row!(sink;
+            self.oid, self.name, self.schema, self.row_type, 0u32, self.owner, self.am, self.file, 0u32,
+            self.pages, self.rows, 0i32, 0u32, self.has_index, self.shared, 'p', self.kind,
+            self.columns as i16, self.checks as i16, self.has_rules, false, false, false, false, true,
+            identity, false, 0u32, frozen, minimum, Null, options, Null);
+    }
+}
+
+const PAGE: u64 = 8192;
+
+fn pages(bytes: u64) -> i32 {
+    i32::try_from(bytes.div_ceil(PAGE)).unwrap_or(i32::MAX)
+}
+
+fn pg_class(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    for r in super::all() {
+        ClassRow {
+            oid: r.oid,
+            name: r.name,
+            schema: r.schema,
+            row_type: r.row_type,
+            owner: Oid::SUPERUSER,
+            am: if r.view { 0 } else { HEAP },
+            file: Oid(0),
+            kind: if r.view { 'v' } else { 'r' },
+            columns: r.columns.len(),
+            pages: 0,
+            rows: -1.0,
+            has_index: false,
+            shared: r.is_shared(),
+            checks: 0,
+            has_rules: false,
+            options: &[],
+        }
+        .push(sink);
+    }
+    for table in context.catalog.tables.values() {
+        let figures = context.host.table_figures(table.oid);
+        ClassRow {
+            oid: table.oid,
+            name: &table.name,
+            schema: table.schema,
+            row_type: table.row_type,
+            owner: table.owner,
+            am: HEAP,
+            file: table.storage,
+            kind: 'r',
+            columns: table.columns.len(),
+            pages: figures.map_or(0, |f| pages(f.bytes)),
+            rows: figures.map_or(-1.0, |f| f.live_rows as f32),
+            has_index: !table.indexes.is_empty(),
+            shared: false,
+            checks: table.constraints.iter().filter(|c| matches!(c.kind, ConstraintKind::Check { .. })).count(),
+            has_rules: false,
+            options: &table.options,
+        }
+        .push(sink);
+        for index in &table.indexes {
+            ClassRow {
+                oid: index.oid,
+                name: &index.name,
+                schema: table.schema,
+                row_type: Oid(0),
+                owner: table.owner,
+                am: if index.hash { HASH } else { BTREE },
+                file: index.oid,
+                kind: 'i',
+                columns: index.columns.len(),
+                pages: context.host.index_bytes(index.oid).map_or(0, pages),
+                rows: figures.map_or(-1.0, |f| f.live_rows as f32),
+                has_index: false,
+                shared: false,
+                checks: 0,
+                has_rules: false,
+                options: &index.options,
+            }
+            .push(sink);
+        }
+    }
+    for view in context.catalog.views.values() {
+        let mut row = plain(view.oid, &view.name, view.schema, view.owner, 'v', view.columns.len());
+        row.row_type = view.row_type;
+        row.has_rules = true;
+        row.push(sink);
+    }
+    for s in context.catalog.sequences.values() {
+        let mut row = plain(s.oid, &s.name, s.schema, s.owner, 'S', 3);
+        row.pages = 1;
+        row.rows = 1.0;
+        row.file = s.oid;
+        row.push(sink);
+    }
+    Ok(())
+}
+
+fn plain(oid: Oid, name: &str, schema: Oid, owner: Oid, kind: char, columns: usize) -> ClassRow<'_> {
+    ClassRow {
+        oid,
+        name,
+        schema,
+        row_type: Oid(0),
+        owner,
+        am: 0,
+        file: Oid(0),
+        kind,
+        columns,
+        pages: 0,
+        rows: -1.0,
+        has_index: false,
+        shared: false,
+        checks: 0,
+        has_rules: false,
+        options: &[],
+    }
+}
+
+/// What of pg_attribute differs between columns.
+struct Attribute<'a> {
+    relation: Oid,
+    name: &'a str,
+    ty: PgType,
+    attnum: usize,
+    not_null: bool,
+    has_default: bool,
+    identity: &'a str,
+    missing: Option<&'a String>,
+    dropped: bool,
+}
+
+impl<'a> Attribute<'a> {
+    fn new(relation: Oid, name: &'a str, ty: PgType, attnum: usize, not_null: bool) -> Self {
+        Attribute {
+            relation,
+            name,
+            ty,
+            attnum,
+            not_null,
+            has_default: false,
+            identity: "",
+            missing: None,
+            dropped: false,
+        }
+    }
+
+    fn of_column(relation: Oid, c: &'a ColumnDef) -> Self {
+        Attribute {
+            has_default: c.default.is_some(),
+            identity: match c.identity {
+                None => "",
+                Some(Identity::Always) => "a",
+                Some(Identity::ByDefault) => "d",
+            },
+            missing: c.missing_text.as_ref(),
+            dropped: c.dropped,
+            ..Attribute::new(relation, &c.name, c.ty, c.attnum as usize, c.not_null)
+        }
+    }
+
+    fn push(self, sink: &mut RowSink) {
+        let ty = names::row(self.ty.oid);
+        let dimensions = i32::from(ty.is_some_and(|t| t.category == b'A'));
+        let missing = self.missing.map(|text| vec![text.as_str()]);
+        row!(sink;
+            self.relation, self.name, if self.dropped { TypeOid(0) } else { self.ty.oid }, -1i32,
+            ty.map_or(-1i16, |t| t.len), self.attnum as i16, dimensions, -1i32, self.ty.typmod,
+            ty.is_some_and(|t| t.by_value), ty.map_or('i', |t| t.align as char), ty.map_or('x', |t| t.storage as char),
+            "", self.not_null, self.has_default, missing.is_some(), self.identity, "", self.dropped, true, 0i32,
+            ty.map_or(0u32, |t| t.collation), Null, Null, Null, missing);
+    }
+}
+
+fn pg_attribute(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    for relation in super::all() {
+        for (i, c) in relation.columns.iter().enumerate() {
+            Attribute::new(relation.oid, c.name, c.ty, i + 1, c.not_null).push(sink);
+        }
+    }
+    for table in context.catalog.tables.values() {
+        for column in &table.columns {
+            Attribute::of_column(table.oid, column).push(sink);
+        }
+        for index in &table.indexes {
+            for (i, key) in index.columns.iter().enumerate() {
+                if let Some(c) = table.attribute(key.attnum) {
+                    Attribute::new(index.oid, &c.name, c.ty, i + 1, false).push(sink);
+                }
+            }
+        }
+    }
+    for view in context.catalog.views.values() {
+        for (i, (name, ty)) in view.columns.iter().enumerate() {
+            Attribute::new(view.oid, name, *ty, i + 1, false).push(sink);
+        }
+    }
+    for sequence in context.catalog.sequences.values() {
+        let columns = [("last_value", TypeOid::INT8), ("log_cnt", TypeOid::INT8), ("is_called", TypeOid::BOOL)];
+        for (i, (name, ty)) in columns.into_iter().enumerate() {
+            Attribute::new(sequence.oid, name, ty.into(), i + 1, true).push(sink);
+        }
+    }
+    Ok(())
+}
+
+fn pg_attrdef(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    for table in context.catalog.tables.values() {
+        for column in table.live_columns() {
+            if let Some(default) = &column.default {
+                row!(sink; default_oid(table.oid, column.attnum), table.oid, column.attnum, default);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The default operator class of a type for an access method.
+fn operator_class(ty: TypeOid, hash: bool) -> Oid {
+    let method = if hash { HASH } else { BTREE };
+    let base = match ty {
+        TypeOid::VARCHAR => TypeOid::TEXT,
+        TypeOid::REGCLASS | TypeOid::REGTYPE | TypeOid::REGPROC | TypeOid::REGNAMESPACE | TypeOid::REGROLE => {
+            TypeOid::OID
+        }
+        other if names::row(other).is_some_and(|r| r.category == b'A') => TypeOid::ANYARRAY,
+        other => other,
+    };
+    super::fixed::operator_class(method, base)
+}
+
+fn pg_index(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    for table in context.catalog.tables.values() {
+        for index in &table.indexes {
+            let columns: Vec<&ColumnDef> = index.attnums().filter_map(|a| table.attribute(a)).collect();
+            let collations: Vec<u32> =
+                columns.iter().map(|c| names::row(c.ty.oid).map_or(0, |t| t.collation)).collect();
+            let classes: Vec<Oid> = columns.iter().map(|c| operator_class(c.ty.oid, index.hash)).collect();
+            let options: Vec<i16> =
+                index.columns.iter().map(|c| i16::from(c.descending) | (i16::from(c.nulls_first) << 1)).collect();
+            let width = index.columns.len() as i16;
+            row!(sink;
+                index.oid, table.oid, width, width, index.unique, false, index.primary, false, true, false, true,
+                false, true, true, false, index.attnums().collect::<Vec<i16>>(), collations, classes, options, Null,
+                Null);
+        }
+    }
+    Ok(())
+}
+
+fn action(action: ReferentialAction) -> char {
+    match action {
+        ReferentialAction::NoAction => 'a',
+        ReferentialAction::Restrict => 'r',
+        ReferentialAction::Cascade => 'c',
+        ReferentialAction::SetNull => 'n',
+        ReferentialAction::SetDefault => 'd',
+    }
+}
+
+/// The equality operators of a foreign key's columns.
+fn equality(table: &TableDef, columns: &[i16]) -> Vec<u32> {
+    let operator = |attnum: &i16| {
+        let ty = table.attribute(*attnum)?.ty.oid;
+        let ty = if ty == TypeOid::VARCHAR { TypeOid::TEXT } else { ty };
+        Some(crate::functions::registry().operator("=", Some(ty), ty)?.oid)
+    };
+    columns.iter().map(|a| operator(a).unwrap_or(0)).collect()
+}
+
+fn pg_constraint(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    for table in context.catalog.tables.values() {
+        for c in &table.constraints {
+            constraint_row(table, c, sink);
+        }
+    }
+    Ok(())
+}
+
+fn constraint_row(table: &TableDef, c: &ConstraintDef, sink: &mut RowSink) {
+    let index_columns = |index: &Oid| table.index(*index).map(|i| i.attnums().collect::<Vec<i16>>());
+    let (kind, index, columns, inherit, key, expression) = match &c.kind {
+        ConstraintKind::PrimaryKey { index } => ('p', *index, index_columns(index), true, None, None),
+        ConstraintKind::Unique { index } => ('u', *index, index_columns(index), true, None, None),
+        ConstraintKind::Check { expression, columns } => {
+            let columns = (!columns.is_empty()).then(|| columns.clone());
+            ('c', Oid(0), columns, false, None, Some(expression))
+        }
+        ConstraintKind::ForeignKey(key) => {
+            ('f', key.referenced_index, Some(key.columns.clone()), true, Some(key), None)
+        }
+    };
+    let matching = key.map(|k| if k.match_full { "f" } else { "s" }).unwrap_or(" ");
+    let update = key.map_or(' ', |k| action(k.on_update));
+    let delete = key.map_or(' ', |k| action(k.on_delete));
+    let operators = key.map(|k| equality(table, &k.columns));
+    let set_columns = key.and_then(|k| (!k.set_columns.is_empty()).then(|| k.set_columns.clone()));
+    row!(sink;
+        c.oid, &c.name, table.schema, kind, c.deferrable, c.initially_deferred, true, table.oid, 0u32, index, 0u32,
+        key.map_or(Oid(0), |k| k.references), update, delete, matching, true, 0i32, inherit, columns,
+        key.map(|k| k.referenced_columns.clone()), operators.clone(), operators.clone(), operators, set_columns, Null,
+        expression);
+}
+
+fn pg_sequence(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    for s in context.catalog.sequences.values() {
+        row!(sink; s.oid, s.ty.oid, s.start, s.increment, s.max, s.min, s.cache, s.cycle);
+    }
+    Ok(())
+}
+
+fn pg_rewrite(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    for view in context.catalog.views.values() {
+        row!(sink; rule_oid(view), "_RETURN", view.oid, '1', 'O', true, "<>", &view.query);
+    }
+    Ok(())
+}
+
+fn pg_rules(_: &SystemContext, _: &mut RowSink) -> Result<()> {
+    // As in PostgreSQL, the rules of views are not listed, and there are no others.
+    Ok(())
+}
+
+fn pg_description(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let mut push = |oid: Oid, class: u32, sub: i16, text: &Option<String>| {
+        if let Some(text) = text {
+            row!(sink; oid, class, i32::from(sub), text);
+        }
+    };
+    let catalog = &context.catalog;
+    for s in catalog.schemas.values() {
+        push(s.oid, PG_NAMESPACE, 0, &s.comment);
+    }
+    for table in catalog.tables.values() {
+        push(table.oid, PG_CLASS, 0, &table.comment);
+        for c in table.live_columns() {
+            push(table.oid, PG_CLASS, c.attnum, &c.comment);
+        }
+        for i in &table.indexes {
+            push(i.oid, PG_CLASS, 0, &i.comment);
+        }
+        for c in &table.constraints {
+            push(c.oid, PG_CONSTRAINT, 0, &c.comment);
+        }
+    }
+    for v in catalog.views.values() {
+        push(v.oid, PG_CLASS, 0, &v.comment);
+    }
+    for s in catalog.sequences.values() {
+        push(s.oid, PG_CLASS, 0, &s.comment);
+    }
+    Ok(())
+}
+
+fn pg_depend(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &context.catalog;
+    let mut push = |class: u32, oid: Oid, sub: i16, on_class: u32, on: Oid, on_sub: i16, kind: char| {
+        row!(sink; class, oid, i32::from(sub), on_class, on, i32::from(on_sub), kind);
+    };
+    for table in catalog.tables.values() {
+        push(PG_CLASS, table.oid, 0, PG_NAMESPACE, table.schema, 0, 'n');
+        for index in &table.indexes {
+            match table.index_constraint(index.oid) {
+                Some(c) => push(PG_CLASS, index.oid, 0, PG_CONSTRAINT, c.oid, 0, 'i'),
+                None => index.attnums().for_each(|a| push(PG_CLASS, index.oid, 0, PG_CLASS, table.oid, a, 'a')),
+            }
+        }
+        for c in &table.constraints {
+            let columns: Vec<i16> = match &c.kind {
+                ConstraintKind::Check { columns, .. } => columns.clone(),
+                ConstraintKind::ForeignKey(key) => key.columns.clone(),
+                _ => c.index().and_then(|i| table.index(i)).map_or_else(Vec::new, |i| i.attnums().collect()),
+            };
+            columns.iter().for_each(|a| push(PG_CONSTRAINT, c.oid, 0, PG_CLASS, table.oid, *a, 'a'));
+            if let ConstraintKind::ForeignKey(key) = &c.kind {
+                key.referenced_columns
+                    .iter()
+                    .for_each(|a| push(PG_CONSTRAINT, c.oid, 0, PG_CLASS, key.references, *a, 'n'));
+                push(PG_CONSTRAINT, c.oid, 0, PG_CLASS, key.referenced_index, 0, 'n');
+            }
+        }
+        for column in table.live_columns().filter(|c| c.default.is_some()) {
+            push(PG_ATTRDEF, default_oid(table.oid, column.attnum), 0, PG_CLASS, table.oid, column.attnum, 'a');
+        }
+    }
+    for s in catalog.sequences.values() {
+        push(PG_CLASS, s.oid, 0, PG_NAMESPACE, s.schema, 0, 'n');
+        if let Some((table, attnum)) = s.owned_by {
+            let column = catalog.tables.get(&table).and_then(|t| t.attribute(attnum));
+            let kind = if column.is_some_and(|c| c.identity.is_some()) { 'i' } else { 'a' };
+            push(PG_CLASS, s.oid, 0, PG_CLASS, table, attnum, kind);
+        }
+        for (table, attnum) in catalog.defaults_on(s.oid) {
+            push(PG_ATTRDEF, default_oid(table.oid, attnum), 0, PG_CLASS, s.oid, 0, 'n');
+        }
+    }
+    for v in catalog.views.values() {
+        push(PG_CLASS, v.oid, 0, PG_NAMESPACE, v.schema, 0, 'n');
+        push(PG_REWRITE, rule_oid(v), 0, PG_CLASS, v.oid, 0, 'i');
+        push(PG_REWRITE, rule_oid(v), 0, PG_CLASS, v.oid, 0, 'n');
+        for on in &v.depends_on {
+            let columns: Vec<i16> = v.columns_read.iter().filter(|c| c.0 == *on).map(|c| c.1).collect();
+            if columns.is_empty() {
+                push(PG_REWRITE, rule_oid(v), 0, PG_CLASS, *on, 0, 'n');
+            }
+            columns.iter().for_each(|a| push(PG_REWRITE, rule_oid(v), 0, PG_CLASS, *on, *a, 'n'));
+        }
+    }
+    Ok(())
+}
+
+fn pg_namespace(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    for s in context.catalog.schemas.values() {
+        row!(sink; s.oid, &s.name, s.owner, Null);
+    }
+    Ok(())
+}
+
+/// Name of a role; empty for an OID that names none.
+pub fn role_name(catalog: &Catalog, role: Oid) -> &str {
+    catalog.roles.get(&role).map_or("", |r| &r.name)
+}
+
+fn pg_tables(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &context.catalog;
+    for r in super::all().iter().filter(|r| !r.view) {
+        let owner = role_name(catalog, Oid::SUPERUSER);
+        row!(sink; catalog.schema_name(r.schema), r.name, owner, Null, false, false, false, false);
+    }
+    for t in catalog.tables.values() {
+        let owner = role_name(catalog, t.owner);
+        row!(sink; catalog.schema_name(t.schema), &t.name, owner, Null, !t.indexes.is_empty(), false, false, false);
+    }
+    Ok(())
+}
+
+fn pg_views(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &context.catalog;
+    for r in super::all().iter().filter(|r| r.view) {
+        row!(sink; catalog.schema_name(r.schema), r.name, role_name(catalog, Oid::SUPERUSER), Null);
+    }
+    for v in catalog.views.values() {
+        let definition = super::viewdef::definition(v, catalog, &context.path);
+        row!(sink; catalog.schema_name(v.schema), &v.name, role_name(catalog, v.owner), definition);
+    }
+    Ok(())
+}
+
+fn pg_indexes(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &context.catalog;
+    for t in catalog.tables.values() {
+        for i in &t.indexes {
+            let i: &IndexDef = i;
+            let definition = deparse::index_def(t, i, catalog);
+            row!(sink; catalog.schema_name(t.schema), &t.name, &i.name, Null, definition);
+        }
+    }
+    Ok(())
+}
+
+fn pg_sequences(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &context.catalog;
+    for s in catalog.sequences.values() {
+        let last: Option<i64> = context.host.sequence_state(s.oid).filter(|state| state.1).map(|state| state.0);
+        row!(sink;
+            catalog.schema_name(s.schema), &s.name, role_name(catalog, s.owner), s.ty.oid, s.start, s.min, s.max,
+            s.increment, s.cycle, s.cache, last.map_or(Datum::Null, Datum::Int8));
+    }
+    Ok(())
+}
