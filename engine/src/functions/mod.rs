@@ -20,6 +20,9 @@ mod arithmetic;
 pub mod casts;
 pub mod comparison;
 mod conversion;
+mod datetime;
+mod datetime_fields;
+pub mod lower;
 pub mod registry;
 pub mod resolve;
 #[cfg(test)]
@@ -185,4 +188,5 @@ fn register_families(implementations: &mut registry::Implementations) {
     comparison::register(implementations);
     arithmetic::register(implementations);
     conversion::register(implementations);
+    datetime::register(implementations);
 }

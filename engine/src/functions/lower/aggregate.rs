@@ -1,0 +1,166 @@
+//! Aggregates as DataFusion runs them.
+//!
+//! DataFusion's own where they agree with PostgreSQL (count, min, max, booleans, bits, float statistics); [`ExactSum`]
+//! for sums and averages of integers and Decimal128; [`rows`] for the rest. DISTINCT and ORDER BY of the latter are
+//! done by collecting the rows, so that it does not matter how partial results meet.
+
+mod exact;
+mod rows;
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::functions_aggregate as df;
+use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::{AggregateUDF, Expr, cast as arrow_cast, lit};
+
+use super::Lowered;
+use crate::error::Result;
+use crate::functions::Function;
+use crate::types::{PgType, TypeOid};
+
+use exact::ExactSum;
+use rows::{Fold, RowAggregate};
+
+/// One key of an aggregate's ORDER BY.
+#[derive(Debug, Clone)]
+pub struct OrderKey {
+    pub arg: Lowered,
+    pub descending: bool,
+    pub nulls_first: bool,
+}
+
+/// A call of an aggregate: `args` have the declared types (none for `count(*)`).
+#[derive(Debug, Clone)]
+pub struct AggregateCall {
+    pub function: Arc<Function>,
+    pub args: Vec<Lowered>,
+    pub distinct: bool,
+    pub filter: Option<Expr>,
+    pub order_by: Vec<OrderKey>,
+    pub ret: PgType,
+}
+
+/// The aggregate expression and the layout of its result.
+pub fn aggregate(call: AggregateCall) -> Result<Lowered> {
+    if let Some(native) = native(&call)? {
+        return Ok(native);
+    }
+    let function = &call.function;
+    let first = call.args.first();
+    let plain = !call.distinct && call.order_by.is_empty();
+    if let (Some(arg), "sum" | "avg", true) = (first, function.name, plain) {
+        if let Some(sum) = ExactSum::new(function.name == "avg", &arg.arrow, call.ret) {
+            let arrow = sum.result();
+            return Ok(expression(&call, AggregateUDF::new_from_impl(sum), vec![arg.expr.clone()], arrow));
+        }
+    }
+    let fold = Fold::of(function, first.map(|a| a.ty.oid)).ok_or_else(|| function.unsupported())?;
+    let udaf = RowAggregate::new(fold, &call);
+    let args = call.args.iter().chain(call.order_by.iter().map(|k| &k.arg)).map(|a| a.expr.clone()).collect();
+    let arrow = call.ret.arrow();
+    Ok(expression(&call, AggregateUDF::new_from_impl(udaf), args, arrow))
+}
+
+fn expression(call: &AggregateCall, udaf: impl Into<Arc<AggregateUDF>>, args: Vec<Expr>, arrow: DataType) -> Lowered {
+    // Own aggregates do DISTINCT and ORDER BY themselves.
+    with_distinct(call, udaf, args, false, arrow)
+}
+
+fn with_distinct(
+    call: &AggregateCall,
+    udaf: impl Into<Arc<AggregateUDF>>,
+    args: Vec<Expr>,
+    distinct: bool,
+    arrow: DataType,
+) -> Lowered {
+    let filter = call.filter.clone().map(Box::new);
+    let expr = AggregateFunction::new_udf(udaf.into(), args, distinct, filter, Vec::new(), None);
+    Lowered::new(Expr::AggregateFunction(expr), call.ret, arrow)
+}
+
+fn as_float8(arg: &Lowered) -> Expr {
+    match arg.arrow {
+        DataType::Float64 => arg.expr.clone(),
+        _ => arrow_cast(arg.expr.clone(), DataType::Float64),
+    }
+}
+
+/// Aggregates that DataFusion computes as PostgreSQL does.
+fn native(call: &AggregateCall) -> Result<Option<Lowered>> {
+    let float = |oid: TypeOid| matches!(oid, TypeOid::FLOAT4 | TypeOid::FLOAT8);
+    let declared = call.function.args.first().copied();
+    let plain = |udaf: Arc<AggregateUDF>, arrow: DataType| {
+        let args = call.args.iter().map(|a| a.expr.clone()).collect();
+        Ok(Some(with_distinct(call, udaf, args, false, arrow)))
+    };
+    let floats = |udaf: Arc<AggregateUDF>, distinct: bool| {
+        let args = call.args.iter().map(as_float8).collect();
+        Ok(Some(with_distinct(call, udaf, args, distinct, DataType::Float64)))
+    };
+    let Some(arg) = call.args.first() else {
+        let ones = vec![lit(1i64)];
+        return Ok((call.function.name == "count")
+            .then(|| with_distinct(call, df::count::count_udaf(), ones, false, DataType::Int64)));
+    };
+    match (call.function.name, declared) {
+        ("count", _) => {
+            let counted = if call.distinct { super::key(arg).unwrap_or_else(|| arg.clone()) } else { arg.clone() };
+            Ok(Some(with_distinct(call, df::count::count_udaf(), vec![counted.expr], call.distinct, DataType::Int64)))
+        }
+        ("min", _) if ordered_by_arrow(arg) => plain(df::min_max::min_udaf(), arg.arrow.clone()),
+        ("max", _) if ordered_by_arrow(arg) => plain(df::min_max::max_udaf(), arg.arrow.clone()),
+        ("bool_and" | "every", _) => plain(df::bool_and_or::bool_and_udaf(), DataType::Boolean),
+        ("bool_or", _) => plain(df::bool_and_or::bool_or_udaf(), DataType::Boolean),
+        ("bit_and", _) if integer(&arg.arrow) => plain(df::bit_and_or_xor::bit_and_udaf(), arg.arrow.clone()),
+        ("bit_or", _) if integer(&arg.arrow) => plain(df::bit_and_or_xor::bit_or_udaf(), arg.arrow.clone()),
+        ("bit_xor", _) if integer(&arg.arrow) && !call.distinct => {
+            plain(df::bit_and_or_xor::bit_xor_udaf(), arg.arrow.clone())
+        }
+        ("sum", Some(TypeOid::FLOAT8)) => floats(df::sum::sum_udaf(), call.distinct),
+        ("avg", Some(oid)) if float(oid) => floats(df::average::avg_udaf(), call.distinct),
+        ("var_samp" | "variance", Some(oid)) if float(oid) && !call.distinct => {
+            floats(df::variance::var_samp_udaf(), false)
+        }
+        ("var_pop", Some(oid)) if float(oid) && !call.distinct => floats(df::variance::var_pop_udaf(), false),
+        ("stddev_samp" | "stddev", Some(oid)) if float(oid) && !call.distinct => {
+            floats(df::stddev::stddev_udaf(), false)
+        }
+        ("stddev_pop", Some(oid)) if float(oid) && !call.distinct => floats(df::stddev::stddev_pop_udaf(), false),
+        ("corr", _) if !call.distinct => floats(df::correlation::corr_udaf(), false),
+        ("covar_samp", _) if !call.distinct => floats(df::covariance::covar_samp_udaf(), false),
+        ("covar_pop", _) if !call.distinct => floats(df::covariance::covar_pop_udaf(), false),
+        ("regr_slope", _) if !call.distinct => floats(df::regr::regr_slope_udaf(), false),
+        ("regr_intercept", _) if !call.distinct => floats(df::regr::regr_intercept_udaf(), false),
+        ("regr_r2", _) if !call.distinct => floats(df::regr::regr_r2_udaf(), false),
+        ("regr_avgx", _) if !call.distinct => floats(df::regr::regr_avgx_udaf(), false),
+        ("regr_avgy", _) if !call.distinct => floats(df::regr::regr_avgy_udaf(), false),
+        ("regr_sxx", _) if !call.distinct => floats(df::regr::regr_sxx_udaf(), false),
+        ("regr_syy", _) if !call.distinct => floats(df::regr::regr_syy_udaf(), false),
+        ("regr_sxy", _) if !call.distinct => floats(df::regr::regr_sxy_udaf(), false),
+        _ => Ok(None),
+    }
+}
+
+fn integer(arrow: &DataType) -> bool {
+    matches!(arrow, DataType::Int16 | DataType::Int32 | DataType::Int64)
+}
+
+/// Types whose extremes Arrow finds as PostgreSQL does.
+fn ordered_by_arrow(arg: &Lowered) -> bool {
+    use DataType as D;
+    let unsigned = matches!(arg.ty.oid, TypeOid::PG_LSN | TypeOid::XID8);
+    match arg.arrow {
+        D::Int16 | D::Int32 | D::Int64 => !unsigned,
+        D::Utf8 => arg.ty.oid != TypeOid::BPCHAR || arg.ty.typmod >= 0,
+        D::UInt32
+        | D::Float32
+        | D::Float64
+        | D::Decimal128(..)
+        | D::Date32
+        | D::Time64(_)
+        | D::Timestamp(..)
+        | D::Binary => true,
+        _ => false,
+    }
+}
