@@ -7,12 +7,14 @@
 //! 3. DataFusion never sees a SQL name and coerces no types.
 
 pub mod estimate;
+mod fault;
 pub mod join_order;
+mod runtime;
+mod scan;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +24,8 @@ use crate::error::{Error, Result};
 use crate::functions::EvalContext;
 use crate::sql::bind::BoundQuery;
 use crate::types::Datum;
+
+pub use runtime::ResultStream;
 
 /// What is known of a column's values; `None` where unknown. Estimates for planning only.
 #[derive(Debug, Clone, Default)]
@@ -98,17 +102,12 @@ pub struct QueryContext {
 
 /// The query runtime: threads, memory and planner shared by all sessions.
 pub struct QueryEngine {
-    _threads: usize,
-}
-
-/// A running query. Dropping it stops the query.
-pub struct ResultStream {
-    _schema: Option<SchemaRef>,
+    runtime: runtime::Runtime,
 }
 
 impl QueryEngine {
     pub fn new(config: &EngineConfig) -> Result<QueryEngine> {
-        Ok(QueryEngine { _threads: config.query_threads })
+        Ok(QueryEngine { runtime: runtime::Runtime::new(config)? })
     }
 
     /// Plans and starts `query`. Planning happens on the query runtime.
@@ -119,21 +118,5 @@ impl QueryEngine {
     /// Lines of EXPLAIN; with `analyze` the query runs and its rows are dropped.
     pub async fn explain(&self, _query: &BoundQuery, _context: QueryContext, _analyze: bool) -> Result<Vec<String>> {
         Err(Error::unsupported("EXPLAIN"))
-    }
-}
-
-impl ResultStream {
-    /// The next batch (columns as in `BoundQuery::columns`), `None` at the end. Cancellation-safe.
-    pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
-        None
-    }
-
-    /// All the rest.
-    pub async fn collect(mut self) -> Result<Vec<RecordBatch>> {
-        let mut out = Vec::new();
-        while let Some(batch) = self.next().await {
-            out.push(batch?);
-        }
-        Ok(out)
     }
 }

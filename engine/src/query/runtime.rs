@@ -1,0 +1,231 @@
+//! The query runtime: its threads, its memory, DataFusion's configuration, and running plans.
+//!
+//! Queries run on threads of their own, so that a long one does not delay the sessions' sockets or the log.
+//!
+//! Invariants:
+//! 1. A running query holds at most [`BATCHES_IN_FLIGHT`] finished batches; then it waits for its client.
+//! 2. Dropping a [`ResultStream`], its cancellation and its deadline stop the query at the next batch boundary.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::record_batch::RecordBatch;
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::physical_plan::display::DisplayableExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::prelude::SessionConfig;
+use futures::StreamExt;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::QueryContext;
+use super::fault::from_datafusion;
+use super::join_order::JoinOrder;
+use super::scan::Running;
+use crate::engine::EngineConfig;
+use crate::error::{Error, Result, SqlState};
+
+/// Finished batches that wait for the client.
+const BATCHES_IN_FLIGHT: usize = 2;
+/// Rows of a batch: large enough to amortise a plan's steps, small enough for the caches.
+const BATCH_ROWS: usize = 16 * 1024;
+/// Joins whose build side is below both limits are not partitioned: one table for all threads.
+const SHARED_BUILD_BYTES: usize = 64 << 20;
+const SHARED_BUILD_ROWS: usize = 1 << 20;
+/// Stack of a query thread: plans nest as deep as statements do.
+const THREAD_STACK_BYTES: usize = 16 << 20;
+
+/// Threads, memory and planner shared by all sessions.
+pub(super) struct Runtime {
+    /// Taken and shut down without waiting when the engine is dropped, which may happen on any thread.
+    threads: Option<tokio::runtime::Runtime>,
+    state: SessionState,
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown_background();
+        }
+    }
+}
+
+impl Runtime {
+    pub fn new(config: &EngineConfig) -> Result<Runtime> {
+        let threads = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(config.query_threads.max(1))
+            .thread_name("query")
+            .thread_stack_size(THREAD_STACK_BYTES)
+            .enable_time()
+            .build()
+            .map_err(|e| Error::new(SqlState::InsufficientResources, format!("could not start query threads: {e}")))?;
+        let memory = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(GreedyMemoryPool::new(config.memory_limit)))
+            .with_disk_manager_builder(
+                datafusion::execution::disk_manager::DiskManagerBuilder::default()
+                    .with_mode(datafusion::execution::disk_manager::DiskManagerMode::Disabled),
+            )
+            .build_arc()
+            .map_err(from_datafusion)?;
+        let state = SessionStateBuilder::new()
+            .with_config(session_config(config))
+            .with_runtime_env(memory)
+            .with_default_features()
+            .with_optimizer_rules(optimizer_rules())
+            .build();
+        Ok(Runtime { threads: Some(threads), state })
+    }
+
+    /// Planner and configuration for one statement.
+    pub fn state(&self, context: &QueryContext) -> SessionState {
+        let mut state = self.state.clone();
+        let config = state.config_mut();
+        config.set_extension(Arc::new(Running(context.clone())));
+        state
+    }
+
+    /// Runs `work`, which plans, on a query thread.
+    pub async fn plan<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        let Some(threads) = &self.threads else { return Err(stopping()) };
+        match threads.spawn(work).await {
+            Ok(result) => result,
+            Err(error) => Err(died(error)),
+        }
+    }
+
+    /// Starts a physical plan.
+    pub fn start(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        state: &SessionState,
+        context: QueryContext,
+    ) -> Result<ResultStream> {
+        let Some(threads) = &self.threads else { return Err(stopping()) };
+        let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT);
+        let task = state.task_ctx();
+        let running = threads.spawn(async move {
+            let stopped = stopped(context.cancel.clone(), context.deadline);
+            let result = tokio::select! {
+                biased;
+                error = stopped => Err(error),
+                result = drive(plan, task, &sender) => result,
+            };
+            if let Err(error) = result {
+                // Fails only when nobody listens any more.
+                let _ = sender.send(Err(error)).await;
+            }
+        });
+        Ok(ResultStream { batches, running: running.abort_handle() })
+    }
+}
+
+fn stopping() -> Error {
+    Error::new(SqlState::AdminShutdown, "the query runtime has stopped")
+}
+
+fn died(error: tokio::task::JoinError) -> Error {
+    match error.is_cancelled() {
+        true => stopping(),
+        false => Error::internal("a query thread panicked"),
+    }
+}
+
+async fn drive(
+    plan: Arc<dyn ExecutionPlan>,
+    task: Arc<datafusion::execution::TaskContext>,
+    sender: &mpsc::Sender<Result<RecordBatch>>,
+) -> Result<()> {
+    let mut stream = execute_stream(plan, task).map_err(from_datafusion)?;
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(from_datafusion)?;
+        if batch.num_rows() > 0 && sender.send(Ok(batch)).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Resolves with the reason when the query has to stop.
+async fn stopped(cancel: tokio_util::sync::CancellationToken, deadline: Option<Instant>) -> Error {
+    let timeout = async {
+        match deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = cancel.cancelled() => Error::new(SqlState::QueryCanceled, "canceling statement due to user request"),
+        _ = timeout => Error::new(SqlState::QueryCanceled, "canceling statement due to statement timeout"),
+    }
+}
+
+fn session_config(config: &EngineConfig) -> SessionConfig {
+    let mut session = SessionConfig::new()
+        .with_batch_size(BATCH_ROWS)
+        .with_target_partitions(config.query_threads.max(1))
+        .with_information_schema(false);
+    let options = session.options_mut();
+    // Build sides are chosen by `JoinOrder`, which sees more than a join's two inputs.
+    options.optimizer.join_reordering = false;
+    options.optimizer.prefer_hash_join = true;
+    options.optimizer.hash_join_single_partition_threshold = SHARED_BUILD_BYTES;
+    options.optimizer.hash_join_single_partition_threshold_rows = SHARED_BUILD_ROWS;
+    options.optimizer.filter_null_join_keys = true;
+    options.explain.physical_plan_only = true;
+    session
+}
+
+/// DataFusion's rules, with the joins put in order once filters have reached the scans.
+fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = Optimizer::new().rules;
+    let pushed = rules.iter().position(|rule| rule.name() == "push_down_filter").map_or(rules.len(), |i| i + 1);
+    rules.insert(pushed, Arc::new(JoinOrder));
+    rules
+}
+
+/// Optimises a logical plan and chooses its operators.
+pub(super) async fn physical_plan(state: &SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+    let optimized = state.optimize(plan).map_err(from_datafusion)?;
+    state.query_planner().create_physical_plan(&optimized, state).await.map_err(from_datafusion)
+}
+
+/// A plan as EXPLAIN shows it, one operator a line; with figures once it has run.
+pub(super) fn describe(plan: &dyn ExecutionPlan, figures: bool) -> Vec<String> {
+    let shown = match figures {
+        true => DisplayableExecutionPlan::with_metrics(plan),
+        false => DisplayableExecutionPlan::new(plan),
+    };
+    shown.indent(false).to_string().lines().map(str::to_owned).collect()
+}
+
+/// A running query. Dropping it stops the query.
+pub struct ResultStream {
+    batches: mpsc::Receiver<Result<RecordBatch>>,
+    running: AbortHandle,
+}
+
+impl Drop for ResultStream {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+impl ResultStream {
+    /// The next batch (columns as in `BoundQuery::columns`), `None` at the end. Cancellation-safe.
+    pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
+        self.batches.recv().await
+    }
+
+    /// All the rest.
+    pub async fn collect(mut self) -> Result<Vec<RecordBatch>> {
+        let mut out = Vec::new();
+        while let Some(batch) = self.next().await {
+            out.push(batch?);
+        }
+        Ok(out)
+    }
+}
