@@ -1,10 +1,18 @@
 //! The engine as a whole: what is shared by all sessions.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
 
+use crate::apply::Applier;
+use crate::catalog::Catalog;
 use crate::commit_log::{CommitLog, SharedStateMachine};
 use crate::error::Result;
 use crate::session::{BackendKey, Session, Startup};
+use crate::storage::Storage;
+use crate::txn::Transactions;
+
+/// How often dead versions are looked for.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Configuration of the engine.
 #[derive(Debug, Clone)]
@@ -29,12 +37,21 @@ impl Default for EngineConfig {
 /// The database. One per process (tests start several).
 pub struct Engine {
     pub(crate) config: EngineConfig,
+    pub(crate) transactions: Arc<Transactions>,
+    state_machine: SharedStateMachine,
     log: OnceLock<Arc<dyn CommitLog>>,
+    /// Dropped with the engine: ends the maintenance of storage.
+    _maintenance: mpsc::Sender<()>,
 }
 
 impl Engine {
     pub fn new(config: EngineConfig) -> Arc<Engine> {
-        Arc::new(Engine { config, log: OnceLock::new() })
+        let catalog = Catalog::bootstrap("postgres", "postgres");
+        let storage = Arc::new(Storage::new(catalog, config.memory_limit, config.partitions));
+        let transactions = Transactions::new(storage.clone());
+        let state_machine = Arc::new(Applier::new(transactions.clone()));
+        let _maintenance = maintain(storage);
+        Arc::new(Engine { config, transactions, state_machine, log: OnceLock::new(), _maintenance })
     }
 
     pub fn config(&self) -> &EngineConfig {
@@ -43,11 +60,12 @@ impl Engine {
 
     /// What the log drives.
     pub fn state_machine(self: &Arc<Self>) -> SharedStateMachine {
-        unreachable!()
+        self.state_machine.clone()
     }
 
     /// Called once, when the log was started with [`Self::state_machine`].
     pub fn attach_log(&self, log: Arc<dyn CommitLog>) {
+        self.transactions.attach_log(log.clone());
         let _ = self.log.set(log);
     }
 
@@ -70,4 +88,18 @@ impl Engine {
 
     /// Ends background work; the log is still usable. Called after the last session has gone.
     pub fn stop(&self) {}
+}
+
+/// Keeps storage tidy until the sender is dropped.
+fn maintain(storage: Arc<Storage>) -> mpsc::Sender<()> {
+    let (stop, stopped) = mpsc::channel();
+    let work = move || {
+        while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(MAINTENANCE_INTERVAL) {
+            storage.maintain();
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("storage-maintenance".into()).spawn(work) {
+        tracing::error!(%error, "cannot start the maintenance of storage");
+    }
+    stop
 }

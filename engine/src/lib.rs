@@ -5,7 +5,9 @@
 //! [`storage`]'s scans; [`dml`] turns row sets into changes in the private buffer of a transaction ([`txn`]); COMMIT
 //! sequences them and hands a record to the [`commit_log`]; the applier installs what comes back from the log.
 
+pub mod apply;
 pub mod catalog;
+mod checkpoint;
 pub mod commit_log;
 pub mod ddl;
 pub mod engine;
@@ -14,6 +16,7 @@ pub mod expr;
 pub mod expr_eval;
 pub mod functions;
 pub mod query;
+mod record;
 pub mod session;
 pub mod sql;
 pub mod storage;

@@ -549,9 +549,10 @@ pub fn for_each_row(
     };
     let columns: Vec<(i16, PgType)> = stored.def.live_columns().map(|c| (c.attnum, c.ty)).collect();
     let attnums: Vec<i16> = columns.iter().map(|c| c.0).collect();
-    let source = tx.scan(&stored);
+    let source = tx.scan(&stored)?;
     let mut row = vec![Datum::Null; table.columns.len()];
     for batch in source.scan(0..source.partitions(), &attnums, false, None) {
+        let batch = batch?;
         for i in 0..batch.num_rows() {
             for ((attnum, ty), array) in columns.iter().zip(batch.columns()) {
                 let slot = usize::try_from(attnum - 1).ok().and_then(|a| row.get_mut(a));

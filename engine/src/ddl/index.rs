@@ -192,7 +192,7 @@ pub fn validate_unique(
     let Some(stored) = tx.table(table.oid) else {
         return Ok(());
     };
-    let Some(row) = tx.find_duplicate(&stored, &attnums) else {
+    let Some(row) = tx.find_duplicate(&stored, &attnums)? else {
         return Ok(());
     };
     let columns: Vec<_> = attnums.iter().filter_map(|a| table.attribute(*a)).collect();

@@ -42,8 +42,6 @@ pub use maintenance::{Maintenance, MaintenanceKind};
 pub use privilege::check_access;
 pub use syntax::Extra;
 
-/// pg_class: whoever changes the catalog holds its lock until the transaction ends.
-const CATALOG_LOCK: Oid = Oid(1259);
 
 /// What a statement knows of its session.
 pub struct DdlContext<'a> {
@@ -162,7 +160,7 @@ fn command_name(text: &str) -> String {
 }
 
 async fn lock_catalog(tx: &mut Transaction) -> Result<()> {
-    tx.lock_table(CATALOG_LOCK, TableLock::ShareRowExclusive, Wait::Block).await?;
+    tx.begin_ddl().await?;
     Ok(())
 }
 

@@ -124,9 +124,9 @@ pub async fn alter(
     let last = restart.unwrap_or(last);
     check_last(last, restart.is_some(), &sequence)?;
     if restart.is_some() {
-        tx.setval(&sequence, last, false).await?;
+        tx.restart_sequence(&sequence, last)?;
     } else if sequence.start != old.start && !called && last == old.start {
-        tx.setval(&sequence, last, false).await?;
+        tx.restart_sequence(&sequence, last)?;
     }
     Ok(tag)
 }

@@ -28,7 +28,7 @@ pub async fn truncate(truncate: &Truncate, tx: &mut Transaction, context: &mut D
         if matches!(truncate.identity, Some(TruncateIdentityOption::Restart)) {
             let sequences: Vec<_> = tx.catalog().owned_sequences(table.oid, None).cloned().collect();
             for sequence in sequences {
-                tx.setval(&sequence, sequence.start, false).await?;
+                tx.restart_sequence(&sequence, sequence.start)?;
             }
         }
     }

@@ -24,6 +24,39 @@ pub struct IndexRange {
     pub reverse: bool,
 }
 
+impl RowKey {
+    /// Key of a row without a primary key.
+    pub(crate) fn hidden(number: i64) -> RowKey {
+        RowKey(SmallVec::from_slice(&((number as u64) ^ (1 << 63)).to_be_bytes()))
+    }
+
+    /// The number in a hidden key.
+    pub(crate) fn hidden_number(&self) -> Option<i64> {
+        let bytes: [u8; 8] = self.0.as_slice().try_into().ok()?;
+        Some((u64::from_be_bytes(bytes) ^ (1 << 63)) as i64)
+    }
+
+    pub(crate) fn hash(&self, seed: u64) -> u64 {
+        hash_bytes(seed, &self.0)
+    }
+}
+
+/// A fast hash of short keys (multiply and fold, eight bytes a step). Seeded per store against chosen collisions.
+pub(crate) fn hash_bytes(seed: u64, bytes: &[u8]) -> u64 {
+    fn fold(a: u64, b: u64) -> u64 {
+        let product = u128::from(a) * u128::from(b);
+        (product as u64) ^ ((product >> 64) as u64)
+    }
+    let mut hash = seed ^ (bytes.len() as u64).wrapping_mul(0xa076_1d64_78bd_642f);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        hash = fold(hash ^ u64::from_le_bytes(*word), 0xe703_7ed1_a0b4_28db);
+    }
+    let mut tail = [0; 8];
+    tail[..rest.len()].copy_from_slice(rest);
+    fold(fold(hash ^ u64::from_le_bytes(tail), 0x8ebc_6af0_9c88_c6e3), hash ^ 0x5899_65cc_7537_4cc3)
+}
+
 impl IndexRange {
     /// All rows whose first index columns equal `prefix`.
     pub fn equal(prefix: Vec<Datum>) -> Self {

@@ -10,15 +10,41 @@
 //! 3. Nothing that a registered snapshot can see is ever dropped.
 //! 4. A [`RowId`] names the same row as long as a snapshot can see it.
 
-pub mod key;
-pub mod snapshot;
-pub mod table;
+mod cell;
+pub(crate) mod chunk;
+mod column;
+mod index;
+pub(crate) mod key;
+pub(crate) mod layout;
+mod maintain;
+mod memory;
+mod partition;
+mod scan;
+mod snapshot;
+mod stats;
+pub(crate) mod table;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::{Catalog, CatalogChange, Object, Oid, SequenceDef, TableDef};
+use crate::error::Result;
+use crate::txn::SequenceState;
+
 pub use key::{IndexRange, RowKey};
+pub use memory::Memory;
+pub use scan::{ChunkStats, Prune, Scan, ScanSource};
 pub use snapshot::Snapshot;
-pub use table::{ChunkStats, ColumnStatistics, ScanSource, Table, TableStatistics, TableStore};
+pub use table::{ColumnStatistics, Table, TableStatistics, TableStore};
+
+pub(crate) use cell::{Cell, cell_at, cell_of};
+pub(crate) use column::{array_of, check_value};
+pub(crate) use memory::Account;
+pub(crate) use scan::{Overlay, OverlayBatch};
+pub(crate) use snapshot::Snapshots;
 
 /// A commit's place in time: hybrid logical clock, monotone in log order. Snapshots are such timestamps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -26,7 +52,7 @@ pub struct CommitTs(pub u64);
 
 impl CommitTs {
     /// Later than every commit: reads the newest installed version.
-    pub const MAX: CommitTs = CommitTs(u64::MAX);
+    pub const MAX: CommitTs = CommitTs(u64::MAX - 1);
 }
 
 /// A row while a snapshot can see it: partition (16 bits) and handle (32 bits). Partition 0xffff: a row of the reading
@@ -48,5 +74,130 @@ impl RowId {
 
     pub const fn handle(self) -> u32 {
         self.0 as u32
+    }
+}
+
+/// All tables, the catalog that names them, and the snapshots of who reads.
+#[derive(Debug)]
+pub struct Storage {
+    state: RwLock<Arc<State>>,
+    pub(crate) snapshots: Arc<Snapshots>,
+    pub memory: Arc<Memory>,
+    /// Sequences as the log has them: ahead of what the primary gave out.
+    pub(crate) sequences: RwLock<HashMap<Oid, (i64, bool)>>,
+    /// Memory partitions of a table.
+    pub(crate) partitions: usize,
+}
+
+/// What the last applied record left: catalog and tables always agree.
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    pub catalog: Arc<Catalog>,
+    pub tables: HashMap<Oid, Arc<Table>>,
+}
+
+impl Storage {
+    pub fn new(catalog: Catalog, memory_limit: usize, partitions: usize) -> Storage {
+        Storage {
+            state: RwLock::new(Arc::new(State { catalog: Arc::new(catalog), tables: HashMap::new() })),
+            snapshots: Arc::default(),
+            memory: Memory::new(memory_limit),
+            sequences: RwLock::default(),
+            partitions,
+        }
+    }
+
+    /// The catalog as of the last applied commit.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.state.read().catalog.clone()
+    }
+
+    /// A table as of the last applied commit.
+    pub fn table(&self, oid: Oid) -> Option<Arc<Table>> {
+        self.state.read().tables.get(&oid).cloned()
+    }
+
+    /// A snapshot of everything that is applied.
+    pub fn snapshot(&self) -> Snapshot {
+        self.snapshots.acquire()
+    }
+
+    /// State of a sequence as it is applied.
+    pub(crate) fn sequence(&self, def: &SequenceDef) -> SequenceState {
+        match self.sequences.read().get(&def.oid) {
+            Some((last, called)) => SequenceState { last: *last, called: *called },
+            None => SequenceState::initial(def),
+        }
+    }
+
+    pub(crate) fn state(&self) -> Arc<State> {
+        self.state.read().clone()
+    }
+
+    /// Replaces everything: after a restore.
+    pub(crate) fn set_state(&self, state: State) {
+        *self.state.write() = Arc::new(state);
+    }
+
+    /// Applies DDL: catalog, stores and indexes change together.
+    pub(crate) fn apply_catalog(&self, changes: &[CatalogChange]) -> Result<()> {
+        let mut state = State::clone(&self.state());
+        let mut catalog = Catalog::clone(&state.catalog);
+        for change in changes {
+            catalog.apply(change);
+            match change {
+                CatalogChange::Put(Object::Table(def)) => {
+                    // The catalog may have completed the definition (missing values from their text).
+                    let def = catalog.tables.get(&def.oid).unwrap_or(def).clone();
+                    let table = self.put_table(state.tables.get(&def.oid), def)?;
+                    state.tables.insert(table.def.oid, Arc::new(table));
+                }
+                CatalogChange::Drop(oid) => {
+                    state.tables.remove(oid);
+                    self.sequences.write().remove(oid);
+                }
+                _ => {}
+            }
+        }
+        state.tables.retain(|oid, _| catalog.tables.contains_key(oid));
+        state.catalog = Arc::new(catalog);
+        self.set_state(state);
+        Ok(())
+    }
+
+    fn put_table(&self, old: Option<&Arc<Table>>, def: Arc<TableDef>) -> Result<Table> {
+        let layout = Arc::new(layout::Layout::new(&def));
+        let store = match old {
+            Some(old) if old.store.storage == def.storage && old.store.key == layout.key => {
+                old.store.set_layout(layout.clone())?;
+                old.store.clone()
+            }
+            Some(old) if old.store.storage == def.storage => self.rekeyed(old, &layout)?,
+            _ => self.new_store(def.storage, &layout),
+        };
+        Ok(Table { def, store, layout })
+    }
+
+    pub(crate) fn new_store(&self, storage: Oid, layout: &Arc<layout::Layout>) -> Arc<TableStore> {
+        Arc::new(TableStore::new(storage, layout.clone(), self.partitions, &self.memory))
+    }
+
+    /// The live rows of a table under another primary key. Snapshots older than the change see them as they are now, as
+    /// after any rewrite of a table in PostgreSQL.
+    pub(crate) fn rekeyed(&self, old: &Table, layout: &Arc<layout::Layout>) -> Result<Arc<TableStore>> {
+        let store = self.new_store(old.store.storage, layout);
+        old.store.copy_into(&store, layout)?;
+        Ok(store)
+    }
+
+    /// One round of housekeeping: chunks freeze and merge, dead versions and their index entries go. Cheap when there is
+    /// nothing to do; to be called about once a second by a background thread.
+    pub fn maintain(&self) {
+        let horizon = self.snapshots.horizon();
+        for table in self.state().tables.values() {
+            if let Err(error) = table.store.maintain(horizon) {
+                tracing::error!(table = %table.def.name, %error, "maintenance of a table failed");
+            }
+        }
     }
 }

@@ -1,52 +1,66 @@
-//! A table as readers know it.
+//! A table as readers know it ([`Table`]) and its stored rows ([`TableStore`]): reads by key and by index, and the
+//! changes that the applier installs.
+//!
+//! Invariant: a store's key layout never changes; a table whose primary key changes gets a new store.
 
-use std::ops::Range;
+use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicIsize, Ordering};
 
-use arrow::array::ArrayRef;
-use arrow::record_batch::RecordBatch;
+use arrow::array::{Array, ArrayRef, UInt32Array};
+use arrow::compute::take;
+use parking_lot::{Mutex, RwLock};
 
-use super::{RowKey, Snapshot};
+use super::cell::{Cell, cell_at};
+use super::chunk::{Begins, CHUNK_ROWS, LIVE, Loc, row_bytes};
+use super::index::{self, SecondaryIndex};
+use super::layout::{IndexKey, IndexLayout, KeyLayout, Layout};
+use super::memory::{Account, Memory};
+use super::partition::Partition;
+use super::stats::{Sketch, extreme};
+use super::{CommitTs, RowId, RowKey};
 use crate::catalog::{Oid, TableDef};
+use crate::error::{Error, Result};
+use crate::session::Row;
 use crate::types::Datum;
-
-/// The stored rows of one storage OID.
-#[derive(Debug)]
-pub struct TableStore {
-    pub storage: Oid,
-}
 
 /// A definition with its rows. What plans hold; a transaction that changed the table's definition has its own.
 #[derive(Debug)]
 pub struct Table {
     pub def: Arc<TableDef>,
     pub store: Arc<TableStore>,
+    pub(crate) layout: Arc<Layout>,
 }
 
 impl Table {
-    /// Key of the row whose primary-key columns, in index order, are `values`. `None`: the table has no primary key.
-    pub fn key(&self, _values: &[Datum]) -> Option<RowKey> {
-        unreachable!()
+    /// Key of the row whose primary-key columns, in index order, are `values` (of the columns' types, not NULL). `None`:
+    /// the table has no primary key.
+    pub fn key(&self, values: &[Datum]) -> Option<RowKey> {
+        (!self.layout.is_hidden()).then(|| self.layout.key.of_values(values))
     }
 
     /// Key of a whole row (by attnum - 1). `None`: the table has no primary key.
-    pub fn key_of(&self, _row: &[Datum]) -> Option<RowKey> {
-        unreachable!()
+    pub fn key_of(&self, row: &[Datum]) -> Option<RowKey> {
+        (!self.layout.is_hidden()).then(|| self.layout.key.encode(|c| row.get(c).map_or(Cell::Null, Cell::from)))
     }
 
-    /// Whether [`crate::txn::Transaction::lookup`] on this index walks an ordered index. False for the primary key (a hash: all its
-    /// columns must be given, else the lookup is a scan) and for an index created by the running transaction.
-    pub fn is_ordered(&self, _index: Oid) -> bool {
-        unreachable!()
+    /// Whether [`crate::txn::Transaction::lookup`] on this index walks an ordered index. False for the primary key (a
+    /// hash: all its columns must be given, else the lookup is a scan) and for an index created by the running transaction.
+    pub fn is_ordered(&self, index: Oid) -> bool {
+        self.store.index(index).is_some()
     }
 
-    /// Estimates for the planner; cheap.
+    /// Estimates for the planner; cheap once the chunks' statistics exist.
     pub fn statistics(&self) -> TableStatistics {
-        unreachable!()
+        self.store.statistics(&self.layout)
+    }
+
+    pub(crate) fn index_layout(&self, index: Oid) -> Option<&IndexLayout> {
+        self.layout.indexes.iter().find(|i| i.oid == index)
     }
 }
 
-/// What a planner may know of a table. `None` means not known.
+/// What a planner may know of a table: estimates, as of some moment. `None` means not known.
 #[derive(Debug, Clone, Default)]
 pub struct TableStatistics {
     pub rows: usize,
@@ -57,7 +71,8 @@ pub struct TableStatistics {
 
 #[derive(Debug, Clone, Default)]
 pub struct ColumnStatistics {
-    /// Bounds that no row is outside of; arrays of one value of the column's Arrow type.
+    /// Least and greatest value: arrays of one value of the column's Arrow type. Rows that are not in a sealed chunk yet
+    /// may lie outside.
     pub min: Option<ArrayRef>,
     pub max: Option<ArrayRef>,
     pub nulls: Option<usize>,
@@ -65,45 +80,440 @@ pub struct ColumnStatistics {
     pub distinct: Option<usize>,
 }
 
-/// What is known of one chunk, for pruning. Columns by attnum - 1.
-#[derive(Debug, Clone, Default)]
-pub struct ChunkStats {
-    pub rows: usize,
-    pub columns: Vec<ColumnStatistics>,
-}
-
-/// Decides from a chunk's statistics whether any of its rows can qualify.
-pub type Prune = Arc<dyn Fn(&ChunkStats) -> bool + Send + Sync>;
-
-/// One table as one statement sees it: snapshot, and the transaction's own changes laid over it. Cheap to clone, `'static`,
-/// keeps its snapshot registered: what a TableProvider holds.
-#[derive(Debug, Clone)]
-pub struct ScanSource {
-    pub table: Arc<Table>,
-    pub snapshot: Snapshot,
-}
-
-impl ScanSource {
-    /// Number of memory partitions: scans take ranges of them. The transaction's own rows come with partition 0.
-    pub fn partitions(&self) -> usize {
-        unreachable!()
-    }
-
-    /// Visible rows of `partitions`; columns by attnum in the order of `projection`, then, if `row_id`, a UInt64 column
-    /// with [`super::RowId`]s. Batches of at most 32 Ki rows; a chunk without dead rows is not copied.
-    pub fn scan(&self, _partitions: Range<usize>, _projection: &[i16], _row_id: bool, _prune: Option<Prune>) -> Scan {
-        unreachable!()
-    }
-}
-
-/// Iterator over the batches of a scan.
+/// The stored rows of one storage OID.
 #[derive(Debug)]
-pub struct Scan {}
+pub struct TableStore {
+    pub storage: Oid,
+    pub(crate) key: KeyLayout,
+    pub(crate) seed: u64,
+    pub(crate) partitions: Vec<RwLock<Partition>>,
+    indexes: RwLock<Arc<[Arc<SecondaryIndex>]>>,
+    /// As of the last definition that was applied.
+    layout: RwLock<Arc<Layout>>,
+    next_hidden: AtomicI64,
+    live: AtomicIsize,
+    pub(crate) account: Account,
+    /// Held by whoever maintains the table.
+    pub(crate) maintenance: Mutex<()>,
+}
 
-impl Iterator for Scan {
-    type Item = RecordBatch;
+/// The newest installed state of a row.
+#[derive(Debug, Clone)]
+pub(crate) enum Latest {
+    Live { row: Row, begin: CommitTs },
+    Deleted { end: CommitTs },
+    Never,
+}
 
-    fn next(&mut self) -> Option<RecordBatch> {
-        unreachable!()
+impl TableStore {
+    pub(crate) fn new(storage: Oid, layout: Arc<Layout>, partitions: usize, memory: &Arc<Memory>) -> TableStore {
+        let indexes = layout.indexes.iter().map(|i| Arc::new(SecondaryIndex::new(i.clone()))).collect();
+        TableStore {
+            storage,
+            key: layout.key.clone(),
+            seed: rand::random(),
+            partitions: (0..partitions.max(1)).map(|_| RwLock::default()).collect(),
+            indexes: RwLock::new(indexes),
+            layout: RwLock::new(layout),
+            next_hidden: AtomicI64::new(1),
+            live: AtomicIsize::new(0),
+            account: Account::new(memory),
+            maintenance: Mutex::new(()),
+        }
     }
+
+    /// Bytes of rows and indexes.
+    pub fn bytes(&self) -> usize {
+        self.account.bytes()
+    }
+
+    /// Live rows, about.
+    pub fn rows(&self) -> usize {
+        usize::try_from(self.live.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    pub(crate) fn layout(&self) -> Arc<Layout> {
+        self.layout.read().clone()
+    }
+
+    pub(crate) fn indexes(&self) -> Arc<[Arc<SecondaryIndex>]> {
+        self.indexes.read().clone()
+    }
+
+    pub(crate) fn index(&self, oid: Oid) -> Option<Arc<SecondaryIndex>> {
+        self.indexes.read().iter().find(|i| i.layout.oid == oid).cloned()
+    }
+
+    /// A number for a new row of a table without a primary key.
+    pub(crate) fn next_hidden(&self) -> i64 {
+        self.next_hidden.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn next_hidden_range(&self, count: usize) -> i64 {
+        self.next_hidden.fetch_add(count as i64, Ordering::Relaxed)
+    }
+
+    pub(crate) fn saw_hidden(&self, number: i64) {
+        self.next_hidden.fetch_max(number + 1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn hidden_watermark(&self) -> i64 {
+        self.next_hidden.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn partition_of(&self, hash: u64) -> usize {
+        // Bits that neither pick the bucket (low) nor tag it (top seven) in the partition's index.
+        (((hash >> 20) & 0xffff_ffff) as usize * self.partitions.len()) >> 32
+    }
+
+    // Reads.
+
+    /// Columns of the row that `snapshot` sees.
+    pub(crate) fn get(
+        &self,
+        key: &RowKey,
+        snapshot: CommitTs,
+        layout: &Layout,
+        projection: Option<&[i16]>,
+    ) -> Option<Row> {
+        let hash = key.hash(self.seed);
+        let partition = self.partitions[self.partition_of(hash)].read();
+        let loc = partition.rows.visible(partition.find(hash, key, &self.key)?, snapshot)?;
+        Some(partition.rows.row(loc, layout, projection))
+    }
+
+    /// Whether the newest installed version of a row is live.
+    pub(crate) fn exists(&self, key: &RowKey) -> bool {
+        let hash = key.hash(self.seed);
+        let partition = self.partitions[self.partition_of(hash)].read();
+        let head = partition.find(hash, key, &self.key).map(|h| partition.rows.heads[h as usize]);
+        head.is_some_and(|loc| partition.rows.version(loc).1 == LIVE)
+    }
+
+    /// The newest installed version of a row.
+    pub(crate) fn latest(&self, key: &RowKey, layout: &Layout) -> Latest {
+        let hash = key.hash(self.seed);
+        let partition = self.partitions[self.partition_of(hash)].read();
+        let Some(handle) = partition.find(hash, key, &self.key) else { return Latest::Never };
+        let loc = partition.rows.heads[handle as usize];
+        match partition.rows.version(loc) {
+            (begin, LIVE, _) => Latest::Live { row: partition.rows.row(loc, layout, None), begin: CommitTs(begin) },
+            (_, end, _) => Latest::Deleted { end: CommitTs(end) },
+        }
+    }
+
+    /// When the newest installed version of a row came or went; 0 if there is none.
+    pub(crate) fn changed_at(&self, key: &RowKey) -> CommitTs {
+        let hash = key.hash(self.seed);
+        let partition = self.partitions[self.partition_of(hash)].read();
+        let Some(handle) = partition.find(hash, key, &self.key) else { return CommitTs(0) };
+        match partition.rows.version(partition.rows.heads[handle as usize]) {
+            (begin, LIVE, _) => CommitTs(begin),
+            (_, end, _) => CommitTs(end),
+        }
+    }
+
+    /// The row behind a row identifier.
+    pub(crate) fn fetch(&self, id: RowId, snapshot: CommitTs, layout: &Layout) -> Option<(RowKey, Row)> {
+        let partition = self.partitions.get(usize::from(id.partition()))?.read();
+        if id.handle() as usize >= partition.rows.heads.len() {
+            return None;
+        }
+        let loc = partition.rows.visible(id.handle(), snapshot)?;
+        Some((partition.rows.key(loc, &self.key), partition.rows.row(loc, layout, None)))
+    }
+
+    /// Calls `visit` with key bytes and row of each visible row of a range of an index, in order, until it answers false.
+    pub(crate) fn walk(
+        &self,
+        index: &SecondaryIndex,
+        range: (IndexKey, IndexKey),
+        reverse: bool,
+        snapshot: CommitTs,
+        layout: &Layout,
+        mut visit: impl FnMut(&[u8], RowKey, Row) -> bool,
+    ) {
+        let (mut low, mut high) = (Bound::Included(range.0), Bound::Excluded(range.1));
+        loop {
+            let entries = index.read(&low, &high, reverse);
+            let Some(last) = entries.last() else { return };
+            match reverse {
+                false => low = Bound::Excluded(last.clone()),
+                true => high = Bound::Excluded(last.clone()),
+            }
+            for entry in &entries {
+                let (key, partition, handle) = index::split(entry);
+                let Some(partition) = self.partitions.get(partition) else { continue };
+                let partition = partition.read();
+                let Some(loc) = partition.rows.heads.get(handle as usize).and(partition.rows.visible(handle, snapshot))
+                else {
+                    continue;
+                };
+                if index.layout.encode(|c| partition.rows.cell(loc, c, layout)).as_slice() != key {
+                    continue;
+                }
+                let found = (partition.rows.key(loc, &self.key), partition.rows.row(loc, layout, None));
+                drop(partition);
+                if !visit(key, found.0, found.1) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Calls `visit` with every row whose newest installed version is live, until it answers false.
+    pub(crate) fn for_each_live(&self, layout: &Layout, mut visit: impl FnMut(RowKey, &Row) -> bool) {
+        for partition in &self.partitions {
+            let partition = partition.read();
+            for handle in partition.index.iter() {
+                let loc = partition.rows.heads[*handle as usize];
+                let live = partition.rows.version(loc).1 == LIVE;
+                if live && !visit(partition.rows.key(loc, &self.key), &partition.rows.row(loc, layout, None)) {
+                    return;
+                }
+            }
+        }
+    }
+
+    // Changes: the applier's.
+
+    pub(crate) fn apply_insert(&self, key: Option<&RowKey>, row: &[Datum], ts: CommitTs) -> Result<()> {
+        let layout = self.layout();
+        let key = match key {
+            Some(key) => key.clone(),
+            None => layout.key.encode(|c| row.get(c).map_or(Cell::Null, Cell::from)),
+        };
+        if let (true, Some(number)) = (layout.is_hidden(), key.hidden_number()) {
+            self.saw_hidden(number);
+        }
+        let hash = key.hash(self.seed);
+        let number = self.partition_of(hash);
+        let mut partition = self.partitions[number].write();
+        let handle = partition.insert(&key, hash, self.seed, row, &layout, ts)?;
+        let loc = partition.rows.heads[handle as usize];
+        for index in self.indexes.read().iter() {
+            let key = index.layout.encode(|c| partition.rows.cell(loc, c, &layout));
+            index.insert(index::entry(key, number, handle));
+        }
+        self.live.fetch_add(1, Ordering::Relaxed);
+        self.account.add(row_bytes(row) + 24 + 36 * self.indexes.read().len());
+        Ok(())
+    }
+
+    pub(crate) fn apply_update(&self, key: &RowKey, changes: &[(usize, Datum)], ts: CommitTs) -> Result<()> {
+        let layout = self.layout();
+        let hash = key.hash(self.seed);
+        let number = self.partition_of(hash);
+        let mut partition = self.partitions[number].write();
+        let handle = partition.find(hash, key, &self.key).ok_or_else(|| gone("updates"))?;
+        let old = partition.rows.heads[handle as usize];
+        if partition.rows.version(old).1 != LIVE {
+            return Err(gone("updates"));
+        }
+        partition.update(handle, changes, &layout, ts)?;
+        let new = partition.rows.heads[handle as usize];
+        for index in self.indexes.read().iter() {
+            if !index.layout.columns.iter().any(|i| changes.iter().any(|(c, _)| *c == i.column)) {
+                continue;
+            }
+            let key = |loc| index.layout.encode(|c| partition.rows.cell(loc, c, &layout));
+            let (before, after) = (key(old), key(new));
+            if before != after {
+                index.insert(index::entry(after, number, handle));
+                self.account.add(36);
+            }
+        }
+        self.account.add(64 + changes.iter().map(|(_, d)| super::chunk::datum_bytes(d)).sum::<usize>());
+        Ok(())
+    }
+
+    pub(crate) fn apply_delete(&self, key: &RowKey, ts: CommitTs) -> Result<()> {
+        let hash = key.hash(self.seed);
+        let mut partition = self.partitions[self.partition_of(hash)].write();
+        let handle = partition.find(hash, key, &self.key).ok_or_else(|| gone("deletes"))?;
+        if partition.rows.version(partition.rows.heads[handle as usize]).1 != LIVE {
+            return Err(gone("deletes"));
+        }
+        partition.delete(handle, ts);
+        self.live.fetch_sub(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Installs new rows given as columns (by attnum - 1) and, for a table without a primary key, their numbers.
+    pub(crate) fn apply_batch(
+        &self,
+        columns: &[Option<ArrayRef>],
+        hidden: Option<&[i64]>,
+        rows: usize,
+        begins: Begins,
+    ) -> Result<()> {
+        let layout = self.layout();
+        let mut places: Vec<(Vec<u32>, Vec<u64>)> = vec![Default::default(); self.partitions.len()];
+        for row in 0..rows {
+            let key = match hidden {
+                Some(numbers) => RowKey::hidden(numbers[row]),
+                None => key_of_arrays(&self.key, columns, row),
+            };
+            let hash = key.hash(self.seed);
+            let place = &mut places[self.partition_of(hash)];
+            place.0.push(row as u32);
+            place.1.push(hash);
+        }
+        if let Some(last) = hidden.and_then(|h| h.iter().max()) {
+            self.saw_hidden(*last);
+        }
+        let mut new_entries: Vec<Vec<IndexKey>> = vec![Vec::new(); self.indexes.read().len()];
+        for (number, (rows, hashes)) in places.iter().enumerate().filter(|(_, p)| !p.0.is_empty()) {
+            self.apply_partition_batch(number, (columns, hidden), (rows, hashes), &begins, &layout, &mut new_entries)?;
+        }
+        for (index, entries) in self.indexes.read().iter().zip(new_entries) {
+            self.account.add(36 * entries.len());
+            index.insert_all(entries);
+        }
+        self.live.fetch_add(rows as isize, Ordering::Relaxed);
+        let bytes: usize = columns.iter().flatten().map(|c| c.get_array_memory_size()).sum();
+        self.account.add(bytes + rows * 24);
+        Ok(())
+    }
+
+    fn apply_partition_batch(
+        &self,
+        number: usize,
+        (columns, hidden): (&[Option<ArrayRef>], Option<&[i64]>),
+        (rows, hashes): (&[u32], &[u64]),
+        begins: &Begins,
+        layout: &Layout,
+        entries: &mut [Vec<IndexKey>],
+    ) -> Result<()> {
+        /// Fewer rows go to the hot chunk one by one: tiny chunks cost more than they save.
+        const CHUNK_MIN: usize = 512;
+        let mut partition = self.partitions[number].write();
+        let key = |row: u32| match hidden {
+            Some(numbers) => RowKey::hidden(numbers[row as usize]),
+            None => key_of_arrays(&self.key, columns, row as usize),
+        };
+        // A key that is still remembered from a deleted row keeps its handle; only the row path does that.
+        let known = |p: &Partition, i: usize| p.find(hashes[i], &key(rows[i]), &self.key).is_some();
+        let (single, bulk): (Vec<usize>, Vec<usize>) = match begins {
+            Begins::Frozen => (Vec::new(), (0..rows.len()).collect()),
+            _ if rows.len() < CHUNK_MIN => ((0..rows.len()).collect(), Vec::new()),
+            _ => (0..rows.len()).partition(|i| known(&partition, *i)),
+        };
+        let ts = if let Begins::All(ts) = begins { *ts } else { CommitTs(0) };
+        let mut handles = Vec::with_capacity(rows.len());
+        for i in single {
+            let row = row_of_arrays(columns, rows[i] as usize, layout);
+            handles.push(partition.insert(&key(rows[i]), hashes[i], self.seed, &row, layout, ts)?);
+        }
+        for part in bulk.chunks(CHUNK_ROWS) {
+            let indices = UInt32Array::from_iter_values(part.iter().map(|i| rows[*i]));
+            let gather = |c: &Option<ArrayRef>| c.as_ref().map(|c| take(c, &indices, None)).transpose();
+            let arrays: Result<Vec<_>, _> = columns.iter().map(gather).collect();
+            let arrays = arrays.map_err(|e| Error::internal(e.to_string()))?;
+            let numbers = hidden.map(|h| part.iter().map(|i| h[rows[*i] as usize]).collect());
+            let hashes: Vec<u64> = part.iter().map(|i| hashes[*i]).collect();
+            handles.extend(partition.insert_chunk(arrays, numbers, &hashes, self.seed, &self.key, begins.clone())?);
+        }
+        for (index, entries) in self.indexes.read().iter().zip(entries) {
+            for &handle in &handles {
+                let loc = partition.rows.heads[handle as usize];
+                let key = index.layout.encode(|c| partition.rows.cell(loc, c, layout));
+                entries.push(index::entry(key, number, handle));
+            }
+        }
+        Ok(())
+    }
+
+    /// A new definition of the same rows: hot chunks get the new columns, indexes are built and dropped.
+    pub(crate) fn set_layout(&self, layout: Arc<Layout>) -> Result<()> {
+        debug_assert!(layout.key == self.key);
+        for partition in &self.partitions {
+            partition.write().seal()?;
+        }
+        let old = self.indexes();
+        let index = |wanted: &IndexLayout| match old.iter().find(|i| i.layout == *wanted) {
+            Some(index) => index.clone(),
+            None => Arc::new(self.build_index(wanted.clone(), &layout)),
+        };
+        let indexes: Arc<[_]> = layout.indexes.iter().map(index).collect();
+        *self.indexes.write() = indexes;
+        *self.layout.write() = layout;
+        Ok(())
+    }
+
+    /// Indexes every version that a snapshot may still see.
+    fn build_index(&self, wanted: IndexLayout, layout: &Layout) -> SecondaryIndex {
+        let mut entries = Vec::with_capacity(self.rows());
+        for (number, partition) in self.partitions.iter().enumerate() {
+            let partition = partition.read();
+            for (handle, head) in partition.rows.heads.iter().enumerate() {
+                let mut loc: Loc = *head;
+                while !loc.is_none() {
+                    let key = wanted.encode(|c| partition.rows.cell(loc, c, layout));
+                    entries.push(index::entry(key, number, handle as u32));
+                    loc = partition.rows.version(loc).2;
+                }
+            }
+        }
+        SecondaryIndex::build(wanted, entries)
+    }
+
+    fn statistics(&self, layout: &Layout) -> TableStatistics {
+        let mut columns = vec![ColumnStatistics::default(); layout.types.len()];
+        let mut sketches: Vec<Option<Sketch>> = vec![None; columns.len()];
+        let chunks: Vec<_> = self
+            .partitions
+            .iter()
+            .flat_map(|p| p.read().chunks().map(|(_, c)| c.clone()).collect::<Vec<_>>())
+            .collect();
+        for chunk in chunks {
+            for (i, summary) in chunk.summaries(layout).iter().enumerate() {
+                let (Some(summary), Some(column)) = (summary, columns.get_mut(i)) else { continue };
+                column.min = extreme(column.min.take(), &summary.min, false);
+                column.max = extreme(column.max.take(), &summary.max, true);
+                column.nulls = Some(column.nulls.unwrap_or(0) + summary.nulls);
+                sketches[i].get_or_insert_default().merge(&summary.sketch);
+            }
+        }
+        let rows = self.rows();
+        for (column, sketch) in columns.iter_mut().zip(sketches) {
+            column.distinct = sketch.map(|s| s.estimate().min(rows.max(1)));
+        }
+        if let KeyLayout::Int4(key) | KeyLayout::Int8(key) = self.key
+            && let Some(column) = columns.get_mut(key)
+        {
+            column.distinct = Some(rows);
+        }
+        TableStatistics { rows, bytes: self.bytes(), columns }
+    }
+
+    /// Counts the bytes anew: what the applier added up is an estimate.
+    pub(crate) fn recount(&self) {
+        let partitions: usize = self.partitions.iter().map(|p| p.read().bytes()).sum();
+        let indexes: usize = self.indexes.read().iter().map(|i| i.bytes()).sum();
+        self.account.set(partitions + indexes);
+    }
+}
+
+fn gone(verb: &str) -> Error {
+    Error::internal(format!("a record {verb} a row that does not exist"))
+}
+
+/// Key of one row of arrays (by attnum - 1).
+pub(crate) fn key_of_arrays(key: &KeyLayout, columns: &[Option<ArrayRef>], row: usize) -> RowKey {
+    let types = key.columns();
+    key.encode(|column| {
+        let ty = types.iter().find(|(c, _)| *c == column).map_or(crate::types::TypeOid::TEXT, |(_, ty)| *ty);
+        columns.get(column).and_then(|c| c.as_ref()).map_or(Cell::Null, |array| cell_at(array, row, ty.into()))
+    })
+}
+
+/// One row of arrays (by attnum - 1).
+pub(crate) fn row_of_arrays(columns: &[Option<ArrayRef>], row: usize, layout: &Layout) -> Row {
+    let datum = |(column, ty): (usize, &Option<crate::types::PgType>)| match (ty, columns.get(column)) {
+        (Some(ty), Some(Some(array))) => cell_at(array, row, *ty).to_datum(*ty),
+        (Some(_), _) => layout.missing.get(column).cloned().unwrap_or(Datum::Null),
+        _ => Datum::Null,
+    };
+    layout.types.iter().enumerate().map(datum).collect()
 }

@@ -122,8 +122,13 @@ fn is_empty(table: &TableDef, tx: &mut Transaction) -> Result<bool> {
     let Some(stored) = tx.table(table.oid) else {
         return Ok(true);
     };
-    let source = tx.scan(&stored);
-    Ok(!source.scan(0..source.partitions(), &[], false, None).any(|b| b.num_rows() > 0))
+    let source = tx.scan(&stored)?;
+    for batch in source.scan(0..source.partitions(), &[], false, None) {
+        if batch?.num_rows() > 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 pub async fn drop(

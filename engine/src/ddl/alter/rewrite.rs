@@ -138,7 +138,7 @@ async fn refill(table: &TableDef, rows: Vec<Row>, tx: &mut Transaction) -> Resul
     let storage = allocate(tx)?;
     put_table(tx, TableDef { storage, ..table.clone() })?;
     let stored = tx.table(table.oid).ok_or_else(|| Error::internal("a rewritten table has no store"))?;
-    tx.expect_many_writes(&stored);
+    tx.expect_many_writes(&stored).await?;
     for row in rows {
         if let Err(duplicate) = tx.insert(&stored, row).await? {
             let index = table.index(duplicate.index).map_or("", |i| &i.name);

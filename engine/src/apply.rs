@@ -1,0 +1,198 @@
+//! The applier: installs committed records, the same on primary and standby, and follows the node's role.
+//!
+//! Invariants:
+//! 1. Records are installed in log order; the watermark moves after all of a record's versions are in.
+//! 2. A record whose timestamp is not above the last one applied, or whose epoch is older, changes nothing.
+//! 3. Parts of a transaction are installed by its commit record; those of a dead reign never.
+//! 4. What cannot be read or installed is corruption or our bug: the process stops rather than diverge.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::catalog::Oid;
+use crate::checkpoint;
+use crate::commit_log::{Checkpoint, CheckpointError, Epoch, LogPosition, Record, Role, StateMachine};
+use crate::error::{Error, Result};
+use crate::record::{self, Header, Kind, Operation, Operations};
+use crate::storage::chunk::Begins;
+use crate::storage::{CommitTs, Storage, Table};
+use crate::txn::Transactions;
+
+/// The engine as the log's state machine.
+pub struct Applier {
+    transactions: Arc<Transactions>,
+    progress: Mutex<Progress>,
+}
+
+/// How far the log is applied.
+#[derive(Debug, Default)]
+struct Progress {
+    position: LogPosition,
+    epoch: Epoch,
+    ts: CommitTs,
+    /// Bodies of transactions whose commit record is still to come.
+    parts: HashMap<u64, Vec<Bytes>>,
+}
+
+impl Applier {
+    pub fn new(transactions: Arc<Transactions>) -> Applier {
+        Applier { transactions, progress: Mutex::default() }
+    }
+
+    fn storage(&self) -> &Storage {
+        &self.transactions.storage
+    }
+
+    fn try_apply(&self, progress: &mut Progress, record: &Record) -> Result<()> {
+        let (header, body) = record::open(record)?;
+        if header.epoch > progress.epoch {
+            progress.epoch = header.epoch;
+            progress.parts.clear();
+        }
+        if header.epoch < progress.epoch || header.ts <= progress.ts {
+            tracing::error!(
+                ?header,
+                epoch = progress.epoch.0,
+                last = progress.ts.0,
+                "a record out of order is refused"
+            );
+            return Ok(());
+        }
+        progress.ts = header.ts;
+        match header.kind {
+            Kind::Part => {
+                let parts = progress.parts.entry(header.transaction).or_default();
+                if header.part as usize != parts.len() {
+                    return Err(Error::internal("a part of a transaction is missing"));
+                }
+                parts.push(body);
+            }
+            Kind::Commit => {
+                let parts = progress.parts.remove(&header.transaction).unwrap_or_default();
+                if parts.len() != header.part as usize {
+                    return Err(Error::internal("a transaction lacks parts"));
+                }
+                self.install(&header, parts, body)?;
+                self.storage().snapshots.set_watermark(header.ts);
+                self.transactions.sequencer.applied(header.ts, &self.transactions.locks);
+            }
+        }
+        Ok(())
+    }
+
+    fn install(&self, header: &Header, parts: Vec<Bytes>, body: Bytes) -> Result<()> {
+        let mut tables = Tables { storage: self.storage(), last: None };
+        for body in parts.into_iter().chain([body]) {
+            for operation in Operations::new(body) {
+                self.install_one(operation?, header.ts, &mut tables)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn install_one(&self, operation: Operation, ts: CommitTs, tables: &mut Tables<'_>) -> Result<()> {
+        match operation {
+            Operation::Insert { table, key, row } => {
+                tables.get(table)?.store.apply_insert(key.as_ref(), &row, ts)?;
+            }
+            Operation::Update { table, key, changes } => tables.get(table)?.store.apply_update(&key, &changes, ts)?,
+            Operation::Delete { table, key } => tables.get(table)?.store.apply_delete(&key, ts)?,
+            Operation::Batch { table, hidden, rows, columns } => {
+                let store = &tables.get(table)?.store;
+                store.apply_batch(&columns, hidden.as_deref(), rows, Begins::All(ts))?;
+            }
+            Operation::Catalog(changes) => {
+                tables.last = None;
+                self.storage().apply_catalog(&changes)?;
+            }
+            Operation::Sequence { sequence, last, called, transactional } => {
+                self.storage().sequences.write().insert(sequence, (last, called));
+                if transactional {
+                    self.transactions.sequences.forget(sequence);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tables by OID, remembering the last one: changes come table by table.
+struct Tables<'a> {
+    storage: &'a Storage,
+    last: Option<Arc<Table>>,
+}
+
+impl Tables<'_> {
+    fn get(&mut self, oid: Oid) -> Result<&Table> {
+        if self.last.as_ref().is_none_or(|t| t.def.oid != oid) {
+            self.last = self.storage.table(oid);
+        }
+        self.last
+            .as_deref()
+            .ok_or_else(|| Error::internal(format!("a record names table {} that does not exist", oid.0)))
+    }
+}
+
+impl StateMachine for Applier {
+    fn apply(&self, position: LogPosition, record: &Record) {
+        let mut progress = self.progress.lock();
+        if let Err(error) = self.try_apply(&mut progress, record) {
+            stop(position, &error);
+        }
+        progress.position = position;
+    }
+
+    fn advance(&self, position: LogPosition) {
+        self.progress.lock().position = position;
+    }
+
+    fn applied(&self) -> LogPosition {
+        self.progress.lock().position
+    }
+
+    fn begin_checkpoint(&self) -> Box<dyn Checkpoint> {
+        let progress = self.progress.lock();
+        let parts = progress.parts.iter().map(|(id, bodies)| (*id, bodies.iter().map(|b| b.to_vec()).collect()));
+        let mark = checkpoint::Mark {
+            position: progress.position,
+            epoch: progress.epoch,
+            ts: progress.ts,
+            parts: parts.collect(),
+        };
+        Box::new(checkpoint::Image::new(self.storage(), mark))
+    }
+
+    fn restore(&self, dir: &Path) -> Result<LogPosition, CheckpointError> {
+        let mark = checkpoint::restore(self.storage(), dir)?;
+        let mut progress = self.progress.lock();
+        let parts = mark.parts.into_iter().map(|(id, bodies)| (id, bodies.into_iter().map(Bytes::from).collect()));
+        *progress = Progress { position: mark.position, epoch: mark.epoch, ts: mark.ts, parts: parts.collect() };
+        self.transactions.sequences.clear();
+        self.transactions.sequencer.applied(mark.ts, &self.transactions.locks);
+        Ok(mark.position)
+    }
+
+    fn set_role(&self, role: Role) {
+        let progress = self.progress.lock();
+        let epoch = match role {
+            Role::Primary { epoch } => Some(epoch),
+            Role::Standby { .. } => None,
+        };
+        self.transactions.sequencer.set_role(epoch, progress.ts, &self.transactions.locks);
+        self.transactions.sequences.clear();
+    }
+}
+
+/// The log and this node disagree: going on would make it differ from the others.
+fn stop(position: LogPosition, error: &Error) -> ! {
+    tracing::error!(position = position.0, %error, "cannot apply a committed record; stopping");
+    if cfg!(test) {
+        panic!("cannot apply the record at {position:?}: {error}");
+    }
+    eprintln!("lockstep: cannot apply the committed record at position {}: {error}", position.0);
+    std::process::abort();
+}

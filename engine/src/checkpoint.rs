@@ -1,0 +1,315 @@
+//! Checkpoints: the state at one position as files, and back. One Arrow IPC file a chunk, linked from the previous
+//! checkpoint when it is there already, and a manifest that names everything.
+//!
+//! Invariants:
+//! 1. A chunk file's name identifies its content; it is never written again under the same name.
+//! 2. The manifest has the length and CRC-32C of every file, and its own at its end: any flipped bit is an error.
+//! 3. What a checkpoint shows is exactly what was applied at its position, whatever is applied while it is written.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, UInt32Array};
+use arrow::compute::take;
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::{Catalog, Object, Oid};
+use crate::commit_log::{Checkpoint, CheckpointError, Epoch, LogPosition};
+use crate::error::Error;
+use crate::record::{from_ipc, to_ipc};
+use crate::storage::chunk::{Begins, Chunk, ChunkId};
+use crate::storage::{CommitTs, Snapshot, State, Storage, Table};
+
+const MANIFEST: &str = "manifest";
+const MAGIC: &[u8; 8] = b"LSCKPT\x00\x01";
+
+/// Where in the log the state is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    pub position: LogPosition,
+    pub epoch: Epoch,
+    pub ts: CommitTs,
+    /// Bodies of transactions whose commit record comes later.
+    pub parts: Vec<(u64, Vec<Vec<u8>>)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    mark: Mark,
+    objects: Vec<Object>,
+    next_oid: Oid,
+    version: u64,
+    sequences: Vec<(Oid, i64, bool)>,
+    tables: Vec<TableFiles>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct TableFiles {
+    table: Oid,
+    next_hidden: i64,
+    chunks: Vec<ChunkFile>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct ChunkFile {
+    name: String,
+    length: u64,
+    crc: u32,
+    rows: usize,
+    hidden: bool,
+    /// Rows of the file that the checkpoint does not have.
+    dead: Vec<u32>,
+}
+
+/// The state at a position, held by references to its chunks; hot rows are copied.
+pub(crate) struct Image {
+    mark: Mark,
+    state: Arc<State>,
+    sequences: Vec<(Oid, i64, bool)>,
+    tables: Vec<TableImage>,
+    /// Keeps versions that the image shows.
+    _snapshot: Snapshot,
+}
+
+struct TableImage {
+    table: Arc<Table>,
+    next_hidden: i64,
+    chunks: Vec<Arc<Chunk>>,
+    /// Copies of the hot rows: columns by attnum - 1, hidden keys, rows.
+    hot: Vec<(Vec<Option<ArrayRef>>, Option<Vec<i64>>, usize)>,
+}
+
+impl Image {
+    /// Called between two applies.
+    pub fn new(storage: &Storage, mark: Mark) -> Image {
+        let snapshot = storage.snapshot();
+        let state = storage.state();
+        let sequences = storage.sequences.read().iter().map(|(oid, (last, called))| (*oid, *last, *called)).collect();
+        let tables = state.tables.values().map(|t| TableImage::new(t, snapshot.ts())).collect();
+        Image { mark, state, sequences, tables, _snapshot: snapshot }
+    }
+
+    fn write_files(&self, dir: &Path, previous: Option<&Path>) -> Result<(), CheckpointError> {
+        let known = previous.map(known_files).unwrap_or_default();
+        let ts = self._snapshot.ts();
+        let mut tables = Vec::new();
+        for image in &self.tables {
+            let mut chunks = Vec::new();
+            for chunk in &image.chunks {
+                let file = write_chunk(dir, previous, &known, chunk)?;
+                let dead = dead_rows(chunk, ts);
+                if dead.len() < chunk.rows {
+                    chunks.push(ChunkFile { dead, ..file });
+                }
+            }
+            for (columns, hidden, rows) in &image.hot {
+                chunks.push(write_rows(dir, &ChunkId::next(), columns, hidden.as_deref(), *rows)?);
+            }
+            tables.push(TableFiles { table: image.table.def.oid, next_hidden: image.next_hidden, chunks });
+        }
+        let catalog = &self.state.catalog;
+        let manifest = Manifest {
+            mark: self.mark.clone(),
+            objects: catalog.objects(),
+            next_oid: catalog.next_oid,
+            version: catalog.version,
+            sequences: self.sequences.clone(),
+            tables,
+        };
+        write_manifest(dir, &manifest)
+    }
+}
+
+impl Checkpoint for Image {
+    fn position(&self) -> LogPosition {
+        self.mark.position
+    }
+
+    fn write(self: Box<Self>, dir: &Path, previous: Option<&Path>) -> Result<(), CheckpointError> {
+        self.write_files(dir, previous)?;
+        File::open(dir)?.sync_all()?;
+        Ok(())
+    }
+}
+
+impl TableImage {
+    fn new(table: &Arc<Table>, ts: CommitTs) -> TableImage {
+        let store = &table.store;
+        let (mut chunks, mut hot) = (Vec::new(), Vec::new());
+        for partition in &store.partitions {
+            let partition = partition.read();
+            chunks.extend(partition.chunks().map(|(_, chunk)| chunk.clone()));
+            let Some(rows) = partition.hot() else { continue };
+            let live = |row: &u32| rows.begins[*row as usize] <= ts.0 && rows.ends[*row as usize] > ts.0;
+            let keep: Vec<u32> = (0..rows.rows() as u32).filter(live).collect();
+            if keep.is_empty() {
+                continue;
+            }
+            // Gathering fails only on values that no column can hold.
+            let columns = rows.columns.iter().map(|c| c.as_ref().and_then(|c| c.gather(&keep).ok())).collect();
+            let hidden = rows.hidden.as_ref().map(|h| keep.iter().map(|r| h[*r as usize]).collect());
+            hot.push((columns, hidden, keep.len()));
+        }
+        TableImage { table: table.clone(), next_hidden: store.hidden_watermark(), chunks, hot }
+    }
+}
+
+/// Rows of a chunk that a snapshot at `ts` does not see.
+fn dead_rows(chunk: &Chunk, ts: CommitTs) -> Vec<u32> {
+    let versions = chunk.versions.read();
+    let dead = |row: &u32| versions.begin(*row as usize) > ts.0 || versions.ends.get(*row as usize) <= ts.0;
+    (0..chunk.rows as u32).filter(dead).collect()
+}
+
+/// Files of an older checkpoint, by name. One that cannot be read has none.
+fn known_files(dir: &Path) -> HashMap<String, ChunkFile> {
+    let Ok(manifest) = read_manifest(dir) else { return HashMap::new() };
+    manifest.tables.into_iter().flat_map(|t| t.chunks).map(|c| (c.name.clone(), c)).collect()
+}
+
+fn write_chunk(
+    dir: &Path,
+    previous: Option<&Path>,
+    known: &HashMap<String, ChunkFile>,
+    chunk: &Chunk,
+) -> Result<ChunkFile, CheckpointError> {
+    let name = chunk.id.file_name();
+    if let (Some(file), Some(previous)) = (known.get(&name), previous)
+        && fs::hard_link(previous.join(&name), dir.join(&name)).is_ok()
+    {
+        return Ok(file.clone());
+    }
+    write_rows(dir, &chunk.id, &chunk.columns, chunk.hidden.as_deref(), chunk.rows)
+}
+
+fn write_rows(
+    dir: &Path,
+    id: &ChunkId,
+    columns: &[Option<ArrayRef>],
+    hidden: Option<&[i64]>,
+    rows: usize,
+) -> Result<ChunkFile, CheckpointError> {
+    let mut bytes = to_ipc(columns, rows).map_err(|e| std::io::Error::other(e.to_string()))?;
+    // Hidden keys lie before the columns.
+    if let Some(numbers) = hidden {
+        let mut with_keys = Vec::with_capacity(bytes.len() + numbers.len() * 8);
+        numbers.iter().for_each(|n| with_keys.extend(n.to_le_bytes()));
+        with_keys.append(&mut bytes);
+        bytes = with_keys;
+    }
+    let name = id.file_name();
+    write_synced(&dir.join(&name), &bytes)?;
+    let (length, crc) = (bytes.len() as u64, crc32c::crc32c(&bytes));
+    Ok(ChunkFile { name, length, crc, rows, hidden: hidden.is_some(), dead: Vec::new() })
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    Ok(())
+}
+
+fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<(), CheckpointError> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend(postcard::to_stdvec(manifest).map_err(|e| std::io::Error::other(e.to_string()))?);
+    bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
+    write_synced(&dir.join(MANIFEST), &bytes)
+}
+
+fn read_manifest(dir: &Path) -> Result<Manifest, CheckpointError> {
+    let bytes = read(&dir.join(MANIFEST))?;
+    let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(|| corrupt("the manifest is too short"))?;
+    if crc32c::crc32c(body) != u32::from_le_bytes(*crc) {
+        return Err(corrupt("the manifest's checksum is wrong"));
+    }
+    let body = body.strip_prefix(MAGIC).ok_or_else(|| corrupt("the manifest is of another version"))?;
+    postcard::from_bytes(body).map_err(|e| corrupt(format!("the manifest cannot be read: {e}")))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {
+    let mut bytes = Vec::new();
+    match File::open(path).and_then(|mut f| f.read_to_end(&mut bytes)) {
+        Ok(_) => Ok(bytes),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(corrupt(format!("{} is missing", path.display()))),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Replaces everything in `storage` by the checkpoint in `dir`. On an error nothing is replaced.
+pub(crate) fn restore(storage: &Storage, dir: &Path) -> Result<Mark, CheckpointError> {
+    let manifest = read_manifest(dir)?;
+    let catalog = Catalog::from_objects(manifest.objects, manifest.next_oid, manifest.version);
+    let mut tables = HashMap::new();
+    for files in manifest.tables {
+        let def = catalog.tables.get(&files.table).ok_or_else(|| corrupt("a table is not in the catalog"))?;
+        let table = load_table(storage, def.clone(), &files, dir)?;
+        tables.insert(files.table, Arc::new(table));
+    }
+    if let Some(lost) = catalog.tables.keys().find(|oid| !tables.contains_key(oid)) {
+        return Err(corrupt(format!("table {} has no rows listed", lost.0)));
+    }
+    *storage.sequences.write() = manifest.sequences.iter().map(|(o, last, called)| (*o, (*last, *called))).collect();
+    storage.set_state(State { catalog: Arc::new(catalog), tables });
+    storage.snapshots.set_watermark(manifest.mark.ts);
+    Ok(manifest.mark)
+}
+
+fn load_table(
+    storage: &Storage,
+    def: Arc<crate::catalog::TableDef>,
+    files: &TableFiles,
+    dir: &Path,
+) -> Result<Table, CheckpointError> {
+    let layout = Arc::new(crate::storage::layout::Layout::new(&def));
+    let store = storage.new_store(def.storage, &layout);
+    let table = Table { def, store, layout };
+    for file in &files.chunks {
+        let bytes = read(&dir.join(&file.name))?;
+        if bytes.len() as u64 != file.length || crc32c::crc32c(&bytes) != file.crc {
+            return Err(corrupt(format!("{} is damaged", file.name)));
+        }
+        load_chunk(&table, file, &bytes).map_err(|e| corrupt(format!("{}: {}", file.name, e.message())))?;
+    }
+    table.store.saw_hidden(files.next_hidden - 1);
+    table.store.recount();
+    Ok(table)
+}
+
+fn load_chunk(table: &Table, file: &ChunkFile, bytes: &[u8]) -> Result<(), Error> {
+    let keys = if file.hidden { file.rows * 8 } else { 0 };
+    let (keys, ipc) = bytes.split_at_checked(keys).ok_or_else(|| Error::internal("it is too short"))?;
+    let (columns, rows) = from_ipc(ipc)?;
+    if rows != file.rows {
+        return Err(Error::internal("it has another number of rows"));
+    }
+    let mut dead = vec![false; rows];
+    file.dead.iter().for_each(|row| dead.iter_mut().skip(*row as usize).take(1).for_each(|d| *d = true));
+    let keep: Vec<u32> = (0..rows as u32).filter(|row| !dead[*row as usize]).collect();
+    let numbers: Vec<i64> = keys.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect();
+    let hidden = file.hidden.then(|| keep.iter().map(|r| numbers[*r as usize]).collect::<Vec<i64>>());
+    let columns: Vec<Option<ArrayRef>> = if keep.len() == rows {
+        columns
+    } else {
+        let indices = UInt32Array::from(keep.clone());
+        let part = |c: Option<ArrayRef>| c.map(|c| take(&c, &indices, None)).transpose();
+        let kept: Result<_, _> = columns.into_iter().map(part).collect();
+        kept.map_err(|e: arrow::error::ArrowError| Error::internal(e.to_string()))?
+    };
+    for (column, array) in columns.iter().enumerate() {
+        let wanted = table.layout.ty(column).map(|ty| ty.arrow());
+        if let (Some(array), Some(wanted)) = (array, wanted)
+            && *array.data_type() != wanted
+        {
+            return Err(Error::internal("a column has another type"));
+        }
+    }
+    table.store.apply_batch(&columns, hidden.as_deref(), keep.len(), Begins::Frozen)
+}
+
+fn corrupt(why: impl Into<String>) -> CheckpointError {
+    CheckpointError::Corrupt(why.into())
+}

@@ -1,0 +1,557 @@
+//! Records: what a commit writes to the log. Row changes by key, never SQL text, so that replay depends on no planning.
+//!
+//! Layout, little-endian: a header of 56 bytes (magic and version, kind, epoch, commit timestamp, transaction, group,
+//! part, schema version, checksums of body and header), then operations one after another. A big transaction is several
+//! records: parts, each a body of its own, then the commit record that says how many there were.
+//!
+//! Invariants:
+//! 1. A record with a flipped bit is recognised: header and body have a CRC-32C each.
+//! 2. Timestamp and epoch are written last, under the sequencer's lock; the body's checksum does not cover them.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatchOptions};
+use arrow::datatypes::{Field, Schema};
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use arrow::record_batch::RecordBatch;
+use bytes::{Buf, Bytes};
+use smallvec::SmallVec;
+
+use crate::catalog::{CatalogChange, Oid};
+use crate::commit_log::{Epoch, GroupId};
+use crate::error::{Error, Result, SqlState};
+use crate::session::Row;
+use crate::storage::{CommitTs, RowKey};
+use crate::types::numeric::Numeric;
+use crate::types::{Datum, Interval};
+
+const MAGIC: u32 = u32::from_le_bytes(*b"LSR\x01");
+const HEADER: usize = 56;
+
+/// A body is cut into parts of about this size.
+pub(crate) const PART_BYTES: usize = 4 << 20;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Installs its own operations, after those of its parts.
+    Commit,
+    /// Operations of a transaction whose commit record is still to come.
+    Part,
+}
+
+/// What a record says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub kind: Kind,
+    pub epoch: Epoch,
+    pub ts: CommitTs,
+    pub transaction: u64,
+    pub group: GroupId,
+    /// Commit: number of parts before it. Part: its number, from 0.
+    pub part: u32,
+    pub schema_version: u64,
+}
+
+/// One change, as the applier reads it.
+#[derive(Debug, Clone)]
+pub(crate) enum Operation {
+    /// A row, by attnum - 1; its key too if the table has no primary key.
+    Insert {
+        table: Oid,
+        key: Option<RowKey>,
+        row: Row,
+    },
+    /// New values of some columns (attnum - 1, ascending).
+    Update {
+        table: Oid,
+        key: RowKey,
+        changes: SmallVec<[(usize, Datum); 4]>,
+    },
+    Delete {
+        table: Oid,
+        key: RowKey,
+    },
+    /// New rows: columns by attnum - 1, numbers if the table has no primary key.
+    Batch {
+        table: Oid,
+        hidden: Option<Vec<i64>>,
+        rows: usize,
+        columns: Vec<Option<ArrayRef>>,
+    },
+    Catalog(Vec<CatalogChange>),
+    /// State of a sequence. `transactional`: it replaces what the primary counts in memory.
+    Sequence {
+        sequence: Oid,
+        last: i64,
+        called: bool,
+        transactional: bool,
+    },
+}
+
+const INSERT: u8 = 1;
+const INSERT_HIDDEN: u8 = 2;
+const UPDATE: u8 = 3;
+const DELETE: u8 = 4;
+const BATCH: u8 = 5;
+const CATALOG: u8 = 6;
+const SEQUENCE: u8 = 7;
+
+/// Writes operations.
+#[derive(Debug)]
+pub(crate) struct RecordWriter {
+    out: Vec<u8>,
+}
+
+impl Default for RecordWriter {
+    fn default() -> Self {
+        let mut out = Vec::with_capacity(256);
+        out.resize(HEADER, 0);
+        RecordWriter { out }
+    }
+}
+
+impl RecordWriter {
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    pub fn insert(&mut self, table: Oid, key: Option<&RowKey>, row: &[Datum]) {
+        self.start(if key.is_some() { INSERT_HIDDEN } else { INSERT }, table);
+        if let Some(key) = key {
+            put_bytes(&mut self.out, &key.0);
+        }
+        put_varint(&mut self.out, row.len() as u64);
+        row.iter().for_each(|d| put_datum(&mut self.out, d));
+    }
+
+    pub fn update<'a>(&mut self, table: Oid, key: &RowKey, changes: impl Iterator<Item = (usize, &'a Datum)>) {
+        self.start(UPDATE, table);
+        put_bytes(&mut self.out, &key.0);
+        for (column, datum) in changes {
+            put_varint(&mut self.out, column as u64 + 1);
+            put_datum(&mut self.out, datum);
+        }
+        put_varint(&mut self.out, 0);
+    }
+
+    pub fn delete(&mut self, table: Oid, key: &RowKey) {
+        self.start(DELETE, table);
+        put_bytes(&mut self.out, &key.0);
+    }
+
+    pub fn batch(
+        &mut self,
+        table: Oid,
+        hidden: Option<&[i64]>,
+        rows: usize,
+        columns: &[Option<ArrayRef>],
+    ) -> Result<()> {
+        self.start(BATCH, table);
+        put_varint(&mut self.out, rows as u64);
+        self.out.push(u8::from(hidden.is_some()));
+        hidden.into_iter().flatten().for_each(|n| self.out.extend(n.to_le_bytes()));
+        put_bytes(&mut self.out, &to_ipc(columns, rows)?);
+        Ok(())
+    }
+
+    pub fn catalog(&mut self, changes: &[CatalogChange]) -> Result<()> {
+        self.out.push(CATALOG);
+        let bytes = postcard::to_stdvec(changes).map_err(|e| Error::internal(e.to_string()))?;
+        put_bytes(&mut self.out, &bytes);
+        Ok(())
+    }
+
+    pub fn sequence(&mut self, sequence: Oid, last: i64, called: bool, transactional: bool) {
+        self.start(SEQUENCE, sequence);
+        self.out.extend(last.to_le_bytes());
+        self.out.push(u8::from(called) | u8::from(transactional) << 1);
+    }
+
+    /// The body is complete; only [`Sealed::finish`] remains.
+    pub fn seal(self) -> Sealed {
+        let body = crc32c::crc32c(self.out.get(HEADER..).unwrap_or_default());
+        Sealed { out: self.out, body }
+    }
+
+    fn start(&mut self, tag: u8, object: Oid) {
+        self.out.push(tag);
+        self.out.extend(object.0.to_le_bytes());
+    }
+}
+
+/// An encoded body that lacks its header.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    out: Vec<u8>,
+    body: u32,
+}
+
+impl Sealed {
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    pub fn finish(mut self, header: &Header) -> Bytes {
+        let mut head = Vec::with_capacity(HEADER);
+        head.extend(MAGIC.to_le_bytes());
+        head.extend([if header.kind == Kind::Commit { 1 } else { 2 }, 0, 0, 0]);
+        head.extend(header.epoch.0.to_le_bytes());
+        head.extend(header.ts.0.to_le_bytes());
+        head.extend(header.transaction.to_le_bytes());
+        head.extend(header.group.0.to_le_bytes());
+        head.extend(header.part.to_le_bytes());
+        head.extend(header.schema_version.to_le_bytes());
+        head.extend(self.body.to_le_bytes());
+        head.extend(crc32c::crc32c(&head).to_le_bytes());
+        self.out[..HEADER].copy_from_slice(&head);
+        Bytes::from(self.out)
+    }
+}
+
+/// Checks a record's checksums and splits it.
+pub(crate) fn open(record: &Bytes) -> Result<(Header, Bytes)> {
+    let mut head = record.get(..HEADER).ok_or_else(|| corrupt("it is shorter than a header"))?;
+    let crc = crc32c::crc32c(&record[..HEADER - 4]);
+    if head.get_u32_le() != MAGIC {
+        return Err(corrupt("it does not begin like one"));
+    }
+    let kind = match head.get_u32_le() {
+        1 => Kind::Commit,
+        2 => Kind::Part,
+        _ => return Err(corrupt("its kind is unknown")),
+    };
+    let header = Header {
+        kind,
+        epoch: Epoch(head.get_u64_le()),
+        ts: CommitTs(head.get_u64_le()),
+        transaction: head.get_u64_le(),
+        group: GroupId(head.get_u32_le()),
+        part: head.get_u32_le(),
+        schema_version: head.get_u64_le(),
+    };
+    let (body_crc, head_crc) = (head.get_u32_le(), head.get_u32_le());
+    let body = record.slice(HEADER..);
+    if head_crc != crc || body_crc != crc32c::crc32c(&body) {
+        return Err(corrupt("its checksum is wrong"));
+    }
+    Ok((header, body))
+}
+
+/// Reads a body, operation by operation.
+pub(crate) struct Operations {
+    body: Bytes,
+}
+
+impl Operations {
+    pub fn new(body: Bytes) -> Self {
+        Operations { body }
+    }
+}
+
+impl Iterator for Operations {
+    type Item = Result<Operation>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.body.is_empty() {
+            return None;
+        }
+        let mut input = Input { bytes: &self.body };
+        let operation = input.operation();
+        let left = input.bytes.len();
+        match operation.is_ok() {
+            true => self.body.advance(self.body.len() - left),
+            false => self.body.clear(),
+        }
+        Some(operation)
+    }
+}
+
+struct Input<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Input<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8]> {
+        let (head, rest) = self.bytes.split_at_checked(count).ok_or_else(|| corrupt("it ends too early"))?;
+        self.bytes = rest;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
+    fn byte(&mut self) -> Result<u8> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    fn varint(&mut self) -> Result<usize> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return usize::try_from(value).map_err(|_| corrupt("a length is too large"));
+            }
+        }
+        Err(corrupt("a length does not end"))
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8]> {
+        let count = self.varint()?;
+        self.take(count)
+    }
+
+    fn key(&mut self) -> Result<RowKey> {
+        Ok(RowKey(SmallVec::from_slice(self.bytes()?)))
+    }
+
+    fn operation(&mut self) -> Result<Operation> {
+        let tag = self.byte()?;
+        if tag == CATALOG {
+            let changes = postcard::from_bytes(self.bytes()?).map_err(|e| corrupt(&e.to_string()))?;
+            return Ok(Operation::Catalog(changes));
+        }
+        let table = Oid(u32::from_le_bytes(self.array()?));
+        Ok(match tag {
+            INSERT | INSERT_HIDDEN => {
+                let key = if tag == INSERT_HIDDEN { Some(self.key()?) } else { None };
+                let count = self.varint()?;
+                let row = (0..count).map(|_| self.datum()).collect::<Result<Row>>()?;
+                Operation::Insert { table, key, row }
+            }
+            UPDATE => {
+                let key = self.key()?;
+                let mut changes = SmallVec::new();
+                loop {
+                    match self.varint()? {
+                        0 => break,
+                        column => changes.push((column - 1, self.datum()?)),
+                    }
+                }
+                Operation::Update { table, key, changes }
+            }
+            DELETE => Operation::Delete { table, key: self.key()? },
+            BATCH => self.batch(table)?,
+            SEQUENCE => {
+                let last = i64::from_le_bytes(self.array()?);
+                let flags = self.byte()?;
+                Operation::Sequence { sequence: table, last, called: flags & 1 != 0, transactional: flags & 2 != 0 }
+            }
+            _ => return Err(corrupt("an operation is unknown")),
+        })
+    }
+
+    fn batch(&mut self, table: Oid) -> Result<Operation> {
+        let rows = self.varint()?;
+        let hidden = match self.byte()? {
+            0 => None,
+            _ => Some((0..rows).map(|_| Ok(i64::from_le_bytes(self.array()?))).collect::<Result<Vec<_>>>()?),
+        };
+        let (columns, stored) = from_ipc(self.bytes()?)?;
+        if stored != rows {
+            return Err(corrupt("a batch has another number of rows"));
+        }
+        Ok(Operation::Batch { table, hidden, rows, columns })
+    }
+
+    fn datum(&mut self) -> Result<Datum> {
+        Ok(match self.byte()? {
+            0 => Datum::Null,
+            1 => Datum::Bool(self.byte()? != 0),
+            2 => Datum::Int2(i16::from_le_bytes(self.array()?)),
+            3 => Datum::Int4(i32::from_le_bytes(self.array()?)),
+            4 => Datum::Int8(i64::from_le_bytes(self.array()?)),
+            5 => Datum::Float4(f32::from_le_bytes(self.array()?)),
+            6 => Datum::Float8(f64::from_le_bytes(self.array()?)),
+            7 => Datum::Oid(u32::from_le_bytes(self.array()?)),
+            8 => {
+                let number = Numeric::decode(self.bytes()?).ok_or_else(|| corrupt("a numeric cannot be read"))?;
+                Datum::Numeric(Box::new(number))
+            }
+            9 => {
+                let text = std::str::from_utf8(self.bytes()?).map_err(|_| corrupt("a text is not UTF-8"))?;
+                Datum::Text(Arc::from(text))
+            }
+            10 => Datum::Bytea(Arc::from(self.bytes()?)),
+            11 => Datum::Date(i32::from_le_bytes(self.array()?)),
+            12 => Datum::Time(i64::from_le_bytes(self.array()?)),
+            13 => Datum::Timestamp(i64::from_le_bytes(self.array()?)),
+            14 => Datum::Timestamptz(i64::from_le_bytes(self.array()?)),
+            15 => Datum::Interval(Interval {
+                months: i32::from_le_bytes(self.array()?),
+                days: i32::from_le_bytes(self.array()?),
+                micros: i64::from_le_bytes(self.array()?),
+            }),
+            16 => Datum::Uuid(self.array()?),
+            17 => {
+                let count = self.varint()?;
+                Datum::Array(Arc::new((0..count).map(|_| self.datum()).collect::<Result<Vec<_>>>()?))
+            }
+            _ => return Err(corrupt("a value's kind is unknown")),
+        })
+    }
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn put_datum(out: &mut Vec<u8>, datum: &Datum) {
+    let mut fixed = |tag: u8, bytes: &[u8]| {
+        out.push(tag);
+        out.extend_from_slice(bytes);
+    };
+    match datum {
+        Datum::Null => out.push(0),
+        Datum::Bool(v) => fixed(1, &[u8::from(*v)]),
+        Datum::Int2(v) => fixed(2, &v.to_le_bytes()),
+        Datum::Int4(v) => fixed(3, &v.to_le_bytes()),
+        Datum::Int8(v) => fixed(4, &v.to_le_bytes()),
+        Datum::Float4(v) => fixed(5, &v.to_le_bytes()),
+        Datum::Float8(v) => fixed(6, &v.to_le_bytes()),
+        Datum::Oid(v) => fixed(7, &v.to_le_bytes()),
+        Datum::Date(v) => fixed(11, &v.to_le_bytes()),
+        Datum::Time(v) => fixed(12, &v.to_le_bytes()),
+        Datum::Timestamp(v) => fixed(13, &v.to_le_bytes()),
+        Datum::Timestamptz(v) => fixed(14, &v.to_le_bytes()),
+        Datum::Uuid(v) => fixed(16, v),
+        Datum::Interval(v) => {
+            fixed(15, &v.months.to_le_bytes());
+            out.extend_from_slice(&v.days.to_le_bytes());
+            out.extend_from_slice(&v.micros.to_le_bytes());
+        }
+        Datum::Numeric(v) => {
+            out.push(8);
+            put_bytes(out, &v.encode());
+        }
+        Datum::Text(v) => {
+            out.push(9);
+            put_bytes(out, v.as_bytes());
+        }
+        Datum::Bytea(v) => {
+            out.push(10);
+            put_bytes(out, v);
+        }
+        Datum::Array(values) => {
+            out.push(17);
+            put_varint(out, values.len() as u64);
+            values.iter().for_each(|v| put_datum(out, v));
+        }
+    }
+}
+
+/// Columns (by attnum - 1) as an Arrow IPC stream whose fields are named by attnum.
+pub(crate) fn to_ipc(columns: &[Option<ArrayRef>], rows: usize) -> Result<Vec<u8>> {
+    let present = || columns.iter().enumerate().filter_map(|(i, c)| Some((i + 1, c.as_ref()?)));
+    let fields: Vec<Field> = present().map(|(a, c)| Field::new(a.to_string(), c.data_type().clone(), true)).collect();
+    let arrays = present().map(|(_, c)| c.clone()).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    let write = || {
+        let schema = Arc::new(Schema::new(fields));
+        let batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?;
+        let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
+        writer.write(&batch)?;
+        writer.into_inner()
+    };
+    write().map_err(|e: arrow::error::ArrowError| Error::internal(e.to_string()))
+}
+
+/// What [`to_ipc`] wrote, and the number of rows.
+pub(crate) fn from_ipc(bytes: &[u8]) -> Result<(Vec<Option<ArrayRef>>, usize)> {
+    let bad = |e: arrow::error::ArrowError| corrupt(&e.to_string());
+    let mut reader = StreamReader::try_new(Cursor::new(bytes), None).map_err(bad)?;
+    let batch = reader.next().ok_or_else(|| corrupt("a batch is empty"))?.map_err(bad)?;
+    let mut columns: Vec<Option<ArrayRef>> = Vec::new();
+    for (field, array) in batch.schema().fields().iter().zip(batch.columns()) {
+        let attnum: usize = field.name().parse().map_err(|_| corrupt("a batch names no column"))?;
+        let place = attnum.checked_sub(1).filter(|p| *p < 1 << 16).ok_or_else(|| corrupt("a column has no number"))?;
+        if columns.len() <= place {
+            columns.resize(place + 1, None);
+        }
+        columns[place] = Some(array.clone());
+    }
+    Ok((columns, batch.num_rows()))
+}
+
+fn corrupt(why: &str) -> Error {
+    Error::new(SqlState::DataCorrupted, format!("a record of the log is corrupt: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn header() -> Header {
+        Header {
+            kind: Kind::Commit,
+            epoch: Epoch(7),
+            ts: CommitTs(99),
+            transaction: 5,
+            group: GroupId::FIRST,
+            part: 2,
+            schema_version: 11,
+        }
+    }
+
+    fn sample() -> Bytes {
+        let mut writer = RecordWriter::default();
+        let row: Row = vec![
+            Datum::Int4(1),
+            Datum::Null,
+            Datum::from("text"),
+            Datum::Numeric(Box::new(Numeric::from_i128(-12345, 2))),
+            Datum::Array(Arc::new(vec![Datum::Int4(1), Datum::Null])),
+            Datum::Interval(Interval { months: 1, days: -2, micros: 3 }),
+        ]
+        .into();
+        writer.insert(Oid(5), None, &row);
+        writer.insert(Oid(6), Some(&RowKey::hidden(3)), &row);
+        writer.update(Oid(5), &RowKey::hidden(9), [(0, &row[0]), (2, &row[2])].into_iter());
+        writer.delete(Oid(5), &RowKey::hidden(9));
+        writer.sequence(Oid(8), -4, true, false);
+        let array: ArrayRef = Arc::new(arrow::array::Int32Array::from(vec![Some(1), None]));
+        writer.batch(Oid(9), Some(&[4, 5]), 2, &[None, Some(array)]).unwrap();
+        writer.seal().finish(&header())
+    }
+
+    #[test]
+    fn operations_come_back() {
+        let (read, body) = open(&sample()).unwrap();
+        assert_eq!(read, header());
+        let operations: Vec<Operation> = Operations::new(body).map(Result::unwrap).collect();
+        assert_eq!(operations.len(), 6);
+        let Operation::Insert { key: Some(key), row, .. } = &operations[1] else { panic!("{:?}", operations[1]) };
+        assert_eq!((key.hidden_number(), row.len()), (Some(3), 6));
+        assert_eq!(row[2], Datum::from("text"));
+        let Operation::Batch { hidden: Some(hidden), columns, rows: 2, .. } = &operations[5] else { panic!() };
+        assert_eq!((hidden.as_slice(), columns[0].is_none(), columns[1].is_some()), (&[4, 5][..], true, true));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let record = sample();
+        for bit in 0..record.len() * 8 {
+            let mut bytes = record.to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(open(&Bytes::from(bytes)).is_err(), "bit {bit}");
+        }
+        for length in 0..record.len() {
+            assert!(open(&record.slice(..length)).is_err(), "cut at {length}");
+        }
+    }
+}

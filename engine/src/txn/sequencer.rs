@@ -1,0 +1,239 @@
+//! The sequencer: the one place where commits get their order. Under one mutex it checks the reign and what a
+//! SERIALIZABLE transaction read, gives the timestamp, appends the record, publishes pending rows and frees locks.
+//!
+//! Invariants:
+//! 1. Timestamps grow in log order, over reigns too.
+//! 2. A record is appended only under the epoch that this node reigns in, by a transaction that began its writing in it.
+//! 3. What is sequenced is visible to lockers (pending, or still locked) until it is applied or the reign ends.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::locks::{LockKey, Locks, Pending, TxnId, leadership_lost};
+use crate::catalog::Oid;
+use crate::commit_log::{Appended, CommitLog, Epoch, GroupId};
+use crate::error::{Error, Result, SqlState};
+use crate::record::{Header, Kind, Sealed};
+use crate::storage::{CommitTs, RowKey, Table};
+
+/// Number of times that this node's role changed: one reign of one epoch, or a time as standby.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Reign(pub u64);
+
+#[derive(Debug, Default)]
+pub(crate) struct Sequencer {
+    state: Mutex<State>,
+    /// Mirrors of the state for readers that need no order.
+    reign: AtomicU64,
+    primary: AtomicU64,
+    /// Who waits until a commit is applied.
+    progress: Mutex<Vec<(CommitTs, oneshot::Sender<()>)>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    epoch: Option<Epoch>,
+    reign: Reign,
+    last: CommitTs,
+    /// Last commit of this reign that wrote to a table.
+    written: HashMap<Oid, CommitTs>,
+    /// Last commit that wrote to it without publishing its rows.
+    written_in_bulk: HashMap<Oid, CommitTs>,
+    /// What was applied when the reign began: of commits before it nothing is known.
+    floor: CommitTs,
+    unapplied: VecDeque<Unapplied>,
+}
+
+/// What to undo in the lock table when a commit is applied.
+#[derive(Debug)]
+struct Unapplied {
+    ts: CommitTs,
+    pending: Vec<LockKey>,
+    retained: Option<(TxnId, Vec<LockKey>)>,
+}
+
+/// What a SERIALIZABLE transaction read: must be unchanged since its snapshot when it commits.
+#[derive(Debug, Default)]
+pub(crate) struct ReadSet {
+    pub tables: HashMap<Oid, ()>,
+    pub rows: HashMap<(Oid, RowKey), std::sync::Arc<Table>>,
+}
+
+/// A commit ready to be sequenced.
+pub(crate) struct Commit {
+    pub txn: TxnId,
+    pub reign: Reign,
+    pub record: Sealed,
+    pub parts: u32,
+    pub schema_version: u64,
+    /// Tables that it writes.
+    pub tables: Vec<Oid>,
+    /// Rows and unique keys to publish. Empty with `retain`.
+    pub publish: Vec<(LockKey, Pending)>,
+    /// Locks to let go.
+    pub release: Vec<LockKey>,
+    /// Too big to publish: keep all locks until it is applied.
+    pub retain: bool,
+    /// For SERIALIZABLE: what was read, at which snapshot.
+    pub reads: Option<(ReadSet, CommitTs)>,
+}
+
+impl Sequencer {
+    pub fn reign(&self) -> Reign {
+        Reign(self.reign.load(Ordering::Acquire))
+    }
+
+    /// The reign, if this node is the primary.
+    pub fn primary_reign(&self) -> Option<Reign> {
+        let reign = self.reign();
+        (self.primary.load(Ordering::Acquire) == reign.0 && reign.0 > 0).then_some(reign)
+    }
+
+    /// Last commit of this reign that wrote to a table; 0 if there is none.
+    pub fn last_write(&self, table: Oid) -> CommitTs {
+        self.state.lock().written.get(&table).copied().unwrap_or_default()
+    }
+
+    /// Sequences a commit.
+    pub fn commit(&self, commit: Commit, locks: &Locks, log: &dyn CommitLog) -> Result<(CommitTs, Appended)> {
+        let mut state = self.state.lock();
+        let epoch = state.epoch(commit.reign)?;
+        if let Some((reads, snapshot)) = &commit.reads {
+            state.validate(reads, *snapshot, locks)?;
+        }
+        let ts = state.tick();
+        let header = Header {
+            kind: Kind::Commit,
+            epoch,
+            ts,
+            transaction: commit.txn.0,
+            group: GroupId::FIRST,
+            part: commit.parts,
+            schema_version: commit.schema_version,
+        };
+        let appended = log.append(epoch, commit.record.finish(&header));
+        for table in commit.tables {
+            state.written.insert(table, ts);
+            if commit.retain {
+                state.written_in_bulk.insert(table, ts);
+            }
+        }
+        let mut unapplied = Unapplied { ts, pending: Vec::with_capacity(commit.publish.len()), retained: None };
+        if commit.retain {
+            let all = commit.publish.into_iter().map(|(key, _)| key).chain(commit.release);
+            unapplied.retained = Some((commit.txn, all.collect()));
+        } else {
+            for (key, pending) in commit.publish {
+                locks.publish(&key, commit.txn, ts, pending);
+                unapplied.pending.push(key);
+            }
+            commit.release.iter().for_each(|key| locks.release(key, commit.txn));
+        }
+        state.unapplied.push_back(unapplied);
+        Ok((ts, appended))
+    }
+
+    /// Appends a part of a big transaction, whose commit record will follow.
+    pub fn part(&self, txn: TxnId, reign: Reign, part: u32, record: Sealed, log: &dyn CommitLog) -> Result<Appended> {
+        let mut state = self.state.lock();
+        let epoch = state.epoch(reign)?;
+        let ts = state.tick();
+        let header =
+            Header { kind: Kind::Part, epoch, ts, transaction: txn.0, group: GroupId::FIRST, part, schema_version: 0 };
+        Ok(log.append(epoch, record.finish(&header)))
+    }
+
+    /// The applier installed everything up to `ts`.
+    pub fn applied(&self, ts: CommitTs, locks: &Locks) {
+        let mut done = Vec::new();
+        {
+            let mut state = self.state.lock();
+            state.last = state.last.max(ts);
+            while state.unapplied.front().is_some_and(|u| u.ts <= ts) {
+                done.extend(state.unapplied.pop_front());
+            }
+        }
+        for unapplied in done {
+            unapplied.pending.iter().for_each(|key| locks.applied(key, unapplied.ts));
+            if let Some((txn, keys)) = unapplied.retained {
+                keys.iter().for_each(|key| locks.release(key, txn));
+            }
+        }
+        let mut progress = self.progress.lock();
+        if !progress.is_empty() {
+            for (_, wake) in progress.extract_if(.., |(wanted, _)| *wanted <= ts) {
+                let _ = wake.send(());
+            }
+        }
+    }
+
+    /// Resolves when `ts` is applied; `None`: it is already. An error of the receiver: the reign is over.
+    pub fn wait(&self, ts: CommitTs, is_applied: impl Fn() -> bool) -> Option<oneshot::Receiver<()>> {
+        let mut progress = self.progress.lock();
+        if is_applied() {
+            return None;
+        }
+        let (wake, woken) = oneshot::channel();
+        progress.push((ts, wake));
+        Some(woken)
+    }
+
+    /// A new role. Whatever was pending or locked under the old one means nothing any more.
+    pub fn set_role(&self, epoch: Option<Epoch>, applied: CommitTs, locks: &Locks) {
+        let mut state = self.state.lock();
+        let reign = Reign(state.reign.0 + 1);
+        let last = state.last.max(applied);
+        *state = State { epoch, reign, last, floor: applied, ..State::default() };
+        self.reign.store(reign.0, Ordering::Release);
+        self.primary.store(if epoch.is_some() { reign.0 } else { 0 }, Ordering::Release);
+        locks.clear();
+        self.progress.lock().clear();
+    }
+
+    /// The log refused a record of this reign: no more are tried until the role is set anew.
+    pub fn depose(&self, reign: Reign) {
+        let mut state = self.state.lock();
+        if state.reign == reign {
+            state.epoch = None;
+            self.primary.store(0, Ordering::Release);
+        }
+    }
+}
+
+impl State {
+    fn epoch(&self, reign: Reign) -> Result<Epoch> {
+        self.epoch.filter(|_| self.reign == reign).ok_or_else(leadership_lost)
+    }
+
+    /// The next timestamp: wall clock in microseconds over 12 bits of counting, never going back.
+    fn tick(&mut self) -> CommitTs {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64);
+        self.last = CommitTs((now << 12).max(self.last.0 + 1));
+        self.last
+    }
+
+    fn validate(&self, reads: &ReadSet, snapshot: CommitTs, locks: &Locks) -> Result<()> {
+        let written = |table: &Oid| self.written.get(table).copied().unwrap_or(CommitTs(0));
+        let in_bulk = |table: &Oid| self.written_in_bulk.get(table).copied().unwrap_or(CommitTs(0));
+        let row_changed = |(table, key): &(Oid, RowKey), of: &Table| {
+            let pending = locks.pending_ts(&LockKey::Row(*table, key.clone()));
+            pending.unwrap_or_else(|| of.store.changed_at(key)) > snapshot
+        };
+        let changed = self.floor > snapshot
+            || reads.tables.keys().any(|table| written(table) > snapshot)
+            || reads.rows.iter().any(|(row, of)| in_bulk(&row.0) > snapshot || row_changed(row, of));
+        if !changed {
+            return Ok(());
+        }
+        Err(Error::new(
+            SqlState::SerializationFailure,
+            "could not serialize access due to read/write dependencies among transactions",
+        )
+        .detail("A row or table that was read has changed since the transaction's snapshot.")
+        .hint("The transaction might succeed if retried."))
+    }
+}

@@ -1,0 +1,105 @@
+//! What all transactions of an engine share: storage, locks, the sequencer, sequences and the log.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::locks::{Locks, TxnId, leadership_lost};
+use super::sequencer::{Reign, Sequencer};
+use super::sequences::Sequences;
+use crate::commit_log::{AppendError, CommitLog, ReadError};
+use crate::error::{Error, Result, SqlState};
+use crate::storage::{CommitTs, Storage};
+
+/// One per engine.
+pub struct Transactions {
+    pub storage: Arc<Storage>,
+    pub(crate) locks: Locks,
+    pub(crate) sequencer: Sequencer,
+    pub(crate) sequences: Sequences,
+    log: OnceLock<Arc<dyn CommitLog>>,
+    next: AtomicU64,
+}
+
+impl Transactions {
+    pub fn new(storage: Arc<Storage>) -> Arc<Transactions> {
+        Arc::new(Transactions {
+            storage,
+            locks: Locks::new(),
+            sequencer: Sequencer::default(),
+            sequences: Sequences::default(),
+            log: OnceLock::new(),
+            next: AtomicU64::new(1),
+        })
+    }
+
+    /// Called once, when the log runs.
+    pub fn attach_log(&self, log: Arc<dyn CommitLog>) {
+        let _ = self.log.set(log);
+    }
+
+    /// Whether this node may take writes.
+    pub fn is_primary(&self) -> bool {
+        self.sequencer.primary_reign().is_some()
+    }
+
+    pub(crate) fn log(&self) -> Result<&Arc<dyn CommitLog>> {
+        self.log.get().ok_or_else(|| Error::new(SqlState::CannotConnectNow, "the database system is starting up"))
+    }
+
+    pub(crate) fn next_id(&self) -> TxnId {
+        TxnId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Waits until the commit at `ts`, which was seen sequenced in `reign`, is applied.
+    pub(crate) async fn wait_applied(&self, ts: CommitTs, reign: Reign) -> Result<()> {
+        let applied = || self.storage.snapshots.watermark() >= ts;
+        while !applied() {
+            if self.sequencer.reign() != reign {
+                return Err(leadership_lost());
+            }
+            match self.sequencer.wait(ts, applied) {
+                None => return Ok(()),
+                Some(woken) => {
+                    if woken.await.is_err() && !applied() {
+                        return Err(leadership_lost());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that anybody saw acknowledged before the call is applied here afterwards.
+    pub async fn read_barrier(&self) -> Result<()> {
+        let log = self.log()?;
+        if log.read_barrier_is_free() {
+            return Ok(());
+        }
+        log.read_barrier().await.map_err(|e| {
+            let message = match e {
+                ReadError::Stopping => "the database system is shutting down".to_owned(),
+                other => format!("cannot read the latest state: {other}"),
+            };
+            Error::new(SqlState::CannotConnectNow, message)
+                .hint("The cluster has no primary that this node can reach at the moment.")
+        })
+    }
+
+    /// What a client is told of a record that the log did not accept or lost sight of.
+    pub(crate) fn append_failed(&self, error: AppendError, reign: Reign) -> Error {
+        match error {
+            AppendError::NotPrimary { .. } => {
+                self.sequencer.depose(reign);
+                leadership_lost()
+            }
+            AppendError::TooLarge { limit, .. } => {
+                Error::new(SqlState::ProgramLimitExceeded, "a change is too large for the log")
+                    .detail(format!("A record of the log holds at most {limit} bytes."))
+            }
+            AppendError::Unknown(why) => {
+                Error::new(SqlState::TransactionResolutionUnknown, "the outcome of the commit is unknown")
+                    .detail(format!("The transaction may or may not be committed: {why}."))
+            }
+        }
+    }
+}

@@ -1,0 +1,476 @@
+//! A transaction's state: snapshot, buffer, locks, DDL and savepoints.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::locks::{Asker, Granted, LockKey, TableLock, TxnId, Wait, leadership_lost};
+use super::sequencer::{ReadSet, Reign};
+use super::sequences::SequenceState;
+use super::shared::Transactions;
+use super::writes::{TableWrites, Undo};
+use super::{Isolation, Reads, SavepointId, TransactionOptions};
+use crate::catalog::{Catalog, CatalogChange, Object, Oid, SequenceDef};
+use crate::error::{Error, Result, SqlState};
+use crate::storage::layout::{IndexKey, Layout};
+use crate::storage::{Account, CommitTs, Snapshot, Table};
+
+/// One transaction of one session.
+pub struct Transaction {
+    pub(super) shared: Arc<Transactions>,
+    pub(super) id: TxnId,
+    pub(super) options: TransactionOptions,
+    /// The reign that its locks and what it saw sequenced belong to.
+    pub(super) reign: Option<Reign>,
+    pub(super) snapshot: Option<Snapshot>,
+    /// Newest commit that it saw before it was applied.
+    pub(super) depends: CommitTs,
+    pub(super) ddl: Option<Arc<Ddl>>,
+    pub(super) writes: HashMap<Oid, TableWrites>,
+    pub(super) undo: Vec<Undo>,
+    savepoints: Vec<Savepoint>,
+    pub(super) held: HashSet<LockKey>,
+    /// Table locks held, as bits by mode.
+    table_locks: SmallVec<[(Oid, u8); 4]>,
+    /// Tables of which every row is locked.
+    covered: SmallVec<[Oid; 1]>,
+    /// Keys of unique indexes whose owner the transaction changed: index, key, table.
+    pub(super) unique: HashSet<(Oid, IndexKey, Oid)>,
+    pub(super) reads: ReadSet,
+    pub(super) sequences: HashMap<Oid, SequenceState>,
+    pub(super) account: Account,
+    pub(super) last_locked: Option<(Oid, crate::storage::RowKey, Arc<crate::session::Row>)>,
+}
+
+/// What DDL made of the catalog.
+#[derive(Debug, Clone)]
+pub(super) struct Ddl {
+    pub catalog: Arc<Catalog>,
+    /// Tables that differ from the shared ones.
+    pub tables: HashMap<Oid, Arc<Table>>,
+    pub steps: Vec<Step>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    Catalog(CatalogChange),
+    /// Changes of a table from before its primary key changed: they name rows by the old key.
+    Writes(Arc<TableWrites>),
+}
+
+struct Savepoint {
+    undo: usize,
+    ddl: Option<Arc<Ddl>>,
+    sequences: HashMap<Oid, SequenceState>,
+}
+
+/// The lock that makes DDL one at a time: a transaction that changes the catalog holds it until its commit is applied.
+const DDL_LOCK: LockKey = LockKey::Table(Oid(0));
+
+impl Transaction {
+    /// Starts a transaction; its first snapshot is taken by the first [`Self::begin_statement`].
+    pub fn begin(shared: &Arc<Transactions>, options: TransactionOptions) -> Transaction {
+        Transaction {
+            shared: shared.clone(),
+            id: shared.next_id(),
+            options,
+            reign: None,
+            snapshot: None,
+            depends: CommitTs(0),
+            ddl: None,
+            writes: HashMap::new(),
+            undo: Vec::new(),
+            savepoints: Vec::new(),
+            held: HashSet::new(),
+            table_locks: SmallVec::new(),
+            covered: SmallVec::new(),
+            unique: HashSet::new(),
+            reads: ReadSet::default(),
+            sequences: HashMap::new(),
+            account: Account::new(&shared.storage.memory),
+            last_locked: None,
+        }
+    }
+
+    pub fn isolation(&self) -> Isolation {
+        self.options.isolation
+    }
+
+    pub fn is_read_only(&self) -> bool {
+        self.options.read_only
+    }
+
+    /// SET TRANSACTION before the first statement.
+    pub fn options_mut(&mut self) -> &mut TransactionOptions {
+        &mut self.options
+    }
+
+    /// Whether anything would be written by a commit.
+    pub fn has_writes(&self) -> bool {
+        self.has_ddl() || !self.sequences.is_empty() || self.writes.values().any(|w| !w.is_empty())
+    }
+
+    /// Whether [`Self::catalog`] is this transaction's own: plans made on it must not be shared.
+    pub fn has_ddl(&self) -> bool {
+        self.ddl.as_ref().is_some_and(|d| !d.steps.is_empty())
+    }
+
+    /// Call at the start of every statement: a fresh snapshot (READ COMMITTED) or the transaction's first; passes the
+    /// log's read barrier if the transaction has locked nothing yet and the barrier is not free.
+    pub async fn begin_statement(&mut self, reads: Reads) -> Result<()> {
+        let fresh = self.options.isolation == Isolation::ReadCommitted || self.snapshot.is_none();
+        if fresh && self.reign.is_none() {
+            self.shared.read_barrier().await?;
+        }
+        if reads == Reads::Snapshot {
+            self.wait_for_dependencies().await?;
+        }
+        if fresh {
+            self.snapshot = Some(self.shared.storage.snapshot());
+        }
+        Ok(())
+    }
+
+    /// Returns when everything that was read is applied here: before results of a statement that locked rows leave.
+    pub async fn wait_for_dependencies(&mut self) -> Result<()> {
+        match self.reign {
+            Some(reign) if self.depends > self.shared.storage.snapshots.watermark() => {
+                self.shared.wait_applied(self.depends, reign).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub fn snapshot(&mut self) -> &Snapshot {
+        self.snapshot.get_or_insert_with(|| self.shared.storage.snapshot())
+    }
+
+    /// The catalog as this transaction sees it: its own DDL included.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.ddl.as_ref().map_or_else(|| self.shared.storage.catalog(), |d| d.catalog.clone())
+    }
+
+    /// A table of [`Self::catalog`].
+    pub fn table(&self, oid: Oid) -> Option<Arc<Table>> {
+        let Some(ddl) = &self.ddl else { return self.shared.storage.table(oid) };
+        if !ddl.catalog.tables.contains_key(&oid) {
+            return None;
+        }
+        ddl.tables.get(&oid).cloned().or_else(|| self.shared.storage.table(oid))
+    }
+
+    // Locks.
+
+    pub(super) fn asker(&self) -> Asker {
+        Asker { txn: self.id, process: self.options.process }
+    }
+
+    /// Binds the transaction to this node's reign: from here on it can only commit in it.
+    pub(super) fn enlist(&mut self) -> Result<Reign> {
+        let now = self.shared.sequencer.primary_reign();
+        match (self.reign, now) {
+            (Some(reign), Some(now)) if reign == now => Ok(now),
+            (Some(_), _) => Err(leadership_lost()),
+            (None, Some(now)) => {
+                self.reign = Some(now);
+                Ok(now)
+            }
+            (None, None) => Err(Error::new(SqlState::ReadOnlySqlTransaction, "cannot write or lock rows on a standby")
+                .hint("Connect to the primary.")),
+        }
+    }
+
+    pub(super) fn check_writable(&self) -> Result<()> {
+        match self.options.read_only {
+            true => Err(Error::new(SqlState::ReadOnlySqlTransaction, "cannot write in a read-only transaction")),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes one lock.
+    pub(super) async fn acquire(&mut self, key: LockKey, mode: u8, wait: Wait, name: &str) -> Result<Granted> {
+        self.enlist()?;
+        // Listed before it is held: see `Locks::lock`.
+        self.held.insert(key.clone());
+        let (asker, timeout) = (self.asker(), self.options.lock_timeout);
+        let granted = self.shared.locks.lock(&key, mode, asker, wait, timeout, name).await?;
+        self.enlist()?;
+        Ok(granted)
+    }
+
+    /// `false`: not free and `wait` is [`Wait::SkipLocked`].
+    pub async fn lock_table(&mut self, oid: Oid, mode: TableLock, wait: Wait) -> Result<bool> {
+        let bit = 1 << mode as u8;
+        if self.table_locks.iter().any(|(t, modes)| *t == oid && modes & bit != 0) {
+            return Ok(true);
+        }
+        let name = self.catalog().tables.get(&oid).map_or_else(String::new, |t| t.name.clone());
+        if self.acquire(LockKey::Table(oid), mode as u8, wait, &name).await? == Granted::No {
+            return Ok(false);
+        }
+        self.remember_table_lock(oid, bit);
+        if mode >= TableLock::Share {
+            // What others sequenced before they let the table go is to be seen by reads of storage.
+            self.depends = self.depends.max(self.shared.sequencer.last_write(oid));
+            self.wait_for_dependencies().await?;
+        }
+        Ok(true)
+    }
+
+    fn remember_table_lock(&mut self, oid: Oid, bit: u8) {
+        match self.table_locks.iter_mut().find(|(t, _)| *t == oid) {
+            Some((_, modes)) => *modes |= bit,
+            None => self.table_locks.push((oid, bit)),
+        }
+    }
+
+    /// Announces that a statement will write many rows of a table: takes the whole table if it is free, so that rows
+    /// need no locks of their own. False: others are at work on it, rows are locked one by one.
+    pub async fn expect_many_writes(&mut self, table: &Arc<Table>) -> Result<bool> {
+        let oid = table.def.oid;
+        if self.covers(oid) {
+            return Ok(true);
+        }
+        self.check_writable()?;
+        let granted = self.lock_table(oid, TableLock::Exclusive, Wait::SkipLocked).await?;
+        if granted {
+            self.covered.push(oid);
+        }
+        Ok(granted)
+    }
+
+    /// Whether the transaction has the whole table.
+    pub(super) fn covers(&self, oid: Oid) -> bool {
+        self.covered.contains(&oid)
+    }
+
+    /// Advisory lock of the transaction. `false`: not free and `wait` is [`Wait::SkipLocked`].
+    pub async fn lock_advisory(&mut self, key: i64, shared: bool, wait: Wait) -> Result<bool> {
+        let mode = if shared { super::RowLock::Share } else { super::RowLock::Update };
+        Ok(self.acquire(LockKey::Advisory(key), mode as u8, wait, "").await? == Granted::Yes)
+    }
+
+    // Savepoints.
+
+    /// A place to roll back to. Nested ones are numbered; the number goes to [`Self::rollback_to`].
+    pub fn savepoint(&mut self) -> SavepointId {
+        let savepoint = Savepoint { undo: self.undo.len(), ddl: self.ddl.clone(), sequences: self.sequences.clone() };
+        self.savepoints.push(savepoint);
+        SavepointId(self.savepoints.len() - 1)
+    }
+
+    /// Undoes everything since the savepoint, which stays. Locks are kept.
+    pub fn rollback_to(&mut self, savepoint: SavepointId) {
+        self.savepoints.truncate(savepoint.0 + 1);
+        let Some(point) = self.savepoints.get(savepoint.0) else { return };
+        let (length, ddl, sequences) = (point.undo, point.ddl.clone(), point.sequences.clone());
+        while self.undo.len() > length {
+            let Some(undo) = self.undo.pop() else { break };
+            match (self.writes.get_mut(&undo.table()), undo) {
+                (Some(writes), undo) => writes.undo(undo),
+                (None, Undo::Flushed { table, writes }) => {
+                    self.writes.insert(table, Arc::unwrap_or_clone(writes));
+                }
+                (None, _) => {}
+            }
+        }
+        let had_ddl = self.has_ddl();
+        self.ddl = ddl;
+        self.sequences = sequences;
+        self.last_locked = None;
+        if had_ddl {
+            let tables: Vec<Oid> = self.writes.keys().copied().collect();
+            for oid in tables {
+                match self.table(oid) {
+                    Some(table) => {
+                        self.writes.entry(oid).and_modify(|w| w.set_table(table));
+                    }
+                    None => {
+                        self.writes.remove(&oid);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forgets the savepoint and those after it; what was done stays.
+    pub fn release(&mut self, savepoint: SavepointId) {
+        self.savepoints.truncate(savepoint.0);
+        if self.savepoints.is_empty() {
+            self.undo.clear();
+        }
+    }
+
+    // DDL.
+
+    /// Call before a statement that changes the catalog resolves any name: DDL is one transaction at a time, and after
+    /// this [`Self::catalog`] is the latest.
+    pub async fn begin_ddl(&mut self) -> Result<()> {
+        self.check_writable()?;
+        if self.ddl.is_some() {
+            return Ok(());
+        }
+        self.acquire(DDL_LOCK, TableLock::AccessExclusive as u8, Wait::Block, "pg_class").await?;
+        let catalog = self.shared.storage.catalog();
+        self.ddl = Some(Arc::new(Ddl { catalog, tables: HashMap::new(), steps: Vec::new() }));
+        Ok(())
+    }
+
+    /// One step of DDL, after [`Self::begin_ddl`] and with the table lock that PostgreSQL would hold. The table's own
+    /// lock, if there is an object to lock, is the caller's.
+    pub fn change_catalog(&mut self, change: CatalogChange) -> Result<()> {
+        self.enlist()?;
+        let Some(mut ddl) = self.ddl.take() else {
+            return Err(Error::internal("DDL outside of begin_ddl"));
+        };
+        let result = self.change(Arc::make_mut(&mut ddl), change);
+        self.ddl = Some(ddl);
+        result
+    }
+
+    fn change(&mut self, ddl: &mut Ddl, change: CatalogChange) -> Result<()> {
+        let old = |ddl: &Ddl, oid| {
+            let known = ddl.catalog.tables.contains_key(&oid);
+            known.then(|| ddl.tables.get(&oid).cloned().or_else(|| self.shared.storage.table(oid))).flatten()
+        };
+        match &change {
+            CatalogChange::Put(Object::Table(def)) => {
+                let oid = def.oid;
+                let old = old(ddl, oid);
+                Arc::make_mut(&mut ddl.catalog).apply(&change);
+                let def = ddl.catalog.tables.get(&oid).unwrap_or(def).clone();
+                let layout = Arc::new(Layout::new(&def));
+                let storage = self.shared.storage.clone();
+                let same = old.filter(|old| old.store.storage == def.storage);
+                let store = match same {
+                    Some(old) if old.store.key == layout.key => old.store.clone(),
+                    Some(old) => {
+                        let flushed = self.flush(oid);
+                        let base = match &flushed {
+                            Some(writes) => with_writes(&storage, &old, writes)?,
+                            None => old,
+                        };
+                        ddl.steps.extend(flushed.map(Step::Writes));
+                        storage.rekeyed(&base, &layout)?
+                    }
+                    None => {
+                        self.flush(oid);
+                        storage.new_store(def.storage, &layout)
+                    }
+                };
+                let table = Arc::new(Table { def, store, layout });
+                if let Some(writes) = self.writes.get_mut(&oid) {
+                    writes.set_table(table.clone());
+                }
+                ddl.tables.insert(oid, table);
+            }
+            CatalogChange::Drop(oid) => {
+                self.flush(*oid);
+                ddl.tables.remove(oid);
+                Arc::make_mut(&mut ddl.catalog).apply(&change);
+            }
+            _ => Arc::make_mut(&mut ddl.catalog).apply(&change),
+        }
+        ddl.steps.push(Step::Catalog(change));
+        Ok(())
+    }
+
+    /// Puts the buffer of a table aside.
+    fn flush(&mut self, oid: Oid) -> Option<Arc<TableWrites>> {
+        self.last_locked = None;
+        let writes = Arc::new(self.writes.remove(&oid)?);
+        self.undo.push(Undo::Flushed { table: oid, writes: writes.clone() });
+        Some(writes)
+    }
+
+    // Sequences.
+
+    /// Whether the sequence's state is this transaction's own until it commits.
+    fn is_private(&self, sequence: &SequenceDef) -> bool {
+        let created = || !self.shared.storage.catalog().sequences.contains_key(&sequence.oid);
+        self.sequences.contains_key(&sequence.oid) || (self.ddl.is_some() && created())
+    }
+
+    /// Next value of a sequence (2200H at its end). Never rolled back.
+    pub async fn nextval(&mut self, sequence: &SequenceDef) -> Result<i64> {
+        self.check_writable()?;
+        let reign = self.enlist()?;
+        if self.is_private(sequence) {
+            let state = self.sequences.entry(sequence.oid).or_insert_with(|| SequenceState::initial(sequence));
+            let value = state.next(sequence)?;
+            *state = SequenceState { last: value, called: true };
+            return Ok(value);
+        }
+        let (value, logged) = self.shared.sequences.next(&self.shared, sequence, reign)?;
+        self.depends = self.depends.max(logged);
+        Ok(value)
+    }
+
+    pub async fn setval(&mut self, sequence: &SequenceDef, value: i64, called: bool) -> Result<()> {
+        self.check_writable()?;
+        let reign = self.enlist()?;
+        let state = SequenceState { last: value, called };
+        if self.is_private(sequence) {
+            self.sequences.insert(sequence.oid, state);
+            return Ok(());
+        }
+        let logged = self.shared.sequences.set(&self.shared, sequence, state, reign)?;
+        self.depends = self.depends.max(logged);
+        Ok(())
+    }
+
+    /// Sets the sequence's state with the transaction: ALTER SEQUENCE RESTART, TRUNCATE RESTART IDENTITY.
+    pub fn restart_sequence(&mut self, sequence: &SequenceDef, value: i64) -> Result<()> {
+        self.check_writable()?;
+        self.enlist()?;
+        self.sequences.insert(sequence.oid, SequenceState { last: value, called: false });
+        Ok(())
+    }
+
+    /// `last_value` and `is_called`.
+    pub fn sequence_state(&self, sequence: &SequenceDef) -> (i64, bool) {
+        let own = self.sequences.get(&sequence.oid).copied();
+        let state = own.unwrap_or_else(|| self.shared.sequences.state(&self.shared, sequence));
+        (state.last, state.called)
+    }
+
+    /// Forgets everything (so does dropping).
+    pub fn rollback(self) {}
+
+    /// Lets every lock go.
+    pub(super) fn release_locks(&mut self) {
+        for key in self.held.drain() {
+            self.shared.locks.release(&key, self.id);
+        }
+        self.table_locks.clear();
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        self.release_locks();
+    }
+}
+
+/// A private copy of a table with buffered changes installed.
+fn with_writes(storage: &crate::storage::Storage, old: &Table, writes: &TableWrites) -> Result<Arc<Table>> {
+    let store = storage.new_store(old.store.storage, &old.layout);
+    old.store.copy_into(&store, &old.layout)?;
+    let now = CommitTs(0);
+    for (key, write) in &writes.rows {
+        if write.base {
+            store.apply_delete(key, now)?;
+        }
+        if let Some(row) = &write.after {
+            store.apply_insert(Some(key), row, now)?;
+        }
+    }
+    for bulk in &writes.bulk {
+        let kept = bulk.kept();
+        let hidden: Option<Vec<i64>> = bulk.hidden.map(|h| kept.iter().map(|r| h + i64::from(*r)).collect());
+        let begins = crate::storage::chunk::Begins::All(now);
+        store.apply_batch(&bulk.columns_of(&kept)?, hidden.as_deref(), kept.len(), begins)?;
+    }
+    Ok(Arc::new(Table { def: old.def.clone(), store, layout: old.layout.clone() }))
+}
