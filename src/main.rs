@@ -1,7 +1,7 @@
 //! The binary: reads the configuration, wires log, engine and clients together, and ends them in order.
 //!
 //! Owns the life of the process and no logic. Start: sockets first (a taken port is known before the data is
-//! touched), then recovery, then clients. End: clients drain, a checkpoint is written, the log is closed.
+//! touched), then recovery while clients are told to wait. End: clients drain, a checkpoint is written, the log is closed.
 
 mod config;
 
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use engine::commit_log::CommitLog;
 use engine::{Engine, EngineConfig};
 use replication::{Fatal, Node, NodeConfig};
+use tokio::sync::oneshot;
 use wire::{Server, ServerConfig, Tls};
 
 use config::{Auth, Config, ConfigError};
@@ -20,6 +21,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Stack of the threads that bind and plan: expressions nest as deep as the parser lets them.
 const THREAD_STACK_BYTES: usize = 8 << 20;
+
+/// How often a node that has no primary looks whether there is one.
+const PRIMARY_POLL: std::time::Duration = std::time::Duration::from_millis(5);
 
 /// Why the process did not start.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +76,12 @@ async fn serve(config: Config) -> Result<(), StartupError> {
         node_name: config.node.clone(),
         ..EngineConfig::default()
     });
+    // Clients are answered from here on: with 57P03 until the data is there.
+    let (drain, drained) = oneshot::channel::<()>();
+    let serving = tokio::spawn(server.run(engine.clone(), async {
+        let _ = drained.await;
+    }));
+
     let mut node_config = NodeConfig::new(&config.data_dir, &config.node, config.peer_listen);
     node_config.client_address = client_address.to_string();
     node_config.join = config.join.clone();
@@ -82,11 +92,19 @@ async fn serve(config: Config) -> Result<(), StartupError> {
         .map_err(std::io::Error::other)??;
     let node = Arc::new(node);
     engine.attach_log(node.clone());
+    let stop = shutdown_signal();
+    tokio::pin!(stop);
+    tokio::select! {
+        _ = primary_known(&node) => {
+            tracing::info!(node = %config.node, clients = %client_address, peers = %config.peer_listen, "ready");
+            println!("psql -h {} -p {} -U postgres postgres", client_address.ip(), client_address.port());
+            stop.await;
+        }
+        _ = &mut stop => {}
+    }
 
-    tracing::info!(node = %config.node, clients = %client_address, peers = %config.peer_listen, "ready");
-    println!("psql -h {} -p {} -U postgres postgres", client_address.ip(), client_address.port());
-    server.run(engine.clone(), shutdown_signal()).await?;
-
+    let _ = drain.send(());
+    serving.await.map_err(std::io::Error::other)??;
     tracing::info!("clients are gone; writing a checkpoint");
     if let Err(error) = node.checkpoint().await {
         // The log still holds everything: the next start only takes longer.
@@ -95,6 +113,14 @@ async fn serve(config: Config) -> Result<(), StartupError> {
     engine.stop();
     tokio::task::spawn_blocking(move || node.stop()).await.map_err(std::io::Error::other)?;
     Ok(())
+}
+
+/// Returns when there is a primary to write to: at once for a node alone, after an election otherwise.
+async fn primary_known(node: &Node) {
+    let mut pause = tokio::time::interval(PRIMARY_POLL);
+    while node.status().await.primary.is_none() {
+        pause.tick().await;
+    }
 }
 
 fn server_config(config: &Config) -> Result<ServerConfig, StartupError> {
