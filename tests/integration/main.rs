@@ -4,8 +4,11 @@
 #[path = "../server/mod.rs"]
 mod server;
 
+mod arrows;
+mod driver;
 mod isolation;
 mod serializable;
 mod slt;
+mod startup;
 mod target;
 mod values;
