@@ -1,10 +1,15 @@
 //! The tests that start the real binary and talk to it as clients do. One program, because linking is slow.
 #![allow(clippy::unwrap_used)] // a test's way to fail
 
+#[allow(dead_code)] // each program uses a part of it
+#[path = "../faults/mod.rs"]
+mod faults;
+#[allow(dead_code)] // as above
 #[path = "../server/mod.rs"]
 mod server;
 
 mod arrows;
+mod cluster;
 mod driver;
 mod isolation;
 mod serializable;

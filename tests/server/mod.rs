@@ -24,9 +24,11 @@ pub const READY_WITHIN: Duration = Duration::from_secs(60);
 pub struct Launch {
     pub binary: PathBuf,
     pub name: String,
-    /// Address that the node listens on and that clients and peers reach it by.
+    /// Address that clients reach the node by.
     pub host: String,
     pub port: u16,
+    /// Address that the other nodes reach it by.
+    pub peer_host: String,
     pub peer_port: u16,
     pub data_dir: PathBuf,
     pub join: Vec<String>,
@@ -43,6 +45,7 @@ impl Launch {
             name: name.into(),
             host: "127.0.0.1".into(),
             port: free_port(),
+            peer_host: "127.0.0.1".into(),
             peer_port: free_port(),
             data_dir: data_dir.into(),
             join: Vec::new(),
@@ -58,7 +61,7 @@ impl Launch {
     }
 
     pub fn peer_address(&self) -> String {
-        format!("{}:{}", self.host, self.peer_port)
+        format!("{}:{}", self.peer_host, self.peer_port)
     }
 
     pub fn command(&self) -> Command {

@@ -1,0 +1,94 @@
+//! `cargo run --release --example faults -- --faults 30`: the long run of the fault checker. Exit code 1 and the
+//! history before the violation when a promise is broken.
+//!
+//! Flags: `--faults N`, `--minutes M` (at most), `--seed S`, `--writers W`, `--kinds kill,stop,cut,alone,killall`,
+//! `--namespaces yes|no` (default: yes for root with iproute2; without them there is no `cut`), `--binary PATH`
+//! (default: `lockstep` beside this program), `--keep` (leave the data directories).
+
+#[allow(dead_code)] // each program uses a part of it
+#[path = "mod.rs"]
+mod faults;
+#[allow(dead_code)] // as above
+#[path = "../server/mod.rs"]
+mod server;
+
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use faults::run::{Fault, Options, run};
+
+/// Whether this process may make network namespaces.
+fn may_cut() -> bool {
+    let probe = format!("lsprobe{}", std::process::id());
+    let ip = |arguments: &[&str]| Command::new("ip").args(arguments).output().is_ok_and(|it| it.status.success());
+    ip(&["netns", "add", &probe]) && ip(&["netns", "del", &probe])
+}
+
+fn options(dir: std::path::PathBuf) -> Result<Options, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut options = Options {
+        binary: std::path::PathBuf::new(),
+        dir,
+        environment: Vec::new(),
+        namespaces: may_cut(),
+        seed: rand::random(),
+        faults: 30,
+        kinds: vec![Fault::Kill, Fault::Stop, Fault::Cut, Fault::Alone, Fault::KillAll],
+        minutes_max: 30.0,
+        writers: 6,
+        calm: Duration::from_millis(1500),
+    };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(flag) = arguments.next() {
+        if flag == "--keep" {
+            continue;
+        }
+        let value = arguments.next().ok_or(format!("{flag} wants a value"))?;
+        let wrong = || format!("{flag} {value}: not understood");
+        match flag.as_str() {
+            "--faults" => options.faults = value.parse().map_err(|_| wrong())?,
+            "--minutes" => options.minutes_max = value.parse().map_err(|_| wrong())?,
+            "--seed" => options.seed = value.parse().map_err(|_| wrong())?,
+            "--writers" => options.writers = value.parse().map_err(|_| wrong())?,
+            "--binary" => options.binary = value.into(),
+            "--namespaces" => options.namespaces = value == "yes",
+            "--kinds" => {
+                let kinds: Option<Vec<_>> = value.split(',').map(Fault::parse).collect();
+                options.kinds = kinds.ok_or_else(wrong)?;
+            }
+            _ => return Err(format!("unknown flag {flag}")),
+        }
+    }
+    if options.binary.as_os_str().is_empty() {
+        options.binary = server::binary_beside(&program);
+    }
+    Ok(options)
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let dir = tempfile::tempdir().expect("directory");
+    let options = match options(dir.path().into()) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    let network = if options.namespaces { "a namespace for each node" } else { "one network, no cuts" };
+    println!("seed {}, {} faults, {} writers, {network}", options.seed, options.faults, options.writers);
+    let start = Instant::now();
+    let report = run(&options).await;
+    println!("{} faults in {:.0} s; {}", report.faults.len(), start.elapsed().as_secs_f64(), report.summary);
+    if let (Some(p50), Some(p99)) = (report.failover(0.5), report.failover(0.99)) {
+        println!("fail-over: p50 {} ms, p99 {} ms", p50.as_millis(), p99.as_millis());
+    }
+    if std::env::args().any(|flag| flag == "--keep") {
+        println!("data directories: {}", dir.keep().display());
+    }
+    for violation in &report.violations {
+        println!("\nVIOLATION: {violation}");
+    }
+    println!("{} violations (seed {})", report.violations.len(), options.seed);
+    if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

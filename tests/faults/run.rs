@@ -1,0 +1,260 @@
+//! One run: a cluster, its load, faults one after the other, and the verdict.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use tokio_postgres::config::TargetSessionAttrs;
+
+use super::cluster::{Cluster, NODES};
+use super::history::History;
+use super::workload::{self, ACCOUNTS, EACH, Load};
+
+/// How long the cluster may take to acknowledge a write after a fault, and a node to catch up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// `kill -9` of the primary, restarted later.
+    Kill,
+    /// SIGSTOP of the primary, SIGCONT when another one has taken over.
+    Stop,
+    /// The primary loses its peers, but not its clients.
+    Cut,
+    /// Both standbys stand still, then the primary is killed: what it acknowledged meanwhile would be lost.
+    Alone,
+    /// `kill -9` of all nodes at once.
+    KillAll,
+}
+
+impl Fault {
+    pub fn parse(name: &str) -> Option<Self> {
+        let all = [Self::Kill, Self::Stop, Self::Cut, Self::Alone, Self::KillAll];
+        all.into_iter().find(|fault| format!("{fault:?}").eq_ignore_ascii_case(name))
+    }
+}
+
+pub struct Options {
+    pub binary: PathBuf,
+    pub dir: PathBuf,
+    pub environment: Vec<(String, String)>,
+    pub namespaces: bool,
+    pub seed: u64,
+    pub faults: usize,
+    pub kinds: Vec<Fault>,
+    pub minutes_max: f64,
+    pub writers: usize,
+    /// Load between two faults.
+    pub calm: Duration,
+}
+
+pub struct Report {
+    pub violations: Vec<String>,
+    pub faults: Vec<(Fault, Duration)>,
+    pub summary: String,
+}
+
+impl Report {
+    /// The fail-over time at a share (0.5 is the median) of the faults that leave a majority alive.
+    pub fn failover(&self, share: f64) -> Option<Duration> {
+        let single = self.faults.iter().filter(|(fault, _)| matches!(fault, Fault::Kill | Fault::Stop | Fault::Cut));
+        let mut times: Vec<Duration> = single.map(|(_, time)| *time).collect();
+        times.sort();
+        let last = times.len().checked_sub(1)?;
+        times.get((last as f64 * share).round() as usize).copied()
+    }
+}
+
+pub async fn run(options: &Options) -> Report {
+    let mut cluster = Cluster::start(&options.binary, &options.dir, &options.environment, options.namespaces).await;
+    let primary = find_primary(&cluster, PATIENCE).await.expect("a primary");
+    let client = cluster.door(primary).open(TargetSessionAttrs::ReadWrite, PATIENCE).await.expect("primary");
+    workload::create_tables(&client).await.expect("tables");
+    drop(client);
+    let load = Arc::new(Load {
+        history: History::new(i64::from(ACCOUNTS) * EACH),
+        doors: cluster.doors(),
+        stopped: AtomicBool::new(false),
+        next_id: AtomicI64::new(1),
+        appends: AtomicI64::new(0),
+    });
+    let mut clients = Vec::new();
+    let mut seed = options.seed;
+    let mut next_seed = || {
+        seed = seed.wrapping_add(1);
+        seed
+    };
+    for _ in 0..options.writers {
+        clients.push(tokio::spawn(workload::bank(load.clone(), next_seed())));
+    }
+    for _ in 0..options.writers.div_ceil(3) {
+        clients.push(tokio::spawn(workload::append(load.clone(), next_seed())));
+    }
+    for node in 0..NODES {
+        clients.push(tokio::spawn(workload::read(load.clone(), node, next_seed())));
+    }
+
+    let mut random = StdRng::seed_from_u64(options.seed);
+    let kinds: Vec<Fault> =
+        options.kinds.iter().copied().filter(|kind| *kind != Fault::Cut || cluster.can_cut()).collect();
+    let deadline = Instant::now() + Duration::from_secs_f64(options.minutes_max * 60.0);
+    let mut faults = Vec::new();
+    while faults.len() < options.faults && Instant::now() < deadline && load.history.violations().is_empty() {
+        tokio::time::sleep(options.calm).await;
+        // Every kind comes once before chance decides.
+        let fault = match kinds.get(faults.len()) {
+            Some(kind) => *kind,
+            None => *kinds.choose(&mut random).expect("kinds"),
+        };
+        let hold = Duration::from_millis(random.random_range(0..1500));
+        match strike(&mut cluster, &load, fault, hold).await {
+            Ok(time) => {
+                println!("fault {:3} {fault:?}: acknowledged again after {} ms", faults.len() + 1, time.as_millis());
+                faults.push((fault, time));
+            }
+            Err(what) => {
+                let logs: String =
+                    (0..NODES).map(|node| format!("\n-- {node}\n{}", tail(&cluster.log(node)))).collect();
+                load.history.violation(format!("{fault:?}: {what}{logs}"));
+            }
+        }
+    }
+    if faults.len() < options.faults && load.history.violations().is_empty() {
+        load.history.violation(format!("only {} of {} faults within the time", faults.len(), options.faults));
+    }
+    load.stopped.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.await.expect("client task");
+    }
+    for (node, door) in load.doors.iter().enumerate() {
+        let verdict = async {
+            let client = door.open(TargetSessionAttrs::Any, PATIENCE).await?;
+            load.history.verify(&door.name, &client).await.map_err(|error| format!("{error:?}"))
+        };
+        if let Err(error) = verdict.await {
+            load.history.violation(format!("{} cannot be checked: {error}\n{}", door.name, tail(&cluster.log(node))));
+        }
+    }
+    Report { violations: load.history.violations(), faults, summary: load.history.summary() }
+}
+
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(15)..].join("\n")
+}
+
+/// The node that takes writes, asked of all.
+pub async fn find_primary(cluster: &Cluster, within: Duration) -> Option<usize> {
+    let deadline = Instant::now() + within;
+    while Instant::now() < deadline {
+        for node in 0..NODES {
+            let door = cluster.door(node);
+            if door.open(TargetSessionAttrs::ReadWrite, Duration::from_secs(1)).await.is_ok() {
+                return Some(node);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    None
+}
+
+/// Waits until a write that began after the fault is acknowledged.
+async fn recovered(load: &Load) -> Result<Duration, String> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(time) = load.history.recovered() {
+            return Ok(time);
+        }
+        if Instant::now() > deadline {
+            return Err(format!("no write was acknowledged for {} s", PATIENCE.as_secs()));
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Waits until every node shows all that was acknowledged when this was called.
+async fn caught_up(cluster: &mut Cluster, load: &Load) -> Result<(), String> {
+    let wanted = load.history.acknowledged_transfers();
+    let deadline = Instant::now() + PATIENCE;
+    for (node, door) in load.doors.iter().enumerate() {
+        loop {
+            let count = async {
+                let client = door.open(TargetSessionAttrs::Any, Duration::from_secs(2)).await?;
+                let row = client.query_one("SELECT count(*) FROM transfer", &[]);
+                let row = tokio::time::timeout(Duration::from_secs(5), row).await.map_err(|_| "no answer")?;
+                Ok::<i64, String>(row.map_err(|error| error.to_string())?.get(0))
+            };
+            let seen = count.await;
+            if seen.as_ref().is_ok_and(|count| *count >= wanted) {
+                break;
+            }
+            if let Some(status) = cluster.ended(node) {
+                return Err(format!("{} ended with {status}", door.name));
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{} does not catch up with {wanted} transfers: {seen:?}", door.name));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    Ok(())
+}
+
+/// One fault and its end; gives the time until writes were acknowledged again.
+async fn strike(cluster: &mut Cluster, load: &Load, fault: Fault, hold: Duration) -> Result<Duration, String> {
+    let primary = find_primary(cluster, PATIENCE).await.ok_or("no primary")?;
+    let name = load.doors[primary].name.clone();
+    let standbys: Vec<usize> = (0..NODES).filter(|node| *node != primary).collect();
+    let time = match fault {
+        Fault::Kill => {
+            load.history.fault(&format!("kill -9 {name}"));
+            cluster.kill(primary);
+            let time = recovered(load).await?;
+            tokio::time::sleep(hold).await;
+            cluster.restart(primary);
+            time
+        }
+        Fault::Stop => {
+            load.history.fault(&format!("SIGSTOP {name}"));
+            cluster.stop(primary);
+            let time = recovered(load).await;
+            tokio::time::sleep(hold).await;
+            load.history.event(&format!("SIGCONT {name}"));
+            cluster.resume(primary);
+            time?
+        }
+        Fault::Cut => {
+            load.history.fault(&format!("cut {name}"));
+            cluster.cut(primary);
+            let time = recovered(load).await;
+            tokio::time::sleep(hold).await;
+            load.history.event(&format!("join {name}"));
+            cluster.join(primary);
+            time?
+        }
+        Fault::Alone => {
+            load.history.event(&format!("SIGSTOP all but {name}"));
+            standbys.iter().for_each(|node| cluster.stop(*node));
+            tokio::time::sleep(hold / 2 + Duration::from_millis(200)).await;
+            load.history.fault(&format!("kill -9 {name}, SIGCONT the others"));
+            cluster.kill(primary);
+            standbys.iter().for_each(|node| cluster.resume(*node));
+            let time = recovered(load).await?;
+            cluster.restart(primary);
+            time
+        }
+        Fault::KillAll => {
+            load.history.fault("kill -9 of all");
+            (0..NODES).for_each(|node| cluster.kill(node));
+            (0..NODES).for_each(|node| cluster.restart(node));
+            recovered(load).await?
+        }
+    };
+    caught_up(cluster, load).await?;
+    load.history.event("---- all nodes caught up");
+    Ok(time)
+}
