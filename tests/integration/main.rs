@@ -7,6 +7,9 @@ mod faults;
 #[allow(dead_code)] // as above
 #[path = "../server/mod.rs"]
 mod server;
+#[allow(dead_code)] // as above
+#[path = "../tpch/mod.rs"]
+mod tpch;
 
 mod arrows;
 mod cluster;
@@ -16,4 +19,5 @@ mod serializable;
 mod slt;
 mod startup;
 mod target;
+mod tpch_rows;
 mod values;
