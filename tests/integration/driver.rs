@@ -314,14 +314,14 @@ async fn startup_is_refused_with_the_code_that_says_why() {
     let target = Target::start().await;
     let mut config = target.config();
     config.options("-c nothing_like_this=1");
-    let error = connect(&config).await.err().expect("unknown parameter");
+    let error = connect(&config).await.expect_err("unknown parameter");
     assert_eq!(error.code().map(|code| code.code()), Some("42704"));
     config.options("-c statement_timeout=1234");
     let client = connect(&config).await.expect("options");
     assert_eq!(single(&client, "SHOW statement_timeout").await.as_deref(), Some("1234ms"));
     let mut config = target.config();
     config.dbname("nothing_like_this");
-    let error = connect(&config).await.err().expect("unknown database");
+    let error = connect(&config).await.expect_err("unknown database");
     assert_eq!(error.code().map(|code| code.code()), Some("3D000"));
 }
 
@@ -339,7 +339,7 @@ async fn one_connection_too_many_gets_53300() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let _held = [server.connect().await, server.connect().await];
-    let error = connect(&server.launch.config()).await.err().expect("fourth connection");
+    let error = connect(&server.launch.config()).await.expect_err("fourth connection");
     assert_eq!(error.code().map(|code| code.code()), Some("53300"));
     assert_eq!(single(&control, "SELECT 1").await.as_deref(), Some("1"));
 }
@@ -375,7 +375,7 @@ async fn scram_lets_in_whoever_knows_the_password() {
     };
     assert_eq!(single(&client, "SELECT current_user").await.as_deref(), Some("ada"));
     for (user, password) in [("ada", "wrong"), ("nobody", "l0velace")] {
-        let error = connect(config.user(user).password(password)).await.err().expect("refused");
+        let error = connect(config.user(user).password(password)).await.expect_err("refused");
         assert_eq!(error.code().map(|code| code.code()), Some("28P01"), "{user}");
     }
 }

@@ -196,10 +196,10 @@ async fn what_commits_at_serializable_equals_a_serial_order() {
         }
         // What a side saw and left when it ran alone: the outcome when the other one aborts.
         let mut alone = Vec::new();
-        for side in 0..2 {
+        for side in &pair {
             control.batch_execute(SETUP).await.expect("setup");
             let mut one = Side::start(&target).await;
-            for sql in &pair[side] {
+            for sql in side {
                 one.step(sql).await;
             }
             alone.push((one.finish().await, run(&control, STATE).await.expect("state")));
