@@ -219,7 +219,7 @@ const DUCKDB: &str = r#"
 import sys, time, duckdb
 from pathlib import Path
 data, sources, rounds = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-db = duckdb.connect(); db.execute("SET threads = 2")
+db = duckdb.connect(); db.execute("SET threads = 2"); db.execute("SET enable_progress_bar = false")
 for statement in (sources / "schema.sql").read_text().split(";"):
     if statement.strip(): db.execute(statement)
 for table in "region nation part supplier partsupp customer orders lineitem".split():

@@ -42,6 +42,14 @@ pub struct Floor {
     length: usize,
 }
 
+/// All that a node holds: transfers (id, source, target, amount), balances, lists.
+#[derive(Clone, Default)]
+struct Contents {
+    transfers: Vec<(i64, i32, i32, i64)>,
+    accounts: BTreeMap<i32, i64>,
+    lists: BTreeMap<i32, String>,
+}
+
 #[derive(Default)]
 struct Book {
     operations: HashMap<i64, Operation>,
@@ -189,24 +197,32 @@ impl History {
         let transfers = client.query("SELECT id, source, target, amount FROM transfer", &[]).await?;
         let accounts = client.query("SELECT id, balance FROM account", &[]).await?;
         let lists = client.query("SELECT id, items FROM list", &[]).await?;
+        let contents = Contents {
+            transfers: transfers.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect(),
+            accounts: accounts.iter().map(|row| (row.get(0), row.get(1))).collect(),
+            lists: lists.iter().map(|row| (row.get(0), row.get(1))).collect(),
+        };
+        self.compare(node, &contents);
+        Ok(())
+    }
+
+    fn compare(&self, node: &str, contents: &Contents) {
         let mut book = self.book();
         let mut wrong = Vec::new();
-        let mut balances: BTreeMap<i32, i64> = accounts.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let mut balances: BTreeMap<i32, i64> = contents.accounts.clone();
         let mut there: HashMap<i64, usize> = HashMap::new();
-        for row in &transfers {
-            let (source, target, amount): (i32, i32, i64) = (row.get(1), row.get(2), row.get(3));
-            *there.entry(row.get(0)).or_default() += 1;
-            *balances.entry(source).or_default() += amount;
-            *balances.entry(target).or_default() -= amount;
+        for (id, source, target, amount) in &contents.transfers {
+            *there.entry(*id).or_default() += 1;
+            *balances.entry(*source).or_default() += amount;
+            *balances.entry(*target).or_default() -= amount;
         }
         let each = self.money / balances.len().max(1) as i64;
         for (account, balance) in balances.iter().filter(|(_, balance)| **balance != each) {
             wrong.push(format!("{node}: account {account} is off by {} from its transfers", balance - each));
         }
-        for row in &lists {
-            let (list, items): (i32, &str) = (row.get(0), row.get(1));
-            self.learn(&mut book, node, list, items);
-            let known = &book.lists[&list];
+        for (list, items) in &contents.lists {
+            self.learn(&mut book, node, *list, items);
+            let known = &book.lists[list];
             if known != items {
                 wrong.push(format!("{node}: list {list} is {items:?}, {known:?} was seen"));
             }
@@ -236,7 +252,6 @@ impl History {
         if count > 5 {
             self.violated(&mut book, format!("{node}: and {} more", count - 5));
         }
-        Ok(())
     }
 
     /// Operations by outcome and reads by node, for the report.
@@ -254,5 +269,80 @@ impl History {
         let reads: BTreeMap<_, _> = book.reads.iter().collect();
         write!(out, "reads {reads:?}").expect("string");
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two accounts of 50, transfer 1 of 10 from the first to the second, append 2 to list 7.
+    fn told(transfer: Outcome, append: Outcome) -> History {
+        let history = History::new(100);
+        history.invoke(1, Kind::Transfer);
+        history.complete(1, "a", transfer, None, "");
+        history.invoke(2, Kind::Append { list: 7 });
+        history.complete(2, "a", append, Some("2,"), "");
+        history
+    }
+
+    fn all() -> Contents {
+        Contents {
+            transfers: vec![(1, 1, 2, 10)],
+            accounts: BTreeMap::from([(1, 40), (2, 60)]),
+            lists: BTreeMap::from([(7, "2,".into())]),
+        }
+    }
+
+    fn nothing() -> Contents {
+        Contents { accounts: BTreeMap::from([(1, 50), (2, 50)]), ..Contents::default() }
+    }
+
+    fn violations(history: &History, contents: &Contents) -> usize {
+        history.compare("a", contents);
+        history.violations().len()
+    }
+
+    #[test]
+    fn an_acknowledged_operation_is_there_exactly_once() {
+        use Outcome::{Acknowledged, Refused, Unknown};
+        assert_eq!(violations(&told(Acknowledged, Acknowledged), &all()), 0);
+        assert_eq!(violations(&told(Acknowledged, Acknowledged), &nothing()), 2);
+        assert_eq!(violations(&told(Refused, Refused), &all()), 2);
+        assert_eq!(violations(&told(Refused, Refused), &nothing()), 0);
+        assert_eq!(violations(&told(Unknown, Unknown), &all()), 0);
+        assert_eq!(violations(&told(Unknown, Unknown), &nothing()), 0);
+        let mut twice = all();
+        twice.lists.insert(7, "2,2,".into());
+        assert_eq!(violations(&told(Unknown, Unknown), &twice), 1);
+        let mut foreign = all();
+        foreign.lists.insert(8, "99,".into());
+        assert_eq!(violations(&told(Acknowledged, Acknowledged), &foreign), 1);
+    }
+
+    #[test]
+    fn money_follows_the_transfers() {
+        let mut half = all();
+        half.accounts.insert(2, 50);
+        assert_eq!(violations(&told(Outcome::Acknowledged, Outcome::Acknowledged), &half), 1);
+    }
+
+    #[test]
+    fn a_read_is_not_behind_what_was_known_and_lists_only_grow() {
+        let history = told(Outcome::Acknowledged, Outcome::Acknowledged);
+        let floor = history.floor(7);
+        history.read("b", &floor, 100, 1, "2,");
+        assert_eq!(history.violations().len(), 0);
+        history.read("b", &floor, 99, 1, "2,");
+        assert_eq!(history.violations().len(), 1, "money");
+        history.read("b", &floor, 100, 0, "2,");
+        assert_eq!(history.violations().len(), 2, "transfers");
+        history.read("b", &floor, 100, 1, "");
+        assert_eq!(history.violations().len(), 3, "list");
+        history.read("b", &floor, 100, 1, "3,2,");
+        assert_eq!(history.violations().len(), 4, "not a prefix");
+        history.read("b", &floor, 100, 5, "2,4,");
+        history.read("c", &history.floor(7), 100, 1, "2,4,");
+        assert_eq!(history.violations().len(), 5, "another node is behind what one has shown");
     }
 }

@@ -333,11 +333,14 @@ async fn one_connection_too_many_gets_53300() {
     let server = launch.spawn().ready().await;
     let control = server.connect().await;
     // The connection that found the server ready may still be on its way out.
-    while single(&control, "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid()").await.as_deref()
-        != Some("0")
-    {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let others =
+        "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'";
+    let gone = async {
+        while single(&control, others).await.as_deref() != Some("0") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("an ended connection is still listed");
     let _held = [server.connect().await, server.connect().await];
     let error = connect(&server.launch.config()).await.expect_err("fourth connection");
     assert_eq!(error.code().map(|code| code.code()), Some("53300"));
