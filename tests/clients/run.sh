@@ -100,6 +100,19 @@ sums="SELECT (SELECT sum(abalance) FROM pgbench_accounts) = (SELECT sum(delta) F
 # tpcb-like alone changes branches and tellers; it must agree with its share of the history.
 "${psql[@]}" -c 'DROP TABLE pgbench_accounts, pgbench_branches, pgbench_tellers, pgbench_history'
 
+say "TPC-H, scale 0.01, by psql's \\copy"
+cargo build -q --example tpch
+"${CARGO_TARGET_DIR:-target}/debug/examples/tpch" generate "$work/tpch" 0.01
+"${psql[@]}" -f tests/tpch/schema.sql
+for table in region nation part supplier partsupp customer orders lineitem; do
+    "${psql[@]}" -c "\\copy $table FROM '$work/tpch/$table.csv' WITH (FORMAT csv)"
+done
+for query in tests/tpch/q??.sql; do
+    expected=tests/tpch/expected/$(basename "$query" .sql).out
+    "${psql[@]}" -P null=NULL -f "$query" | sed 's/ *$//' | diff -u "$expected" - || { echo "$query: other rows than PostgreSQL"; exit 1; }
+done
+"${psql[@]}" -c 'DROP TABLE lineitem, orders, customer, partsupp, supplier, part, nation, region'
+
 say "psycopg $("$python/bin/python" -c 'import psycopg; print(psycopg.__version__)')"
 "$python/bin/python" "$here/job.py"
 
