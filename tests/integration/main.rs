@@ -15,6 +15,7 @@ mod arrows;
 mod cluster;
 mod driver;
 mod isolation;
+mod memory;
 mod serializable;
 mod slt;
 mod startup;
