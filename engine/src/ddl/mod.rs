@@ -42,7 +42,6 @@ pub use maintenance::{Maintenance, MaintenanceKind};
 pub use privilege::check_access;
 pub use syntax::Extra;
 
-
 /// What a statement knows of its session.
 pub struct DdlContext<'a> {
     /// The current user.

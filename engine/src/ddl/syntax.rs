@@ -277,7 +277,7 @@ fn role_options(c: &mut Cursor<'_>) -> Result<RoleOptions, SyntaxError> {
         let start = c.at;
         let word = c.next_word().ok_or(start)?;
         let (flag, on) = match word.strip_prefix("no") {
-            Some(rest) if rest != "" => (rest.to_owned(), false),
+            Some(rest) if !rest.is_empty() => (rest.to_owned(), false),
             _ => (word, true),
         };
         match flag.as_str() {

@@ -13,6 +13,7 @@ mod definitions;
 pub mod deparse;
 mod empty;
 mod fixed;
+pub mod functions;
 mod information_schema;
 mod relations;
 mod rows;

@@ -28,7 +28,6 @@ pub const SOURCES: &[(&str, RowSource)] = &[
 ];
 
 /// OIDs of the catalogs themselves, as `classid` in pg_depend and pg_description.
-pub const PG_TYPE: u32 = 1247;
 pub const PG_CLASS: u32 = 1259;
 pub const PG_AUTHID: u32 = 1260;
 pub const PG_DATABASE: u32 = 1262;
@@ -36,7 +35,6 @@ pub const PG_ATTRDEF: u32 = 2604;
 pub const PG_CONSTRAINT: u32 = 2606;
 pub const PG_NAMESPACE: u32 = 2615;
 pub const PG_REWRITE: u32 = 2618;
-pub const PG_PROC: u32 = 1255;
 
 const HEAP: u32 = 2;
 const BTREE: u32 = 403;

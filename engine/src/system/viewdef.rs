@@ -51,7 +51,7 @@ impl VisitorMut for Shortener<'_> {
 /// `names`: the column names that the query shall show, for the outermost select list.
 fn write_query(query: &Query, names: &[&str], depth: usize, out: &mut String) {
     if let Some(with) = &query.with {
-        let _ = write!(out, " {with}\n");
+        let _ = writeln!(out, " {with}");
     }
     write_body(&query.body, names, depth, out);
     if let Some(order) = &query.order_by {

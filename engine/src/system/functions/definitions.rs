@@ -1,0 +1,224 @@
+//! Definitions as text (`pg_get_…`), and comments.
+
+use std::sync::Arc;
+
+use super::{Implementation, bool_arg, int_arg, oid_arg, optional, relation_arg, text, text_arg};
+use crate::catalog::{ConstraintDef, ConstraintKind, Oid, Relation, TableDef, ViewDef};
+use crate::error::{Error, Result, SqlState};
+use crate::functions::{Call, Function, registry};
+use crate::system::deparse::{self, quote_ident, relation_name, type_name};
+use crate::system::relations::{PG_CLASS, PG_CONSTRAINT, PG_NAMESPACE};
+use crate::system::{SystemContext, viewdef};
+use crate::types::Datum;
+
+pub const SCALARS: &[(&str, Implementation)] = &[
+    ("pg_get_expr", get_expr),
+    ("pg_get_indexdef", get_indexdef),
+    ("pg_get_constraintdef", get_constraintdef),
+    ("pg_get_viewdef", get_viewdef),
+    ("pg_get_ruledef", get_ruledef),
+    ("pg_get_serial_sequence", get_serial_sequence),
+    ("pg_get_function_result", |_, _, a| Ok(optional(function(a).and_then(function_result)))),
+    ("pg_get_function_arguments", |_, _, a| Ok(optional(function(a).map(|f| function_arguments(f, true))))),
+    ("pg_get_function_identity_arguments", |_, _, a| Ok(optional(function(a).map(|f| function_arguments(f, false))))),
+    ("pg_get_replica_identity_index", replica_identity),
+    ("obj_description", obj_description),
+    ("col_description", col_description),
+    ("shobj_description", shobj_description),
+    // There are no triggers, partitions, extended statistics or functions with SQL bodies.
+    ("pg_get_triggerdef", |_, _, _| Ok(Datum::Null)),
+    ("pg_get_partkeydef", |_, _, _| Ok(Datum::Null)),
+    ("pg_get_partition_constraintdef", |_, _, _| Ok(Datum::Null)),
+    ("pg_get_statisticsobjdef", |_, _, _| Ok(Datum::Null)),
+    ("pg_get_statisticsobjdef_columns", |_, _, _| Ok(Datum::Null)),
+    ("pg_get_function_sqlbody", |_, _, _| Ok(Datum::Null)),
+];
+
+fn get_expr(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    Ok(optional(text_arg(args, 0).map(|stored| deparse::shown(stored, &context.catalog, &context.path))))
+}
+
+fn get_indexdef(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    let Some(Relation::Index(table, index)) = relation_arg(context, args, 0)? else {
+        return Ok(Datum::Null);
+    };
+    if let Some(column) = int_arg(args, 1).filter(|n| *n != 0) {
+        let number = usize::try_from(column).unwrap_or(0);
+        return Ok(text(deparse::index_column_name(&table, &index, number).unwrap_or_default()));
+    }
+    let mut definition = deparse::index_def(&table, &index, &context.catalog);
+    if bool_arg(args, 2) {
+        // The pretty form names the table as the search path allows.
+        let schema = context.catalog.schema_name(table.schema);
+        let full = format!(" ON {}.{} ", quote_ident(schema), quote_ident(&table.name));
+        let short = relation_name(table.oid, &context.catalog, &context.path).unwrap_or_default();
+        definition = definition.replacen(&full, &format!(" ON {short} "), 1);
+    }
+    Ok(text(definition))
+}
+
+fn find_constraint(context: &SystemContext, oid: Oid) -> Option<(&Arc<TableDef>, &Arc<ConstraintDef>)> {
+    let tables = context.catalog.tables.values();
+    tables.flat_map(|t| t.constraints.iter().map(move |c| (t, c))).find(|(_, c)| c.oid == oid)
+}
+
+fn get_constraintdef(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    let Some((table, constraint)) = oid_arg(args, 0).and_then(|oid| find_constraint(context, oid)) else {
+        return Ok(Datum::Null);
+    };
+    let mut shown = deparse::constraint_def(table, constraint, &context.catalog, &context.path);
+    if bool_arg(args, 1) && matches!(constraint.kind, ConstraintKind::Check { .. }) {
+        let inner = shown.strip_prefix("CHECK ((").and_then(|s| s.strip_suffix("))"));
+        shown = inner.filter(|i| balanced(i)).map_or(shown.clone(), |i| format!("CHECK ({i})"));
+    }
+    Ok(text(shown))
+}
+
+/// Whether the outer parentheses of `(text)` belong together.
+fn balanced(text: &str) -> bool {
+    let mut depth = 0i32;
+    for c in text.chars() {
+        depth += match c {
+            '(' => 1,
+            ')' => -1,
+            _ => 0,
+        };
+        if depth < 0 {
+            return false;
+        }
+    }
+    depth == 0
+}
+
+fn view(context: &SystemContext, args: &[Datum]) -> Result<Option<Arc<ViewDef>>> {
+    Ok(match relation_arg(context, args, 0)? {
+        Some(Relation::View(view)) => Some(view),
+        _ => None,
+    })
+}
+
+fn get_viewdef(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    Ok(optional(view(context, args)?.map(|v| viewdef::definition(&v, &context.catalog, &context.path))))
+}
+
+fn get_ruledef(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    let rule = oid_arg(args, 0);
+    let view = context.catalog.views.values().find(|v| rule == Some(Oid(v.row_type.0 + 2)));
+    Ok(optional(view.map(|v| {
+        let name = relation_name(v.oid, &context.catalog, &context.path).unwrap_or_default();
+        let query = viewdef::definition(v, &context.catalog, &context.path);
+        format!("CREATE RULE \"_RETURN\" AS\n    ON SELECT TO {name} DO INSTEAD {query}")
+    })))
+}
+
+fn get_serial_sequence(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    let (Some(relation), Some(column)) = (relation_arg(context, args, 0)?, text_arg(args, 1)) else {
+        return Ok(Datum::Null);
+    };
+    let missing = || {
+        Error::new(
+            SqlState::UndefinedColumn,
+            format!("column \"{column}\" of relation \"{}\" does not exist", relation.name()),
+        )
+    };
+    let Relation::Table(table) = &relation else {
+        return Err(missing());
+    };
+    let attnum = table.column(column).ok_or_else(missing)?.attnum;
+    let sequence = context.catalog.owned_sequences(table.oid, Some(attnum)).next();
+    Ok(optional(
+        sequence.map(|s| format!("{}.{}", quote_ident(context.catalog.schema_name(s.schema)), quote_ident(&s.name))),
+    ))
+}
+
+fn function(args: &[Datum]) -> Option<&'static Function> {
+    registry().function(oid_arg(args, 0)?.0).map(|f| &**f)
+}
+
+fn function_result(f: &Function) -> Option<String> {
+    use crate::functions::Kind;
+    if f.kind == Kind::Procedure {
+        return None;
+    }
+    let ty = type_name(f.ret);
+    Some(if f.returns_set { format!("SETOF {ty}") } else { ty })
+}
+
+fn function_arguments(f: &Function, _defaults: bool) -> String {
+    let types = if f.all_args.is_empty() { &f.args } else { &f.all_args };
+    let mut shown = Vec::new();
+    for (i, ty) in types.iter().enumerate() {
+        let mode = match f.arg_modes.get(i) {
+            Some(b'o') => "OUT ",
+            Some(b'b') => "INOUT ",
+            Some(b'v') => "VARIADIC ",
+            Some(b't') => continue,
+            _ => "",
+        };
+        let name = f.arg_names.get(i).filter(|n| !n.is_empty() && **n != "-");
+        let name = name.map_or_else(String::new, |n| format!("{} ", quote_ident(n)));
+        shown.push(format!("{mode}{name}{}", type_name(*ty)));
+    }
+    shown.join(", ")
+}
+
+fn replica_identity(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    Ok(match relation_arg(context, args, 0)? {
+        Some(Relation::Table(table)) => table.primary_key().map_or(Datum::Null, |i| Datum::Oid(i.oid.0)),
+        _ => Datum::Null,
+    })
+}
+
+fn obj_description(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    let catalog = &context.catalog;
+    let Some(oid) = oid_arg(args, 0) else {
+        return Ok(Datum::Null);
+    };
+    let class = match text_arg(args, 1) {
+        Some("pg_class") => Some(PG_CLASS),
+        Some("pg_namespace") => Some(PG_NAMESPACE),
+        Some("pg_constraint") => Some(PG_CONSTRAINT),
+        Some(_) => return Ok(Datum::Null),
+        None => None,
+    };
+    let is = |wanted| class.is_none_or(|c| c == wanted);
+    if is(PG_CLASS)
+        && let Some(relation) = catalog.relation(oid)
+    {
+        return Ok(optional(match relation {
+            Relation::Table(t) => t.comment.clone(),
+            Relation::View(v) => v.comment.clone(),
+            Relation::Sequence(s) => s.comment.clone(),
+            Relation::Index(_, i) => i.comment.clone(),
+            Relation::System(_) => None,
+        }));
+    }
+    if is(PG_NAMESPACE)
+        && let Some(schema) = catalog.schemas.get(&oid)
+    {
+        return Ok(optional(schema.comment.as_ref()));
+    }
+    if is(PG_CONSTRAINT)
+        && let Some((_, constraint)) = find_constraint(context, oid)
+    {
+        return Ok(optional(constraint.comment.as_ref()));
+    }
+    Ok(Datum::Null)
+}
+
+fn col_description(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    let table = oid_arg(args, 0).and_then(|oid| context.catalog.tables.get(&oid));
+    let attnum = int_arg(args, 1).and_then(|n| i16::try_from(n).ok());
+    let column = table.zip(attnum).and_then(|(t, n)| t.attribute(n));
+    Ok(optional(column.and_then(|c| c.comment.as_ref())))
+}
+
+fn shobj_description(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    let catalog = &context.catalog;
+    let oid = oid_arg(args, 0).unwrap_or(Oid(0));
+    Ok(optional(match text_arg(args, 1) {
+        Some("pg_database") if catalog.database.oid == oid => catalog.database.comment.as_ref(),
+        Some("pg_authid") => catalog.roles.get(&oid).and_then(|r| r.comment.as_ref()),
+        _ => None,
+    }))
+}

@@ -1,0 +1,282 @@
+//! Names and OIDs: the text forms of the reg types, `to_reg…`, visibility.
+
+use super::{Implementation, oid_arg, text, text_arg};
+use crate::catalog::{Catalog, Oid};
+use crate::error::{Error, Result, SqlState};
+use crate::functions::{Call, Function, registry, resolve};
+use crate::system::SystemContext;
+use crate::system::deparse::{quote_ident, relation_name};
+use crate::types::{Datum, TypeOid, names as types};
+
+pub const SCALARS: &[(&str, Implementation)] = &[
+    ("regclassin", |c, _, a| find_relation(c, a).map(Datum::Oid)),
+    ("regclass", |c, _, a| find_relation(c, a).map(Datum::Oid)),
+    ("regclassout", |c, _, a| Ok(out(a, |oid| relation_name(oid, &c.catalog, &c.path)))),
+    ("to_regclass", |c, _, a| Ok(missing_is_null(find_relation(c, a)))),
+    ("regtypein", |c, _, a| find_type(c, a).map(Datum::Oid)),
+    ("regtypeout", |c, _, a| Ok(out(a, |oid| type_shown(c, oid, -1)))),
+    ("to_regtype", |c, _, a| Ok(missing_is_null(find_type(c, a)))),
+    ("regprocin", |_, _, a| find_function(a).map(Datum::Oid)),
+    ("regprocout", |_, _, a| Ok(out(a, |oid| registry().function(oid.0).map(|f| quote_ident(f.name))))),
+    ("to_regproc", |_, _, a| Ok(missing_is_null(find_function(a)))),
+    ("regprocedurein", |_, _, a| find_procedure(a).map(Datum::Oid)),
+    ("regprocedureout", |_, _, a| Ok(out(a, |oid| registry().function(oid.0).map(|f| signature(f))))),
+    ("to_regprocedure", |_, _, a| Ok(missing_is_null(find_procedure(a)))),
+    ("regoperout", |_, _, a| Ok(out(a, |oid| registry().operator_by_oid(oid.0).map(|o| o.name.to_owned())))),
+    ("regnamespacein", |c, _, a| find_schema(c, a).map(Datum::Oid)),
+    ("regnamespaceout", |c, _, a| Ok(out(a, |oid| c.catalog.schemas.get(&oid).map(|s| quote_ident(&s.name))))),
+    ("to_regnamespace", |c, _, a| Ok(missing_is_null(find_schema(c, a)))),
+    ("regrolein", |c, _, a| find_role(c, a).map(Datum::Oid)),
+    ("regroleout", |c, _, a| Ok(out(a, |oid| c.catalog.roles.get(&oid).map(|r| quote_ident(&r.name))))),
+    ("to_regrole", |c, _, a| Ok(missing_is_null(find_role(c, a)))),
+    ("regcollationin", |_, _, a| find_collation(a).map(Datum::Oid)),
+    ("regcollationout", |_, _, a| Ok(out(a, |oid| collation_name(oid).map(quote_ident)))),
+    ("format_type", format_type),
+    ("pg_table_is_visible", |c, _, a| Ok(visible(oid_arg(a, 0).and_then(|oid| c.catalog.is_visible(oid, &c.path))))),
+    ("pg_type_is_visible", |c, _, a| Ok(visible(oid_arg(a, 0).and_then(|oid| type_is_visible(c, oid))))),
+    ("pg_function_is_visible", |_, _, a| Ok(visible(oid_arg(a, 0).and_then(function_exists)))),
+    ("pg_operator_is_visible", |_, _, a| {
+        Ok(visible(oid_arg(a, 0).and_then(|oid| registry().operator_by_oid(oid.0).map(|_| true))))
+    }),
+    // Everything of these kinds lies in pg_catalog, which every search path holds.
+    ("pg_opclass_is_visible", |_, _, _| Ok(Datum::Bool(true))),
+    ("pg_opfamily_is_visible", |_, _, _| Ok(Datum::Bool(true))),
+    ("pg_collation_is_visible", |_, _, a| Ok(visible(oid_arg(a, 0).and_then(|oid| collation_name(oid).map(|_| true))))),
+    // There are none of these.
+    ("pg_conversion_is_visible", |_, _, _| Ok(Datum::Null)),
+    ("pg_statistics_obj_is_visible", |_, _, _| Ok(Datum::Null)),
+    ("pg_ts_config_is_visible", |_, _, _| Ok(Datum::Null)),
+    ("pg_ts_dict_is_visible", |_, _, _| Ok(Datum::Null)),
+    ("pg_ts_parser_is_visible", |_, _, _| Ok(Datum::Null)),
+    ("pg_ts_template_is_visible", |_, _, _| Ok(Datum::Null)),
+];
+
+fn visible(value: Option<bool>) -> Datum {
+    value.map_or(Datum::Null, Datum::Bool)
+}
+
+fn function_exists(oid: Oid) -> Option<bool> {
+    registry().function(oid.0).map(|_| true)
+}
+
+/// The parts of a possibly qualified name: folded unless quoted (42602 if it is none).
+pub fn split(name: &str) -> Result<Vec<String>> {
+    let bad = || Error::new(SqlState::InvalidName, "invalid name syntax");
+    let mut parts = Vec::new();
+    let mut rest = name.trim();
+    loop {
+        let (part, after) = match rest.strip_prefix('"') {
+            Some(quoted) => {
+                let mut out = String::new();
+                let mut at = quoted;
+                loop {
+                    let end = at.find('"').ok_or_else(bad)?;
+                    out.push_str(at.get(..end).unwrap_or_default());
+                    at = at.get(end + 1..).unwrap_or_default();
+                    match at.strip_prefix('"') {
+                        Some(more) => {
+                            out.push('"');
+                            at = more;
+                        }
+                        None => break,
+                    }
+                }
+                (out, at)
+            }
+            None => {
+                let end = rest.find('.').unwrap_or(rest.len());
+                let part = rest.get(..end).unwrap_or_default().trim();
+                (part.to_lowercase(), rest.get(end..).unwrap_or_default())
+            }
+        };
+        if part.is_empty() {
+            return Err(bad());
+        }
+        parts.push(part);
+        match after.trim_start().strip_prefix('.') {
+            Some(more) => rest = more.trim_start(),
+            None if after.trim().is_empty() => return Ok(parts),
+            None => return Err(bad()),
+        }
+    }
+}
+
+/// Schema and name.
+pub fn qualified(name: &str) -> Result<(Option<String>, String)> {
+    let mut parts = split(name)?;
+    let last = parts.pop().unwrap_or_default();
+    Ok((parts.pop(), last))
+}
+
+/// The OID that the text is, for `-` and digits.
+fn literal(shown: &str) -> Option<u32> {
+    if shown == "-" { Some(0) } else { shown.parse().ok() }
+}
+
+fn input(args: &[Datum]) -> Result<&str> {
+    text_arg(args, 0).ok_or_else(|| Error::internal("a name was expected"))
+}
+
+fn missing_is_null(found: Result<u32>) -> Datum {
+    found.map_or(Datum::Null, Datum::Oid)
+}
+
+/// The text of a reg type: `-` for 0, the number for what does not exist.
+fn out(args: &[Datum], name: impl FnOnce(Oid) -> Option<String>) -> Datum {
+    match oid_arg(args, 0) {
+        None => Datum::Null,
+        Some(Oid(0)) => text("-"),
+        Some(oid) => text(name(oid).unwrap_or_else(|| oid.0.to_string())),
+    }
+}
+
+fn find_relation(context: &SystemContext, args: &[Datum]) -> Result<u32> {
+    let shown = input(args)?;
+    if let Some(oid) = literal(shown) {
+        return Ok(oid);
+    }
+    let (schema, name) = qualified(shown)?;
+    Ok(context.catalog.resolve_relation(schema.as_deref(), &name, &context.path)?.oid().0)
+}
+
+fn find_type(context: &SystemContext, args: &[Datum]) -> Result<u32> {
+    let shown = input(args)?;
+    if let Some(oid) = literal(shown) {
+        return Ok(oid);
+    }
+    if let Some(ty) = types::lookup_text(shown) {
+        return Ok(ty.oid.0);
+    }
+    let unknown = || Error::new(SqlState::UndefinedObject, format!("type \"{shown}\" does not exist"));
+    let (schema, name) = qualified(shown).map_err(|_| unknown())?;
+    let relation = context.catalog.find_relation(schema.as_deref(), &name, &context.path);
+    let row_type = relation.and_then(|r| match r {
+        crate::catalog::Relation::Table(t) => Some(t.row_type.0),
+        crate::catalog::Relation::View(v) => Some(v.row_type.0),
+        crate::catalog::Relation::System(s) => Some(s.row_type.0),
+        _ => None,
+    });
+    row_type.ok_or_else(unknown)
+}
+
+fn find_function(args: &[Datum]) -> Result<u32> {
+    let shown = input(args)?;
+    if let Some(oid) = literal(shown) {
+        return Ok(oid);
+    }
+    let (schema, name) = qualified(shown)?;
+    let found = match schema.as_deref() {
+        None | Some("pg_catalog") => registry().lookup(&name),
+        _ => &[],
+    };
+    match found {
+        [] => Err(Error::new(SqlState::UndefinedFunction, format!("function \"{shown}\" does not exist"))),
+        [only] => Ok(only.oid),
+        _ => Err(Error::new(SqlState::AmbiguousFunction, format!("more than one function named \"{shown}\""))),
+    }
+}
+
+fn find_procedure(args: &[Datum]) -> Result<u32> {
+    let shown = input(args)?;
+    if let Some(oid) = literal(shown) {
+        return Ok(oid);
+    }
+    let unknown = || Error::new(SqlState::UndefinedFunction, format!("function \"{shown}\" does not exist"));
+    let (name, rest) = shown.split_once('(').ok_or_else(unknown)?;
+    let rest = rest.trim_end().strip_suffix(')').ok_or_else(unknown)?;
+    let wanted: Option<Vec<TypeOid>> = match rest.trim() {
+        "" => Some(Vec::new()),
+        list => list.split(',').map(|t| types::lookup_text(t).map(|t| t.oid)).collect(),
+    };
+    let (_, name) = qualified(name)?;
+    let wanted = wanted.ok_or_else(unknown)?;
+    let found = registry().lookup(&name).iter().find(|f| f.args == wanted);
+    found.map(|f| f.oid).ok_or_else(unknown)
+}
+
+fn signature(function: &Function) -> String {
+    resolve::signature(function.name, &function.args).replace(", ", ",")
+}
+
+fn find_schema(context: &SystemContext, args: &[Datum]) -> Result<u32> {
+    let shown = input(args)?;
+    if let Some(oid) = literal(shown) {
+        return Ok(oid);
+    }
+    let (_, name) = qualified(shown)?;
+    Ok(context.catalog.resolve_schema(&name)?.oid.0)
+}
+
+fn find_role(context: &SystemContext, args: &[Datum]) -> Result<u32> {
+    let shown = input(args)?;
+    if let Some(oid) = literal(shown) {
+        return Ok(oid);
+    }
+    let (_, name) = qualified(shown)?;
+    Ok(context.catalog.resolve_role(&name)?.oid.0)
+}
+
+const COLLATIONS: [(u32, &str); 4] = [(100, "default"), (950, "C"), (951, "POSIX"), (12340, "ucs_basic")];
+
+fn collation_name(oid: Oid) -> Option<&'static str> {
+    COLLATIONS.iter().find(|c| c.0 == oid.0).map(|c| c.1)
+}
+
+fn find_collation(args: &[Datum]) -> Result<u32> {
+    let shown = input(args)?;
+    if let Some(oid) = literal(shown) {
+        return Ok(oid);
+    }
+    let (_, name) = qualified(shown)?;
+    COLLATIONS.iter().find(|c| c.1 == name).map(|c| c.0).ok_or_else(|| {
+        Error::new(SqlState::UndefinedObject, format!("collation \"{shown}\" for encoding \"UTF8\" does not exist"))
+    })
+}
+
+/// The relation whose row type, or array of row type, an OID is.
+fn row_type(catalog: &Catalog, oid: Oid) -> Option<(Oid, bool)> {
+    let mut relations = (catalog.tables.values().map(|t| (t.oid, t.row_type, true)))
+        .chain(catalog.views.values().map(|v| (v.oid, v.row_type, true)))
+        .chain(crate::system::all().iter().map(|s| (s.oid, s.row_type, false)));
+    relations.find_map(|(relation, row, array)| {
+        if row == oid {
+            return Some((relation, false));
+        }
+        (array && Oid(row.0 + 1) == oid).then_some((relation, true))
+    })
+}
+
+fn type_is_visible(context: &SystemContext, oid: Oid) -> Option<bool> {
+    if types::row(TypeOid(oid.0)).is_some() {
+        return Some(true);
+    }
+    let (relation, _) = row_type(&context.catalog, oid)?;
+    context.catalog.is_visible(relation, &context.path)
+}
+
+/// A type's name with its modifier, row types included.
+pub fn type_shown(context: &SystemContext, oid: Oid, typmod: i32) -> Option<String> {
+    if types::row(TypeOid(oid.0)).is_some() {
+        return Some(types::format_type(TypeOid(oid.0), typmod));
+    }
+    let (relation, array) = row_type(&context.catalog, oid)?;
+    let name = relation_name(relation, &context.catalog, &context.path)?;
+    Some(if array { format!("{name}[]") } else { name })
+}
+
+fn format_type(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    let Some(oid) = oid_arg(args, 0) else {
+        return Ok(Datum::Null);
+    };
+    let typmod = match args.get(1) {
+        Some(Datum::Int4(n)) => Some(*n),
+        _ => None,
+    };
+    if oid.0 == 0 {
+        return Ok(text("-"));
+    }
+    if TypeOid(oid.0) == TypeOid::BPCHAR && typmod == Some(-1) {
+        return Ok(text("bpchar"));
+    }
+    Ok(text(type_shown(context, oid, typmod.unwrap_or(-1)).unwrap_or_else(|| "???".to_owned())))
+}
