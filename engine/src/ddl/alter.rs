@@ -180,7 +180,11 @@ fn drop_constraint(
 }
 
 fn rename_constraint(mut table: TableDef, from: &str, to: &str, tx: &mut Transaction) -> Result<()> {
-    let constraint = find_constraint(&table, from)?.clone();
+    let missing = || {
+        let message = format!("constraint \"{from}\" for table \"{}\" does not exist", table.name);
+        Error::new(SqlState::UndefinedObject, message)
+    };
+    let constraint = table.constraint(from).cloned().ok_or_else(missing)?;
     if table.constraint(to).is_some() {
         return Err(Error::new(
             SqlState::DuplicateObject,

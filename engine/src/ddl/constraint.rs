@@ -411,12 +411,13 @@ pub async fn validate(
             let Some(index) = table.index(*index) else {
                 return Err(Error::internal("a key without its index"));
             };
+            index::validate_unique(table, index, tx, context)?;
             if index.primary {
                 for attnum in index.attnums() {
                     validate_not_null(table, attnum, tx)?;
                 }
             }
-            index::validate_unique(table, index, tx, context)
+            Ok(())
         }
         ConstraintKind::Check { expression, .. } => {
             let check = expression::RowCheck::condition(expression, table, tx, context)?;

@@ -13,7 +13,7 @@ use crate::sql::parse::parse_expression;
 use crate::sql::{Binder, Environment, Scope, Source};
 use crate::system::deparse;
 use crate::txn::Transaction;
-use crate::types::{Datum, PgType};
+use crate::types::{Datum, PgType, TypeOid};
 
 /// A binder over the transaction's catalog.
 pub fn binder(source: Source, tx: &Transaction, context: &DdlContext<'_>) -> Binder {
@@ -44,12 +44,13 @@ pub fn default(
     context: &DdlContext<'_>,
 ) -> Result<Option<String>> {
     let mut binder = binder(context.source.clone(), tx, context);
-    let bound = binder.bind_assignment(expr, &Scope::default(), column, ty).map_err(|e| {
+    let mut bound = binder.bind_assignment(expr, &Scope::default(), column, ty).map_err(|e| {
         if e.state() == SqlState::UndefinedColumn {
             return Error::new(SqlState::FeatureNotSupported, "cannot use column reference in DEFAULT expression");
         }
         e
     })?;
+    fix_names(&mut bound, &context.eval)?;
     if matches!(bound.kind, crate::expr::ExprKind::Const(Datum::Null)) {
         return Ok(None);
     }
@@ -65,11 +66,31 @@ pub fn check(
 ) -> Result<(String, Vec<i16>)> {
     let mut binder = binder(context.source.clone(), tx, context);
     let scope = binder.table_scope(table, None);
-    let bound = binder.bind_condition(expr, &scope, "CHECK")?;
+    let mut bound = binder.bind_condition(expr, &scope, "CHECK")?;
+    fix_names(&mut bound, &context.eval)?;
     let mut columns = deparse::columns(&bound, &scope);
     columns.sort_unstable();
     columns.dedup();
     Ok((deparse::stored(&bound, &scope)?, columns))
+}
+
+/// Names in constants of the reg types mean what they mean now: `'q'::regclass` becomes the OID.
+fn fix_names(expr: &mut ScalarExpr, context: &EvalContext) -> Result<()> {
+    use crate::expr::ExprKind as K;
+    const REG: [TypeOid; 5] =
+        [TypeOid::REGCLASS, TypeOid::REGTYPE, TypeOid::REGPROC, TypeOid::REGNAMESPACE, TypeOid::REGROLE];
+    match &mut expr.kind {
+        K::Cast(cast) if REG.contains(&cast.to.oid) && matches!(cast.arg.kind, K::Const(_)) => {
+            expr.kind = K::Const(evaluate(expr, context)?);
+            Ok(())
+        }
+        K::Cast(cast) => fix_names(&mut cast.arg, context),
+        K::Call { args, .. } | K::And(args) | K::Or(args) | K::Coalesce(args) => {
+            args.iter_mut().try_for_each(|a| fix_names(a, context))
+        }
+        K::Not(arg) => fix_names(arg, context),
+        _ => Ok(()),
+    }
 }
 
 /// A stored expression ready to run on rows of a table, given by attnum - 1.

@@ -5,8 +5,8 @@
 //! table that appears gets a store, an index is built, a new `storage` OID starts empty.
 //!
 //! Invariants:
-//! 1. DDL runs one transaction at a time: each statement first takes the catalog's own lock ([`CATALOG_LOCK`]), so that OIDs
-//!    and names are decided on the newest catalog.
+//! 1. DDL runs one transaction at a time: each statement begins with [`Transaction::begin_ddl`], so that OIDs and names
+//!    are decided on the newest catalog.
 //! 2. A statement that fails has changed nothing that its transaction's rollback (or its savepoint's) does not undo.
 //! 3. Nothing is accepted and ignored: what is not supported answers 0A000.
 
@@ -25,6 +25,8 @@ mod schema;
 mod sequence;
 pub mod syntax;
 mod table;
+#[cfg(test)]
+mod tests;
 mod truncate;
 mod view;
 
@@ -95,7 +97,7 @@ pub fn is_ddl(statement: &Statement) -> bool {
 /// Runs a statement of DDL and answers its command tag. CREATE TABLE AS with rows is the session's: it calls
 /// [`create_table_as`] and inserts what the query returns.
 pub async fn execute(statement: &Statement, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
-    lock_catalog(tx).await?;
+    tx.begin_ddl().await?;
     match statement {
         Statement::CreateTable(create) => table::create(create, tx, context).await,
         Statement::CreateIndex(create) => index::create(create, tx, context).await,
@@ -124,7 +126,7 @@ pub async fn execute(statement: &Statement, tx: &mut Transaction, context: &mut 
 
 /// Runs a statement of DDL that sqlparser has no tree for.
 pub async fn execute_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
-    lock_catalog(tx).await?;
+    tx.begin_ddl().await?;
     match statement {
         Extra::CreateSequence { name, if_not_exists, options } => {
             sequence::create(name, *if_not_exists, options, tx, context)
@@ -156,11 +158,6 @@ fn command_name(text: &str) -> String {
     let capital = |w: &&str| w.len() > 1 && w.chars().all(|c| c.is_ascii_uppercase());
     let words: Vec<&str> = text.split_whitespace().take_while(capital).take(3).collect();
     if words.is_empty() { "this statement".into() } else { words.join(" ") }
-}
-
-async fn lock_catalog(tx: &mut Transaction) -> Result<()> {
-    tx.begin_ddl().await?;
-    Ok(())
 }
 
 /// Takes a relation's lock, waiting as long as `lock_timeout` allows.

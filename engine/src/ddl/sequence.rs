@@ -108,6 +108,7 @@ pub async fn alter(
     lock(tx, old.oid, TableLock::ShareRowExclusive).await?;
     let ty = options.ty.as_deref().map(sequence_type).transpose()?;
     let mut sequence = changed(&old, ty, options)?;
+    check_start(&sequence)?;
     if let Some(owner) = &options.owned_by {
         if is_identity(&catalog, &old) {
             return Err(Error::new(SqlState::FeatureNotSupported, "cannot change ownership of identity sequence")
@@ -122,11 +123,12 @@ pub async fn alter(
         None => None,
     };
     let last = restart.unwrap_or(last);
-    check_last(last, restart.is_some(), &sequence)?;
-    if restart.is_some() {
-        tx.restart_sequence(&sequence, last)?;
-    } else if sequence.start != old.start && !called && last == old.start {
-        tx.restart_sequence(&sequence, last)?;
+    check_last(last, &sequence)?;
+    // A sequence that gave nothing yet begins at a new START.
+    let untouched = sequence.start != old.start && !called && last == old.start;
+    if restart.is_some() || untouched {
+        let value = if restart.is_some() { last } else { sequence.start };
+        tx.setval(&sequence, value, false).await?;
     }
     Ok(tag)
 }
@@ -247,7 +249,7 @@ fn check_start(s: &SequenceDef) -> Result<()> {
     Ok(())
 }
 
-fn check_last(last: i64, _restarted: bool, s: &SequenceDef) -> Result<()> {
+fn check_last(last: i64, s: &SequenceDef) -> Result<()> {
     let invalid = |message| Err(Error::new(SqlState::InvalidParameterValue, message));
     if last < s.min {
         return invalid(format!("RESTART value ({last}) cannot be less than MINVALUE ({})", s.min));

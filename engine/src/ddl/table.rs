@@ -65,7 +65,7 @@ pub async fn create_table_as(
     tx: &mut Transaction,
     context: &mut DdlContext<'_>,
 ) -> Result<Option<Oid>> {
-    super::lock_catalog(tx).await?;
+    tx.begin_ddl().await?;
     check_supported(create)?;
     let Some(mut table) = blank(create, tx, context)? else {
         return Ok(None);

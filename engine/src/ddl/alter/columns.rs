@@ -167,7 +167,8 @@ pub async fn drop(
 }
 
 pub fn rename(mut table: TableDef, from: &str, to: &str, tx: &mut Transaction) -> Result<()> {
-    let attnum = table.resolve_column(from)?.attnum;
+    let missing = || Error::new(SqlState::UndefinedColumn, format!("column \"{from}\" does not exist"));
+    let attnum = table.column(from).ok_or_else(missing)?.attnum;
     column::check_name(to)?;
     if table.column(to).is_some() {
         return Err(Error::new(

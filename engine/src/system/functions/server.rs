@@ -57,7 +57,8 @@ pub const SETS: &[(&str, SetImplementation)] = &[
 /// What clients parse: PostgreSQL's version that Lockstep follows, then its own.
 pub fn version() -> String {
     format!(
-        "PostgreSQL 15.0 (Lockstep {}) on {}-{}, compiled by rustc, 64-bit",
+        "PostgreSQL {} (Lockstep {}) on {}-{}, compiled by rustc, 64-bit",
+        crate::session::settings::table::SERVER_VERSION,
         env!("CARGO_PKG_VERSION"),
         std::env::consts::ARCH,
         std::env::consts::OS
