@@ -9,20 +9,29 @@
 pub mod estimate;
 mod fault;
 pub mod join_order;
+mod lower;
 mod runtime;
 mod scan;
+mod series;
+mod single;
+#[cfg(test)]
+mod tests;
+mod unnest;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::record_batch::RecordBatch;
+use datafusion::execution::session_state::SessionState;
+use datafusion::physical_plan::ExecutionPlan;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Oid;
 use crate::engine::EngineConfig;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::functions::EvalContext;
 use crate::sql::bind::BoundQuery;
+use crate::sql::rel::Rel;
 use crate::types::Datum;
 
 pub use runtime::ResultStream;
@@ -111,12 +120,58 @@ impl QueryEngine {
     }
 
     /// Plans and starts `query`. Planning happens on the query runtime.
-    pub async fn execute(&self, _query: &BoundQuery, _context: QueryContext) -> Result<ResultStream> {
-        Err(Error::unsupported("the general query path"))
+    pub async fn execute(&self, query: &BoundQuery, context: QueryContext) -> Result<ResultStream> {
+        let state = self.runtime.state(&context);
+        let plan = self.plan(query, &context, state.clone()).await?;
+        self.runtime.start(plan, &state, context)
     }
 
     /// Lines of EXPLAIN; with `analyze` the query runs and its rows are dropped.
-    pub async fn explain(&self, _query: &BoundQuery, _context: QueryContext, _analyze: bool) -> Result<Vec<String>> {
-        Err(Error::unsupported("EXPLAIN"))
+    pub async fn explain(&self, query: &BoundQuery, context: QueryContext, analyze: bool) -> Result<Vec<String>> {
+        let state = self.runtime.state(&context);
+        let plan = self.plan(query, &context, state.clone()).await?;
+        if !analyze {
+            return Ok(runtime::describe(plan.as_ref(), false));
+        }
+        let started = Instant::now();
+        let mut rows = 0;
+        let mut stream = self.runtime.start(plan.clone(), &state, context)?;
+        while let Some(batch) = stream.next().await {
+            rows += batch?.num_rows();
+        }
+        let mut lines = runtime::describe(plan.as_ref(), true);
+        lines.push(format!("Rows: {rows}"));
+        lines.push(format!("Execution Time: {:.3} ms", started.elapsed().as_secs_f64() * 1e3));
+        Ok(lines)
+    }
+
+    async fn plan(
+        &self,
+        query: &BoundQuery,
+        context: &QueryContext,
+        state: SessionState,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let known = query.cache.get().and_then(|c| c.clone().downcast::<Rel>().ok());
+        let rel = match known {
+            Some(rel) => rel,
+            None => {
+                let rel = Arc::new(unnest::Unnester::new(&query.rel).rel(query.rel.clone())?);
+                // Somebody else may have been faster: both trees say the same.
+                let _ = query.cache.set(rel.clone());
+                rel
+            }
+        };
+        let outputs = query.outputs.clone();
+        let context = context.clone();
+        let stopped = runtime::stopped(context.cancel.clone(), context.deadline);
+        let work = self.runtime.plan(async move {
+            let logical = lower::Lowering::new(&context).query(&rel, &outputs)?;
+            runtime::physical_plan(&state, &logical).await
+        });
+        tokio::select! {
+            biased;
+            plan = work => plan,
+            error = stopped => Err(error),
+        }
     }
 }

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::record_batch::RecordBatch;
+use datafusion::catalog::Session;
+use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
@@ -17,6 +19,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use futures::StreamExt;
 use tokio::sync::mpsc;
@@ -26,8 +29,10 @@ use super::QueryContext;
 use super::fault::from_datafusion;
 use super::join_order::JoinOrder;
 use super::scan::Running;
+use super::series::SeriesPlanner;
 use crate::engine::EngineConfig;
 use crate::error::{Error, Result, SqlState};
+use crate::functions::lower::StatementContext;
 
 /// Finished batches that wait for the client.
 const BATCHES_IN_FLIGHT: usize = 2;
@@ -75,7 +80,10 @@ impl Runtime {
             .with_config(session_config(config))
             .with_runtime_env(memory)
             .with_default_features()
+            // The binder has settled every type: there is nothing to coerce.
+            .with_analyzer_rules(Vec::new())
             .with_optimizer_rules(optimizer_rules())
+            .with_query_planner(Arc::new(Planner))
             .build();
         Ok(Runtime { threads: Some(threads), state })
     }
@@ -85,6 +93,7 @@ impl Runtime {
         let mut state = self.state.clone();
         let config = state.config_mut();
         config.set_extension(Arc::new(Running(context.clone())));
+        config.options_mut().extensions.insert(StatementContext(context.eval.clone()));
         state
     }
 
@@ -150,7 +159,7 @@ async fn drive(
 }
 
 /// Resolves with the reason when the query has to stop.
-async fn stopped(cancel: tokio_util::sync::CancellationToken, deadline: Option<Instant>) -> Error {
+pub(super) async fn stopped(cancel: tokio_util::sync::CancellationToken, deadline: Option<Instant>) -> Error {
     let timeout = async {
         match deadline {
             Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
@@ -185,6 +194,23 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let pushed = rules.iter().position(|rule| rule.name() == "push_down_filter").map_or(rules.len(), |i| i + 1);
     rules.insert(pushed, Arc::new(JoinOrder));
     rules
+}
+
+/// Plans our own nodes beside DataFusion's.
+#[derive(Debug)]
+struct Planner;
+
+#[async_trait::async_trait]
+impl QueryPlanner for Planner {
+    async fn create_physical_plan(
+        &self,
+        plan: &LogicalPlan,
+        session: &dyn Session,
+    ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+        DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(SeriesPlanner)])
+            .create_physical_plan(plan, session)
+            .await
+    }
 }
 
 /// Optimises a logical plan and chooses its operators.

@@ -122,6 +122,9 @@ pub enum JoinKind {
     Full,
     Semi,
     Anti,
+    /// NOT IN: as [`JoinKind::Anti`], but no row passes when the right side holds a NULL, and none with a NULL key unless
+    /// the right side is empty. The condition is one equality.
+    NullAwareAnti,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -291,6 +291,14 @@ fn aggregate_parts_mut(a: &mut Aggregate, f: &mut ExprVisitor<'_>) -> Result<()>
     a.filter.iter_mut().try_for_each(f)
 }
 
+impl super::rel::JoinKind {
+    /// Yields the columns of its left side only.
+    pub fn left_only(self) -> bool {
+        use super::rel::JoinKind as K;
+        matches!(self, K::Semi | K::Anti | K::NullAwareAnti)
+    }
+}
+
 impl Rel {
     pub fn filter(self, predicate: Option<ScalarExpr>) -> Rel {
         match predicate {
@@ -330,7 +338,7 @@ impl Rel {
             Rel::Project { columns, .. } => columns.iter().map(|(id, e)| Output { id: *id, ty: e.ty }).collect(),
             Rel::Join { left, right, kind, .. } => {
                 let mut out = left.outputs();
-                if !matches!(kind, super::rel::JoinKind::Semi | super::rel::JoinKind::Anti) {
+                if !kind.left_only() {
                     out.extend(right.outputs());
                 }
                 out

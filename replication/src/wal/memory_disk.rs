@@ -77,7 +77,9 @@ impl MemoryDisk {
     }
 
     pub fn content(&self, name: &str) -> Vec<u8> {
-        self.state.lock().files[name].lock().seen.clone()
+        let file = self.state.lock().files[name].clone();
+        let bytes = file.lock().seen.clone();
+        bytes
     }
 
     fn file(&self, content: Arc<Mutex<Content>>) -> Arc<dyn DiskFile> {

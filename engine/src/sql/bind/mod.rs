@@ -20,7 +20,7 @@ mod select;
 mod subquery;
 mod target;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod types;
 mod window;
 

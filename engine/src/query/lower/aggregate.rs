@@ -1,0 +1,324 @@
+//! Aggregation and windows.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::{Column, ScalarValue};
+use datafusion::logical_expr::expr::WindowFunction;
+use datafusion::logical_expr::expr::{AggregateFunction, GroupingSet, WindowFunctionParams};
+use datafusion::logical_expr::{
+    Aggregate as AggregateNode, AggregateUDF, Expr, LogicalPlan, LogicalPlanBuilder, WindowFrame, WindowFrameBound,
+    WindowFrameUnits, WindowFunctionDefinition, cast, lit,
+};
+
+use super::{Lowering, alias, find_column, name, plan_error, project};
+use crate::error::{Error, Result, SqlState};
+use crate::expr::{ColumnId, ScalarExpr};
+use crate::expr_eval::{NoColumns, eval};
+use crate::functions::lower::aggregate::{AggregateCall, OrderKey, aggregate};
+use crate::functions::lower::{self, Lowered};
+use crate::query::single::SingleValue;
+use crate::query::unnest::SINGLE_VALUE;
+use crate::sql::rel::{Aggregate, FrameBound, FrameUnits, SortKey, WindowCall};
+use crate::types::{Datum, TypeOid};
+
+impl Lowering<'_> {
+    pub(super) fn aggregate(
+        &mut self,
+        input: LogicalPlan,
+        groups: &[(ColumnId, ScalarExpr)],
+        sets: Option<&[Vec<usize>]>,
+        grouping: Option<ColumnId>,
+        aggregates: &[(ColumnId, Aggregate)],
+    ) -> Result<LogicalPlan> {
+        // Group keys are computed below the aggregation. Where equal values may look different (1.0 and 1.00), the key
+        // stands for the group and the first of its values is shown.
+        let mut below: Vec<Expr> =
+            input.schema().iter().map(|(r, f)| Expr::Column(Column::new(r.cloned(), f.name()))).collect();
+        let mut keys = Vec::new();
+        let mut shown: Vec<(ColumnId, Option<(Expr, DataType)>)> = Vec::new();
+        for (i, (id, expr)) in groups.iter().enumerate() {
+            let lowered = self.expr(expr, &[input.schema()])?;
+            match lower::key(&lowered) {
+                Some(key) => {
+                    let key_name = format!("k{}_{i}", id.0);
+                    let value_name = format!("v{}_{i}", id.0);
+                    below.push(key.expr.alias(&key_name));
+                    below.push(lowered.expr.alias(&value_name));
+                    keys.push(Expr::Column(Column::from_name(key_name)));
+                    shown.push((*id, Some((Expr::Column(Column::from_name(value_name)), lowered.arrow))));
+                }
+                None => {
+                    let key_name = format!("k{}_{i}", id.0);
+                    below.push(lowered.expr.alias(&key_name));
+                    keys.push(Expr::Column(Column::from_name(key_name)));
+                    shown.push((*id, None));
+                }
+            }
+        }
+        let input = if groups.is_empty() { input } else { project(input, below)? };
+        let mut calls = Vec::new();
+        for (id, call) in aggregates {
+            calls.push(self.aggregate_call(call, &input)?.expr.alias(name(*id)));
+        }
+        for (id, value) in &shown {
+            if let Some((value, _)) = value {
+                let first = datafusion::functions_aggregate::first_last::first_value(value.clone(), vec![]);
+                calls.push(first.alias(name(*id)));
+            }
+        }
+        if keys.is_empty() && calls.is_empty() {
+            // HAVING without aggregates over one group: a row all the same.
+            let count = aggregate(AggregateCall {
+                function: crate::functions::registry()
+                    .lookup("count")
+                    .first()
+                    .cloned()
+                    .ok_or_else(|| Error::internal("count is not in the registry"))?,
+                args: vec![],
+                distinct: false,
+                filter: None,
+                order_by: vec![],
+                ret: TypeOid::INT8.into(),
+            })?;
+            calls.push(count.expr.alias("c0"));
+        }
+        let group_exprs = match sets {
+            None => keys.clone(),
+            Some(sets) => {
+                let lists = sets.iter().map(|set| set.iter().filter_map(|i| keys.get(*i).cloned()).collect()).collect();
+                vec![Expr::GroupingSet(GroupingSet::GroupingSets(lists))]
+            }
+        };
+        let node = AggregateNode::try_new(Arc::new(input), group_exprs, calls).map_err(plan_error)?;
+        let plan = LogicalPlan::Aggregate(node);
+        let mut out = Vec::new();
+        for ((id, value), key) in shown.iter().zip(&keys) {
+            let expr = match value {
+                // In a set without the key the column is NULL, not the first of its values.
+                Some((_, arrow)) if sets.is_some() => {
+                    let null = ScalarValue::try_new_null(arrow).map_err(plan_error)?;
+                    let (first, _) = find_column(&[plan.schema()], *id)?;
+                    datafusion::logical_expr::when(Expr::IsNull(Box::new(key.clone())), lit(null))
+                        .otherwise(first)
+                        .map_err(plan_error)?
+                }
+                Some(_) => find_column(&[plan.schema()], *id)?.0,
+                None => key.clone(),
+            };
+            out.push(alias(expr, *id));
+        }
+        if let Some(id) = grouping {
+            // The lowest bits tell which keys are missing; above them DataFusion numbers sets that occur twice.
+            let column = Expr::Column(Column::from_name(AggregateNode::INTERNAL_GROUPING_ID));
+            out.push(alias(cast(column, DataType::Int64), id));
+        }
+        for (id, _) in aggregates {
+            out.push(find_column(&[plan.schema()], *id)?.0);
+        }
+        if out.is_empty() {
+            return Ok(plan);
+        }
+        project(plan, out)
+    }
+
+    fn aggregate_call(&mut self, call: &Aggregate, input: &LogicalPlan) -> Result<Lowered> {
+        let args = self.exprs(&call.args, &[input.schema()])?;
+        let filter = call.filter.as_ref().map(|f| self.expr(f, &[input.schema()])).transpose()?.map(|l| l.expr);
+        if call.function.name == SINGLE_VALUE {
+            let arg = args.into_iter().next().ok_or_else(|| Error::internal("a value of nothing"))?;
+            let arrow = arg.arrow.clone();
+            let udaf = Arc::new(AggregateUDF::new_from_impl(SingleValue::new(arrow.clone())));
+            let expr = AggregateFunction::new_udf(udaf, vec![arg.expr], false, None, vec![], None);
+            return Ok(Lowered::new(Expr::AggregateFunction(expr), call.ty, arrow));
+        }
+        let mut order_by = Vec::new();
+        for key in &call.order_by {
+            order_by.push(OrderKey {
+                arg: self.expr(&key.expr, &[input.schema()])?,
+                descending: key.descending,
+                nulls_first: key.nulls_first,
+            });
+        }
+        aggregate(AggregateCall {
+            function: call.function.clone(),
+            args,
+            distinct: call.distinct,
+            filter,
+            order_by,
+            ret: call.ty,
+        })
+    }
+
+    pub(super) fn windows(&mut self, input: LogicalPlan, calls: &[(ColumnId, WindowCall)]) -> Result<LogicalPlan> {
+        let mut columns: Vec<Expr> =
+            input.schema().iter().map(|(r, f)| Expr::Column(Column::new(r.cloned(), f.name()))).collect();
+        let mut exprs: Vec<Expr> = Vec::new();
+        for (id, call) in calls {
+            let (window, layout) = self.window_call(call, &input)?;
+            let column = Expr::Column(Column::from_name(window.schema_name().to_string()));
+            let column = match layout {
+                // DataFusion counts in UInt64.
+                Some(_) => cast(column, call.ty.arrow()),
+                None => column,
+            };
+            columns.push(alias(column, *id));
+            if !exprs.contains(&window) {
+                exprs.push(window);
+            }
+        }
+        let plan = LogicalPlanBuilder::window_plan(input, exprs).map_err(plan_error)?;
+        project(plan, columns)
+    }
+
+    fn window_call(&mut self, call: &WindowCall, input: &LogicalPlan) -> Result<(Expr, Option<DataType>)> {
+        let mut args = self.exprs(&call.args, &[input.schema()])?;
+        let filter = call.filter.as_ref().map(|f| self.expr(f, &[input.schema()])).transpose()?.map(|l| l.expr);
+        let (fun, args, layout) = if call.aggregate {
+            let lowered = aggregate(AggregateCall {
+                function: call.function.clone(),
+                args,
+                distinct: false,
+                filter: None,
+                order_by: vec![],
+                ret: call.ty,
+            })?;
+            match lowered.expr {
+                Expr::AggregateFunction(f) => (WindowFunctionDefinition::AggregateUDF(f.func), f.params.args, None),
+                _ => return Err(call.function.unsupported()),
+            }
+        } else {
+            let (fun, layout) = lower::window::window(&call.function)?;
+            // Offsets of lag and lead and the number of ntile are int4 in PostgreSQL and int8 in DataFusion.
+            for arg in args.iter_mut().skip(usize::from(call.function.name != "ntile")).take(1) {
+                if arg.arrow == DataType::Int32 {
+                    *arg = Lowered::new(int8_literal(&arg.expr), TypeOid::INT8.into(), DataType::Int64);
+                }
+            }
+            (fun, args.into_iter().map(|a| a.expr).collect(), layout)
+        };
+        let partition_by = call
+            .partition_by
+            .iter()
+            .map(|e| {
+                let lowered = self.expr(e, &[input.schema()])?;
+                Ok(lower::key(&lowered).unwrap_or(lowered).expr)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let range = call.frame.units == FrameUnits::Range
+            && [&call.frame.start, &call.frame.end]
+                .iter()
+                .any(|b| matches!(b, FrameBound::Preceding(_) | FrameBound::Following(_)));
+        let order_by = if range {
+            // Offsets are added to the key itself.
+            self.plain_keys(&call.order_by, input)?
+        } else {
+            self.sort_keys(&call.order_by, input)?
+        };
+        let window_frame = self.frame(call, input)?;
+        let params = WindowFunctionParams {
+            args,
+            partition_by,
+            order_by,
+            window_frame,
+            filter: filter.map(Box::new),
+            null_treatment: None,
+            distinct: false,
+        };
+        Ok((Expr::WindowFunction(Box::new(WindowFunction { fun, params })), layout))
+    }
+
+    fn plain_keys(&mut self, keys: &[SortKey], input: &LogicalPlan) -> Result<Vec<datafusion::logical_expr::SortExpr>> {
+        keys.iter()
+            .map(|key| {
+                let lowered = self.expr(&key.expr, &[input.schema()])?;
+                Ok(datafusion::logical_expr::SortExpr::new(lowered.expr, !key.descending, key.nulls_first))
+            })
+            .collect()
+    }
+
+    fn frame(&mut self, call: &WindowCall, input: &LogicalPlan) -> Result<WindowFrame> {
+        let units = match call.frame.units {
+            FrameUnits::Rows => WindowFrameUnits::Rows,
+            FrameUnits::Range => WindowFrameUnits::Range,
+            FrameUnits::Groups => WindowFrameUnits::Groups,
+        };
+        // Without an order all rows are peers.
+        let (units, everything) = match (units, call.order_by.is_empty()) {
+            (WindowFrameUnits::Range, true) => (WindowFrameUnits::Rows, true),
+            (units, _) => (units, false),
+        };
+        let key = match call.order_by.as_slice() {
+            [key] => Some(self.expr(&key.expr, &[input.schema()])?.arrow),
+            _ => None,
+        };
+        let start = self.bound(&call.frame.start, units, key.as_ref(), everything, true)?;
+        let end = self.bound(&call.frame.end, units, key.as_ref(), everything, false)?;
+        Ok(WindowFrame::new_bounds(units, start, end))
+    }
+
+    fn bound(
+        &self,
+        bound: &FrameBound,
+        units: WindowFrameUnits,
+        key: Option<&DataType>,
+        everything: bool,
+        start: bool,
+    ) -> Result<WindowFrameBound> {
+        Ok(match bound {
+            FrameBound::UnboundedPreceding => WindowFrameBound::Preceding(unbounded_of(units, key)),
+            FrameBound::UnboundedFollowing => WindowFrameBound::Following(unbounded_of(units, key)),
+            FrameBound::CurrentRow if everything && start => WindowFrameBound::Preceding(unbounded_of(units, key)),
+            FrameBound::CurrentRow if everything => WindowFrameBound::Following(unbounded_of(units, key)),
+            FrameBound::CurrentRow => WindowFrameBound::CurrentRow,
+            FrameBound::Preceding(offset) => WindowFrameBound::Preceding(self.offset(offset, units, key, "starting")?),
+            FrameBound::Following(offset) => WindowFrameBound::Following(self.offset(offset, units, key, "ending")?),
+        })
+    }
+
+    fn offset(
+        &self,
+        offset: &ScalarExpr,
+        units: WindowFrameUnits,
+        key: Option<&DataType>,
+        which: &str,
+    ) -> Result<ScalarValue> {
+        let value = eval(offset, &NoColumns, &self.context.params, &self.context.eval)?;
+        let negative =
+            || Error::new(SqlState::InvalidParameterValue, format!("frame {which} offset must not be negative"));
+        match (units, value) {
+            (_, Datum::Null) => {
+                Err(Error::new(SqlState::NullValueNotAllowed, format!("frame {which} offset must not be null")))
+            }
+            (WindowFrameUnits::Range, value) => match (&value, key) {
+                (Datum::Numeric(_), Some(DataType::Binary)) => {
+                    Err(Error::unsupported("a RANGE offset over unconstrained numeric"))
+                }
+                _ => {
+                    let scalar = lower::literal(&value, offset.ty)?;
+                    match scalar.expr {
+                        Expr::Literal(scalar, _) => Ok(scalar),
+                        _ => Err(Error::internal("an offset that is no constant")),
+                    }
+                }
+            },
+            (_, Datum::Int8(n)) => u64::try_from(n).map(|n| ScalarValue::UInt64(Some(n))).map_err(|_| negative()),
+            _ => Err(Error::internal("a frame offset of another type")),
+        }
+    }
+}
+
+fn unbounded_of(units: WindowFrameUnits, key: Option<&DataType>) -> ScalarValue {
+    match (units, key) {
+        (WindowFrameUnits::Range, Some(key)) => ScalarValue::try_new_null(key).unwrap_or(ScalarValue::Null),
+        (WindowFrameUnits::Range, None) => ScalarValue::Null,
+        _ => ScalarValue::UInt64(None),
+    }
+}
+
+fn int8_literal(expr: &Expr) -> Expr {
+    match expr {
+        Expr::Literal(ScalarValue::Int32(value), _) => lit(ScalarValue::Int64(value.map(i64::from))),
+        other => cast(other.clone(), DataType::Int64),
+    }
+}

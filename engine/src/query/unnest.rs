@@ -1,0 +1,885 @@
+//! Subqueries and LATERAL become joins, so that what is lowered to DataFusion names no column of an enclosing query.
+//!
+//! EXISTS, IN and NOT IN at the top of a condition become semi and anti joins. Everything else goes the general way of
+//! Neumann and Kemper ("Unnesting Arbitrary Queries", 2015): the distinct values of the outer columns that a subquery
+//! names (its *domain*) are joined into it, it is computed for all of them at once, and the result is joined back.
+//!
+//! Invariants:
+//! 1. The tree that leaves here holds no subquery expression, no LATERAL join and no free column.
+//! 2. NULL is a value of the domain like any other: joins on it are null-safe.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::error::{Error, Result, SqlState};
+use crate::expr::{ColumnId, ExprKind, ScalarExpr};
+use crate::functions::{Function, registry};
+use crate::sql::rel::{
+    Aggregate, Frame, FrameBound, FrameUnits, JoinKind, QueryExpr, Rel, SetOperation, SortKey, WindowCall,
+};
+use crate::types::{Datum, PgType, TypeOid};
+
+/// Hands out column ids that nothing in the tree uses.
+pub(super) struct Unnester {
+    next: u32,
+}
+
+/// The function that DataFusion's side knows as "the only value, or 21000"; not in pg_proc.
+pub(super) const SINGLE_VALUE: &str = "lockstep_single_value";
+
+impl Unnester {
+    pub(super) fn new(rel: &Rel) -> Unnester {
+        let mut defined = HashSet::new();
+        rel.defined(&mut defined);
+        Unnester { next: defined.iter().map(|id| id.0).max().unwrap_or(0) + 1 }
+    }
+
+    fn fresh(&mut self) -> ColumnId {
+        self.next += 1;
+        ColumnId(self.next)
+    }
+
+    pub(super) fn rel(&mut self, mut rel: Rel) -> Result<Rel> {
+        for input in rel.inputs_mut() {
+            let taken = std::mem::replace(input, Rel::Unit);
+            *input = stacker::maybe_grow(128 * 1024, 2 * 1024 * 1024, || self.rel(taken))?;
+        }
+        let rel = self.simplify(rel)?;
+        if !rel.expressions().iter().any(|e| e.has_subquery()) {
+            return Ok(rel);
+        }
+        match rel {
+            Rel::Filter { input, predicate } => self.filter(*input, predicate),
+            Rel::Project { input, mut columns } => {
+                let mut input = *input;
+                for (_, expr) in &mut columns {
+                    self.attach(&mut input, expr)?;
+                }
+                Ok(input.project(columns))
+            }
+            Rel::Join { left, right, kind: JoinKind::Inner, condition: Some(condition), lateral } => {
+                let join = Rel::Join { left, right, kind: JoinKind::Inner, condition: None, lateral };
+                self.filter(join, condition)
+            }
+            Rel::Join { left, right, kind, condition: Some(mut condition), lateral } => {
+                let (mut left, mut right) = (left, right);
+                let side = if kind == JoinKind::Right { &mut left } else { &mut right };
+                self.attach(side, &mut condition)?;
+                Ok(Rel::Join { left, right, kind, condition: Some(condition), lateral })
+            }
+            Rel::Values { outputs, rows } => {
+                let union = self.rows_as_queries(outputs, rows);
+                self.rel(union)
+            }
+            Rel::Limit { .. } => Err(Error::unsupported("a subquery in LIMIT")),
+            mut rel => {
+                // Aggregates, windows, series, sorts: their input gains the columns.
+                let mut input = match rel.inputs_mut().into_iter().next() {
+                    Some(input) => std::mem::replace(input, Rel::Unit),
+                    None => return Err(Error::internal("a subquery in a leaf")),
+                };
+                rel.expressions_mut(&mut |e| self.attach(&mut input, e))?;
+                if let Some(slot) = rel.inputs_mut().into_iter().next() {
+                    *slot = input;
+                }
+                Ok(rel)
+            }
+        }
+    }
+
+    /// Nodes that are short for others.
+    fn simplify(&mut self, rel: Rel) -> Result<Rel> {
+        match rel {
+            Rel::Join { left, right, kind, condition, lateral: true } => self.lateral(*left, *right, kind, condition),
+            Rel::DistinctOn { input, keys, order } => {
+                let columns = input.outputs();
+                let rest = order.into_iter().skip(keys.len()).collect::<Vec<_>>();
+                let id = self.fresh();
+                let numbered = self.numbered(*input, id, keys, rest)?;
+                let first = self.compare("=", column(id, TypeOid::INT8), int8(1))?;
+                let kept = columns.iter().map(|o| (o.id, ScalarExpr::column(o.id, o.ty))).collect();
+                Ok(numbered.filter(Some(first)).project(kept))
+            }
+            Rel::Limit { input, offset, count: Some(count), with_ties: true } => {
+                let keys = match &*input {
+                    Rel::Sort { keys, .. } => keys.clone(),
+                    _ => return Err(Error::internal("WITH TIES without ORDER BY")),
+                };
+                if offset.is_some() {
+                    return Err(Error::unsupported("OFFSET together with WITH TIES"));
+                }
+                let columns = input.outputs();
+                let id = self.fresh();
+                let call = self.window("rank", vec![], keys.clone())?;
+                let ranked = Rel::Window { input, calls: vec![(id, call)] };
+                let kept = self.compare("<=", column(id, TypeOid::INT8), count)?;
+                let columns = columns.iter().map(|o| (o.id, ScalarExpr::column(o.id, o.ty))).collect();
+                let rel = ranked.filter(Some(kept)).project(columns);
+                Ok(Rel::Sort { input: Box::new(rel), keys })
+            }
+            Rel::SetOperation { operation, all, left, right, outputs, left_columns, right_columns }
+                if operation != SetOperation::Union =>
+            {
+                self.intersect(operation, all, *left, *right, outputs, left_columns, right_columns)
+            }
+            rel => Ok(rel),
+        }
+    }
+
+    /// INTERSECT and EXCEPT as semi and anti joins; with ALL the copies of a row are numbered.
+    #[allow(clippy::too_many_arguments)]
+    fn intersect(
+        &mut self,
+        operation: SetOperation,
+        all: bool,
+        left: Rel,
+        right: Rel,
+        outputs: Vec<crate::sql::rel::Output>,
+        left_columns: Vec<ColumnId>,
+        right_columns: Vec<ColumnId>,
+    ) -> Result<Rel> {
+        let project = |rel: Rel, to: &[(ColumnId, PgType)], from: &[ColumnId]| {
+            rel.project(to.iter().zip(from).map(|((id, ty), c)| (*id, ScalarExpr::column(*c, *ty))).collect())
+        };
+        let to: Vec<(ColumnId, PgType)> = outputs.iter().map(|o| (o.id, o.ty)).collect();
+        let copies: Vec<(ColumnId, PgType)> = outputs.iter().map(|o| (self.fresh(), o.ty)).collect();
+        let mut left = project(left, &to, &left_columns);
+        let mut right = project(right, &copies, &right_columns);
+        let mut pairs: Vec<(ScalarExpr, ScalarExpr)> = to
+            .iter()
+            .zip(&copies)
+            .map(|((l, ty), (r, _))| (ScalarExpr::column(*l, *ty), ScalarExpr::column(*r, *ty)))
+            .collect();
+        if all {
+            let (l, r) = (self.fresh(), self.fresh());
+            let keys = |side: &[(ColumnId, PgType)]| side.iter().map(|(id, ty)| ScalarExpr::column(*id, *ty)).collect();
+            left = self.numbered(left, l, keys(&to), vec![])?;
+            right = self.numbered(right, r, keys(&copies), vec![])?;
+            pairs.push((column(l, TypeOid::INT8), column(r, TypeOid::INT8)));
+        } else {
+            left = Rel::Distinct { input: Box::new(left) };
+        }
+        let kind = if operation == SetOperation::Intersect { JoinKind::Semi } else { JoinKind::Anti };
+        let condition = ScalarExpr::and(pairs.into_iter().map(|(l, r)| same(l, r)).collect());
+        let joined = Rel::Join { left: Box::new(left), right: Box::new(right), kind, condition, lateral: false };
+        Ok(joined.project(to.iter().map(|(id, ty)| (*id, ScalarExpr::column(*id, *ty))).collect()))
+    }
+
+    fn filter(&mut self, mut input: Rel, predicate: ScalarExpr) -> Result<Rel> {
+        let mut rest = Vec::new();
+        for mut part in predicate.conjuncts() {
+            if !part.has_subquery() {
+                rest.push(part);
+                continue;
+            }
+            match self.semi_join(input, &part)? {
+                (joined, true) => input = joined,
+                (same, false) => {
+                    input = same;
+                    self.attach(&mut input, &mut part)?;
+                    rest.push(part);
+                }
+            }
+        }
+        Ok(input.filter(ScalarExpr::and(rest)))
+    }
+
+    /// `[NOT] EXISTS`, `IN` and `NOT IN` at the top of a condition. The flag says whether it was one and has gone.
+    fn semi_join(&mut self, input: Rel, part: &ScalarExpr) -> Result<(Rel, bool)> {
+        let (negated, inner) = match &part.kind {
+            ExprKind::Not(inner) => (true, &**inner),
+            _ => (false, part),
+        };
+        let ExprKind::Query(query) = &inner.kind else {
+            return Ok((input, false));
+        };
+        let (rel, mut conditions, quantified) = match &**query {
+            QueryExpr::Exists { rel } => (self.rel((**rel).clone())?, vec![], false),
+            QueryExpr::Quantified { rel, condition, all: false } => {
+                (self.rel((**rel).clone())?, condition.clone().conjuncts(), true)
+            }
+            _ => return Ok((input, false)),
+        };
+        if conditions.iter().any(ScalarExpr::has_subquery) {
+            return Ok((input, false));
+        }
+        let inner = if quantified { rel } else { without_order(rel) };
+        let inner = self.pull_conditions(inner, &mut conditions, !quantified);
+        if inner.is_correlated() {
+            return Ok((input, false));
+        }
+        let kind = match (negated, quantified) {
+            (false, _) => JoinKind::Semi,
+            (true, false) => JoinKind::Anti,
+            // The three-valued anti join needs one plain equality.
+            (true, true) => match conditions.as_slice() {
+                [ScalarExpr { kind: ExprKind::Call { function, .. }, .. }] if is_equality(function) => {
+                    JoinKind::NullAwareAnti
+                }
+                _ => return Ok((input, false)),
+            },
+        };
+        let condition = ScalarExpr::and(conditions);
+        let join = Rel::Join { left: Box::new(input), right: Box::new(inner), kind, condition, lateral: false };
+        Ok((join, true))
+    }
+
+    /// Moves the correlated filters of a tree out of it, where only its rows count (`drop_columns`: not even its columns).
+    fn pull_conditions(&mut self, rel: Rel, out: &mut Vec<ScalarExpr>, drop_columns: bool) -> Rel {
+        match rel {
+            Rel::Filter { input, predicate } => {
+                let mut defined = HashSet::new();
+                input.defined(&mut defined);
+                let (own, pulled): (Vec<_>, Vec<_>) = predicate.conjuncts().into_iter().partition(|p| {
+                    let mut free = HashSet::new();
+                    p.free_columns(&mut free);
+                    free.is_subset(&defined)
+                });
+                out.extend(pulled);
+                let input = self.pull_conditions(*input, out, drop_columns);
+                input.filter(ScalarExpr::and(own))
+            }
+            Rel::Project { input, mut columns } => {
+                let before = out.len();
+                let input = self.pull_conditions(*input, out, drop_columns);
+                // What the pulled conditions name must pass.
+                let mut named = HashSet::new();
+                out.iter().skip(before).for_each(|c| c.free_columns(&mut named));
+                for output in input.outputs() {
+                    if named.contains(&output.id) && !columns.iter().any(|(id, _)| *id == output.id) {
+                        columns.push((output.id, ScalarExpr::column(output.id, output.ty)));
+                    }
+                }
+                if drop_columns {
+                    let defined: HashSet<ColumnId> = input.outputs().iter().map(|o| o.id).collect();
+                    columns.retain(|(id, _)| defined.contains(id) && named.contains(id));
+                    if columns.is_empty() {
+                        return input;
+                    }
+                }
+                input.project(columns)
+            }
+            rel => rel,
+        }
+    }
+
+    /// Replaces the subqueries of `expr` by columns that `input` gains.
+    fn attach(&mut self, input: &mut Rel, expr: &mut ScalarExpr) -> Result<()> {
+        if expr.subquery().is_none() {
+            return expr.children_mut(&mut |e| self.attach(input, e));
+        }
+        let ty = expr.ty;
+        let ExprKind::Query(query) = &expr.kind else {
+            return Ok(());
+        };
+        let query = (**query).clone();
+        *expr = match query {
+            QueryExpr::Scalar { rel, column: wanted } => {
+                let rel = self.rel(Arc::unwrap_or_clone(rel))?;
+                let rel = if at_most_one_row(&rel) { rel } else { self.single(rel, wanted, ty)? };
+                // With `single` the wanted column keeps its id.
+                self.join_back(input, rel)?;
+                ScalarExpr::column(wanted, ty)
+            }
+            QueryExpr::Exists { rel } => {
+                let rel = without_order(self.rel(Arc::unwrap_or_clone(rel))?);
+                let id = self.fresh();
+                let count = aggregate("count", vec![], TypeOid::INT8.into())?;
+                let rel = scalar_aggregate(rel, vec![(id, count)]);
+                self.join_back(input, rel)?;
+                self.compare(">", column(id, TypeOid::INT8), int8(0))?
+            }
+            QueryExpr::Array { rel, column: wanted } => {
+                let rel = self.rel(Arc::unwrap_or_clone(rel))?;
+                let (rel, order_by) = split_order(rel, wanted);
+                let id = self.fresh();
+                let element = PgType::new(ty.oid.element().unwrap_or(TypeOid::TEXT), ty.typmod);
+                let args = vec![ScalarExpr::column(wanted, element)];
+                let mut call = aggregate("array_agg", args, ty)?;
+                call.order_by = order_by;
+                let rel = scalar_aggregate(rel, vec![(id, call)]);
+                self.join_back(input, rel)?;
+                let empty = ScalarExpr::constant(Datum::Array(Arc::new(vec![])), ty);
+                ScalarExpr::new(ExprKind::Coalesce(vec![ScalarExpr::column(id, ty), empty]), ty)
+            }
+            QueryExpr::Quantified { rel, condition, all } => {
+                let rel = self.rel(Arc::unwrap_or_clone(rel))?;
+                let mut condition = *condition;
+                if all {
+                    condition = not(condition);
+                }
+                // True if it holds for a row, else unknown if it is unknown for one, else false.
+                let unknown = ScalarExpr::new(
+                    ExprKind::IsNull { arg: Box::new(condition.clone()), negated: false },
+                    TypeOid::BOOL,
+                );
+                let (held, open) = (self.fresh(), self.fresh());
+                let any = |arg| aggregate("bool_or", vec![arg], TypeOid::BOOL.into());
+                let mut columns: Vec<(ColumnId, ScalarExpr)> = Vec::new();
+                let (c, u) = (self.fresh(), self.fresh());
+                columns.push((c, condition));
+                columns.push((u, unknown));
+                let mut rel = self.rel(rel.project(columns))?;
+                rel = scalar_aggregate(
+                    rel,
+                    vec![(held, any(column(c, TypeOid::BOOL))?), (open, any(column(u, TypeOid::BOOL))?)],
+                );
+                self.join_back(input, rel)?;
+                let whens = vec![
+                    (column(held, TypeOid::BOOL), boolean(Datum::Bool(true))),
+                    (column(open, TypeOid::BOOL), boolean(Datum::Null)),
+                ];
+                let otherwise = Some(Box::new(boolean(Datum::Bool(false))));
+                let value = ScalarExpr::new(ExprKind::Case { whens, otherwise }, TypeOid::BOOL);
+                if all { not(value) } else { value }
+            }
+            _ => return Err(Error::internal("not a subquery")),
+        };
+        Ok(())
+    }
+
+    /// The only row of a query, 21000 if there are more, one row of NULL if there is none.
+    fn single(&mut self, rel: Rel, wanted: ColumnId, ty: PgType) -> Result<Rel> {
+        let inner = self.fresh();
+        let rel = rel.project(vec![(inner, ScalarExpr::column(wanted, ty))]);
+        let call = Aggregate {
+            function: single_value()?,
+            args: vec![ScalarExpr::column(inner, ty)],
+            distinct: false,
+            order_by: vec![],
+            filter: None,
+            ty,
+        };
+        Ok(scalar_aggregate(rel, vec![(wanted, call)]))
+    }
+
+    /// `input` LEFT JOIN LATERAL `rel`, which yields at most one row per row of the input.
+    fn join_back(&mut self, input: &mut Rel, rel: Rel) -> Result<()> {
+        let left = std::mem::replace(input, Rel::Unit);
+        *input = self.lateral(left, rel, JoinKind::Left, None)?;
+        Ok(())
+    }
+
+    /// A join whose right side may name columns of the left.
+    fn lateral(&mut self, left: Rel, right: Rel, kind: JoinKind, condition: Option<ScalarExpr>) -> Result<Rel> {
+        let outer: HashMap<ColumnId, PgType> = left.outputs().iter().map(|o| (o.id, o.ty)).collect();
+        let mut free = HashSet::new();
+        right.free_columns(&mut free);
+        let mut named: Vec<ColumnId> = free.into_iter().filter(|id| outer.contains_key(id)).collect();
+        named.sort();
+        if named.is_empty() {
+            // Exactly one row on the right: no row of the left can stay alone.
+            let kind = if condition.is_none() && exactly_one_row(&right) { JoinKind::Inner } else { kind };
+            return Ok(Rel::Join { left: Box::new(left), right: Box::new(right), kind, condition, lateral: false });
+        }
+        let right = match (right, kind) {
+            // A function over the columns of its neighbour: rows for each row.
+            (Rel::Series { input: unit, calls, ordinality }, JoinKind::Inner) if matches!(*unit, Rel::Unit) => {
+                let series = Rel::Series { input: Box::new(left), calls, ordinality };
+                return Ok(series.filter(condition));
+            }
+            // An expression over them: a column.
+            (Rel::Project { input: unit, columns }, JoinKind::Inner | JoinKind::Left)
+                if matches!(*unit, Rel::Unit) && condition.is_none() =>
+            {
+                let mut all: Vec<_> =
+                    left.outputs().into_iter().map(|o| (o.id, ScalarExpr::column(o.id, o.ty))).collect();
+                all.extend(columns);
+                return Ok(left.project(all));
+            }
+            (right, _) => right,
+        };
+        let domain = self.domain(&left, &named, &outer);
+        let right = self.push(&domain, right)?;
+        let mut conditions = condition.map(ScalarExpr::conjuncts).unwrap_or_default();
+        for (outer_id, inner_id, ty) in &domain.columns {
+            conditions.push(same(ScalarExpr::column(*outer_id, *ty), ScalarExpr::column(*inner_id, *ty)));
+        }
+        Ok(Rel::Join {
+            left: Box::new(left),
+            right: Box::new(right),
+            kind,
+            condition: ScalarExpr::and(conditions),
+            lateral: false,
+        })
+    }
+
+    /// The distinct values of some columns of `input`, in a copy of it under new names.
+    fn domain(&mut self, input: &Rel, named: &[ColumnId], types: &HashMap<ColumnId, PgType>) -> Domain {
+        let mut copy = input.clone();
+        let mut defined = HashSet::new();
+        copy.defined(&mut defined);
+        let map: HashMap<ColumnId, ColumnId> = defined.into_iter().map(|id| (id, self.fresh())).collect();
+        copy.rename(&map);
+        let mut columns = Vec::new();
+        let mut projected = Vec::new();
+        for id in named {
+            let ty = types.get(id).copied().unwrap_or(TypeOid::TEXT.into());
+            let new = self.fresh();
+            projected.push((new, ScalarExpr::column(map.get(id).copied().unwrap_or(*id), ty)));
+            columns.push((*id, new, ty));
+        }
+        Domain { rel: Rel::Distinct { input: Box::new(copy.project(projected)) }, columns }
+    }
+
+    /// The same domain under new names.
+    fn copy(&mut self, domain: &Domain) -> Domain {
+        let mut defined = HashSet::new();
+        domain.rel.defined(&mut defined);
+        let map: HashMap<ColumnId, ColumnId> = defined.into_iter().map(|id| (id, self.fresh())).collect();
+        let mut rel = domain.rel.clone();
+        rel.rename(&map);
+        let columns = domain.columns.iter().map(|(o, i, ty)| (*o, map.get(i).copied().unwrap_or(*i), *ty)).collect();
+        Domain { rel, columns }
+    }
+
+    /// `rel` for every element of the domain: yields the domain's columns beside its own.
+    fn push(&mut self, domain: &Domain, rel: Rel) -> Result<Rel> {
+        if !domain.occurs_in(&rel) {
+            if matches!(rel, Rel::Unit) {
+                return Ok(domain.rel.clone());
+            }
+            return Ok(inner_join(domain.rel.clone(), rel, None));
+        }
+        let map = domain.substitution();
+        match rel {
+            Rel::Filter { input, mut predicate } => {
+                predicate.substitute(&map);
+                Ok(self.push(domain, *input)?.filter(Some(predicate)))
+            }
+            Rel::Project { input, mut columns } => {
+                columns.iter_mut().for_each(|(_, e)| e.substitute(&map));
+                columns.extend(domain.pass());
+                Ok(self.push(domain, *input)?.project(columns))
+            }
+            Rel::Series { input, mut calls, ordinality } => {
+                calls.iter_mut().flat_map(|c| &mut c.args).for_each(|e| e.substitute(&map));
+                let input = Box::new(self.push(domain, *input)?);
+                Ok(Rel::Series { input, calls, ordinality })
+            }
+            Rel::Join { left, right, kind: JoinKind::Right, condition, lateral } => {
+                let swapped = Rel::Join { left: right, right: left, kind: JoinKind::Left, condition, lateral };
+                self.push(domain, swapped)
+            }
+            Rel::Join { left, right, kind, condition, .. } => {
+                self.push_join(domain, *left, *right, kind, condition, &map)
+            }
+            Rel::Aggregate { input, groups, sets, grouping, aggregates } => {
+                let mut node = Rel::Aggregate { input: Box::new(Rel::Unit), groups, sets, grouping, aggregates };
+                node.expressions_mut(&mut |e| {
+                    e.substitute(&map);
+                    Ok(())
+                })?;
+                let input = self.push(domain, *input)?;
+                self.push_aggregate(domain, input, node)
+            }
+            Rel::Window { input, mut calls } => {
+                for (_, call) in &mut calls {
+                    call.args.iter_mut().chain(&mut call.filter).for_each(|e| e.substitute(&map));
+                    call.partition_by.iter_mut().for_each(|e| e.substitute(&map));
+                    call.order_by.iter_mut().for_each(|k| k.expr.substitute(&map));
+                    call.partition_by.extend(domain.pass().into_iter().map(|(_, e)| e));
+                }
+                Ok(Rel::Window { input: Box::new(self.push(domain, *input)?), calls })
+            }
+            Rel::Sort { input, mut keys } => {
+                keys.iter_mut().for_each(|k| k.expr.substitute(&map));
+                Ok(Rel::Sort { input: Box::new(self.push(domain, *input)?), keys })
+            }
+            Rel::Distinct { input } => Ok(Rel::Distinct { input: Box::new(self.push(domain, *input)?) }),
+            Rel::Limit { input, offset, count, .. } => {
+                let order = match &*input {
+                    Rel::Sort { keys, .. } => keys.clone(),
+                    _ => vec![],
+                };
+                let mut order = order;
+                order.iter_mut().for_each(|k| k.expr.substitute(&map));
+                let keys = domain.pass().into_iter().map(|(_, e)| e).collect();
+                let input = self.push(domain, *input)?;
+                self.push_limit(input, keys, order, offset, count)
+            }
+            Rel::SetOperation {
+                operation: SetOperation::Union,
+                all,
+                left,
+                right,
+                mut outputs,
+                mut left_columns,
+                mut right_columns,
+            } => {
+                let other = self.copy(domain);
+                let left = self.push(domain, *left)?;
+                let right = self.push(&other, *right)?;
+                let mut renamed = Vec::new();
+                for ((_, l, ty), (_, r, _)) in domain.columns.iter().zip(&other.columns) {
+                    let id = self.fresh();
+                    outputs.push(crate::sql::rel::Output { id, ty: *ty });
+                    left_columns.push(*l);
+                    right_columns.push(*r);
+                    renamed.push((*l, ScalarExpr::column(id, *ty)));
+                }
+                let mut columns: Vec<_> = outputs
+                    .iter()
+                    .take(outputs.len() - renamed.len())
+                    .map(|o| (o.id, ScalarExpr::column(o.id, o.ty)))
+                    .collect();
+                columns.extend(renamed);
+                let union = Rel::SetOperation {
+                    operation: SetOperation::Union,
+                    all,
+                    left: Box::new(left),
+                    right: Box::new(right),
+                    outputs,
+                    left_columns,
+                    right_columns,
+                };
+                Ok(union.project(columns))
+            }
+            Rel::Values { outputs, rows } => {
+                let union = self.rows_as_queries(outputs, rows);
+                self.push(domain, union)
+            }
+            Rel::Recursive { .. } | Rel::WorkTable { .. } => {
+                Err(Error::unsupported("a recursive query that refers to an outer query"))
+            }
+            _ => Err(Error::unsupported("this reference to an outer query")),
+        }
+    }
+
+    fn push_join(
+        &mut self,
+        domain: &Domain,
+        left: Rel,
+        right: Rel,
+        kind: JoinKind,
+        condition: Option<ScalarExpr>,
+        map: &HashMap<ColumnId, ScalarExpr>,
+    ) -> Result<Rel> {
+        if kind == JoinKind::Full || kind == JoinKind::NullAwareAnti {
+            return Err(Error::unsupported("this join of a reference to an outer query"));
+        }
+        let mut conditions: Vec<ScalarExpr> = condition.map(ScalarExpr::conjuncts).unwrap_or_default();
+        conditions.iter_mut().for_each(|c| c.substitute(map));
+        let (in_left, in_right) = (domain.occurs_in(&left), domain.occurs_in(&right));
+        let (left, right) = if in_right && !in_left && kind == JoinKind::Inner {
+            (left, self.push(domain, right)?)
+        } else if in_right {
+            let other = self.copy(domain);
+            for ((_, l, ty), (_, r, _)) in domain.columns.iter().zip(&other.columns) {
+                conditions.push(same(ScalarExpr::column(*l, *ty), ScalarExpr::column(*r, *ty)));
+            }
+            (self.push(domain, left)?, self.push(&other, right)?)
+        } else {
+            (self.push(domain, left)?, right)
+        };
+        Ok(Rel::Join {
+            left: Box::new(left),
+            right: Box::new(right),
+            kind,
+            condition: ScalarExpr::and(conditions),
+            lateral: false,
+        })
+    }
+
+    fn push_aggregate(&mut self, domain: &Domain, pushed: Rel, node: Rel) -> Result<Rel> {
+        let Rel::Aggregate { mut groups, sets, grouping, aggregates, .. } = node else {
+            return Err(Error::internal("not an aggregation"));
+        };
+        if sets.is_some() {
+            return Err(Error::unsupported("grouping sets that refer to an outer query"));
+        }
+        let input = Box::new(pushed);
+        if !groups.is_empty() {
+            // The domain's columns pass through the grouping under their own ids.
+            let input = Box::new(self.rename_pass(domain, *input, &mut groups));
+            return Ok(Rel::Aggregate { input, groups, sets: None, grouping, aggregates });
+        }
+        // Without groups there is a row for every element of the domain, also where nothing was found.
+        let other = self.copy(domain);
+        let mut keys = Vec::new();
+        let mut conditions = Vec::new();
+        for ((_, own, ty), (_, outer, _)) in domain.columns.iter().zip(&other.columns) {
+            let id = self.fresh();
+            keys.push((id, ScalarExpr::column(*own, *ty)));
+            conditions.push(same(ScalarExpr::column(*outer, *ty), ScalarExpr::column(id, *ty)));
+        }
+        let mut columns = Vec::new();
+        let mut found = Vec::new();
+        for (id, call) in aggregates {
+            let inner = self.fresh();
+            let value = ScalarExpr::column(inner, call.ty);
+            let value = if matches!(call.function.name, "count" | "regr_count") {
+                ScalarExpr::new(ExprKind::Coalesce(vec![value, int8(0)]), call.ty)
+            } else {
+                value
+            };
+            columns.push((id, value));
+            found.push((inner, call));
+        }
+        for ((_, own, ty), (_, outer, _)) in domain.columns.iter().zip(&other.columns) {
+            columns.push((*own, ScalarExpr::column(*outer, *ty)));
+        }
+        let grouped = Rel::Aggregate { input, groups: keys, sets: None, grouping: None, aggregates: found };
+        let joined = Rel::Join {
+            left: Box::new(other.rel),
+            right: Box::new(grouped),
+            kind: JoinKind::Left,
+            condition: ScalarExpr::and(conditions),
+            lateral: false,
+        };
+        Ok(joined.project(columns))
+    }
+
+    /// Adds the domain's columns to `groups` under their own ids; in the input they get others.
+    fn rename_pass(&mut self, domain: &Domain, input: Rel, groups: &mut Vec<(ColumnId, ScalarExpr)>) -> Rel {
+        let mut columns: Vec<_> = input.outputs().into_iter().map(|o| (o.id, ScalarExpr::column(o.id, o.ty))).collect();
+        for (_, own, ty) in &domain.columns {
+            let id = self.fresh();
+            columns.push((id, ScalarExpr::column(*own, *ty)));
+            groups.push((*own, ScalarExpr::column(id, *ty)));
+        }
+        input.project(columns)
+    }
+
+    fn push_limit(
+        &mut self,
+        input: Rel,
+        keys: Vec<ScalarExpr>,
+        order: Vec<SortKey>,
+        offset: Option<ScalarExpr>,
+        count: Option<ScalarExpr>,
+    ) -> Result<Rel> {
+        let id = self.fresh();
+        let numbered = self.numbered(input, id, keys, order.clone())?;
+        let row = || column(id, TypeOid::INT8);
+        let mut conditions = Vec::new();
+        if let Some(count) = count {
+            let last = match &offset {
+                Some(offset) => self.compare("+", count, offset.clone())?,
+                None => count,
+            };
+            conditions.push(self.compare("<=", row(), last)?);
+        }
+        if let Some(offset) = offset {
+            conditions.push(self.compare(">", row(), offset)?);
+        }
+        let rel = numbered.filter(ScalarExpr::and(conditions));
+        Ok(if order.is_empty() { rel } else { Rel::Sort { input: Box::new(rel), keys: order } })
+    }
+
+    /// VALUES as a union of one-row queries.
+    fn rows_as_queries(&mut self, outputs: Vec<crate::sql::rel::Output>, rows: Vec<Vec<ScalarExpr>>) -> Rel {
+        let mut union: Option<(Rel, Vec<ColumnId>)> = None;
+        let count = rows.len();
+        for (i, row) in rows.into_iter().enumerate() {
+            let last = i + 1 == count;
+            let ids: Vec<ColumnId> = if last && count == 1 {
+                outputs.iter().map(|o| o.id).collect()
+            } else {
+                outputs.iter().map(|_| self.fresh()).collect()
+            };
+            let query = Rel::Unit.project(ids.iter().copied().zip(row).collect());
+            union = Some(match union {
+                None => (query, ids),
+                Some((left, left_columns)) => {
+                    let outputs: Vec<_> = if last {
+                        outputs.clone()
+                    } else {
+                        outputs.iter().map(|o| crate::sql::rel::Output { id: self.fresh(), ty: o.ty }).collect()
+                    };
+                    let new: Vec<ColumnId> = outputs.iter().map(|o| o.id).collect();
+                    let rel = Rel::SetOperation {
+                        operation: SetOperation::Union,
+                        all: true,
+                        left: Box::new(left),
+                        right: Box::new(query),
+                        outputs,
+                        left_columns,
+                        right_columns: ids,
+                    };
+                    (rel, new)
+                }
+            });
+        }
+        union.map_or(Rel::Unit, |(rel, _)| rel)
+    }
+
+    /// Numbers the rows of each group of equal keys from 1, in column `id`.
+    fn numbered(&mut self, input: Rel, id: ColumnId, keys: Vec<ScalarExpr>, order: Vec<SortKey>) -> Result<Rel> {
+        let call = self.window("row_number", keys, order)?;
+        Ok(Rel::Window { input: Box::new(input), calls: vec![(id, call)] })
+    }
+
+    fn window(&self, name: &str, partition_by: Vec<ScalarExpr>, order_by: Vec<SortKey>) -> Result<WindowCall> {
+        Ok(WindowCall {
+            function: lookup(name)?,
+            aggregate: false,
+            args: vec![],
+            filter: None,
+            partition_by,
+            order_by,
+            frame: Frame {
+                units: FrameUnits::Range,
+                start: FrameBound::UnboundedPreceding,
+                end: FrameBound::CurrentRow,
+            },
+            ty: TypeOid::INT8.into(),
+        })
+    }
+
+    /// A call of a built-in operator on two int8.
+    fn compare(&self, operator: &str, left: ScalarExpr, right: ScalarExpr) -> Result<ScalarExpr> {
+        let resolved = crate::functions::resolve_operator(operator, Some(TypeOid::INT8), TypeOid::INT8)?;
+        let function = resolved.operator.function.clone();
+        Ok(ScalarExpr::new(ExprKind::Call { function, args: vec![left, right] }, resolved.ret))
+    }
+}
+
+/// The outer columns that a tree names, and the query that yields their distinct values.
+struct Domain {
+    rel: Rel,
+    /// Outer id, id in `rel`, type.
+    columns: Vec<(ColumnId, ColumnId, PgType)>,
+}
+
+impl Domain {
+    fn occurs_in(&self, rel: &Rel) -> bool {
+        let mut free = HashSet::new();
+        rel.free_columns(&mut free);
+        self.columns.iter().any(|(outer, ..)| free.contains(outer))
+    }
+
+    fn substitution(&self) -> HashMap<ColumnId, ScalarExpr> {
+        self.columns.iter().map(|(outer, inner, ty)| (*outer, ScalarExpr::column(*inner, *ty))).collect()
+    }
+
+    fn pass(&self) -> Vec<(ColumnId, ScalarExpr)> {
+        self.columns.iter().map(|(_, inner, ty)| (*inner, ScalarExpr::column(*inner, *ty))).collect()
+    }
+}
+
+fn column(id: ColumnId, ty: TypeOid) -> ScalarExpr {
+    ScalarExpr::column(id, ty)
+}
+
+fn int8(value: i64) -> ScalarExpr {
+    ScalarExpr::constant(Datum::Int8(value), TypeOid::INT8)
+}
+
+fn boolean(value: Datum) -> ScalarExpr {
+    ScalarExpr::constant(value, TypeOid::BOOL)
+}
+
+fn not(expr: ScalarExpr) -> ScalarExpr {
+    ScalarExpr::new(ExprKind::Not(Box::new(expr)), TypeOid::BOOL)
+}
+
+/// Null-safe equality.
+fn same(left: ScalarExpr, right: ScalarExpr) -> ScalarExpr {
+    let kind = ExprKind::IsDistinct { left: Box::new(left), right: Box::new(right), negated: true };
+    ScalarExpr::new(kind, TypeOid::BOOL)
+}
+
+fn inner_join(left: Rel, right: Rel, condition: Option<ScalarExpr>) -> Rel {
+    Rel::Join { left: Box::new(left), right: Box::new(right), kind: JoinKind::Inner, condition, lateral: false }
+}
+
+fn scalar_aggregate(input: Rel, aggregates: Vec<(ColumnId, Aggregate)>) -> Rel {
+    Rel::Aggregate { input: Box::new(input), groups: vec![], sets: None, grouping: None, aggregates }
+}
+
+fn lookup(name: &str) -> Result<Arc<Function>> {
+    let found = registry().lookup(name).first().cloned();
+    found.ok_or_else(|| Error::internal(format!("{name} is not in the registry")))
+}
+
+/// A call of a built-in aggregate: the overload with as many arguments.
+fn aggregate(name: &str, args: Vec<ScalarExpr>, ty: PgType) -> Result<Aggregate> {
+    let types: Vec<TypeOid> = args.iter().map(|a| a.ty.oid).collect();
+    let function = match crate::functions::resolve_function(name, &types)? {
+        crate::functions::Resolution::Function(found) => found.function,
+        crate::functions::Resolution::Cast(_) => return Err(Error::internal("an aggregate is a cast")),
+    };
+    Ok(Aggregate { function, args, distinct: false, order_by: vec![], filter: None, ty })
+}
+
+/// The aggregate behind scalar subqueries: not in pg_proc, known to lowering by its name.
+fn single_value() -> Result<Arc<Function>> {
+    let mut function = (*lookup("count")?).clone();
+    function.name = SINGLE_VALUE;
+    function.symbol = SINGLE_VALUE;
+    function.oid = 0;
+    Ok(Arc::new(function))
+}
+
+fn is_equality(function: &Function) -> bool {
+    registry().operators_named("=").iter().any(|o| o.function.oid == function.oid)
+}
+
+/// An ungrouped aggregation yields one row, and so does what only computes on it.
+fn at_most_one_row(rel: &Rel) -> bool {
+    match rel {
+        Rel::Unit => true,
+        Rel::Aggregate { groups, sets, .. } => groups.is_empty() && sets.is_none(),
+        Rel::Project { input, .. } | Rel::Filter { input, .. } | Rel::Sort { input, .. } | Rel::Distinct { input } => {
+            at_most_one_row(input)
+        }
+        Rel::Values { rows, .. } => rows.len() <= 1,
+        Rel::Limit { input, count, .. } => {
+            let one = count.as_ref().is_some_and(|c| matches!(c.kind, ExprKind::Const(Datum::Int8(0 | 1))));
+            one || at_most_one_row(input)
+        }
+        Rel::Join { left, right, kind: JoinKind::Inner | JoinKind::Left, .. } => {
+            at_most_one_row(left) && at_most_one_row(right)
+        }
+        _ => false,
+    }
+}
+
+fn exactly_one_row(rel: &Rel) -> bool {
+    match rel {
+        Rel::Unit => true,
+        Rel::Aggregate { groups, sets, .. } => groups.is_empty() && sets.is_none(),
+        Rel::Project { input, .. } | Rel::Sort { input, .. } => exactly_one_row(input),
+        _ => false,
+    }
+}
+
+/// The same rows; neither their order nor a limit above zero matters.
+fn without_order(rel: Rel) -> Rel {
+    match rel {
+        Rel::Sort { input, .. } => without_order(*input),
+        Rel::Limit { input, offset: None, count, .. }
+            if count.as_ref().is_none_or(|c| matches!(c.kind, ExprKind::Const(Datum::Int8(1..)))) =>
+        {
+            without_order(*input)
+        }
+        Rel::Project { input, columns } => without_order(*input).project(columns),
+        rel => rel,
+    }
+}
+
+/// Takes the order of a query's rows off it, as keys for the aggregate that collects its column.
+fn split_order(rel: Rel, wanted: ColumnId) -> (Rel, Vec<SortKey>) {
+    match rel {
+        Rel::Sort { input, keys } => (*input, keys),
+        Rel::Project { input, columns } if matches!(*input, Rel::Sort { .. }) => {
+            let (input, keys) = split_order(*input, wanted);
+            let mut all = columns;
+            for key in &keys {
+                if let ExprKind::Column { id, .. } = key.expr.kind
+                    && !all.iter().any(|(c, _)| *c == id)
+                {
+                    all.push((id, key.expr.clone()));
+                }
+            }
+            (input.project(all), keys)
+        }
+        rel => (rel, vec![]),
+    }
+}
+
+/// The error of a scalar subquery with more than one row.
+pub(super) fn more_than_one_row() -> Error {
+    Error::new(SqlState::CardinalityViolation, "more than one row returned by a subquery used as an expression")
+}
