@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LogPosition(pub u64);
 
-/// One reign of one primary: grows with every change of leadership.
+/// One reign of one primary: grows with every change of leadership, and when a primary goes on after a pause.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Epoch(pub u64);
 
@@ -155,7 +155,7 @@ pub trait Checkpoint: Send {
     fn write(self: Box<Self>, dir: &Path, previous: Option<&Path>) -> Result<(), CheckpointError>;
 }
 
-/// What the log drives: implemented by the engine. All methods are called by one thread.
+/// What the log drives: implemented by the engine. Calls never overlap; they may come from different threads.
 pub trait StateMachine: Send + Sync + 'static {
     /// Installs one committed record. Must not fail on a record that [`CommitLog::append`] was given: a record that
     /// cannot be read is corruption, and the process stops rather than diverge.

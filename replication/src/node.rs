@@ -21,7 +21,7 @@ use tracing::{error, info, warn};
 use crate::cluster::Members;
 use crate::cluster::identity::{DataDir, Identity};
 use crate::cluster::join::join;
-use crate::net::client::{Caller, Network};
+use crate::net::client::{Caller, Connection, NetError, Network};
 use crate::net::message::{Patience, Request, Response};
 use crate::net::server::Server;
 use crate::raft::barrier::{AskPrimary, Barrier, Reader};
@@ -157,10 +157,16 @@ impl Running {
         let mut directory = DataDir::open(&config.data_dir)?;
         let listen = |source| StartError::PeerListen { address: config.peer_listen.to_string(), source };
         let listener = TcpListener::bind(config.peer_listen).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?.to_string();
+        let address = listener.local_addr().map_err(listen)?;
+        if address.ip().is_unspecified() && config.peer_advertise.is_none() {
+            let all = address.ip();
+            return Err(StartError::Config(format!(
+                "the address for peers has to be one under which they reach this node, not {all}"
+            )));
+        }
         let me = PeerNode {
             name: config.node_name.clone(),
-            peer_address: config.peer_advertise.clone().unwrap_or(address),
+            peer_address: config.peer_advertise.clone().unwrap_or_else(|| address.to_string()),
             client_address: config.client_address.clone(),
         };
         let identity = match directory.identity.clone() {
@@ -225,7 +231,7 @@ impl Running {
         let barrier = Barrier {
             raft: raft.clone(),
             machine: machine.clone(),
-            primary: Arc::new(Primary(members.clone())),
+            primary: Arc::new(Primary { members: members.clone(), connection: Default::default() }),
             patience: config.timings.read_barrier,
             round: election,
         };
@@ -335,19 +341,34 @@ async fn write_checkpoints(raft: Raft, machine: Arc<Machine>) {
     }
 }
 
-/// The primary as a standby's barrier asks it.
-struct Primary(Arc<Members>);
+/// The primary as a standby's barrier asks it, over a connection that is kept while it works.
+struct Primary {
+    members: Arc<Members>,
+    connection: tokio::sync::Mutex<Option<(u64, Connection)>>,
+}
 
 #[async_trait::async_trait]
 impl AskPrimary for Primary {
     async fn read_index(&self, deadline: Instant) -> Result<u64, ReadError> {
-        let members = &self.0;
+        let members = &self.members;
         let primary = known_primary(&members.raft).filter(|primary| primary.0 != members.id());
         let primary = primary.ok_or(ReadError::NoPrimary)?;
         let address = members.address_of(primary.0).ok_or(ReadError::NoPrimary)?;
         let wait = deadline.saturating_duration_since(Instant::now()).min(members.caller.patience.answer * 2);
-        match members.caller.ask(primary.0, &address, &Request::ReadIndex, wait).await {
-            Ok(Response::ReadIndex(index)) => Ok(index),
+        let mut kept = self.connection.lock().await;
+        let answer = tokio::time::timeout(wait, async {
+            let mut connection = match kept.take_if(|(id, _)| *id == primary.0) {
+                Some((_, connection)) => connection,
+                None => Connection::open(&address, &members.caller.hello(primary.0), wait).await?,
+            };
+            let response = connection.call(&Request::ReadIndex).await?;
+            Ok::<_, NetError>((response, connection))
+        });
+        match answer.await {
+            Ok(Ok((Response::ReadIndex(index), connection))) => {
+                *kept = Some((primary.0, connection));
+                Ok(index)
+            }
             _ => Err(ReadError::Timeout),
         }
     }

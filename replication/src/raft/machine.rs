@@ -2,8 +2,8 @@
 //! overlap: apply, restore, the beginning of a checkpoint, and changes of role.
 //!
 //! Invariants:
-//! 1. The engine is primary of term T only from the moment at which an entry of T was applied here until an entry of
-//!    another term is, or leadership is lost, whichever comes first.
+//! 1. The engine is primary of an epoch of term T only from a moment at which an entry of T was applied here, until
+//!    an entry of another term is, leadership is lost, or no quorum answers, whichever comes first.
 //! 2. Small records are applied on the runtime's thread, with a yield now and then; large ones on another thread, so
 //!    that heartbeats go on.
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use engine::commit_log::{CheckpointError, LogPosition, NodeId, Record, Role, SharedStateMachine};
+use engine::commit_log::{CheckpointError, Epoch, LogPosition, NodeId, Record, Role, SharedStateMachine};
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::{EntryPayload, OptionalSend};
@@ -50,7 +50,7 @@ pub struct Machine {
     pub checkpoints: Checkpoints,
     gate: Mutex<State>,
     applied: watch::Sender<Applied>,
-    /// Term in which this node is primary; 0: it is not.
+    /// Epoch in which this node is primary; 0: it is not.
     reign: AtomicU64,
     /// Signals the first entry of a new term.
     pub term_begun: Notify,
@@ -106,9 +106,9 @@ impl Machine {
         *self.applied.borrow()
     }
 
-    /// Term in which this node is primary and may sequence.
-    pub fn reign(&self) -> Option<u64> {
-        Some(self.reign.load(Ordering::Acquire)).filter(|term| *term != 0)
+    /// Epoch in which this node is primary and may sequence.
+    pub fn reign(&self) -> Option<Epoch> {
+        Some(Epoch(self.reign.load(Ordering::Acquire))).filter(|epoch| epoch.0 != 0)
     }
 
     fn announce(&self, state: &State) {
@@ -120,18 +120,20 @@ impl Machine {
         self.applied.send_replace(applied);
     }
 
-    /// Makes the engine primary when everything before `term` has been applied here, which an applied entry of the
-    /// term proves. False: not yet.
-    pub async fn promote(&self, term: u64) -> bool {
+    /// Makes the engine primary when everything that may belong to earlier epochs has been applied here: the entries
+    /// up to `settled`, the last of which is of the epoch's term. False: not yet.
+    pub async fn promote(&self, epoch: Epoch, settled: LogId) -> bool {
         let mut state = self.gate.lock().await;
-        if state.applied.as_ref().is_none_or(|id| **id.committed_leader_id() != term) {
+        let term = types::term_of(epoch);
+        let applied = state.applied.filter(|id| **id.committed_leader_id() == term);
+        if applied.is_none_or(|applied| applied.index < settled.index) {
             return false;
         }
-        info!(term, "this node is the primary");
-        let role = Role::Primary { epoch: types::epoch_of(term) };
+        info!(term, epoch = epoch.0, "this node is the primary");
+        let role = Role::Primary { epoch };
         self.engine.set_role(role);
         state.role = Some(role);
-        self.reign.store(term, Ordering::Release);
+        self.reign.store(epoch.0, Ordering::Release);
         true
     }
 
@@ -268,7 +270,7 @@ impl RaftStateMachine<TypeConfig> for MachineHandle {
         while let Some((entry, responder)) = entries.try_next().await? {
             let (index, term) = (entry.log_id.index, **entry.log_id.committed_leader_id());
             let begun = state.applied.as_ref().is_none_or(|id| **id.committed_leader_id() != term);
-            if begun && machine.reign().is_some_and(|reign| reign != term) {
+            if begun && machine.reign().is_some_and(|reign| types::term_of(reign) != term) {
                 machine.demote_within(&mut state, None);
             }
             match entry.payload {

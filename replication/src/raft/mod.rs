@@ -42,6 +42,8 @@ pub fn config(cluster: &str, timings: &Timings, entries_kept: u64) -> Result<ope
         replication_lag_threshold: u64::MAX,
         max_payload_entries: 1024,
         install_snapshot_timeout: 60_000,
+        // A primary that hears nobody lets the others elect from time to time, should they still hear it.
+        quorum_loss_probe_interval: Some(millis(timings.election_max) * 3),
         broadcast_submitted_on_append: Some(true),
         backoff: "20ms 50ms 100ms ...500ms".to_owned(),
         ..openraft::Config::default()

@@ -12,7 +12,7 @@ use std::time::Duration;
 use engine::commit_log::{Epoch, NodeId, Record};
 use openraft::errors::ClientWriteError;
 use openraft::raft::ClientWriteResult;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 
 use super::in_flight::{Outcome, Waiter};
 use super::machine::Machine;
@@ -29,21 +29,23 @@ pub struct Proposal {
     pub waiter: Waiter,
 }
 
-/// Terms in which a proposal was refused; nothing more is proposed in them.
+/// Epochs in which a proposal was refused; nothing more is proposed in them.
 #[derive(Default)]
 pub struct Refusals {
-    term: AtomicU64,
+    epoch: AtomicU64,
     pub happened: Notify,
+    /// Held while a proposal may be taken in.
+    pub proposing: Mutex<()>,
 }
 
 impl Refusals {
-    fn note(&self, term: u64) {
-        self.term.fetch_max(term, Ordering::AcqRel);
+    fn note(&self, epoch: Epoch) {
+        self.epoch.fetch_max(epoch.0, Ordering::AcqRel);
         self.happened.notify_one();
     }
 
-    pub fn includes(&self, term: u64) -> bool {
-        term <= self.term.load(Ordering::Acquire)
+    pub fn includes(&self, epoch: Epoch) -> bool {
+        epoch.0 <= self.epoch.load(Ordering::Acquire)
     }
 }
 
@@ -78,29 +80,29 @@ impl Proposer {
     }
 
     async fn propose(&self, epoch: Epoch, records: Vec<Record>, waiters: Vec<Waiter>) {
-        let term = epoch.0;
         let bytes = records.iter().map(|record| record.len() as u64).sum();
-        while self.may_propose(term) && !quorum_heard_within(&self.raft, self.lease) {
+        while self.may_propose(epoch) && !quorum_heard_within(&self.raft, self.lease) {
             // Not refused yet: either a quorum answers again or the watcher of roles ends the reign.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.machine.in_flight.room(self.in_flight_bytes_max).await;
         let ticket = self.machine.in_flight.add(waiters, bytes);
-        if !self.may_propose(term) {
-            let primary = super::known_primary(&self.raft);
+        let _proposing = self.refusals.proposing.lock().await;
+        if !self.may_propose(epoch) {
+            let primary = super::known_primary(&self.raft).filter(|primary| primary.0 != *self.raft.node_id());
             return ticket.complete(&Outcome::Refused(primary));
         }
         let refusals = self.refusals.clone();
         let answer = move |result: ClientWriteResult<TypeConfig>| match result {
             Ok(response) => ticket.complete(&Outcome::Applied(response.log_id.index)),
             Err(ClientWriteError::ForwardToLeader(to)) => {
-                refusals.note(term);
+                refusals.note(epoch);
                 ticket.complete(&Outcome::Refused(to.leader_id.map(NodeId)));
             }
             Err(_) => ticket.complete(&Outcome::Unknown("the primary lost its leadership")),
         };
         let write = self.raft.write(Records::pack(&records));
-        let write = write.with_leader(CommittedLeader::from(term)).responder(Reply(Box::new(answer)));
+        let write = write.with_leader(CommittedLeader::from(types::term_of(epoch))).responder(Reply(Box::new(answer)));
         // An error here drops the ticket: the node is stopping. The question behind it is answered after the
         // proposal was taken in or refused.
         if write.await.is_ok() {
@@ -111,8 +113,8 @@ impl Proposer {
         }
     }
 
-    fn may_propose(&self, term: u64) -> bool {
-        self.machine.reign() == Some(term) && !self.refusals.includes(term)
+    fn may_propose(&self, epoch: Epoch) -> bool {
+        self.machine.reign() == Some(epoch) && !self.refusals.includes(epoch)
     }
 }
 

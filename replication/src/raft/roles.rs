@@ -1,16 +1,19 @@
 //! Watches leadership and tells the engine: primary once everything before its term is applied, standby at once when
-//! leadership is lost, or when a quorum has not been heard for too long.
+//! leadership is lost, or when a quorum has not been heard for too long. In the last case the node goes on leading in
+//! consensus, where nothing can be committed: if the quorum comes back before somebody else was elected, a new epoch
+//! begins in the same term.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::commit_log::NodeId;
+use engine::commit_log::{Epoch, NodeId};
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::machine::Machine;
 use super::proposer::Refusals;
+use super::types::{self, LogId};
 use super::{Raft, quorum_heard_within};
 use crate::{Fatal, FatalHandler};
 
@@ -19,7 +22,7 @@ pub struct RoleWatcher {
     pub machine: Arc<Machine>,
     pub refusals: Arc<Refusals>,
     pub id: u64,
-    /// A primary that has not heard a quorum for this long gives up its reign.
+    /// A primary that has not heard a quorum for this long pauses its reign.
     pub patience: Duration,
     pub on_fatal: FatalHandler,
 }
@@ -28,10 +31,10 @@ impl RoleWatcher {
     /// Runs until consensus stops. Reports a stop that was not asked for.
     pub async fn run(self) {
         let mut metrics = self.raft.server_metrics();
-        let mut resigned = 0;
-        let mut elected = (0, Instant::now());
         let mut tick = tokio::time::interval(self.patience / 8);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Term that this node leads, since when, and its reigns in it.
+        let (mut led, mut since, mut reigns) = (0, Instant::now(), 0);
         self.machine.demote(None).await;
         loop {
             let changed = tokio::select! {
@@ -48,25 +51,32 @@ impl RoleWatcher {
                 let leads = metrics.state == ServerState::Leader;
                 (leads, metrics.vote.leader_id.term, metrics.current_leader)
             };
-            let reign = self.machine.reign();
-            if leads && elected.0 != term {
-                elected = (term, Instant::now());
-            }
-            if leads && term > resigned && self.must_resign(term, elected.1) {
-                warn!(term, "no quorum of the voters answers: this node stops being the primary");
-                resigned = term;
-                self.machine.demote(None).await;
-                self.hand_over().await;
-            } else if leads && term > resigned {
-                if reign.is_some_and(|reign| reign != term) {
-                    self.machine.demote(None).await;
-                }
-                if reign != Some(term) {
-                    self.machine.promote(term).await;
-                }
-            } else {
+            if !leads {
                 let primary = leader.filter(|leader| *leader != self.id).map(NodeId);
                 self.machine.demote(primary).await;
+                continue;
+            }
+            if led != term {
+                (led, since, reigns) = (term, Instant::now(), 0);
+            }
+            let reign = self.machine.reign().filter(|epoch| types::term_of(*epoch) == term);
+            match reign {
+                Some(epoch) if self.must_pause(epoch, since) => {
+                    warn!(term, "no quorum of the voters answers: this node stops being the primary");
+                    self.machine.demote(None).await;
+                }
+                Some(_) => {}
+                None => {
+                    if self.machine.reign().is_some() {
+                        self.machine.demote(None).await;
+                    }
+                    if quorum_heard_within(&self.raft, self.patience / 2)
+                        && let Some(settled) = self.settled().await
+                        && self.machine.promote(types::epoch(term, reigns + 1), settled).await
+                    {
+                        reigns += 1;
+                    }
+                }
             }
         }
         self.machine.demote(None).await;
@@ -78,17 +88,15 @@ impl RoleWatcher {
         }
     }
 
-    fn must_resign(&self, term: u64, elected: Instant) -> bool {
-        let silent = elected.elapsed() > self.patience && !quorum_heard_within(&self.raft, self.patience);
-        silent || self.refusals.includes(term)
+    fn must_pause(&self, epoch: Epoch, since: Instant) -> bool {
+        let silent = since.elapsed() > self.patience && !quorum_heard_within(&self.raft, self.patience);
+        silent || self.refusals.includes(epoch)
     }
 
-    /// Lets the others elect: openraft's leader stops its heartbeats while it hands over.
-    async fn hand_over(&self) {
-        if let Some(target) = best_successor(&self.raft, self.id) {
-            info!(target, "handing leadership over");
-            let _ = self.raft.trigger().transfer_leader(target).await;
-        }
+    /// The last entry that earlier epochs can have written: none of their proposals is on its way while this asks.
+    async fn settled(&self) -> Option<LogId> {
+        let _nobody_proposes = self.refusals.proposing.lock().await;
+        self.raft.with_raft_state(|state| state.log_ids.last().copied()).await.ok().flatten()
     }
 }
 

@@ -148,9 +148,17 @@ pub fn position_of_index(index: Option<u64>) -> LogPosition {
     index.map_or(LogPosition(0), |index| position(index, 0))
 }
 
-pub fn epoch_of(term: u64) -> Epoch {
-    Epoch(term)
+/// A reign of this node in a term that it leads. It begins a new one in the same term after it had to pause because
+/// no quorum answered.
+pub fn epoch(term: u64, reign: u64) -> Epoch {
+    Epoch(term << REIGN_BITS | reign)
 }
+
+pub fn term_of(epoch: Epoch) -> u64 {
+    epoch.0 >> REIGN_BITS
+}
+
+const REIGN_BITS: u32 = 16;
 
 pub fn entry_id(id: &LogId) -> EntryId {
     EntryId { term: **id.committed_leader_id(), index: id.index }

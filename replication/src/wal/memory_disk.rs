@@ -77,9 +77,7 @@ impl MemoryDisk {
     }
 
     pub fn content(&self, name: &str) -> Vec<u8> {
-        let file = self.state.lock().files[name].clone();
-        let bytes = file.lock().seen.clone();
-        bytes
+        self.state.lock().files[name].lock().seen.clone()
     }
 
     fn file(&self, content: Arc<Mutex<Content>>) -> Arc<dyn DiskFile> {
