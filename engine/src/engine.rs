@@ -1,18 +1,25 @@
-//! The engine as a whole: what is shared by all sessions.
+//! The engine as a whole: what is shared by all sessions, and the life of it from recovery to the end.
+//!
+//! Invariants:
+//! 1. No session starts before the log is attached and its role is known: what it would read is not there yet.
+//! 2. Housekeeping runs on one thread of its own, which ends with the engine.
 
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use crate::apply::Applier;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, RoleDef};
 use crate::commit_log::{CommitLog, SharedStateMachine};
-use crate::error::Result;
+use crate::error::{Error, Result, SqlState};
+use crate::query::QueryEngine;
+use crate::session::registry::{Sessions, now_micros};
+use crate::session::settings::Settings;
 use crate::session::{BackendKey, Session, Startup};
 use crate::storage::Storage;
+use crate::system::LockRow;
 use crate::txn::Transactions;
-
-/// How often dead versions are looked for.
-const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Configuration of the engine.
 #[derive(Debug, Clone)]
@@ -34,24 +41,43 @@ impl Default for EngineConfig {
     }
 }
 
+/// How often dead versions are looked for.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(500);
+
 /// The database. One per process (tests start several).
 pub struct Engine {
     pub(crate) config: EngineConfig,
-    pub(crate) transactions: Arc<Transactions>,
-    state_machine: SharedStateMachine,
+    transactions: Arc<Transactions>,
+    machine: SharedStateMachine,
+    query: QueryEngine,
+    sessions: Sessions,
     log: OnceLock<Arc<dyn CommitLog>>,
-    /// Dropped with the engine: ends the maintenance of storage.
-    _maintenance: mpsc::Sender<()>,
+    started: i64,
+    /// Dropped to end the maintenance of storage.
+    maintenance: Mutex<Option<mpsc::Sender<()>>>,
 }
 
 impl Engine {
+    /// An engine with the catalog of a new cluster. Fails only when its threads can't be started, which ends a process
+    /// that has not done anything yet.
     pub fn new(config: EngineConfig) -> Arc<Engine> {
         let catalog = Catalog::bootstrap("postgres", "postgres");
         let storage = Arc::new(Storage::new(catalog, config.memory_limit, config.partitions));
         let transactions = Transactions::new(storage.clone());
-        let state_machine = Arc::new(Applier::new(transactions.clone()));
-        let _maintenance = maintain(storage);
-        Arc::new(Engine { config, transactions, state_machine, log: OnceLock::new(), _maintenance })
+        let query = match QueryEngine::new(&config) {
+            Ok(query) => query,
+            Err(error) => panic!("cannot start the query threads: {error}"),
+        };
+        Arc::new(Engine {
+            machine: Arc::new(Applier::new(transactions.clone())),
+            transactions,
+            query,
+            sessions: Sessions::default(),
+            log: OnceLock::new(),
+            started: now_micros(),
+            maintenance: Mutex::new(Some(maintain(storage))),
+            config,
+        })
     }
 
     pub fn config(&self) -> &EngineConfig {
@@ -60,7 +86,7 @@ impl Engine {
 
     /// What the log drives.
     pub fn state_machine(self: &Arc<Self>) -> SharedStateMachine {
-        self.state_machine.clone()
+        self.machine.clone()
     }
 
     /// Called once, when the log was started with [`Self::state_machine`].
@@ -69,25 +95,94 @@ impl Engine {
         let _ = self.log.set(log);
     }
 
+    pub(crate) fn transactions(&self) -> &Arc<Transactions> {
+        &self.transactions
+    }
+
+    pub(crate) fn query(&self) -> &QueryEngine {
+        &self.query
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    pub(crate) fn log(&self) -> Option<&Arc<dyn CommitLog>> {
+        self.log.get()
+    }
+
+    /// The newest applied catalog.
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        self.transactions.storage.catalog()
+    }
+
+    /// Start of the engine, microseconds since 1970.
+    pub(crate) fn started(&self) -> i64 {
+        self.started
+    }
+
+    /// Whether this node only serves reads.
+    pub(crate) fn is_standby(&self) -> bool {
+        !self.transactions.is_primary()
+    }
+
+    pub(crate) fn locks(&self) -> Vec<LockRow> {
+        Vec::new()
+    }
+
     /// A session for a client that has authenticated. Errors: 57P03 while the node recovers, 3D000 for an unknown
     /// database, 28000 for an unknown role, 42704 and 22023 for bad parameters.
-    pub async fn connect(self: &Arc<Self>, _startup: Startup) -> Result<Session> {
-        unreachable!()
+    pub async fn connect(self: &Arc<Self>, startup: Startup) -> Result<Session> {
+        if self.log.get().is_none() {
+            return Err(Error::new(SqlState::CannotConnectNow, "the database system is starting up"));
+        }
+        let catalog = self.catalog();
+        let role = self.login_role(&catalog, &startup.user)?;
+        catalog.check_database(&startup.database)?;
+        let settings = Settings::new(&role.name, role.superuser, &startup.parameters)?;
+        let shared = self.sessions.register(&startup.user, &startup.database, startup.client);
+        let mut session = Session::open(self.clone(), shared, settings, role.oid);
+        session.settings_changed();
+        Ok(session)
+    }
+
+    fn login_role<'a>(&self, catalog: &'a Catalog, name: &str) -> Result<&'a Arc<RoleDef>> {
+        let role = catalog.role(name).ok_or_else(|| {
+            Error::new(SqlState::InvalidAuthorizationSpecification, format!("role \"{name}\" does not exist"))
+        })?;
+        if !role.login {
+            return Err(Error::new(
+                SqlState::InvalidAuthorizationSpecification,
+                format!("role \"{name}\" is not permitted to log in"),
+            ));
+        }
+        Ok(role)
     }
 
     /// Stored SCRAM-SHA-256 verifier of a role that may log in (`SCRAM-SHA-256$<iterations>:<salt>$<stored>:<server>`).
-    pub fn scram_verifier(&self, _role: &str) -> Option<String> {
-        unreachable!()
+    pub fn scram_verifier(&self, role: &str) -> Option<String> {
+        let catalog = self.catalog();
+        let role = catalog.role(role).filter(|r| r.login)?;
+        if role.valid_until.is_some_and(|until| until < now_micros()) {
+            return None;
+        }
+        role.password.clone()
     }
 
     /// CancelRequest: interrupts the session's running statement (57014), if the key is right. Says nothing either way.
-    pub fn cancel(&self, _key: BackendKey) {}
+    pub fn cancel(&self, key: BackendKey) {
+        self.sessions.cancel(key);
+    }
 
     /// Ends all sessions (57P01) through their [`Session::termination`].
-    pub fn stop_sessions(&self) {}
+    pub fn stop_sessions(&self) {
+        self.sessions.terminate_all();
+    }
 
     /// Ends background work; the log is still usable. Called after the last session has gone.
-    pub fn stop(&self) {}
+    pub fn stop(&self) {
+        *self.maintenance.lock() = None;
+    }
 }
 
 /// Keeps storage tidy until the sender is dropped.

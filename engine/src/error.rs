@@ -72,6 +72,7 @@ sql_states! {
     NoActiveSqlTransaction = "25P01",
     InFailedSqlTransaction = "25P02",
     IdleInTransactionSessionTimeout = "25P03",
+    IdleSessionTimeout = "57P05",
     InvalidSqlStatementName = "26000",
     InvalidAuthorizationSpecification = "28000",
     InvalidPassword = "28P01",

@@ -154,7 +154,7 @@ pub use sequence::is_identity as is_identity_sequence;
 pub use table::create_table_as;
 
 /// `CREATE FUNCTION`, … for the message of 0A000: the leading words in capitals.
-fn command_name(text: &str) -> String {
+pub fn command_name(text: &str) -> String {
     let capital = |w: &&str| w.len() > 1 && w.chars().all(|c| c.is_ascii_uppercase());
     let words: Vec<&str> = text.split_whitespace().take_while(capital).take(3).collect();
     if words.is_empty() { "this statement".into() } else { words.join(" ") }

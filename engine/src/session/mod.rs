@@ -8,8 +8,19 @@
 //! 1. After an error inside a transaction block every statement but COMMIT, ROLLBACK and ROLLBACK TO answers 25P02.
 //! 2. Nothing is sent to a client that depends on a commit which is not yet durable on a majority.
 
+mod access;
+pub(crate) mod block;
+pub(crate) mod cursor;
+mod host;
+pub(crate) mod plan;
+pub(crate) mod portal;
+pub(crate) mod query;
+pub mod registry;
 pub mod settings;
+mod simple;
+pub(crate) mod utility;
 
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -18,9 +29,18 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use smallvec::SmallVec;
 
+use crate::catalog::Oid;
+use crate::copy::CopyIn;
+use crate::dml::foreign_key::DeferredCheck;
 use crate::engine::Engine;
-use crate::error::{Error, Notice, Result};
+use crate::error::{Error, Notice, NoticeLevel, Result, SqlState};
+use crate::sql::Parsed;
 use crate::types::{Datum, PgType, TypeOid};
+use block::Block;
+use plan::{Prepared, StatementCache};
+use portal::Portal;
+use registry::{SessionShared, now_micros};
+use settings::Settings;
 
 /// A row outside Arrow: the point path's result.
 pub type Row = SmallVec<[Datum; 8]>;
@@ -107,107 +127,242 @@ pub struct StatementShape {
 
 /// One client's session. Owned by one connection task; all methods take `&mut self`.
 pub struct Session {
-    #[allow(dead_code)]
-    engine: Arc<Engine>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) shared: Arc<SessionShared>,
+    pub(crate) settings: Settings,
+    pub(crate) user: Oid,
+    pub(crate) block: Block,
+    /// What deferred constraints must still hold at COMMIT.
+    pub(crate) deferred: Vec<DeferredCheck>,
+    pub(crate) sequences: host::SequenceValues,
+    statements: HashMap<String, Arc<Prepared>>,
+    portals: HashMap<String, Portal>,
+    cache: StatementCache,
+    /// Statements of the running simple query that are still to come.
+    simple: VecDeque<Parsed>,
+    /// How many the simple query has; 0 in the extended protocol.
+    simple_total: usize,
+    pub(crate) copy: Option<Box<CopyIn>>,
+    notices: Vec<Notice>,
+    context: Option<host::CachedContext>,
 }
 
 impl Session {
+    pub(crate) fn open(engine: Arc<Engine>, shared: Arc<SessionShared>, settings: Settings, user: Oid) -> Session {
+        Session {
+            engine,
+            shared,
+            settings,
+            user,
+            block: Block::default(),
+            deferred: Vec::new(),
+            sequences: host::SequenceValues::default(),
+            statements: HashMap::new(),
+            portals: HashMap::new(),
+            cache: StatementCache::default(),
+            simple: VecDeque::new(),
+            simple_total: 0,
+            copy: None,
+            notices: Vec::new(),
+            context: None,
+        }
+    }
+
     pub fn backend_key(&self) -> BackendKey {
-        unreachable!()
+        self.shared.key
     }
 
     /// Settings that the client is told of at start and on change (ParameterStatus), name and value.
     /// The first call returns all of them, later calls what changed since.
     pub fn take_parameter_changes(&mut self) -> Vec<(String, String)> {
-        unreachable!()
+        let standby = self.engine.is_standby();
+        if self.block.transaction.is_none() {
+            self.settings.standby = standby;
+        }
+        self.settings.take_changes()
     }
 
     /// Notices raised since the last call, to be sent before the message that the current call leads to.
     pub fn take_notices(&mut self) -> Vec<Notice> {
-        unreachable!()
+        for notice in self.settings.take_notices() {
+            self.notice(notice.level, notice.report);
+        }
+        std::mem::take(&mut self.notices)
+    }
+
+    /// Keeps a notice for the client if `client_min_messages` lets it through.
+    pub(crate) fn notice(&mut self, level: NoticeLevel, report: Error) {
+        if level >= self.settings.values().min_messages || level == NoticeLevel::Info {
+            self.notices.push(Notice { level, report });
+        }
     }
 
     pub fn transaction_status(&self) -> TransactionStatus {
-        unreachable!()
+        self.block.status()
     }
 
     /// Simple query: parses the whole string (an error means that nothing ran) and returns the number of statements.
     /// Then, for each one in turn, [`Self::next_simple`] and [`Self::step`] on the unnamed portal; the first error ends
     /// the string. Several statements are one implicit transaction; [`Self::sync`] ends it.
-    pub fn begin_simple(&mut self, _sql: &str) -> Result<usize> {
-        unreachable!()
+    pub fn begin_simple(&mut self, sql: &str) -> Result<usize> {
+        let parsed = self.parse_simple(sql).inspect_err(|_| self.fail_transaction())?;
+        self.simple_total = parsed.len();
+        self.simple = parsed.into();
+        Ok(self.simple_total)
     }
 
     /// Plans the next statement of the string and opens it as the unnamed portal. Returns its columns if it returns rows.
     pub async fn next_simple(&mut self) -> Result<Option<Arc<[Column]>>> {
-        unreachable!()
+        let opened = self.open_simple();
+        if opened.is_err() {
+            self.fail_transaction();
+        }
+        opened
     }
 
     /// Parse message: 0 in `parameter_types` (or a missing one) asks for inference. The name "" is the unnamed statement.
-    pub async fn prepare(&mut self, _name: &str, _sql: &str, _parameter_types: &[u32]) -> Result<()> {
-        unreachable!()
+    pub async fn prepare(&mut self, name: &str, sql: &str, parameter_types: &[u32]) -> Result<()> {
+        self.simple_total = 0;
+        let prepared = self.prepare_text(name, sql, parameter_types);
+        if prepared.is_err() {
+            self.fail_transaction();
+        }
+        prepared
     }
 
     /// Shape of a prepared statement (26000 if there is none).
-    pub fn statement(&self, _name: &str) -> Result<StatementShape> {
-        unreachable!()
+    pub fn statement(&self, name: &str) -> Result<StatementShape> {
+        let prepared = self.find_statement(name)?;
+        let columns = self.columns_of(prepared)?;
+        Ok(StatementShape { parameters: prepared.parameters.clone(), columns })
     }
 
     /// Shape of a portal (34000 if there is none).
-    pub fn portal_columns(&self, _name: &str) -> Result<Option<Arc<[Column]>>> {
-        unreachable!()
+    pub fn portal_columns(&self, name: &str) -> Result<Option<Arc<[Column]>>> {
+        let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
+        self.columns_of(&portal.prepared)
     }
 
     /// Bind message. The values have the statement's parameter types.
-    pub async fn bind(&mut self, _portal: &str, _statement: &str, _values: Vec<Datum>) -> Result<()> {
-        unreachable!()
+    pub async fn bind(&mut self, portal: &str, statement: &str, values: Vec<Datum>) -> Result<()> {
+        let bound = self.bind_portal(portal, statement, values);
+        if bound.is_err() {
+            self.fail_transaction();
+        }
+        bound
     }
 
     /// Runs or goes on with a portal. `max_rows` 0: no limit; the same limit comes with every call until the portal
     /// answers Suspended or Complete, and the session counts. After an error the session has failed its transaction.
     /// The last statement of an implicit transaction outside a block commits before it answers Complete.
-    pub async fn step(&mut self, _portal: &str, _max_rows: usize) -> Result<Step> {
-        unreachable!()
+    pub async fn step(&mut self, portal: &str, max_rows: usize) -> Result<Step> {
+        let step = self.step_portal(portal, max_rows).await;
+        if step.is_err() {
+            self.fail_transaction();
+        }
+        step
     }
 
     /// A piece of COPY input, cut anywhere.
-    pub async fn copy_data(&mut self, _data: Bytes) -> Result<()> {
-        unreachable!()
+    pub async fn copy_data(&mut self, data: Bytes) -> Result<()> {
+        let done = self.copy_in_data(data).await;
+        if done.is_err() {
+            self.fail_transaction();
+        }
+        done
     }
 
     /// CopyDone: answers the command tag.
     pub async fn copy_done(&mut self) -> Result<String> {
-        unreachable!()
+        let done = self.copy_in_done().await;
+        if done.is_err() {
+            self.fail_transaction();
+        }
+        done
     }
 
     /// CopyFail: the error to report.
-    pub async fn copy_fail(&mut self, _message: &str) -> Error {
-        unreachable!()
+    pub async fn copy_fail(&mut self, message: &str) -> Error {
+        self.fail_transaction();
+        Error::new(SqlState::QueryCanceled, format!("COPY from stdin failed: {message}"))
     }
 
-    pub fn close_statement(&mut self, _name: &str) {}
+    pub fn close_statement(&mut self, name: &str) {
+        self.statements.remove(name);
+    }
 
-    pub fn close_portal(&mut self, _name: &str) {}
+    pub fn close_portal(&mut self, name: &str) {
+        self.portals.remove(name);
+    }
 
     /// Sync message or end of a simple query: ends an implicit transaction (commit, or rollback after an error).
     pub async fn sync(&mut self) -> Result<()> {
-        unreachable!()
+        self.simple.clear();
+        self.simple_total = 0;
+        let ended = if self.block.explicit || self.block.transaction.is_none() {
+            Ok(())
+        } else {
+            self.commit_transaction().await
+        };
+        self.become_idle();
+        ended
     }
 
     /// An error that `wire` found itself (a bad Bind value, say): fails the transaction like any other.
-    pub fn fail(&mut self) {}
+    pub fn fail(&mut self) {
+        self.fail_transaction();
+    }
 
     /// TimeZone, DateStyle and the like as the text encoders need them; cheap to clone, changes with SET.
     pub fn format(&self) -> crate::types::text::FormatSettings {
-        unreachable!()
+        self.settings.values().format.clone()
     }
 
     /// Resolves when the session is to end from outside (pg_terminate_backend, an idle timeout), with the error that the
     /// client is told, e.g. 57P01. `wire` polls it while the session is idle and while it runs.
     pub fn termination(&self) -> BoxFuture<'static, Error> {
-        Box::pin(std::future::pending())
+        self.shared.termination()
     }
 
     /// The connection ends: rolls back, frees locks, forgets temporary state.
-    pub async fn close(&mut self) {}
+    pub async fn close(&mut self) {
+        self.abandon();
+        self.statements.clear();
+        self.engine.sessions().forget(self.shared.key.process);
+    }
+
+    /// Says in pg_stat_activity that the session waits for its client, and starts the idle timeouts.
+    fn become_idle(&mut self) {
+        let values = self.settings.values();
+        let timeout = match self.block.status() {
+            TransactionStatus::Idle => values.idle_session_timeout.map(|t| (t, SqlState::IdleSessionTimeout)),
+            _ => values.idle_in_transaction_timeout.map(|t| (t, SqlState::IdleInTransactionSessionTimeout)),
+        };
+        self.shared.set_idle_deadline(timeout.map(|(t, state)| (std::time::Instant::now() + t, state)));
+        let mut activity = self.shared.activity.lock();
+        activity.state = self.block.activity();
+        activity.state_change = now_micros();
+    }
+
+    /// Says what the session is running from now on.
+    fn become_active(&mut self, query: &Arc<str>) {
+        self.shared.clear_interrupt();
+        self.shared.set_idle_deadline(None);
+        let now = now_micros();
+        let mut activity = self.shared.activity.lock();
+        activity.state = registry::ActivityState::Active;
+        activity.query = query.clone();
+        activity.query_start = now;
+        activity.state_change = now;
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.engine.sessions().forget(self.shared.key.process);
+    }
+}
+
+fn no_portal(name: &str) -> Error {
+    Error::new(SqlState::InvalidCursorName, format!("portal \"{name}\" does not exist"))
 }

@@ -186,7 +186,7 @@ pub struct SettingRow {
     pub reset: String,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// What RESET goes back to: the defaults with the startup parameters.
     reset: Arc<Values>,

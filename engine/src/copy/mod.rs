@@ -1,0 +1,164 @@
+//! COPY: bulk input and output in PostgreSQL's text and csv formats.
+
+mod from;
+mod options;
+mod split;
+mod to;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use from::CopyIn;
+pub use to::CopyOut;
+
+use crate::dml::foreign_key::ForeignKeys;
+use crate::dml::insert::{InsertPlan, Source, target_columns};
+use crate::dml::row_expr::{RowColumns, RowExpr};
+use crate::dml::rules::TableRules;
+use crate::error::{Error, Result, SqlState};
+use crate::session::plan::{Plan, identifier};
+use crate::session::portal::{Portal, PortalState};
+use crate::session::{CopyFormat, Session, Step};
+use crate::sql::utility::{Copy, CopyEnd, CopySource};
+use crate::sql::{Binder, Parsed, Statement, parse};
+use crate::txn::Reads;
+use options::CopyOptions;
+
+/// Starts a COPY: the step tells the client which way the data goes.
+pub async fn start(session: &mut Session, copy: Copy, portal: &mut Portal) -> Result<Option<Step>> {
+    match &copy.end {
+        CopyEnd::Client => {}
+        CopyEnd::File(_) => {
+            return Err(Error::unsupported("COPY with a file of the server").hint("Use COPY … STDIN or psql's \\copy."));
+        }
+        CopyEnd::Program(_) => return Err(Error::unsupported("COPY with a program")),
+    }
+    let options = CopyOptions::parse(&copy.options, copy.from)?;
+    session.transaction()?;
+    match copy.from {
+        true => start_in(session, &copy, options, portal).await,
+        false => start_out(session, copy, options, portal).await,
+    }
+}
+
+async fn start_in(session: &mut Session, copy: &Copy, options: CopyOptions, portal: &Portal) -> Result<Option<Step>> {
+    let CopySource::Table { name, columns } = &copy.source else {
+        return Err(Error::new(SqlState::SyntaxError, "COPY FROM needs a table"));
+    };
+    session.check_writable("COPY FROM")?;
+    let table = session.resolve_table(name, &session.catalog(), "copy to")?;
+    session.lock_for_write(table.oid).await?;
+    let catalog = session.catalog();
+    let def = session.resolve_table(name, &catalog, "copy to")?;
+    let names: Vec<String> = columns.iter().map(identifier).collect();
+    let targets = match names.is_empty() {
+        // Generated columns are not part of the data.
+        true => def.live_columns().filter(|c| !c.generated).map(|c| c.attnum as usize - 1).collect(),
+        false => target_columns(&def, &names, None)?,
+    };
+    if let Some(column) = targets.iter().filter_map(|t| def.columns.get(*t)).find(|c| c.generated) {
+        return Err(Error::new(
+            SqlState::InvalidColumnReference,
+            format!("column \"{}\" is a generated column", column.name),
+        )
+        .detail("Generated columns cannot be used in COPY."));
+    }
+    let filter = match &copy.filter {
+        None => None,
+        Some(expr) => {
+            let environment = session.environment(&catalog);
+            let mut binder = Binder::new(environment, portal.prepared.parsed.source.clone(), &[]);
+            let scope = binder.table_scope(&def, None);
+            let bound = binder.bind_condition(expr, &scope, "WHERE")?;
+            if crate::dml::insert::has_query(&bound) {
+                return Err(Error::unsupported("a subquery in COPY FROM … WHERE"));
+            }
+            Some(RowExpr::new(bound, &Arc::new(RowColumns::of_scope(&scope)), 0))
+        }
+    };
+    let rules = TableRules::bind(session, &def, &catalog)?;
+    let keys = ForeignKeys::of(&def, &catalog);
+    let plan = InsertPlan { rules, keys, source: Source::Rows(Vec::new()), targets, conflict: None, returning: None };
+    session.begin_statement(Reads::Snapshot).await?;
+    let copy_in = CopyIn::new(session, Arc::new(plan), options, filter)?;
+    let format = CopyFormat { binary: false, columns: copy_in.width() as u16 };
+    session.copy = Some(Box::new(copy_in));
+    Ok(Some(Step::CopyIn(format)))
+}
+
+async fn start_out(
+    session: &mut Session,
+    copy: Copy,
+    options: CopyOptions,
+    portal: &mut Portal,
+) -> Result<Option<Step>> {
+    let outer = portal.prepared.parsed.clone();
+    let inner = match copy.source {
+        CopySource::Query(statement) => {
+            Parsed { statement: *statement, source: outer.source.clone(), text: outer.text.clone(), parameters: 0 }
+        }
+        CopySource::Table { name, columns } => {
+            let def = session.resolve_table(&name, &session.catalog(), "copy from")?;
+            let list: Vec<String> = match columns.is_empty() {
+                true => def.live_columns().filter(|c| !c.generated).map(|c| quote(&c.name)).collect(),
+                false => columns.iter().map(|c| quote(&identifier(c))).collect(),
+            };
+            for column in &columns {
+                def.resolve_column(&identifier(column))?;
+            }
+            let text = format!("SELECT {} FROM {name}", list.join(", "));
+            parse(&text)?.pop().ok_or_else(|| Error::internal("COPY made an empty query"))?
+        }
+    };
+    if matches!(inner.statement, Statement::Utility(_)) {
+        return Err(Error::new(SqlState::SyntaxError, "COPY query must be a SELECT, INSERT, UPDATE or DELETE"));
+    }
+    let prepared = session.plan(Arc::new(inner), Vec::new())?;
+    let Some(columns) = prepared.columns.clone() else {
+        return Err(match prepared.plan {
+            Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_) => {
+                Error::new(SqlState::FeatureNotSupported, "COPY query must have a RETURNING clause")
+            }
+            _ => Error::new(SqlState::FeatureNotSupported, "COPY query must return columns"),
+        });
+    };
+    let shared = session.shared.clone();
+    let state = shared.interruptible(portal.deadline, session.run_locked(&prepared, &Arc::from([]))).await?;
+    let PortalState::Rows { source, .. } = state else {
+        return Err(Error::internal("a COPY query did not start"));
+    };
+    let format = CopyFormat { binary: false, columns: columns.len() as u16 };
+    let out = CopyOut::new(options, source, columns.to_vec(), session.format());
+    portal.state = PortalState::CopyOut(Box::new(out));
+    Ok(Some(Step::CopyOut(format)))
+}
+
+fn quote(name: &str) -> String {
+    crate::session::utility::quote_identifier(name)
+}
+
+impl Session {
+    pub(crate) async fn copy_in_data(&mut self, data: Bytes) -> Result<()> {
+        let mut copy = self.copy.take().ok_or_else(no_copy)?;
+        let shared = self.shared.clone();
+        let done = shared.interruptible(None, copy.push(self, &data)).await;
+        done?;
+        self.copy = Some(copy);
+        Ok(())
+    }
+
+    pub(crate) async fn copy_in_done(&mut self) -> Result<String> {
+        let mut copy = self.copy.take().ok_or_else(no_copy)?;
+        let shared = self.shared.clone();
+        let rows = shared.interruptible(None, copy.finish(self)).await?;
+        if self.ends_implicit() {
+            self.commit_transaction().await?;
+        }
+        Ok(format!("COPY {rows}"))
+    }
+}
+
+fn no_copy() -> Error {
+    Error::new(SqlState::ProtocolViolation, "no COPY FROM STDIN is in progress")
+}

@@ -1,0 +1,202 @@
+//! The options of COPY (PostgreSQL 15 manual, COPY), checked as PostgreSQL checks them.
+
+use crate::error::{Error, Result, SqlState};
+use crate::session::settings::value::parse_bool;
+use crate::sql::utility::Options;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Text,
+    Csv,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Header {
+    No,
+    Yes,
+    /// COPY FROM: the names must be those of the columns.
+    Match,
+}
+
+#[derive(Debug, Clone)]
+pub struct CopyOptions {
+    pub format: Format,
+    pub delimiter: u8,
+    pub null: Vec<u8>,
+    pub header: Header,
+    pub quote: u8,
+    pub escape: u8,
+    pub force_quote: Columns,
+    pub force_not_null: Columns,
+    pub force_null: Columns,
+}
+
+/// Columns that an option names.
+#[derive(Debug, Clone, Default)]
+pub struct Columns {
+    pub all: bool,
+    pub names: Vec<String>,
+}
+
+impl Columns {
+    pub fn contains(&self, name: &str) -> bool {
+        self.all || self.names.iter().any(|n| n == name)
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.all && self.names.is_empty()
+    }
+
+    fn parse(words: &[String]) -> Columns {
+        match words {
+            [star] if star == "*" => Columns { all: true, names: Vec::new() },
+            names => Columns { all: false, names: names.to_vec() },
+        }
+    }
+}
+
+fn syntax(message: impl Into<String>) -> Error {
+    Error::new(SqlState::SyntaxError, message)
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::new(SqlState::InvalidParameterValue, message)
+}
+
+fn boolean(name: &str, value: &[String]) -> Result<bool> {
+    match value.first() {
+        None => Ok(true),
+        Some(word) => parse_bool(word).ok_or_else(|| syntax(format!("{name} requires a Boolean value"))),
+    }
+}
+
+fn single_byte(name: &str, value: &[String]) -> Result<u8> {
+    match value.first().map(|v| v.as_bytes()) {
+        Some([byte]) => Ok(*byte),
+        _ => Err(Error::new(SqlState::FeatureNotSupported, format!("COPY {name} must be a single one-byte character"))),
+    }
+}
+
+impl CopyOptions {
+    pub fn parse(options: &Options, from: bool) -> Result<CopyOptions> {
+        let mut seen: Vec<&str> = Vec::new();
+        let mut format = Format::Text;
+        let (mut delimiter, mut null, mut quote, mut escape) = (None, None, None, None);
+        let mut header = Header::No;
+        let [mut force_quote, mut force_not_null, mut force_null] = [const { None }; 3];
+        for (name, value) in options {
+            if seen.contains(&name.as_str()) {
+                return Err(syntax("conflicting or redundant options"));
+            }
+            seen.push(name);
+            match name.as_str() {
+                "format" => {
+                    format = match value.first().map(|v| v.to_lowercase()).as_deref() {
+                        Some("text") => Format::Text,
+                        Some("csv") => Format::Csv,
+                        Some("binary") => return Err(Error::unsupported("COPY with FORMAT binary")),
+                        other => {
+                            let other = other.unwrap_or("");
+                            return Err(invalid(format!("COPY format \"{other}\" not recognized")));
+                        }
+                    }
+                }
+                // All rows are visible at once and to nobody before COMMIT: FREEZE changes nothing.
+                "freeze" => {
+                    if boolean("freeze", value)? && !from {
+                        return Err(Error::unsupported("COPY TO with FREEZE"));
+                    }
+                }
+                "delimiter" => delimiter = Some(single_byte("delimiter", value)?),
+                "null" => null = Some(value.first().cloned().unwrap_or_default().into_bytes()),
+                "header" => {
+                    header = match value.first().map(|v| v.to_lowercase()).as_deref() {
+                        Some("match") if from => Header::Match,
+                        Some("match") => return Err(syntax("cannot use \"match\" with HEADER in COPY TO")),
+                        _ if boolean("header", value)? => Header::Yes,
+                        _ => Header::No,
+                    }
+                }
+                "quote" => quote = Some(single_byte("quote", value)?),
+                "escape" => escape = Some(single_byte("escape", value)?),
+                "force_quote" => force_quote = Some(Columns::parse(value)),
+                "force_not_null" => force_not_null = Some(Columns::parse(value)),
+                "force_null" => force_null = Some(Columns::parse(value)),
+                "encoding" => match value.first().map(|v| v.to_lowercase().replace('-', "")).as_deref() {
+                    Some("utf8" | "unicode") => {}
+                    Some(other) => return Err(Error::unsupported(format!("COPY with encoding \"{other}\""))),
+                    None => return Err(syntax("encoding requires a parameter")),
+                },
+                other => return Err(syntax(format!("option \"{other}\" not recognized"))),
+            }
+        }
+        let csv = format == Format::Csv;
+        if !csv && let Some(what) = quote.map(|_| "quote").or(escape.map(|_| "escape")) {
+            return Err(Error::new(SqlState::FeatureNotSupported, format!("COPY {what} available only in CSV mode")));
+        }
+        let options = CopyOptions {
+            format,
+            delimiter: delimiter.unwrap_or(if csv { b',' } else { b'\t' }),
+            null: null.unwrap_or_else(|| if csv { Vec::new() } else { b"\\N".to_vec() }),
+            header,
+            quote: quote.unwrap_or(b'"'),
+            escape: escape.or(quote).unwrap_or(b'"'),
+            force_quote: force_quote.unwrap_or_default(),
+            force_not_null: force_not_null.unwrap_or_default(),
+            force_null: force_null.unwrap_or_default(),
+        };
+        options.check(from)?;
+        Ok(options)
+    }
+
+    fn check(&self, from: bool) -> Result<()> {
+        let csv = self.format == Format::Csv;
+        if matches!(self.delimiter, b'\n' | b'\r') {
+            return Err(invalid("COPY delimiter cannot be newline or carriage return"));
+        }
+        if self.null.iter().any(|b| matches!(b, b'\n' | b'\r')) {
+            return Err(invalid("COPY null representation cannot use newline or carriage return"));
+        }
+        if !csv && b"\\.abcdefghijklmnopqrstuvwxyz0123456789".contains(&self.delimiter) {
+            return Err(invalid(format!("COPY delimiter cannot be \"{}\"", self.delimiter as char)));
+        }
+        if csv && self.delimiter == self.quote {
+            return Err(invalid("COPY delimiter and quote must be different"));
+        }
+        for (columns, name, direction) in [
+            (&self.force_quote, "force quote", !from),
+            (&self.force_not_null, "force not null", from),
+            (&self.force_null, "force null", from),
+        ] {
+            if columns.is_empty() {
+                continue;
+            }
+            if !csv {
+                return Err(Error::new(
+                    SqlState::FeatureNotSupported,
+                    format!("COPY {name} available only in CSV mode"),
+                ));
+            }
+            if !direction {
+                let only = if from { "TO" } else { "FROM" };
+                return Err(Error::new(
+                    SqlState::FeatureNotSupported,
+                    format!("COPY {name} only available using COPY {only}"),
+                ));
+            }
+        }
+        if self.null.contains(&self.delimiter) {
+            return Err(Error::new(
+                SqlState::FeatureNotSupported,
+                "COPY delimiter must not appear in the NULL specification",
+            ));
+        }
+        if csv && self.null.contains(&self.quote) {
+            return Err(Error::new(
+                SqlState::FeatureNotSupported,
+                "CSV quote character must not appear in the NULL specification",
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,92 @@
+//! DELETE.
+
+use std::sync::Arc;
+
+use sqlparser::ast;
+
+use super::foreign_key::{ForeignKeys, Pending};
+use super::insert::bind_returning;
+use super::row_expr::Returning;
+use super::target::TargetPlan;
+use crate::catalog::{Catalog, TableDef};
+use crate::error::{Error, Result, SqlState};
+use crate::session::portal::Changed;
+use crate::session::{Row, Session};
+use crate::sql::Binder;
+use crate::txn::RowLock;
+use crate::types::Datum;
+
+pub struct DeletePlan {
+    pub def: Arc<TableDef>,
+    keys: ForeignKeys,
+    target: TargetPlan,
+    pub returning: Option<Returning>,
+}
+
+impl DeletePlan {
+    pub fn explain(&self) -> Vec<String> {
+        let mut lines = vec![format!("Delete on {}", self.def.name)];
+        lines.extend(self.target.explain().into_iter().map(|l| format!("  ->  {l}")));
+        lines
+    }
+}
+
+pub fn plan(
+    session: &mut Session,
+    delete: &ast::Delete,
+    catalog: &Arc<Catalog>,
+    binder: &mut Binder,
+    parameters: usize,
+) -> Result<DeletePlan> {
+    let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) = &delete.from;
+    let [from] = from.as_slice() else {
+        return Err(Error::new(SqlState::SyntaxError, "DELETE names one table"));
+    };
+    let ast::TableFactor::Table { name, alias, .. } = &from.relation else {
+        return Err(Error::unsupported("DELETE from something that is not a table"));
+    };
+    if !from.joins.is_empty() || !delete.tables.is_empty() || delete.limit.is_some() || !delete.order_by.is_empty() {
+        return Err(Error::new(SqlState::SyntaxError, "syntax error in DELETE"));
+    }
+    let def = session.resolve_table(name, catalog, "delete from")?;
+    let using = delete.using.as_deref().unwrap_or(&[]);
+    let target = binder.bind_target(&def, alias.as_ref(), using, delete.selection.as_ref())?;
+    let scope = target.scope.clone();
+    let point_path = session.settings.values().point_path;
+    let target = TargetPlan::bind(binder, &def, target, Vec::new(), point_path, parameters)?;
+    let returning = match &delete.returning {
+        None => None,
+        Some(items) => Some(bind_returning(items, &scope, &target.columns, binder, parameters)?),
+    };
+    let keys = ForeignKeys::of(&def, catalog);
+    Ok(DeletePlan { def, keys, target, returning })
+}
+
+pub async fn execute(session: &mut Session, plan: &DeletePlan, params: &Arc<[Datum]>) -> Result<Changed> {
+    session.begin_statement(plan.target.reads()).await?;
+    let table = session.table(plan.def.oid)?;
+    let rows = plan.target.rows(session, &table, params, RowLock::Update).await?;
+    let mut pending = Pending::default();
+    let mut changed = Changed { count: 0, returned: Vec::new() };
+    for (i, target) in rows.into_iter().enumerate() {
+        if i % 1024 == 1023 {
+            tokio::task::yield_now().await;
+        }
+        pending.gone(&plan.def, &plan.keys, &target.row, None);
+        if let Some(returning) = &plan.returning {
+            let seen: Row = target.row.iter().cloned().chain(target.joined).collect();
+            let mut out = Row::with_capacity(returning.exprs.len());
+            for expr in &returning.exprs {
+                out.push(expr.eval(session, &seen, params).await?);
+            }
+            changed.returned.push(out);
+        }
+        session.transaction()?.delete(&table, &target.key).await?;
+        changed.count += 1;
+    }
+    session.settle(pending).await?;
+    if plan.returning.is_some() {
+        session.transaction()?.wait_for_dependencies().await?;
+    }
+    Ok(changed)
+}

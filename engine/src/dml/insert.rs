@@ -1,0 +1,711 @@
+//! INSERT: VALUES row by row, SELECT and COPY batch by batch, ON CONFLICT.
+//!
+//! Invariant: a row is complete (defaults, generated columns) and checked before storage sees it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
+use arrow::datatypes::{Field, Schema};
+use sqlparser::ast;
+
+use super::foreign_key::{ForeignKeys, Pending};
+use super::row_expr::{Returning, RowColumns, RowExpr};
+use super::rules::TableRules;
+use super::update::Assignments;
+use crate::catalog::{Catalog, Identity, Oid, TableDef};
+use crate::error::{Error, Result, SqlState};
+use crate::expr::ExprKind;
+use crate::session::cursor::batch_rows;
+use crate::session::plan::{identifier, object_name};
+use crate::session::portal::Changed;
+use crate::session::{Row, Session};
+use crate::sql::{Binder, BoundQuery, Scope};
+use crate::storage::{RowKey, Table};
+use crate::txn::{Duplicate, Locked, Reads, RowLock, Wait};
+use crate::types::arrow::{ColumnBuilder, ColumnReader};
+use crate::types::{Datum, PgType};
+
+pub enum Source {
+    /// `None`: DEFAULT.
+    Rows(Vec<Vec<Option<RowExpr>>>),
+    Query(Box<BoundQuery>),
+}
+
+pub struct InsertPlan {
+    pub rules: TableRules,
+    pub keys: ForeignKeys,
+    pub source: Source,
+    /// Indexes of the columns that the source gives, in its order.
+    pub targets: Vec<usize>,
+    pub conflict: Option<Conflict>,
+    pub returning: Option<Returning>,
+}
+
+pub struct Conflict {
+    /// Indexes that decide; empty: any.
+    arbiters: Vec<Oid>,
+    /// `None`: DO NOTHING.
+    update: Option<ConflictUpdate>,
+}
+
+struct ConflictUpdate {
+    assignments: Assignments,
+    /// Over the existing row and EXCLUDED behind it.
+    condition: Option<RowExpr>,
+}
+
+/// The live columns that a column list names, or the first `given` ones.
+pub fn target_columns(def: &TableDef, names: &[String], given: Option<usize>) -> Result<Vec<usize>> {
+    let live = || def.live_columns().map(|c| c.attnum as usize - 1);
+    if names.is_empty() {
+        let all: Vec<usize> = live().collect();
+        let count = given.unwrap_or(all.len()).min(all.len());
+        return Ok(all.into_iter().take(count).collect());
+    }
+    let mut targets = Vec::with_capacity(names.len());
+    for name in names {
+        let column = def.resolve_column(name)?;
+        let index = column.attnum as usize - 1;
+        if targets.contains(&index) {
+            return Err(Error::new(SqlState::DuplicateColumn, format!("column \"{name}\" specified more than once")));
+        }
+        targets.push(index);
+    }
+    Ok(targets)
+}
+
+pub fn plan(
+    session: &mut Session,
+    insert: &ast::Insert,
+    catalog: &Arc<Catalog>,
+    binder: &mut Binder,
+    parameters: usize,
+) -> Result<InsertPlan> {
+    let ast::TableObject::TableName(name) = &insert.table else {
+        return Err(Error::unsupported("INSERT into a table function"));
+    };
+    let def = session.resolve_table(name, catalog, "insert into")?;
+    let names: Vec<String> = insert.columns.iter().map(|c| object_name(c).map(|(_, n)| n)).collect::<Result<_>>()?;
+    let (source, targets) = bind_source(insert, &def, &names, binder, parameters)?;
+    let rules = TableRules::bind(session, &def, catalog)?;
+    refuse_generated(&def, &source, &targets)?;
+    let conflict = bind_conflict(insert, &def, binder, parameters)?;
+    let returning = match &insert.returning {
+        None => None,
+        Some(items) => {
+            let alias = insert.table_alias.as_ref().map(|a| identifier(&a.alias));
+            let scope = binder.table_scope(&def, alias.as_deref());
+            Some(bind_returning(items, &scope, &Arc::new(RowColumns::of_scope(&scope)), binder, parameters)?)
+        }
+    };
+    Ok(InsertPlan { rules, keys: ForeignKeys::of(&def, catalog), source, targets, conflict, returning })
+}
+
+pub fn bind_returning(
+    items: &[ast::SelectItem],
+    scope: &Scope,
+    columns: &Arc<RowColumns>,
+    binder: &mut Binder,
+    parameters: usize,
+) -> Result<Returning> {
+    let mut returning = Returning { columns: Vec::new(), exprs: Vec::new() };
+    for (column, expr) in binder.bind_returning(items, scope)? {
+        returning.columns.push(column);
+        returning.exprs.push(RowExpr::new(expr, columns, parameters));
+    }
+    Ok(returning)
+}
+
+fn is_default(expr: &ast::Expr) -> bool {
+    matches!(expr, ast::Expr::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"))
+}
+
+fn bind_source(
+    insert: &ast::Insert,
+    def: &TableDef,
+    names: &[String],
+    binder: &mut Binder,
+    parameters: usize,
+) -> Result<(Source, Vec<usize>)> {
+    let Some(query) = &insert.source else {
+        // DEFAULT VALUES
+        return Ok((Source::Rows(vec![Vec::new()]), Vec::new()));
+    };
+    if let ast::SetExpr::Values(values) = &*query.body
+        && query.with.is_none()
+        && query.order_by.is_none()
+        && query.limit_clause.is_none()
+    {
+        let given = values.rows.first().map_or(0, |r| r.len());
+        let targets = target_columns(def, names, Some(given))?;
+        if let Some(rows) = bind_rows(values, def, &targets, binder, parameters)? {
+            return Ok((Source::Rows(rows), targets));
+        }
+    }
+    let targets = target_columns(def, names, None)?;
+    let mut columns: Vec<(String, PgType)> = Vec::with_capacity(targets.len());
+    for target in &targets {
+        if let Some(column) = def.columns.get(*target) {
+            columns.push((column.name.clone(), column.ty));
+        }
+    }
+    let bound = binder.bind_query_as(query, &columns)?;
+    check_width(bound.columns.len(), targets.len(), !names.is_empty())?;
+    let targets = targets.into_iter().take(bound.columns.len()).collect();
+    Ok((Source::Query(Box::new(bound)), targets))
+}
+
+fn check_width(given: usize, targets: usize, named: bool) -> Result<()> {
+    if given > targets {
+        return Err(Error::new(SqlState::SyntaxError, "INSERT has more expressions than target columns"));
+    }
+    if given < targets && named {
+        return Err(Error::new(SqlState::SyntaxError, "INSERT has more target columns than expressions"));
+    }
+    Ok(())
+}
+
+/// VALUES as expressions that need no plan; `None` when one of them holds a subquery.
+fn bind_rows(
+    values: &ast::Values,
+    def: &TableDef,
+    targets: &[usize],
+    binder: &mut Binder,
+    parameters: usize,
+) -> Result<Option<Vec<Vec<Option<RowExpr>>>>> {
+    let empty = Scope::default();
+    let columns = Arc::new(RowColumns::default());
+    let mut rows = Vec::with_capacity(values.rows.len());
+    let mut width = None;
+    for row in &values.rows {
+        if *width.get_or_insert(row.len()) != row.len() {
+            return Err(Error::new(SqlState::SyntaxError, "VALUES lists must all be the same length"));
+        }
+        check_width(row.len(), targets.len(), true)?;
+        let mut bound = Vec::with_capacity(row.len());
+        for (expr, target) in row.iter().zip(targets) {
+            if is_default(expr) {
+                bound.push(None);
+                continue;
+            }
+            let Some(column) = def.columns.get(*target) else { continue };
+            let value = binder.bind_assignment(expr, &empty, &column.name, column.ty)?;
+            if has_query(&value) {
+                return Ok(None);
+            }
+            bound.push(Some(RowExpr::new(value, &columns, parameters)));
+        }
+        rows.push(bound);
+    }
+    Ok(Some(rows))
+}
+
+/// Whether an expression needs the general path.
+pub fn has_query(expr: &crate::expr::ScalarExpr) -> bool {
+    let mut copy = expr.clone();
+    fn walk(expr: &mut crate::expr::ScalarExpr) -> bool {
+        matches!(expr.kind, ExprKind::Query(_)) || super::sequence::children(&mut expr.kind).into_iter().any(walk)
+    }
+    walk(&mut copy)
+}
+
+/// 428C9: what is always generated may only be given as DEFAULT.
+fn refuse_generated(def: &TableDef, source: &Source, targets: &[usize]) -> Result<()> {
+    for (position, target) in targets.iter().enumerate() {
+        let Some(column) = def.columns.get(*target) else { continue };
+        let always = column.generated || column.identity == Some(Identity::Always);
+        let given = match source {
+            Source::Rows(rows) => rows.iter().any(|r| matches!(r.get(position), Some(Some(_)))),
+            Source::Query(_) => true,
+        };
+        if always && given {
+            let error = Error::new(
+                SqlState::GeneratedAlways,
+                format!("cannot insert a non-DEFAULT value into column \"{}\"", column.name),
+            );
+            return Err(match column.generated {
+                true => error.detail(format!("Column \"{}\" is a generated column.", column.name)),
+                false => error
+                    .detail(format!("Column \"{}\" is an identity column defined as GENERATED ALWAYS.", column.name))
+                    .hint("Use OVERRIDING SYSTEM VALUE to override."),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn bind_conflict(
+    insert: &ast::Insert,
+    def: &Arc<TableDef>,
+    binder: &mut Binder,
+    parameters: usize,
+) -> Result<Option<Conflict>> {
+    let Some(ast::OnInsert::OnConflict(on)) = &insert.on else {
+        return match &insert.on {
+            None => Ok(None),
+            Some(_) => Err(Error::unsupported("ON DUPLICATE KEY UPDATE")),
+        };
+    };
+    let arbiters = match &on.conflict_target {
+        None => Vec::new(),
+        Some(ast::ConflictTarget::Columns(columns)) => arbiter_indexes(def, columns)?,
+        Some(ast::ConflictTarget::OnConstraint(name)) => {
+            let (_, name) = object_name(name)?;
+            let index = def.constraint(&name).and_then(|c| c.index());
+            vec![index.ok_or_else(|| {
+                Error::new(
+                    SqlState::UndefinedObject,
+                    format!("constraint \"{name}\" for table \"{}\" does not exist", def.name),
+                )
+            })?]
+        }
+    };
+    let update = match &on.action {
+        ast::OnConflictAction::DoNothing => None,
+        ast::OnConflictAction::DoUpdate(update) => {
+            if arbiters.is_empty() {
+                return Err(Error::new(
+                    SqlState::SyntaxError,
+                    "ON CONFLICT DO UPDATE requires inference specification or constraint name",
+                )
+                .hint("For example, ON CONFLICT (column_name)."));
+            }
+            let alias = insert.table_alias.as_ref().map(|a| identifier(&a.alias));
+            let mut scope = binder.table_scope(def, alias.as_deref());
+            let mut columns = RowColumns::of_scope(&scope);
+            binder.add_relation(&mut scope, def, "excluded");
+            if let Some(excluded) = scope.relations.last() {
+                columns.add(excluded.columns.iter(), def.columns.len());
+            }
+            let columns = Arc::new(columns);
+            let assignments = Assignments::bind(&update.assignments, def, &scope, &columns, binder, parameters)?;
+            let condition = match &update.selection {
+                None => None,
+                Some(expr) => {
+                    let bound = binder.bind_condition(expr, &scope, "ON CONFLICT")?;
+                    if has_query(&bound) {
+                        return Err(Error::unsupported("a subquery in ON CONFLICT DO UPDATE … WHERE"));
+                    }
+                    Some(RowExpr::new(bound, &columns, parameters))
+                }
+            };
+            if assignments.has_query() {
+                return Err(Error::unsupported("a subquery in ON CONFLICT DO UPDATE SET"));
+            }
+            Some(ConflictUpdate { assignments, condition })
+        }
+    };
+    Ok(Some(Conflict { arbiters, update }))
+}
+
+fn arbiter_indexes(def: &TableDef, columns: &[ast::Ident]) -> Result<Vec<Oid>> {
+    let mut wanted = Vec::with_capacity(columns.len());
+    for column in columns {
+        let name = identifier(column);
+        let found = def
+            .column(&name)
+            .ok_or_else(|| Error::new(SqlState::UndefinedColumn, format!("column \"{name}\" does not exist")))?;
+        wanted.push(found.attnum);
+    }
+    let fits = |index: &crate::catalog::IndexDef| {
+        index.unique
+            && index.attnums().all(|a| wanted.contains(&a))
+            && wanted.iter().all(|w| index.attnums().any(|a| a == *w))
+    };
+    let indexes: Vec<Oid> = def.indexes.iter().filter(|i| fits(i)).map(|i| i.oid).collect();
+    if indexes.is_empty() {
+        return Err(Error::new(
+            SqlState::InvalidColumnReference,
+            "there is no unique or exclusion constraint matching the ON CONFLICT specification",
+        ));
+    }
+    Ok(indexes)
+}
+
+impl InsertPlan {
+    pub fn explain(&self) -> Vec<String> {
+        let mut lines = vec![format!("Insert on {}", self.rules.def.name)];
+        match &self.source {
+            Source::Rows(rows) => lines.push(format!("  ->  Point path: {} row(s) of VALUES", rows.len())),
+            Source::Query(_) => lines.push("  ->  DataFusion".to_string()),
+        }
+        if self.conflict.is_some() {
+            lines.insert(1, "  Conflict resolution".to_string());
+        }
+        lines
+    }
+
+    /// Whether it reads nothing but what it locks.
+    fn reads(&self) -> Reads {
+        match &self.source {
+            Source::Rows(_) if self.keys.outgoing.is_empty() => Reads::LockedRows,
+            _ => Reads::Snapshot,
+        }
+    }
+
+    fn is_batchable(&self) -> bool {
+        self.conflict.is_none() && self.returning.is_none() && !self.rules.needs_rows()
+    }
+}
+
+/// What one statement inserts with.
+pub struct Inserter {
+    pub plan: Arc<InsertPlan>,
+    pub table: Arc<Table>,
+    pub pending: Pending,
+    touched: HashSet<RowKey>,
+    pub changed: Changed,
+}
+
+pub async fn execute(session: &mut Session, plan: &Arc<InsertPlan>, params: &Arc<[Datum]>) -> Result<Changed> {
+    session.begin_statement(plan.reads()).await?;
+    let table = session.table(plan.rules.def.oid)?;
+    let mut inserter = Inserter::new(plan.clone(), table);
+    match &plan.source {
+        Source::Rows(rows) => {
+            for values in rows {
+                let mut row = inserter.defaults(session, &plan.targets).await?;
+                for (value, target) in values.iter().zip(&plan.targets) {
+                    let datum = match value {
+                        Some(expr) => expr.eval(session, &[], params).await?,
+                        None => match plan.rules.defaults.get(*target).and_then(Option::as_ref) {
+                            Some(default) => default.eval(session, &[], &[]).await?,
+                            None => Datum::Null,
+                        },
+                    };
+                    if let Some(slot) = row.get_mut(*target) {
+                        *slot = datum;
+                    }
+                }
+                inserter.insert(session, row, params).await?;
+            }
+        }
+        Source::Query(bound) => inserter.insert_query(session, bound, params).await?,
+    }
+    let Inserter { pending, changed, .. } = inserter;
+    session.settle(pending).await?;
+    if plan.returning.is_some() {
+        session.transaction()?.wait_for_dependencies().await?;
+    }
+    Ok(changed)
+}
+
+impl Inserter {
+    pub fn new(plan: Arc<InsertPlan>, table: Arc<Table>) -> Inserter {
+        Inserter {
+            plan,
+            table,
+            pending: Pending::default(),
+            touched: HashSet::new(),
+            changed: Changed { count: 0, returned: Vec::new() },
+        }
+    }
+
+    /// A row of defaults, but for `except`, which the source gives.
+    async fn defaults(&self, session: &mut Session, except: &[usize]) -> Result<Row> {
+        let mut row: Row = Row::with_capacity(self.plan.rules.width());
+        for (i, default) in self.plan.rules.defaults.iter().enumerate() {
+            let value = match default {
+                Some(default) if !except.contains(&i) => default.eval(session, &[], &[]).await?,
+                _ => Datum::Null,
+            };
+            row.push(value);
+        }
+        Ok(row)
+    }
+
+    /// Inserts one complete row, or does what ON CONFLICT says.
+    async fn insert(&mut self, session: &mut Session, mut row: Row, params: &[Datum]) -> Result<()> {
+        let plan = self.plan.clone();
+        let context = session.eval_context();
+        plan.rules.finish(&mut row, &context)?;
+        loop {
+            let kept = self.must_keep().then(|| row.clone());
+            let offered = match &kept {
+                Some(row) => row.clone(),
+                None => std::mem::take(&mut row),
+            };
+            match session.transaction()?.insert(&self.table, offered).await? {
+                Ok(key) => {
+                    if plan.conflict.as_ref().is_some_and(|c| c.update.is_some()) {
+                        self.touched.insert(key);
+                    }
+                    self.changed.count += 1;
+                    if let Some(row) = kept {
+                        self.pending.written(&plan.rules.def, &plan.keys, None, &row)?;
+                        self.returned(session, &row, params).await?;
+                    }
+                    return Ok(());
+                }
+                Err(duplicate) => {
+                    let row = kept.unwrap_or_default();
+                    if self.resolve(session, &duplicate, &row, params).await? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the row is needed after it was handed to storage.
+    fn must_keep(&self) -> bool {
+        // Unique violations show the key, ON CONFLICT and RETURNING the row.
+        self.plan.rules.def.indexes.iter().any(|i| i.unique)
+            || self.plan.returning.is_some()
+            || !self.plan.keys.outgoing.is_empty()
+    }
+
+    async fn returned(&mut self, session: &mut Session, row: &[Datum], params: &[Datum]) -> Result<()> {
+        let Some(returning) = &self.plan.returning else { return Ok(()) };
+        let mut out = Row::with_capacity(returning.exprs.len());
+        for expr in &returning.exprs {
+            out.push(expr.eval(session, row, params).await?);
+        }
+        self.changed.returned.push(out);
+        Ok(())
+    }
+
+    /// A unique key of the row is taken. `true`: done with the row; `false`: the other one is gone, try again.
+    async fn resolve(
+        &mut self,
+        session: &mut Session,
+        duplicate: &Duplicate,
+        row: &Row,
+        params: &[Datum],
+    ) -> Result<bool> {
+        let plan = self.plan.clone();
+        let decides = |c: &&Conflict| c.arbiters.is_empty() || c.arbiters.contains(&duplicate.index);
+        let Some(conflict) = plan.conflict.as_ref().filter(decides) else {
+            let context = session.eval_context();
+            return Err(plan.rules.unique_violation(duplicate, (!row.is_empty()).then_some(row), &context));
+        };
+        let Some(update) = &conflict.update else { return Ok(true) };
+        if self.touched.contains(&duplicate.existing) {
+            return Err(Error::new(
+                SqlState::CardinalityViolation,
+                "ON CONFLICT DO UPDATE command cannot affect row a second time",
+            )
+            .hint(
+                "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.",
+            ));
+        }
+        let transaction = session.transaction()?;
+        let locked = transaction.lock_row(&self.table, &duplicate.existing, RowLock::Update, Wait::Block).await?;
+        let Locked::Held { latest: Some(existing), .. } = locked else { return Ok(false) };
+        let both: Row = existing.iter().chain(row.iter()).cloned().collect();
+        if let Some(condition) = &update.condition
+            && condition.eval(session, &both, params).await? != Datum::Bool(true)
+        {
+            return Ok(true);
+        }
+        let mut new = existing.clone();
+        update.assignments.apply(session, &both, &mut new, params, &plan.rules).await?;
+        let context = session.eval_context();
+        plan.rules.finish(&mut new, &context)?;
+        let written = session.transaction()?.update(&self.table, &duplicate.existing, new.clone()).await?;
+        match written {
+            Ok(key) => self.touched.insert(key),
+            Err(duplicate) => return Err(plan.rules.unique_violation(&duplicate, Some(&new), &context)),
+        };
+        self.changed.count += 1;
+        self.pending.written(&plan.rules.def, &plan.keys, Some(&existing), &new)?;
+        self.returned(session, &new, params).await?;
+        Ok(true)
+    }
+
+    /// INSERT … SELECT.
+    async fn insert_query(&mut self, session: &mut Session, bound: &BoundQuery, params: &Arc<[Datum]>) -> Result<()> {
+        let mut stream = session.execute_bound(bound, params).await?;
+        let plan = self.plan.clone();
+        while let Some(batch) = stream.next().await.transpose()? {
+            if batch.num_rows() == 0 {
+                continue;
+            }
+            if plan.is_batchable() {
+                self.insert_columns(session, batch.columns().to_vec(), &plan.targets, batch.num_rows()).await?;
+                continue;
+            }
+            let rows = batch_rows(&batch, &bound.columns)?;
+            self.insert_rows(session, rows, &plan.targets, params).await?;
+        }
+        Ok(())
+    }
+
+    /// Whole columns, on the fast way if the table's rules allow it.
+    pub async fn insert_any(
+        &mut self,
+        session: &mut Session,
+        columns: Vec<ArrayRef>,
+        targets: &[usize],
+        rows: usize,
+    ) -> Result<()> {
+        if self.plan.is_batchable() {
+            return self.insert_columns(session, columns, targets, rows).await;
+        }
+        let rows = column_rows(&columns, &self.plan.rules.def, targets, rows)?;
+        self.insert_rows(session, rows, targets, &[]).await
+    }
+
+    async fn insert_rows(
+        &mut self,
+        session: &mut Session,
+        rows: Vec<Row>,
+        targets: &[usize],
+        params: &[Datum],
+    ) -> Result<()> {
+        for (i, values) in rows.into_iter().enumerate() {
+            if i % 1024 == 1023 {
+                tokio::task::yield_now().await;
+            }
+            let mut row = self.defaults(session, targets).await?;
+            for (value, target) in values.into_iter().zip(targets) {
+                if let Some(slot) = row.get_mut(*target) {
+                    *slot = value;
+                }
+            }
+            self.insert(session, row, params).await?;
+        }
+        Ok(())
+    }
+
+    /// Inserts whole columns: `columns[i]` are the values of table column `targets[i]`, in any Arrow layout of its type.
+    pub async fn insert_columns(
+        &mut self,
+        session: &mut Session,
+        columns: Vec<ArrayRef>,
+        targets: &[usize],
+        rows: usize,
+    ) -> Result<()> {
+        let plan = self.plan.clone();
+        let mut fields = Vec::with_capacity(plan.rules.width());
+        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(plan.rules.width());
+        for (i, column) in plan.rules.def.columns.iter().enumerate().filter(|(_, c)| !c.dropped) {
+            let array = match targets.iter().position(|t| *t == i) {
+                Some(position) => match columns.get(position) {
+                    Some(array) => in_layout(array, column.ty)?,
+                    None => new_null_array(&column.ty.arrow(), rows),
+                },
+                None => match plan.rules.defaults.get(i).and_then(Option::as_ref) {
+                    None => new_null_array(&column.ty.arrow(), rows),
+                    Some(default) => {
+                        let mut builder = ColumnBuilder::new(column.ty, rows)?;
+                        for _ in 0..rows {
+                            builder.append(&default.eval(session, &[], &[]).await?)?;
+                        }
+                        builder.finish()
+                    }
+                },
+            };
+            fields.push(Field::new(&column.name, column.ty.arrow(), true));
+            arrays.push(array);
+        }
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+            .map_err(|e| Error::internal(format!("a batch does not fit its table: {e}")))?;
+        self.insert_batch(session, batch).await
+    }
+
+    /// Inserts a batch of the live columns in order.
+    async fn insert_batch(&mut self, session: &mut Session, batch: RecordBatch) -> Result<()> {
+        let plan = self.plan.clone();
+        let live: Vec<usize> = plan.rules.def.live_columns().map(|c| c.attnum as usize - 1).collect();
+        for column in plan.rules.not_null_columns() {
+            let Some(position) = live.iter().position(|l| l == column) else { continue };
+            let array = batch.column(position);
+            if array.null_count() > 0 {
+                let row = (0..array.len()).find(|i| array.is_null(*i)).unwrap_or(0);
+                let row = self.batch_row(&batch, &live, row)?;
+                let context = session.eval_context();
+                return Err(plan.rules.null_violation(*column, &row, &context));
+            }
+        }
+        for fk in &plan.keys.outgoing {
+            let only = ForeignKeys { outgoing: vec![fk.clone()], incoming: Vec::new() };
+            self.references_of(&batch, &live, &only)?;
+        }
+        let rows = batch.num_rows();
+        let kept = batch.clone();
+        match session.transaction()?.insert_batch(&self.table, batch).await? {
+            Ok(()) => {
+                self.changed.count += rows as u64;
+                Ok(())
+            }
+            Err(duplicate) => {
+                let row = self.duplicate_row(session, &kept, &live, &duplicate).await?;
+                let context = session.eval_context();
+                Err(plan.rules.unique_violation(&duplicate, row.as_deref(), &context))
+            }
+        }
+    }
+
+    fn batch_row(&self, batch: &RecordBatch, live: &[usize], row: usize) -> Result<Row> {
+        let mut out: Row = std::iter::repeat_n(Datum::Null, self.plan.rules.width()).collect();
+        for (array, index) in batch.columns().iter().zip(live) {
+            let ty = self.plan.rules.def.columns[*index].ty;
+            out[*index] = crate::types::arrow::datum_at(array.as_ref(), row, ty)?;
+        }
+        Ok(out)
+    }
+
+    /// Remembers what the rows of a batch reference.
+    fn references_of(&mut self, batch: &RecordBatch, live: &[usize], keys: &ForeignKeys) -> Result<()> {
+        let def = self.plan.rules.def.clone();
+        let mut readers = Vec::new();
+        for fk in &keys.outgoing {
+            for attnum in &fk.key.columns {
+                let index = *attnum as usize - 1;
+                let Some(position) = live.iter().position(|l| *l == index) else { continue };
+                readers.push((index, ColumnReader::new(batch.column(position).as_ref(), def.columns[index].ty)?));
+            }
+        }
+        let mut row = vec![Datum::Null; def.columns.len()];
+        for i in 0..batch.num_rows() {
+            for (index, reader) in &readers {
+                row[*index] = reader.get(i);
+            }
+            self.pending.written(&def, keys, None, &row)?;
+        }
+        Ok(())
+    }
+
+    /// The row of the batch whose key is taken, for the message.
+    async fn duplicate_row(
+        &self,
+        session: &mut Session,
+        batch: &RecordBatch,
+        live: &[usize],
+        duplicate: &Duplicate,
+    ) -> Result<Option<Row>> {
+        if self.plan.rules.def.index(duplicate.index).is_some_and(|i| i.primary) {
+            for i in 0..batch.num_rows() {
+                let row = self.batch_row(batch, live, i)?;
+                if self.table.key_of(&row).as_ref() == Some(&duplicate.existing) {
+                    return Ok(Some(row));
+                }
+            }
+        }
+        Ok(session.transaction()?.get(&self.table, &duplicate.existing, None))
+    }
+}
+
+fn column_rows(columns: &[ArrayRef], def: &TableDef, targets: &[usize], rows: usize) -> Result<Vec<Row>> {
+    let mut readers = Vec::with_capacity(columns.len());
+    for (array, target) in columns.iter().zip(targets) {
+        let column = def.columns.get(*target).ok_or_else(|| Error::internal("a column that the table lacks"))?;
+        readers.push(ColumnReader::new(array.as_ref(), column.ty)?);
+    }
+    Ok((0..rows).map(|i| readers.iter().map(|r| r.get(i)).collect()).collect())
+}
+
+/// `array` in the layout of the column's type.
+pub fn in_layout(array: &ArrayRef, ty: PgType) -> Result<ArrayRef> {
+    if *array.data_type() == ty.arrow() {
+        return Ok(array.clone());
+    }
+    let reader = ColumnReader::new(array.as_ref(), ty)?;
+    let mut builder = ColumnBuilder::new(ty, array.len())?;
+    for i in 0..array.len() {
+        builder.append(&reader.get(i))?;
+    }
+    Ok(builder.finish())
+}

@@ -1,0 +1,259 @@
+//! Calls that only the session can make: sequences, settings, locks, other sessions. They may wait and they have
+//! effects, so they are taken out of an expression and made in order before it is evaluated.
+
+use std::sync::Arc;
+
+use super::RowExpr;
+use crate::catalog::{Catalog, Oid, SequenceDef};
+use crate::error::{Error, Result, SqlState};
+use crate::expr::{Cast, ExprKind, ScalarExpr};
+use crate::expr_eval::{ColumnSource, eval};
+use crate::functions::{EvalContext, Function, registry};
+use crate::session::Session;
+use crate::txn::Wait;
+use crate::types::{Datum, PgType, TypeOid};
+
+/// A call to be made by the session, with its arguments.
+#[derive(Debug, Clone)]
+pub struct SessionCall {
+    pub function: Arc<Function>,
+    args: Vec<ScalarExpr>,
+}
+
+impl SessionCall {
+    pub fn arguments(&self, row: &dyn ColumnSource, params: &[Datum], context: &EvalContext) -> Result<Vec<Datum>> {
+        self.args.iter().map(|a| eval(a, row, params, context)).collect()
+    }
+}
+
+/// Whether the session makes this call itself.
+pub fn is_session_call(function: &Function) -> bool {
+    matches!(
+        function.name,
+        "nextval"
+            | "currval"
+            | "lastval"
+            | "setval"
+            | "set_config"
+            | "pg_sleep"
+            | "pg_cancel_backend"
+            | "pg_terminate_backend"
+            | "pg_advisory_lock"
+            | "pg_advisory_xact_lock"
+            | "pg_advisory_lock_shared"
+            | "pg_advisory_xact_lock_shared"
+            | "pg_try_advisory_lock"
+            | "pg_try_advisory_xact_lock"
+            | "pg_try_advisory_xact_lock_shared"
+            | "pg_advisory_unlock"
+            | "pg_advisory_unlock_all"
+    )
+}
+
+/// Replaces the session's calls in `expr` by parameters from `parameters + calls.len()` on. Arguments come first, so
+/// that nested calls are made in order.
+pub fn extract(expr: &mut ScalarExpr, parameters: usize, calls: &mut Vec<SessionCall>) {
+    for child in children(&mut expr.kind) {
+        extract(child, parameters, calls);
+    }
+    let ExprKind::Call { function, args } = &mut expr.kind else { return };
+    if is_session_call(function) {
+        let call = SessionCall { function: function.clone(), args: std::mem::take(args) };
+        expr.kind = ExprKind::Param(parameters + calls.len());
+        calls.push(call);
+    }
+}
+
+/// The direct parts of an expression.
+pub fn children(kind: &mut ExprKind) -> Vec<&mut ScalarExpr> {
+    match kind {
+        ExprKind::Const(_) | ExprKind::Param(_) | ExprKind::Column { .. } | ExprKind::Query(_) => Vec::new(),
+        ExprKind::Call { args, .. } => args.iter_mut().collect(),
+        ExprKind::Cast(cast) => vec![&mut cast.arg],
+        ExprKind::And(list)
+        | ExprKind::Or(list)
+        | ExprKind::Coalesce(list)
+        | ExprKind::Greatest(list)
+        | ExprKind::Least(list)
+        | ExprKind::Array(list)
+        | ExprKind::Row(list) => list.iter_mut().collect(),
+        ExprKind::Not(arg) | ExprKind::IsNull { arg, .. } | ExprKind::IsBool { arg, .. } => vec![arg],
+        ExprKind::IsDistinct { left, right, .. } | ExprKind::NullIf { left, right, .. } => vec![left, right],
+        ExprKind::Case { whens, otherwise } => {
+            let mut parts: Vec<&mut ScalarExpr> = Vec::new();
+            for (when, then) in whens {
+                parts.push(when);
+                parts.push(then);
+            }
+            parts.extend(otherwise.as_deref_mut());
+            parts
+        }
+        ExprKind::InList { arg, list, .. } => std::iter::once(&mut **arg).chain(list.iter_mut()).collect(),
+        ExprKind::AnyAll { arg, array, .. } => vec![arg, array],
+        ExprKind::Subscript { array, index } => vec![array, index],
+    }
+}
+
+fn sequence_of(catalog: &Catalog, arg: &Datum) -> Result<Arc<SequenceDef>> {
+    let oid = match arg {
+        Datum::Oid(oid) => Oid(*oid),
+        Datum::Int4(oid) => Oid(*oid as u32),
+        _ => return Err(Error::internal("a sequence is named by its OID")),
+    };
+    if let Some(sequence) = catalog.sequences.get(&oid) {
+        return Ok(sequence.clone());
+    }
+    match catalog.relation(oid) {
+        Some(other) => Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a sequence", other.name()))),
+        None => Err(Error::new(SqlState::UndefinedTable, format!("could not open relation with OID {}", oid.0))),
+    }
+}
+
+/// The default of an identity column: `nextval`, as the column's type.
+pub fn nextval_expr(sequence: Oid, ty: PgType) -> Option<RowExpr> {
+    let function = registry().lookup("nextval").first()?.clone();
+    let arg = ScalarExpr::constant(Datum::Oid(sequence.0), TypeOid::REGCLASS);
+    let call = ScalarExpr::new(ExprKind::Call { function, args: vec![arg] }, TypeOid::INT8);
+    let cast = Cast { arg: call, to: ty, explicit: false };
+    let expr = match ty.oid {
+        TypeOid::INT8 => cast.arg,
+        _ => ScalarExpr::new(ExprKind::Cast(Box::new(cast)), ty),
+    };
+    Some(RowExpr::new(expr, &Arc::default(), 0))
+}
+
+impl Session {
+    /// Makes a call that [`extract`] took out.
+    pub(crate) async fn session_call(&mut self, call: &SessionCall, args: Vec<Datum>) -> Result<Datum> {
+        let name = call.function.name;
+        if call.function.strict && args.iter().any(Datum::is_null) {
+            return Ok(Datum::Null);
+        }
+        let arg = |i: usize| args.get(i).cloned().unwrap_or(Datum::Null);
+        match name {
+            "nextval" => {
+                self.check_writable("nextval()")?;
+                let sequence = sequence_of(&self.catalog(), &arg(0))?;
+                self.nextval(&sequence).await
+            }
+            "currval" => {
+                let sequence = sequence_of(&self.catalog(), &arg(0))?;
+                let value = self.sequences.values.get(&sequence.oid);
+                value.map(|v| Datum::Int8(*v)).ok_or_else(|| {
+                    Error::new(
+                        SqlState::ObjectNotInPrerequisiteState,
+                        format!("currval of sequence \"{}\" is not yet defined in this session", sequence.name),
+                    )
+                })
+            }
+            "lastval" => {
+                let last = self.sequences.last.and_then(|oid| self.sequences.values.get(&oid));
+                last.map(|v| Datum::Int8(*v)).ok_or_else(|| {
+                    Error::new(SqlState::ObjectNotInPrerequisiteState, "lastval is not yet defined in this session")
+                })
+            }
+            "setval" => {
+                self.check_writable("setval()")?;
+                let sequence = sequence_of(&self.catalog(), &arg(0))?;
+                let called = !matches!(args.get(2), Some(Datum::Bool(false)));
+                self.setval(&sequence, integer(&arg(1))?, called).await
+            }
+            "set_config" => self.set_config(&arg(0), &arg(1), &arg(2)),
+            "pg_sleep" => {
+                if let Datum::Float8(seconds) = arg(0)
+                    && seconds > 0.0
+                {
+                    let time = std::time::Duration::try_from_secs_f64(seconds.min(1e9)).unwrap_or_default();
+                    tokio::time::sleep(time).await;
+                }
+                Ok(Datum::from(""))
+            }
+            "pg_cancel_backend" | "pg_terminate_backend" => {
+                let process = integer(&arg(0))? as i32;
+                match self.engine.sessions().find(process) {
+                    Some(other) if name == "pg_cancel_backend" => other.cancel(),
+                    Some(other) => other.terminate(),
+                    None => {
+                        self.warn_no_process(process);
+                        return Ok(Datum::Bool(false));
+                    }
+                }
+                Ok(Datum::Bool(true))
+            }
+            _ => self.advisory(name, &args).await,
+        }
+    }
+
+    fn warn_no_process(&mut self, process: i32) {
+        self.notice(
+            crate::error::NoticeLevel::Warning,
+            Error::new(SqlState::Warning, format!("PID {process} is not a PostgreSQL server process")),
+        );
+    }
+
+    async fn nextval(&mut self, sequence: &SequenceDef) -> Result<Datum> {
+        let value = self.transaction()?.nextval(sequence).await?;
+        self.sequences.values.insert(sequence.oid, value);
+        self.sequences.last = Some(sequence.oid);
+        Ok(Datum::Int8(value))
+    }
+
+    async fn setval(&mut self, sequence: &SequenceDef, value: i64, called: bool) -> Result<Datum> {
+        if value < sequence.min || value > sequence.max {
+            return Err(Error::new(
+                SqlState::NumericValueOutOfRange,
+                format!(
+                    "setval: value {value} is out of bounds for sequence \"{}\" ({}..{})",
+                    sequence.name, sequence.min, sequence.max
+                ),
+            ));
+        }
+        self.transaction()?.setval(sequence, value, called).await?;
+        if called {
+            self.sequences.values.insert(sequence.oid, value);
+        }
+        Ok(Datum::Int8(value))
+    }
+
+    fn set_config(&mut self, name: &Datum, value: &Datum, local: &Datum) -> Result<Datum> {
+        let Datum::Text(name) = name else {
+            return Err(Error::new(SqlState::NullValueNotAllowed, "SET requires parameter name"));
+        };
+        let local = matches!(local, Datum::Bool(true));
+        match value {
+            Datum::Text(value) => self.settings.set(name, value, local)?,
+            _ => self.settings.reset(name, local)?,
+        }
+        self.settings_changed();
+        Ok(Datum::from(self.settings.show(name)?.as_str()))
+    }
+
+    /// Advisory locks of a transaction; those of a session would outlive it, which the lock table does not do.
+    async fn advisory(&mut self, name: &str, args: &[Datum]) -> Result<Datum> {
+        if name == "pg_advisory_unlock_all" {
+            return Ok(Datum::from(""));
+        }
+        if !name.contains("_xact_") {
+            return Err(Error::unsupported(format!("function {name}"))
+                .hint("Use an advisory lock of the transaction, such as pg_advisory_xact_lock."));
+        }
+        let key = match args {
+            [key] => integer(key)?,
+            [high, low] => (integer(high)? << 32) | (integer(low)? & 0xffff_ffff),
+            _ => return Err(Error::internal("an advisory lock has one key or two")),
+        };
+        let wait = if name.contains("_try_") { Wait::NoWait } else { Wait::Block };
+        let locked = self.transaction()?.lock_advisory(key, name.ends_with("_shared"), wait).await?;
+        Ok(if name.contains("_try_") { Datum::Bool(locked) } else { Datum::from("") })
+    }
+}
+
+fn integer(value: &Datum) -> Result<i64> {
+    match value {
+        Datum::Int8(n) => Ok(*n),
+        Datum::Int4(n) => Ok((*n).into()),
+        Datum::Int2(n) => Ok((*n).into()),
+        Datum::Oid(n) => Ok((*n).into()),
+        _ => Err(Error::internal("an integer argument is of another type")),
+    }
+}

@@ -1,0 +1,232 @@
+//! The rows that an UPDATE or DELETE changes: found by key, by an index or by a query, then locked and looked at again.
+//!
+//! Invariants:
+//! 1. A *simple* target (no FROM or USING, no subquery) is decided on the locked, newest version of each row.
+//! 2. Any other target is decided by its query; a row that changed since the snapshot makes the statement start over
+//!    on a newer snapshot, keeping its locks, before anything is written.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::Int64Type;
+
+use super::insert::has_query;
+use super::row_expr::{RowColumns, RowExpr};
+use crate::catalog::{Oid, TableDef};
+use crate::error::{Error, Result, SqlState};
+use crate::expr::{ExprKind, ScalarExpr};
+use crate::point::PointAccess;
+use crate::session::cursor::batch_rows;
+use crate::session::{Row, Session};
+use crate::sql::{Binder, BoundQuery, Target};
+use crate::storage::{RowId, RowKey, Table};
+use crate::txn::{Locked, Reads, RowLock, Wait};
+use crate::types::Datum;
+
+/// Rows from which on a statement says that it will write many.
+const MANY_WRITES: usize = 10_000;
+const RESTARTS_MAX: usize = 1000;
+
+pub struct TargetPlan {
+    pub def: Arc<TableDef>,
+    /// Where the scope's columns lie in the row that expressions see: the target's columns, then those of FROM.
+    pub columns: Arc<RowColumns>,
+    /// Set for a simple target: the condition over a row, `None` for all rows.
+    simple: Option<Option<RowExpr>>,
+    point: Option<PointAccess>,
+    /// Row id, then what the caller asked for, then the columns of FROM.
+    query: BoundQuery,
+    /// Number of expressions that the caller asked for.
+    asked: usize,
+}
+
+/// A row to be changed, locked.
+pub struct TargetRow {
+    pub key: RowKey,
+    /// The newest version.
+    pub row: Row,
+    /// Values of the expressions asked for; empty for a simple target, whose caller evaluates them on the row.
+    pub values: Vec<Datum>,
+    /// Columns of FROM.
+    pub joined: Vec<Datum>,
+}
+
+impl TargetPlan {
+    /// `expressions`: what the caller wants computed with each row, over the target's scope.
+    pub fn bind(
+        binder: &mut Binder,
+        def: &Arc<TableDef>,
+        target: Target,
+        expressions: Vec<ScalarExpr>,
+        point_path: bool,
+        parameters: usize,
+    ) -> Result<TargetPlan> {
+        let mut columns = RowColumns::default();
+        let mut joined = Vec::new();
+        for (i, relation) in target.scope.relations.iter().enumerate() {
+            if i == 0 {
+                columns.add(relation.columns.iter(), 0);
+                continue;
+            }
+            for column in &relation.columns {
+                columns.put(column.id, def.columns.len() + joined.len());
+                joined.push(ScalarExpr::new(ExprKind::Column { id: column.id, depth: 0 }, column.ty));
+            }
+        }
+        let mut point = None;
+        let mut simple = None;
+        if let Some((scan, filter)) = &target.simple
+            && !expressions.iter().any(has_query)
+            && !filter.as_ref().is_some_and(has_query)
+        {
+            for column in &scan.columns {
+                columns.put(column.output.id, column.attnum as usize - 1);
+            }
+            if point_path {
+                point = PointAccess::choose(scan, filter.as_ref(), def);
+            }
+            simple = Some(filter.clone());
+        }
+        let columns = Arc::new(columns);
+        let simple = simple.map(|f| f.map(|f| RowExpr::new(f, &columns, parameters)));
+        let asked = if simple.is_some() { 0 } else { expressions.len() };
+        let mut computed = if simple.is_some() { Vec::new() } else { expressions };
+        computed.extend(joined);
+        let query = binder.target_query(target, computed)?;
+        Ok(TargetPlan { def: def.clone(), columns, simple, point, query, asked })
+    }
+
+    pub fn is_simple(&self) -> bool {
+        self.simple.is_some()
+    }
+
+    pub fn explain(&self) -> Vec<String> {
+        match &self.point {
+            Some(point) => point.explain(&self.def),
+            None => vec!["DataFusion row set".to_string()],
+        }
+    }
+
+    /// Whether the statement reads nothing but the row that it locks.
+    pub fn reads(&self) -> Reads {
+        match &self.point {
+            Some(point) if point.is_primary() => Reads::LockedRows,
+            _ => Reads::Snapshot,
+        }
+    }
+
+    /// Finds and locks the rows.
+    pub async fn rows(
+        &self,
+        session: &mut Session,
+        table: &Arc<Table>,
+        params: &Arc<[Datum]>,
+        mode: RowLock,
+    ) -> Result<Vec<TargetRow>> {
+        if let (Some(point), Some(filter)) = (&self.point, &self.simple)
+            && let Some(keys) = point.keys(session, table, params).await?
+        {
+            return lock_simple(session, table, keys, filter.as_ref(), params, mode).await;
+        }
+        for round in 0..RESTARTS_MAX {
+            if round > 0 || self.reads() == Reads::LockedRows {
+                session.begin_statement(Reads::Snapshot).await?;
+            }
+            let found = self.found(session, table, params).await?;
+            if found.len() >= MANY_WRITES {
+                session.transaction()?.expect_many_writes(table).await?;
+            }
+            if let Some(filter) = &self.simple {
+                let keys = found.into_iter().map(|f| f.key).collect();
+                return lock_simple(session, table, keys, filter.as_ref(), params, mode).await;
+            }
+            if let Some(rows) = lock_joined(session, table, found, mode).await? {
+                return Ok(rows);
+            }
+        }
+        Err(Error::new(SqlState::SerializationFailure, "could not lock rows because they kept changing"))
+    }
+
+    /// Rows of the query on the statement's snapshot, each target row once.
+    async fn found(&self, session: &mut Session, table: &Arc<Table>, params: &Arc<[Datum]>) -> Result<Vec<TargetRow>> {
+        let mut stream = session.execute_bound(&self.query, params).await?;
+        let mut found = Vec::new();
+        let mut seen = HashSet::new();
+        while let Some(batch) = stream.next().await.transpose()? {
+            let values = batch_rows(&batch, &self.query.columns)?;
+            let ids = batch.columns().first().and_then(|c| c.as_primitive_opt::<Int64Type>());
+            let ids = ids.ok_or_else(|| Error::internal("a row set lacks its row ids"))?;
+            let transaction = session.transaction()?;
+            for (i, mut values) in values.into_iter().enumerate() {
+                let id = RowId(ids.value(i) as u64);
+                if ids.is_null(i) || !seen.insert(id) {
+                    continue;
+                }
+                let Some(image) = transaction.fetch(table, id) else { continue };
+                let joined = values.drain(1 + self.asked..).collect();
+                let values = values.drain(1..).collect();
+                found.push(TargetRow { key: image.key, row: image.row, values, joined });
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Locks rows one by one; those that no longer satisfy the condition drop out.
+async fn lock_simple(
+    session: &mut Session,
+    table: &Arc<Table>,
+    keys: Vec<RowKey>,
+    filter: Option<&RowExpr>,
+    params: &[Datum],
+    mode: RowLock,
+) -> Result<Vec<TargetRow>> {
+    let mut rows = Vec::with_capacity(keys.len());
+    for (i, key) in keys.into_iter().enumerate() {
+        if i % 1024 == 1023 {
+            tokio::task::yield_now().await;
+        }
+        let locked = session.transaction()?.lock_row(table, &key, mode, Wait::Block).await?;
+        let Locked::Held { latest: Some(row), .. } = locked else { continue };
+        if let Some(filter) = filter
+            && filter.eval(session, &row, params).await? != Datum::Bool(true)
+        {
+            continue;
+        }
+        rows.push(TargetRow { key, row, values: Vec::new(), joined: Vec::new() });
+    }
+    Ok(rows)
+}
+
+/// Locks rows whose membership a query decided; `None` when one changed in between.
+async fn lock_joined(
+    session: &mut Session,
+    table: &Arc<Table>,
+    mut found: Vec<TargetRow>,
+    mode: RowLock,
+) -> Result<Option<Vec<TargetRow>>> {
+    let mut any_changed = false;
+    for (i, target) in found.iter_mut().enumerate() {
+        if i % 1024 == 1023 {
+            tokio::task::yield_now().await;
+        }
+        match session.transaction()?.lock_row(table, &target.key, mode, Wait::Block).await? {
+            Locked::Held { latest: Some(row), changed } => {
+                any_changed |= changed;
+                target.row = row;
+            }
+            _ => any_changed = true,
+        }
+    }
+    Ok((!any_changed).then_some(found))
+}
+
+impl Session {
+    /// A table of the running transaction.
+    pub(crate) fn table(&mut self, oid: Oid) -> Result<Arc<Table>> {
+        self.transaction()?
+            .table(oid)
+            .ok_or_else(|| Error::new(SqlState::UndefinedTable, format!("could not open relation with OID {}", oid.0)))
+    }
+}

@@ -1,0 +1,281 @@
+//! UPDATE.
+
+use std::sync::Arc;
+
+use sqlparser::ast;
+
+use super::foreign_key::{ForeignKeys, Pending};
+use super::insert::{bind_returning, has_query};
+use super::row_expr::{Returning, RowColumns, RowExpr};
+use super::rules::TableRules;
+use super::target::{TargetPlan, TargetRow};
+use crate::catalog::{Catalog, Identity, TableDef};
+use crate::error::{Error, Result, SqlState};
+use crate::expr::ScalarExpr;
+use crate::session::plan::object_name;
+use crate::session::portal::Changed;
+use crate::session::{Row, Session};
+use crate::sql::{Binder, Scope};
+use crate::txn::RowLock;
+use crate::types::Datum;
+
+/// `SET a = …, (b, c) = (…)`: column indexes and what they become.
+pub struct Assignments {
+    /// `None`: DEFAULT.
+    list: Vec<(usize, Option<RowExpr>)>,
+}
+
+impl Assignments {
+    pub fn bind(
+        assignments: &[ast::Assignment],
+        def: &TableDef,
+        scope: &Scope,
+        columns: &Arc<RowColumns>,
+        binder: &mut Binder,
+        parameters: usize,
+    ) -> Result<Assignments> {
+        let mut list: Vec<(usize, Option<RowExpr>)> = Vec::with_capacity(assignments.len());
+        for (target, value) in flatten(assignments)? {
+            let column = def.resolve_column(&target)?;
+            let index = column.attnum as usize - 1;
+            if list.iter().any(|(i, _)| *i == index) {
+                return Err(Error::new(
+                    SqlState::SyntaxError,
+                    format!("multiple assignments to same column \"{target}\""),
+                ));
+            }
+            let is_default = matches!(value, ast::Expr::Identifier(i)
+                if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"));
+            if (column.generated || column.identity == Some(Identity::Always)) && !is_default {
+                let kind = if column.generated {
+                    "a generated column"
+                } else {
+                    "an identity column defined as GENERATED ALWAYS"
+                };
+                return Err(Error::new(
+                    SqlState::GeneratedAlways,
+                    format!("column \"{target}\" can only be updated to DEFAULT"),
+                )
+                .detail(format!("Column \"{target}\" is {kind}.")));
+            }
+            if is_default {
+                list.push((index, None));
+                continue;
+            }
+            let bound = binder.bind_assignment(value, scope, &column.name, column.ty)?;
+            list.push((index, Some(RowExpr::new(bound, columns, parameters))));
+        }
+        Ok(Assignments { list })
+    }
+
+    pub fn has_query(&self) -> bool {
+        self.list.iter().any(|(_, e)| e.as_ref().is_some_and(|e| has_query(&e.expr)))
+    }
+
+    fn expressions(&self) -> Vec<ScalarExpr> {
+        self.list.iter().filter_map(|(_, e)| e.as_ref()).map(|e| e.expr.clone()).collect()
+    }
+
+    fn touches(&self, index: usize) -> bool {
+        self.list.iter().any(|(i, _)| *i == index)
+    }
+
+    /// Computes the new values from `row` (the old one, and what was joined to it) and puts them into `new`.
+    pub async fn apply(
+        &self,
+        session: &mut Session,
+        row: &[Datum],
+        new: &mut Row,
+        params: &[Datum],
+        rules: &TableRules,
+    ) -> Result<()> {
+        for (index, expr) in &self.list {
+            let value = match expr {
+                Some(expr) => expr.eval(session, row, params).await?,
+                None => default_value(session, rules, *index).await?,
+            };
+            if let Some(slot) = new.get_mut(*index) {
+                *slot = value;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts values that a query computed into `new`.
+    async fn take(&self, session: &mut Session, values: Vec<Datum>, new: &mut Row, rules: &TableRules) -> Result<()> {
+        let mut values = values.into_iter();
+        for (index, expr) in &self.list {
+            let value = match expr {
+                Some(_) => values.next().unwrap_or(Datum::Null),
+                None => default_value(session, rules, *index).await?,
+            };
+            if let Some(slot) = new.get_mut(*index) {
+                *slot = value;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn default_value(session: &mut Session, rules: &TableRules, index: usize) -> Result<Datum> {
+    match rules.defaults.get(index).and_then(Option::as_ref) {
+        Some(default) => default.eval(session, &[], &[]).await,
+        None => Ok(Datum::Null),
+    }
+}
+
+/// Single assignments, row assignments taken apart.
+fn flatten(assignments: &[ast::Assignment]) -> Result<Vec<(String, &ast::Expr)>> {
+    let mut out = Vec::with_capacity(assignments.len());
+    for assignment in assignments {
+        match &assignment.target {
+            ast::AssignmentTarget::ColumnName(name) => {
+                if name.0.len() > 1 {
+                    let (_, column) = object_name(name)?;
+                    let first = name.0.first().map(|p| p.to_string()).unwrap_or_default();
+                    return Err(Error::new(
+                        SqlState::UndefinedColumn,
+                        format!("column \"{first}\" of relation does not exist"),
+                    )
+                    .hint(format!(
+                        "SET target columns cannot be qualified with the relation name: write \"{column}\"."
+                    )));
+                }
+                out.push((object_name(name)?.1, &assignment.value));
+            }
+            ast::AssignmentTarget::Tuple(names) => {
+                let values: Vec<&ast::Expr> = match &assignment.value {
+                    ast::Expr::Tuple(values) => values.iter().collect(),
+                    ast::Expr::Nested(value) if names.len() == 1 => vec![value],
+                    ast::Expr::Function(f) if f.name.to_string().eq_ignore_ascii_case("row") => row_arguments(f)?,
+                    ast::Expr::Subquery(_) => {
+                        return Err(Error::unsupported("assigning a subquery to several columns"));
+                    }
+                    value => vec![value],
+                };
+                if values.len() != names.len() {
+                    return Err(Error::new(SqlState::SyntaxError, "number of columns does not match number of values"));
+                }
+                for (name, value) in names.iter().zip(values) {
+                    out.push((object_name(name)?.1, value));
+                }
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn row_arguments(function: &ast::Function) -> Result<Vec<&ast::Expr>> {
+    let ast::FunctionArguments::List(list) = &function.args else { return Ok(Vec::new()) };
+    list.args
+        .iter()
+        .map(|arg| match arg {
+            ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Ok(expr),
+            other => Err(Error::unsupported(format!("ROW({other})"))),
+        })
+        .collect()
+}
+
+pub struct UpdatePlan {
+    pub rules: TableRules,
+    pub keys: ForeignKeys,
+    pub target: TargetPlan,
+    assignments: Assignments,
+    lock: RowLock,
+    pub returning: Option<Returning>,
+}
+
+impl UpdatePlan {
+    pub fn explain(&self) -> Vec<String> {
+        let mut lines = vec![format!("Update on {}", self.rules.def.name)];
+        lines.extend(self.target.explain().into_iter().map(|l| format!("  ->  {l}")));
+        lines
+    }
+}
+
+pub fn plan(
+    session: &mut Session,
+    update: &ast::Update,
+    catalog: &Arc<Catalog>,
+    binder: &mut Binder,
+    parameters: usize,
+) -> Result<UpdatePlan> {
+    let ast::TableFactor::Table { name, alias, .. } = &update.table.relation else {
+        return Err(Error::unsupported("UPDATE of something that is not a table"));
+    };
+    if !update.table.joins.is_empty() || update.limit.is_some() || !update.order_by.is_empty() {
+        return Err(Error::new(SqlState::SyntaxError, "syntax error in UPDATE"));
+    }
+    let def = session.resolve_table(name, catalog, "update")?;
+    let from: &[ast::TableWithJoins] = match &update.from {
+        None => &[],
+        Some(ast::UpdateTableFromKind::AfterSet(from) | ast::UpdateTableFromKind::BeforeSet(from)) => from,
+    };
+    let target = binder.bind_target(&def, alias.as_ref(), from, update.selection.as_ref())?;
+    let scope = target.scope.clone();
+    // Expressions name columns by id; where those lie is known once the target is bound.
+    let placeholder = Arc::new(RowColumns::default());
+    let mut assignments = Assignments::bind(&update.assignments, &def, &scope, &placeholder, binder, parameters)?;
+    let point_path = session.settings.values().point_path;
+    let target = TargetPlan::bind(binder, &def, target, assignments.expressions(), point_path, parameters)?;
+    for (_, expr) in &mut assignments.list {
+        if let Some(expr) = expr {
+            expr.columns = target.columns.clone();
+        }
+    }
+    let returning = match &update.returning {
+        None => None,
+        Some(items) => Some(bind_returning(items, &scope, &target.columns, binder, parameters)?),
+    };
+    let rules = TableRules::bind(session, &def, catalog)?;
+    let in_key =
+        |i: usize| def.indexes.iter().any(|index| index.unique && index.attnums().any(|a| a as usize == i + 1));
+    let lock = match (0..def.columns.len()).any(|i| assignments.touches(i) && in_key(i)) {
+        true => RowLock::Update,
+        false => RowLock::NoKeyUpdate,
+    };
+    let keys = ForeignKeys::of(&def, catalog);
+    Ok(UpdatePlan { rules, keys, target, assignments, lock, returning })
+}
+
+pub async fn execute(session: &mut Session, plan: &UpdatePlan, params: &Arc<[Datum]>) -> Result<Changed> {
+    session.begin_statement(plan.target.reads()).await?;
+    let table = session.table(plan.rules.def.oid)?;
+    let rows = plan.target.rows(session, &table, params, plan.lock).await?;
+    let mut pending = Pending::default();
+    let mut changed = Changed { count: 0, returned: Vec::new() };
+    for (i, target) in rows.into_iter().enumerate() {
+        if i % 1024 == 1023 {
+            tokio::task::yield_now().await;
+        }
+        let TargetRow { key, row, values, joined } = target;
+        let mut new = row.clone();
+        match plan.target.is_simple() {
+            true => plan.assignments.apply(session, &row, &mut new, params, &plan.rules).await?,
+            false => plan.assignments.take(session, values, &mut new, &plan.rules).await?,
+        }
+        let context = session.eval_context();
+        plan.rules.finish(&mut new, &context)?;
+        if !plan.keys.is_empty() {
+            pending.written(&plan.rules.def, &plan.keys, Some(&row), &new)?;
+        }
+        if let Some(returning) = &plan.returning {
+            let seen: Row = new.iter().cloned().chain(joined).collect();
+            let mut out = Row::with_capacity(returning.exprs.len());
+            for expr in &returning.exprs {
+                out.push(expr.eval(session, &seen, params).await?);
+            }
+            changed.returned.push(out);
+        }
+        let shown = (plan.lock == RowLock::Update).then(|| new.clone());
+        if let Err(duplicate) = session.transaction()?.update(&table, &key, new).await? {
+            return Err(plan.rules.unique_violation(&duplicate, shown.as_deref(), &context));
+        }
+        changed.count += 1;
+    }
+    session.settle(pending).await?;
+    if plan.returning.is_some() {
+        session.transaction()?.wait_for_dependencies().await?;
+    }
+    Ok(changed)
+}

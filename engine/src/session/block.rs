@@ -1,0 +1,371 @@
+//! Transaction blocks: BEGIN … COMMIT, savepoints, the implicit transaction around statements outside a block, and
+//! the failed state after an error.
+//!
+//! Invariants:
+//! 1. Outside a block, statements up to the next Sync (or the end of a simple query) are one implicit transaction.
+//! 2. A failed block holds no locks beyond those of its last savepoint: the failing statement's are released at once.
+
+use super::Session;
+use super::TransactionStatus;
+use super::registry::{ActivityState, now_micros};
+use super::settings::{Isolation, SettingsMark, TransactionModes};
+use crate::catalog::Oid;
+use crate::error::{Error, NoticeLevel, Result, SqlState};
+use crate::sql::utility;
+use crate::txn::{self, SavepointId, TableLock, Transaction, TransactionOptions, Wait};
+
+struct Savepoint {
+    name: String,
+    id: SavepointId,
+    settings: SettingsMark,
+}
+
+/// The session's transaction, if there is one.
+#[derive(Default)]
+pub struct Block {
+    pub transaction: Option<Transaction>,
+    /// Between BEGIN and COMMIT or ROLLBACK.
+    pub explicit: bool,
+    /// An error happened in the block; nothing but its end is accepted.
+    pub failed: bool,
+    savepoints: Vec<Savepoint>,
+    settings: Option<SettingsMark>,
+    /// `now()` of the transaction.
+    pub started: i64,
+    /// A query has run: isolation can't change any more.
+    pub queried: bool,
+    /// SET CONSTRAINTS of this transaction: ALL, then single ones.
+    all_deferred: Option<bool>,
+    constraint_modes: Vec<(Oid, bool)>,
+}
+
+impl Block {
+    pub fn status(&self) -> TransactionStatus {
+        match (self.explicit, self.failed) {
+            (_, true) => TransactionStatus::Failed,
+            (true, false) => TransactionStatus::InTransaction,
+            (false, false) => TransactionStatus::Idle,
+        }
+    }
+
+    /// Whether SET CONSTRAINTS made a constraint deferred; `None` if it said nothing.
+    pub fn constraint_mode(&self, constraint: Oid) -> Option<bool> {
+        let single = self.constraint_modes.iter().rev().find(|(oid, _)| *oid == constraint);
+        single.map(|(_, deferred)| *deferred).or(self.all_deferred)
+    }
+
+    pub fn set_constraint_mode(&mut self, constraints: Option<&[Oid]>, deferred: bool) {
+        match constraints {
+            None => {
+                self.all_deferred = Some(deferred);
+                self.constraint_modes.clear();
+            }
+            Some(oids) => self.constraint_modes.extend(oids.iter().map(|oid| (*oid, deferred))),
+        }
+    }
+
+    pub fn activity(&self) -> ActivityState {
+        match self.status() {
+            TransactionStatus::Idle => ActivityState::Idle,
+            TransactionStatus::InTransaction => ActivityState::IdleInTransaction,
+            TransactionStatus::Failed => ActivityState::IdleInTransactionAborted,
+        }
+    }
+}
+
+fn txn_isolation(isolation: Isolation) -> txn::Isolation {
+    match isolation {
+        Isolation::ReadUncommitted | Isolation::ReadCommitted => txn::Isolation::ReadCommitted,
+        Isolation::RepeatableRead => txn::Isolation::RepeatableRead,
+        Isolation::Serializable => txn::Isolation::Serializable,
+    }
+}
+
+fn syntax_isolation(isolation: utility::Isolation) -> Isolation {
+    match isolation {
+        utility::Isolation::ReadUncommitted => Isolation::ReadUncommitted,
+        utility::Isolation::ReadCommitted => Isolation::ReadCommitted,
+        utility::Isolation::RepeatableRead => Isolation::RepeatableRead,
+        utility::Isolation::Serializable => Isolation::Serializable,
+    }
+}
+
+impl Session {
+    /// The running transaction; starts an implicit one where there is none.
+    pub(crate) fn transaction(&mut self) -> Result<&mut Transaction> {
+        if self.block.transaction.is_none() {
+            self.start_transaction(None);
+        }
+        self.block.transaction.as_mut().ok_or_else(|| Error::internal("no transaction"))
+    }
+
+    /// Starts a transaction with the session's default modes, or with `keep` (AND CHAIN).
+    fn start_transaction(&mut self, keep: Option<TransactionModes>) {
+        let values = self.settings.values().clone();
+        self.settings.standby = self.engine.is_standby();
+        self.settings.modes = keep.unwrap_or(values.default_modes);
+        if self.settings.standby {
+            self.settings.modes.read_only = true;
+        }
+        self.block.started = now_micros();
+        self.block.queried = false;
+        self.block.settings = Some(self.settings.mark());
+        self.block.transaction = Some(self.new_transaction());
+        self.shared.activity.lock().transaction_start = Some(self.block.started);
+    }
+
+    pub(crate) fn warn_outside_block(&mut self, command: &str) {
+        self.warn(SqlState::NoActiveSqlTransaction, &format!("{command} can only be used in transaction blocks"));
+    }
+
+    fn new_transaction(&self) -> Transaction {
+        let modes = self.settings.modes;
+        Transaction::begin(
+            self.engine.transactions(),
+            TransactionOptions {
+                isolation: txn_isolation(modes.isolation),
+                read_only: modes.read_only,
+                process: self.shared.key.process,
+                lock_timeout: self.settings.values().lock_timeout,
+            },
+        )
+    }
+
+    /// Takes the lock that DML holds on its table, so that DDL waits for the transaction.
+    pub(crate) async fn lock_for_write(&mut self, table: Oid) -> Result<()> {
+        self.transaction()?.lock_table(table, TableLock::RowExclusive, Wait::Block).await?;
+        Ok(())
+    }
+
+    pub(super) fn begin(&mut self, modes: utility::TransactionModes) -> Result<()> {
+        if self.block.explicit {
+            self.warn(SqlState::ActiveSqlTransaction, "there is already a transaction in progress");
+            return self.set_modes(modes);
+        }
+        self.transaction()?;
+        self.block.explicit = true;
+        self.set_modes(modes)
+    }
+
+    /// SET TRANSACTION and the modes of BEGIN. Nothing has run yet in the transaction, so it may start anew.
+    pub(super) fn set_modes(&mut self, modes: utility::TransactionModes) -> Result<()> {
+        if modes == utility::TransactionModes::default() {
+            return Ok(());
+        }
+        self.transaction()?;
+        let mut new = self.settings.modes;
+        if let Some(isolation) = modes.isolation.map(syntax_isolation) {
+            if self.block.queried && isolation != new.isolation {
+                return Err(Error::new(
+                    SqlState::ActiveSqlTransaction,
+                    "SET TRANSACTION ISOLATION LEVEL must be called before any query",
+                ));
+            }
+            new.isolation = isolation;
+        }
+        if let Some(read_only) = modes.read_only {
+            if !read_only && self.settings.standby {
+                return Err(Error::new(
+                    SqlState::FeatureNotSupported,
+                    "cannot set transaction read-write mode during recovery",
+                ));
+            }
+            if !read_only && new.read_only && self.block.queried {
+                return Err(Error::new(
+                    SqlState::ActiveSqlTransaction,
+                    "transaction read-write mode must be set before any query",
+                ));
+            }
+            new.read_only = read_only;
+        }
+        if let Some(deferrable) = modes.deferrable {
+            if self.block.queried {
+                return Err(Error::new(
+                    SqlState::ActiveSqlTransaction,
+                    "SET TRANSACTION [NOT] DEFERRABLE must be called before any query",
+                ));
+            }
+            new.deferrable = deferrable;
+        }
+        self.apply_modes(new);
+        Ok(())
+    }
+
+    /// Makes the transaction follow `transaction_isolation` and its like after they were set in any way.
+    pub(super) fn apply_modes(&mut self, modes: TransactionModes) {
+        self.settings.modes = modes;
+        if !self.block.queried && self.block.savepoints.is_empty() && self.block.transaction.is_some() {
+            self.block.transaction = Some(self.new_transaction());
+        }
+    }
+
+    /// COMMIT. In a failed block it is a ROLLBACK, and says so in its tag.
+    pub(super) async fn commit_block(&mut self, chain: bool) -> Result<&'static str> {
+        if chain && !self.block.explicit {
+            return Err(Error::new(
+                SqlState::NoActiveSqlTransaction,
+                "COMMIT AND CHAIN can only be used in transaction blocks",
+            ));
+        }
+        if !self.block.explicit {
+            self.warn(SqlState::NoActiveSqlTransaction, "there is no transaction in progress");
+        }
+        let modes = self.settings.modes;
+        let tag = if self.block.failed {
+            self.abandon();
+            "ROLLBACK"
+        } else {
+            self.commit_transaction().await?;
+            "COMMIT"
+        };
+        if chain {
+            self.start_transaction(Some(modes));
+            self.block.explicit = true;
+        }
+        Ok(tag)
+    }
+
+    pub(super) fn rollback_block(&mut self, chain: bool) -> Result<()> {
+        if chain && !self.block.explicit {
+            return Err(Error::new(
+                SqlState::NoActiveSqlTransaction,
+                "ROLLBACK AND CHAIN can only be used in transaction blocks",
+            ));
+        }
+        if !self.block.explicit {
+            self.warn(SqlState::NoActiveSqlTransaction, "there is no transaction in progress");
+        }
+        let modes = self.settings.modes;
+        self.abandon();
+        if chain {
+            self.start_transaction(Some(modes));
+            self.block.explicit = true;
+        }
+        Ok(())
+    }
+
+    /// Commits what is running and leaves the block, whatever the outcome.
+    pub(crate) async fn commit_transaction(&mut self) -> Result<()> {
+        if let Err(error) = self.check_deferred().await {
+            self.abandon();
+            return Err(error);
+        }
+        let Some(transaction) = self.block.transaction.take() else {
+            self.leave_block();
+            return Ok(());
+        };
+        self.portals.clear();
+        match transaction.commit().await {
+            Ok(()) => {
+                self.settings.commit();
+                self.leave_block();
+                Ok(())
+            }
+            Err(error) => {
+                self.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    /// Rolls back what is running and leaves the block.
+    pub(super) fn abandon(&mut self) {
+        self.portals.clear();
+        if let Some(transaction) = self.block.transaction.take() {
+            transaction.rollback();
+        }
+        if let Some(mark) = self.block.settings.take() {
+            self.settings.roll_back(&mark);
+        }
+        self.leave_block();
+    }
+
+    fn leave_block(&mut self) {
+        let started = self.block.started;
+        self.block = Block { started, ..Block::default() };
+        self.deferred.clear();
+        self.settings.modes = self.settings.values().default_modes;
+        self.shared.activity.lock().transaction_start = None;
+    }
+
+    /// What an error does to the transaction.
+    pub(super) fn fail_transaction(&mut self) {
+        self.copy = None;
+        if !self.block.explicit {
+            self.abandon();
+            return;
+        }
+        self.block.failed = true;
+        self.portals.clear();
+        match (self.block.savepoints.last(), self.block.transaction.as_mut()) {
+            (Some(savepoint), Some(transaction)) => {
+                transaction.rollback_to(savepoint.id);
+                self.settings.roll_back(&savepoint.settings);
+            }
+            _ => {
+                if let Some(transaction) = self.block.transaction.take() {
+                    transaction.rollback();
+                }
+                if let Some(mark) = &self.block.settings {
+                    self.settings.roll_back(mark);
+                }
+            }
+        }
+    }
+
+    pub(super) fn savepoint(&mut self, name: String) -> Result<()> {
+        self.require_block("SAVEPOINT")?;
+        let settings = self.settings.mark();
+        let id = self.transaction()?.savepoint();
+        self.block.savepoints.push(Savepoint { name, id, settings });
+        Ok(())
+    }
+
+    fn find_savepoint(&self, name: &str) -> Result<usize> {
+        self.block.savepoints.iter().rposition(|s| s.name == name).ok_or_else(|| {
+            Error::new(SqlState::InvalidSavepointSpecification, format!("savepoint \"{name}\" does not exist"))
+        })
+    }
+
+    pub(super) fn release(&mut self, name: &str) -> Result<()> {
+        self.require_block("RELEASE SAVEPOINT")?;
+        let at = self.find_savepoint(name)?;
+        let id = self.block.savepoints[at].id;
+        self.block.savepoints.truncate(at);
+        self.transaction()?.release(id);
+        Ok(())
+    }
+
+    pub(super) fn rollback_to(&mut self, name: &str) -> Result<()> {
+        self.require_block("ROLLBACK TO SAVEPOINT")?;
+        let at = self.find_savepoint(name)?;
+        self.block.savepoints.truncate(at + 1);
+        let (id, settings) = (self.block.savepoints[at].id, self.block.savepoints[at].settings.clone());
+        if let Some(transaction) = self.block.transaction.as_mut() {
+            transaction.rollback_to(id);
+        }
+        self.settings.roll_back(&settings);
+        self.block.failed = false;
+        Ok(())
+    }
+
+    /// 25P01 outside a transaction block.
+    pub(super) fn require_block(&self, command: &str) -> Result<()> {
+        if self.block.explicit {
+            return Ok(());
+        }
+        Err(Error::new(SqlState::NoActiveSqlTransaction, format!("{command} can only be used in transaction blocks")))
+    }
+
+    /// 25001 inside a transaction block.
+    pub(super) fn forbid_block(&self, command: &str) -> Result<()> {
+        if !self.block.explicit && self.simple_total <= 1 {
+            return Ok(());
+        }
+        Err(Error::new(SqlState::ActiveSqlTransaction, format!("{command} cannot run inside a transaction block")))
+    }
+
+    pub(super) fn warn(&mut self, state: SqlState, message: &str) {
+        self.notice(NoticeLevel::Warning, Error::new(state, message));
+    }
+}

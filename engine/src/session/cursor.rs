@@ -1,0 +1,238 @@
+//! SQL cursors: DECLARE, FETCH, MOVE, CLOSE. A cursor is a portal that FETCH pulls.
+//!
+//! Invariant: without SCROLL a cursor moves forward only (55000); with SCROLL its rows are kept, so that it can go back.
+
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+
+use super::plan::Plan;
+use super::portal::{Portal, PortalState, RowSource, Tag, row_count};
+use super::registry::now_micros;
+use super::{Row, Rows, Session, Step};
+use crate::error::{Error, Result, SqlState};
+use crate::sql::utility::FetchDirection;
+use crate::sql::{Parsed, Statement};
+use crate::types::arrow::ColumnReader;
+
+/// What DECLARE said.
+pub struct CursorInfo {
+    pub text: Arc<str>,
+    pub binary: bool,
+    pub scroll: bool,
+    /// Rows of a SCROLL cursor; the position is that of the last row fetched, 0 before the first.
+    rows: Option<Vec<Row>>,
+    position: i64,
+    done: bool,
+}
+
+pub(super) fn no_cursor(name: &str) -> Error {
+    Error::new(SqlState::InvalidCursorName, format!("cursor \"{name}\" does not exist"))
+}
+
+fn backward() -> Error {
+    Error::new(SqlState::ObjectNotInPrerequisiteState, "cursor can only scan forward")
+        .hint("Declare it with SCROLL option to enable backward scan.")
+}
+
+/// The `columns` of a batch as rows.
+pub(crate) fn batch_rows(batch: &RecordBatch, columns: &[super::Column]) -> Result<Vec<Row>> {
+    let readers: Vec<ColumnReader<'_>> = batch
+        .columns()
+        .iter()
+        .zip(columns)
+        .map(|(array, column)| ColumnReader::new(array.as_ref(), column.ty))
+        .collect::<Result<_>>()?;
+    Ok((0..batch.num_rows()).map(|row| readers.iter().map(|r| r.get(row)).collect()).collect())
+}
+
+impl Session {
+    pub(super) async fn declare(
+        &mut self,
+        name: String,
+        query: &Statement,
+        text: Arc<str>,
+        options: (bool, bool, bool),
+        outer: &Portal,
+    ) -> Result<()> {
+        let (binary, scroll, hold) = options;
+        if hold {
+            return Err(Error::unsupported("DECLARE CURSOR WITH HOLD"));
+        }
+        if !self.block.explicit && self.simple_total <= 1 {
+            return Err(Error::new(
+                SqlState::NoActiveSqlTransaction,
+                "DECLARE CURSOR can only be used in transaction blocks",
+            ));
+        }
+        if self.portals.contains_key(&name) {
+            return Err(Error::new(SqlState::DuplicateCursor, format!("cursor \"{name}\" already exists")));
+        }
+        let parsed = &outer.prepared.parsed;
+        let inner = Parsed {
+            statement: query.clone(),
+            source: parsed.source.clone(),
+            text: text.clone(),
+            parameters: parsed.parameters,
+        };
+        let prepared = self.plan(Arc::new(inner), outer.prepared.parameters.to_vec())?;
+        if !matches!(prepared.plan, Plan::Query(_)) {
+            return Err(Error::new(
+                SqlState::InvalidCursorDefinition,
+                "DECLARE CURSOR must not contain data-modifying statements",
+            ));
+        }
+        let mut portal = Portal::new(prepared.clone(), outer.params.clone());
+        // The cursor sees its moment of declaration.
+        portal.state = self.run(&prepared, &outer.params).await?;
+        portal.created = now_micros();
+        portal.cursor = Some(CursorInfo { text, binary, scroll, rows: None, position: 0, done: false });
+        self.portals.insert(name, portal);
+        Ok(())
+    }
+
+    /// FETCH and MOVE: the rows, to be handed out by the statement's own portal.
+    pub(super) async fn fetch(
+        &mut self,
+        name: &str,
+        direction: FetchDirection,
+        only_move: bool,
+        outer: &mut Portal,
+    ) -> Result<Option<Step>> {
+        let (key, mut portal) = self.portals.remove_entry(name).ok_or_else(|| no_cursor(name))?;
+        let fetched = self.fetch_from(&mut portal, direction, outer).await;
+        self.portals.insert(key, portal);
+        let rows = fetched?;
+        if only_move {
+            let count: usize = rows.iter().map(row_count).sum();
+            return Ok(Some(Step::Complete(format!("MOVE {count}"))));
+        }
+        let mut tuples = Vec::new();
+        let mut batches = std::collections::VecDeque::new();
+        for part in rows {
+            match part {
+                Rows::Batch(batch) => batches.push_back(batch),
+                Rows::Tuples(rows) => tuples.extend(rows),
+            }
+        }
+        let source = if batches.is_empty() { RowSource::tuples(tuples) } else { RowSource::Batches(batches) };
+        outer.state = PortalState::Rows { source, tag: Tag::Fetch };
+        Ok(None)
+    }
+
+    async fn fetch_from(
+        &mut self,
+        portal: &mut Portal,
+        direction: FetchDirection,
+        outer: &Portal,
+    ) -> Result<Vec<Rows>> {
+        if let PortalState::Ready = portal.state {
+            let prepared = portal.prepared.clone();
+            portal.state = self.run(&prepared, &portal.params.clone()).await?;
+        }
+        let columns = portal.prepared.columns.clone().unwrap_or_else(|| Arc::from([]));
+        let scroll = portal.cursor.as_ref().is_some_and(|c| c.scroll);
+        let PortalState::Rows { source, .. } = &mut portal.state else {
+            return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, "cursor does not return rows"));
+        };
+        let shared = self.shared.clone();
+        if scroll && let Some(cursor) = &mut portal.cursor {
+            if cursor.rows.is_none() {
+                let mut all = Vec::new();
+                while let Some(rows) = shared.interruptible(outer.deadline, source.next(usize::MAX)).await? {
+                    match rows {
+                        Rows::Batch(batch) => all.extend(batch_rows(&batch, &columns)?),
+                        Rows::Tuples(rows) => all.extend(rows),
+                    }
+                }
+                cursor.rows = Some(all);
+            }
+            return Ok(vec![Rows::Tuples(cursor.scroll(direction))]);
+        }
+        let Some(cursor) = &mut portal.cursor else {
+            return Err(Error::new(SqlState::InvalidCursorState, "portal is not a cursor"));
+        };
+        let (skip, wanted) = cursor.forward(direction)?;
+        let mut out = Vec::new();
+        let (mut skip, mut left) = (skip, wanted);
+        while (skip > 0 || left > 0) && !cursor.done {
+            let room = if skip > 0 { skip } else { left };
+            match shared.interruptible(outer.deadline, source.next(room)).await? {
+                None => {
+                    cursor.done = true;
+                    cursor.position += 1;
+                }
+                Some(rows) => {
+                    let count = row_count(&rows);
+                    cursor.position += count as i64;
+                    if skip > 0 {
+                        skip -= count;
+                    } else {
+                        left -= count;
+                        out.push(rows);
+                    }
+                }
+            }
+        }
+        Ok(out)
+    }
+}
+
+impl CursorInfo {
+    /// Rows to skip and rows to return, going forward only.
+    fn forward(&self, direction: FetchDirection) -> Result<(usize, usize)> {
+        let size = |n: i64| usize::try_from(n).map_err(|_| backward());
+        match direction {
+            FetchDirection::Forward(0) | FetchDirection::Relative(0) | FetchDirection::Backward(0) => Err(backward()),
+            FetchDirection::Forward(n) => Ok((0, size(n)?)),
+            FetchDirection::ForwardAll => Ok((0, usize::MAX)),
+            FetchDirection::Absolute(n) => match size(n - self.position - 1) {
+                Ok(skip) => Ok((skip, 1)),
+                Err(error) => Err(error),
+            },
+            FetchDirection::Relative(n) => Ok((size(n - 1)?, 1)),
+            FetchDirection::Backward(n) => Ok((0, size(-n)?)),
+            FetchDirection::BackwardAll => Err(backward()),
+        }
+    }
+
+    /// Moves over the kept rows. The position runs from 0 (before the first) to their number plus one.
+    fn scroll(&mut self, direction: FetchDirection) -> Vec<Row> {
+        let Some(rows) = &self.rows else { return Vec::new() };
+        let end = rows.len() as i64 + 1;
+        let at = |position: i64| rows.get(usize::try_from(position - 1).unwrap_or(usize::MAX)).cloned();
+        let walk = |from: i64, count: i64| {
+            let step = if count < 0 { -1 } else { 1 };
+            let mut out = Vec::new();
+            let mut position = from;
+            for _ in 0..count.unsigned_abs() {
+                position = (position + step).clamp(0, end);
+                match at(position) {
+                    Some(row) => out.push(row),
+                    None => break,
+                }
+            }
+            (position, out)
+        };
+        let (position, out) = match direction {
+            FetchDirection::Forward(0) | FetchDirection::Backward(0) | FetchDirection::Relative(0) => {
+                (self.position, at(self.position).into_iter().collect())
+            }
+            FetchDirection::Forward(n) => walk(self.position, n),
+            FetchDirection::Backward(n) => walk(self.position, n.saturating_neg()),
+            FetchDirection::ForwardAll => walk(self.position, end),
+            FetchDirection::BackwardAll => walk(self.position, -end),
+            FetchDirection::Absolute(n) | FetchDirection::Relative(n) => {
+                let target = match direction {
+                    FetchDirection::Absolute(_) if n < 0 => end + n,
+                    FetchDirection::Absolute(_) => n,
+                    _ => self.position + n,
+                };
+                let target = target.clamp(0, end);
+                (target, at(target).into_iter().collect())
+            }
+        };
+        self.position = position;
+        out
+    }
+}

@@ -1,0 +1,210 @@
+//! What expressions and the system catalog may ask of the session: settings, sequences, other sessions, the cluster.
+//!
+//! Invariant: a statement sees one state of it, taken when it starts (other than sequences, which never stand still).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Session;
+use super::registry::SessionShared;
+use super::settings::{Settings, Values};
+use crate::catalog::{Catalog, Oid};
+use crate::commit_log::ClusterStatus;
+use crate::engine::Engine;
+use crate::functions::EvalContext;
+use crate::system::{
+    CursorRow, LockRow, PreparedStatementRow, SessionRow, SettingRow, SystemContext, SystemHost, TableFigures,
+};
+
+/// `currval` and `lastval`: what `nextval` gave this session.
+#[derive(Debug, Default)]
+pub struct SequenceValues {
+    pub values: HashMap<Oid, i64>,
+    pub last: Option<Oid>,
+}
+
+/// The context of expressions, kept while nothing that it holds changes.
+pub struct CachedContext {
+    values: Arc<Values>,
+    context: Arc<EvalContext>,
+}
+
+impl Session {
+    /// What expressions of the running statement depend on.
+    pub(crate) fn eval_context(&mut self) -> Arc<EvalContext> {
+        let values = self.settings.values();
+        if let Some(cached) = &self.context
+            && Arc::ptr_eq(&cached.values, values)
+        {
+            return cached.context.clone();
+        }
+        let context = Arc::new(EvalContext { format: values.format.clone(), ..EvalContext::default() });
+        self.context = Some(CachedContext { values: values.clone(), context: context.clone() });
+        context
+    }
+
+    pub(super) async fn system_context(&mut self, catalog: &Arc<Catalog>, reads: &[Oid]) -> SystemContext {
+        let asks_cluster = reads.iter().any(|oid| {
+            crate::system::by_oid(*oid)
+                .is_some_and(|r| matches!(r.name, "lockstep_nodes" | "pg_stat_replication" | "pg_stat_wal_receiver"))
+        });
+        let cluster = match (asks_cluster, self.engine.log()) {
+            (true, Some(log)) => log.status().await,
+            _ => ClusterStatus::default(),
+        };
+        let host = StatementHost {
+            engine: self.engine.clone(),
+            shared: self.shared.clone(),
+            settings: self.settings.clone(),
+            prepared: self.prepared_rows(),
+            cursors: self.cursor_rows(),
+            cluster,
+            sequences: self.sequence_states(catalog),
+            tables: self.table_figures(catalog),
+            catalog: catalog.clone(),
+        };
+        SystemContext {
+            catalog: catalog.clone(),
+            path: catalog.search_path(&self.settings.values().search_path, &self.shared.user),
+            user: self.user,
+            host: Arc::new(host),
+        }
+    }
+
+    fn prepared_rows(&self) -> Vec<PreparedStatementRow> {
+        let named = self.statements.iter().filter(|(name, _)| !name.is_empty());
+        named
+            .map(|(name, p)| PreparedStatementRow {
+                name: name.clone(),
+                statement: p.parsed.text.to_string(),
+                prepare_time: p.prepared_at,
+                parameter_types: p.parameters.iter().map(|t| t.0).collect(),
+                from_sql: p.by_sql,
+                generic_plans: 0,
+                custom_plans: 0,
+            })
+            .collect()
+    }
+
+    fn cursor_rows(&self) -> Vec<CursorRow> {
+        let cursors = self.portals.iter().filter_map(|(name, p)| p.cursor.as_ref().map(|c| (name, p, c)));
+        cursors
+            .map(|(name, portal, cursor)| CursorRow {
+                name: name.clone(),
+                statement: cursor.text.to_string(),
+                is_holdable: false,
+                is_binary: cursor.binary,
+                is_scrollable: cursor.scroll,
+                creation_time: portal.created,
+            })
+            .collect()
+    }
+
+    fn sequence_states(&self, catalog: &Catalog) -> HashMap<Oid, (i64, bool)> {
+        let Some(transaction) = &self.block.transaction else { return HashMap::new() };
+        catalog.sequences.values().map(|s| (s.oid, transaction.sequence_state(s))).collect()
+    }
+
+    fn table_figures(&self, catalog: &Catalog) -> HashMap<Oid, TableFigures> {
+        let Some(transaction) = &self.block.transaction else { return HashMap::new() };
+        let figures = |oid: &Oid| {
+            let known = transaction.table(*oid)?.statistics();
+            Some((
+                *oid,
+                TableFigures { live_rows: known.rows as u64, bytes: known.bytes as u64, ..TableFigures::default() },
+            ))
+        };
+        catalog.tables.keys().filter_map(figures).collect()
+    }
+}
+
+struct StatementHost {
+    engine: Arc<Engine>,
+    shared: Arc<SessionShared>,
+    settings: Settings,
+    prepared: Vec<PreparedStatementRow>,
+    cursors: Vec<CursorRow>,
+    cluster: ClusterStatus,
+    sequences: HashMap<Oid, (i64, bool)>,
+    tables: HashMap<Oid, TableFigures>,
+    catalog: Arc<Catalog>,
+}
+
+impl SystemHost for StatementHost {
+    fn settings(&self) -> Vec<SettingRow> {
+        let row = |s: super::settings::SettingRow| SettingRow {
+            name: s.name,
+            setting: s.setting,
+            unit: s.unit.map(Into::into),
+            category: s.category.into(),
+            short_desc: s.description.into(),
+            context: s.context.into(),
+            vartype: s.vartype.into(),
+            source: s.source.into(),
+            min_val: s.min,
+            max_val: s.max,
+            enumvals: s.values.map(|v| v.iter().map(|v| v.to_string()).collect()),
+            boot_val: Some(s.boot),
+            reset_val: Some(s.reset),
+        };
+        self.settings.rows().into_iter().map(row).collect()
+    }
+
+    fn sessions(&self) -> Vec<SessionRow> {
+        let row = |s: Arc<SessionShared>| {
+            let activity = s.activity.lock().clone();
+            SessionRow {
+                pid: s.key.process,
+                user: self.catalog.role(&s.user).map(|r| r.oid),
+                application_name: activity.application_name.to_string(),
+                client_address: s.client,
+                backend_start: s.started,
+                xact_start: activity.transaction_start,
+                query_start: Some(activity.query_start),
+                state_change: Some(activity.state_change),
+                wait_event_type: None,
+                wait_event: None,
+                state: activity.state.text().into(),
+                query: activity.query.to_string(),
+                backend_type: "client backend".into(),
+            }
+        };
+        self.engine.sessions().list().into_iter().map(row).collect()
+    }
+
+    fn locks(&self) -> Vec<LockRow> {
+        self.engine.locks()
+    }
+
+    fn prepared_statements(&self) -> Vec<PreparedStatementRow> {
+        self.prepared.clone()
+    }
+
+    fn cursors(&self) -> Vec<CursorRow> {
+        self.cursors.clone()
+    }
+
+    fn cluster(&self) -> ClusterStatus {
+        self.cluster.clone()
+    }
+
+    fn table_figures(&self, table: Oid) -> Option<TableFigures> {
+        self.tables.get(&table).copied()
+    }
+
+    fn index_bytes(&self, _index: Oid) -> Option<u64> {
+        None
+    }
+
+    fn sequence_state(&self, sequence: Oid) -> Option<(i64, bool)> {
+        self.sequences.get(&sequence).copied()
+    }
+
+    fn backend_pid(&self) -> i32 {
+        self.shared.key.process
+    }
+
+    fn server_start(&self) -> i64 {
+        self.engine.started()
+    }
+}

@@ -1,0 +1,444 @@
+//! Prepared statements: a text parsed and bound once, and the rules by which the result may be used again.
+//!
+//! Invariants:
+//! 1. A plan is used only under the catalog and the settings that it was bound under; else it is bound again.
+//! 2. Binding again may not change the result's columns under a client that was told of them (0A000).
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use sqlparser::ast;
+
+use super::registry::now_micros;
+use super::settings::{Settings, Values};
+use super::{Column, Session};
+use crate::catalog::{Catalog, Relation};
+use crate::dml;
+use crate::error::{Error, Result, SqlState};
+use crate::point::PointSelect;
+use crate::sql::utility::{CopySource, Utility};
+use crate::sql::{Binder, BoundQuery, Environment, Parsed, Statement, parse};
+use crate::types::{PgType, TypeOid};
+
+/// Statements that a session keeps bound by their text.
+const CACHE_MAX: usize = 512;
+
+/// A statement, bound.
+pub struct Prepared {
+    pub parsed: Arc<Parsed>,
+    /// Types that the client declared; the rest was inferred.
+    declared: Vec<TypeOid>,
+    pub parameters: Arc<[TypeOid]>,
+    /// `None`: no rows. What FETCH and EXECUTE return is known only when they run: [`Session::columns_of`].
+    pub columns: Option<Arc<[Column]>>,
+    pub plan: Plan,
+    catalog: Arc<Catalog>,
+    values: Arc<Values>,
+    pub prepared_at: i64,
+    /// By PREPARE, not by the protocol.
+    pub by_sql: bool,
+}
+
+pub enum Plan {
+    Query(Box<QueryPlan>),
+    Insert(Arc<dml::insert::InsertPlan>),
+    Update(Box<dml::update::UpdatePlan>),
+    Delete(Box<dml::delete::DeletePlan>),
+    /// Bound when it runs: the catalog decides then.
+    Ddl,
+    Utility,
+    /// Nothing between two semicolons.
+    Empty,
+}
+
+pub struct QueryPlan {
+    pub bound: BoundQuery,
+    pub point: Option<PointSelect>,
+    /// LIMIT and OFFSET that must be counted after rows were locked.
+    pub locked_limit: Option<LockedLimit>,
+}
+
+pub struct LockedLimit {
+    pub limit: Option<crate::expr::ScalarExpr>,
+    pub offset: Option<crate::expr::ScalarExpr>,
+}
+
+impl Prepared {
+    pub fn utility(&self) -> Option<&Utility> {
+        match &self.parsed.statement {
+            Statement::Utility(utility) => Some(utility),
+            Statement::Sql(_) | Statement::Ddl(_) => None,
+        }
+    }
+
+    /// Name of the command for "cannot execute … in a read-only transaction".
+    pub fn command(&self) -> &'static str {
+        match self.plan {
+            Plan::Insert(_) => "INSERT",
+            Plan::Update(_) => "UPDATE",
+            Plan::Delete(_) => "DELETE",
+            _ => "SELECT",
+        }
+    }
+
+    pub fn is_current(&self, catalog: &Arc<Catalog>, values: &Arc<Values>) -> bool {
+        Arc::ptr_eq(&self.catalog, catalog) && Arc::ptr_eq(&self.values, values)
+    }
+}
+
+/// Statements bound by this session, by text.
+#[derive(Default)]
+pub struct StatementCache {
+    by_text: HashMap<Arc<str>, Arc<Prepared>>,
+}
+
+impl StatementCache {
+    fn find(&self, text: &str, declared: &[TypeOid]) -> Option<&Arc<Prepared>> {
+        self.by_text.get(text).filter(|p| p.declared == declared)
+    }
+
+    fn keep(&mut self, text: &str, prepared: &Arc<Prepared>) {
+        if self.by_text.len() >= CACHE_MAX {
+            self.by_text.clear();
+        }
+        self.by_text.insert(text.into(), prepared.clone());
+    }
+
+    pub fn clear(&mut self) {
+        self.by_text.clear();
+    }
+}
+
+impl Session {
+    /// The catalog as the next statement sees it.
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        match &self.block.transaction {
+            Some(transaction) => transaction.catalog(),
+            None => self.engine.catalog(),
+        }
+    }
+
+    pub(crate) fn environment(&mut self, catalog: &Arc<Catalog>) -> Environment {
+        let path = catalog.search_path(&self.settings.values().search_path, &self.shared.user);
+        Environment { catalog: catalog.clone(), search_path: path, eval: self.eval_context() }
+    }
+
+    pub(super) fn find_statement(&self, name: &str) -> Result<&Arc<Prepared>> {
+        self.statements.get(name).ok_or_else(|| no_statement(name))
+    }
+
+    /// Parse message.
+    pub(super) fn prepare_text(&mut self, name: &str, sql: &str, parameter_types: &[u32]) -> Result<()> {
+        if !name.is_empty() && self.statements.contains_key(name) {
+            return Err(duplicate_statement(name));
+        }
+        let declared: Vec<TypeOid> = parameter_types.iter().map(|t| TypeOid(*t)).collect();
+        let prepared = self.plan_text(sql, declared)?;
+        self.statements.insert(name.to_string(), prepared);
+        Ok(())
+    }
+
+    /// A text of at most one statement, bound or found bound.
+    pub(super) fn plan_text(&mut self, sql: &str, declared: Vec<TypeOid>) -> Result<Arc<Prepared>> {
+        let catalog = self.catalog();
+        if let Some(found) = self.cache.find(sql, &declared)
+            && found.is_current(&catalog, self.settings.values())
+            && (!self.block.failed || ends_block(&found.parsed))
+        {
+            return Ok(found.clone());
+        }
+        let mut parsed = parse(sql)?;
+        let prepared = match (parsed.pop(), parsed.is_empty()) {
+            (Some(parsed), true) => self.plan(Arc::new(parsed), declared)?,
+            (None, _) => self.plan_empty(),
+            (Some(_), false) => {
+                return Err(Error::new(
+                    SqlState::SyntaxError,
+                    "cannot insert multiple commands into a prepared statement",
+                ));
+            }
+        };
+        self.cache.keep(sql, &prepared);
+        Ok(prepared)
+    }
+
+    fn plan_empty(&self) -> Arc<Prepared> {
+        let parsed = Parsed {
+            statement: Statement::Utility(Box::new(Utility::Checkpoint)),
+            source: crate::sql::Source::new(""),
+            text: "".into(),
+            parameters: 0,
+        };
+        Arc::new(Prepared {
+            parsed: Arc::new(parsed),
+            declared: Vec::new(),
+            parameters: Arc::from([]),
+            columns: None,
+            plan: Plan::Empty,
+            catalog: self.catalog(),
+            values: self.settings.values().clone(),
+            prepared_at: now_micros(),
+            by_sql: false,
+        })
+    }
+
+    /// Binds a statement. In a failed block only its end may be bound (25P02).
+    pub(crate) fn plan(&mut self, parsed: Arc<Parsed>, declared: Vec<TypeOid>) -> Result<Arc<Prepared>> {
+        if self.block.failed && !ends_block(&parsed) {
+            return Err(in_failed_block());
+        }
+        let catalog = self.catalog();
+        let environment = self.environment(&catalog);
+        let mut binder = Binder::new(environment, parsed.source.clone(), &declared);
+        let (plan, columns) = match &parsed.statement {
+            Statement::Utility(utility) => self.plan_utility(utility, &mut binder, parsed.parameters)?,
+            Statement::Sql(statement) => self.plan_sql(statement, &catalog, &mut binder, parsed.parameters)?,
+            Statement::Ddl(_) => (Plan::Ddl, None),
+        };
+        let mut parameters = binder.params()?;
+        if parameters.len() < parsed.parameters {
+            return Err(Error::new(
+                SqlState::IndeterminateDatatype,
+                format!("could not determine data type of parameter ${}", parameters.len() + 1),
+            ));
+        }
+        if matches!(plan, Plan::Utility | Plan::Ddl) && !declared.is_empty() && parameters.is_empty() {
+            parameters = declared.clone();
+        }
+        Ok(Arc::new(Prepared {
+            parsed,
+            declared,
+            parameters: parameters.into(),
+            columns: columns.map(Into::into),
+            plan,
+            catalog,
+            values: self.settings.values().clone(),
+            prepared_at: now_micros(),
+            by_sql: false,
+        }))
+    }
+
+    fn plan_sql(
+        &mut self,
+        statement: &ast::Statement,
+        catalog: &Arc<Catalog>,
+        binder: &mut Binder,
+        parameters: usize,
+    ) -> Result<(Plan, Option<Vec<Column>>)> {
+        match statement {
+            ast::Statement::Query(query) => {
+                let plan = self.plan_query(query, catalog, binder, parameters)?;
+                let columns = plan.bound.columns.clone();
+                Ok((Plan::Query(Box::new(plan)), Some(columns)))
+            }
+            ast::Statement::Insert(insert) => {
+                let plan = dml::insert::plan(self, insert, catalog, binder, parameters)?;
+                let columns = plan.returning.as_ref().map(|r| r.columns.clone());
+                Ok((Plan::Insert(Arc::new(plan)), columns))
+            }
+            ast::Statement::Update(update) => {
+                let plan = dml::update::plan(self, update, catalog, binder, parameters)?;
+                let columns = plan.returning.as_ref().map(|r| r.columns.clone());
+                Ok((Plan::Update(Box::new(plan)), columns))
+            }
+            ast::Statement::Delete(delete) => {
+                let plan = dml::delete::plan(self, delete, catalog, binder, parameters)?;
+                let columns = plan.returning.as_ref().map(|r| r.columns.clone());
+                Ok((Plan::Delete(Box::new(plan)), columns))
+            }
+            ast::Statement::Merge { .. } => Err(Error::unsupported("MERGE")),
+            _ => Ok((Plan::Ddl, None)),
+        }
+    }
+
+    pub(crate) fn plan_query(
+        &mut self,
+        query: &ast::Query,
+        catalog: &Arc<Catalog>,
+        binder: &mut Binder,
+        parameters: usize,
+    ) -> Result<QueryPlan> {
+        let mut locked_limit = None;
+        let bound = if !query.locks.is_empty() && query.limit_clause.is_some() {
+            // Locked rows are counted after they were locked, because a lock may find a row changed or skip it.
+            let whole = binder.bind_query(query)?;
+            match &whole.simple {
+                Some(simple) if whole.locks.len() == 1 => {
+                    locked_limit = Some(LockedLimit { limit: simple.limit.clone(), offset: simple.offset.clone() });
+                    let mut unlimited = query.clone();
+                    unlimited.limit_clause = None;
+                    binder.bind_query(&unlimited)?
+                }
+                _ => whole,
+            }
+        } else {
+            binder.bind_query(query)?
+        };
+        let point = match self.settings.values().point_path && locked_limit.is_none() {
+            true => PointSelect::choose(&bound, catalog, parameters),
+            false => None,
+        };
+        Ok(QueryPlan { bound, point, locked_limit })
+    }
+
+    fn plan_utility(
+        &mut self,
+        utility: &Utility,
+        binder: &mut Binder,
+        parameters: usize,
+    ) -> Result<(Plan, Option<Vec<Column>>)> {
+        let columns = match utility {
+            Utility::Show(Some(name)) => {
+                self.settings.show(name)?;
+                Some(vec![text_column(&Settings::canonical_name(name))])
+            }
+            Utility::Show(None) => Some(vec![text_column("name"), text_column("setting"), text_column("description")]),
+            Utility::Explain { statement, options } => {
+                super::utility::check_explain(options)?;
+                if let Statement::Sql(statement) = &**statement {
+                    let catalog = self.catalog();
+                    self.plan_sql(statement, &catalog, binder, parameters)?;
+                }
+                Some(vec![text_column("QUERY PLAN")])
+            }
+            Utility::Copy(copy) => {
+                if let CopySource::Query(statement) = &copy.source
+                    && let Statement::Sql(statement) = &**statement
+                {
+                    let catalog = self.catalog();
+                    self.plan_sql(statement, &catalog, binder, parameters)?;
+                }
+                None
+            }
+            _ => None,
+        };
+        Ok((Plan::Utility, columns))
+    }
+
+    /// Columns of what a statement returns, FETCH and EXECUTE looked through.
+    pub(super) fn columns_of(&self, prepared: &Prepared) -> Result<Option<Arc<[Column]>>> {
+        match prepared.utility() {
+            Some(Utility::Fetch { cursor, only_move: false, .. }) => match self.portals.get(cursor) {
+                Some(portal) => Ok(portal.prepared.columns.clone()),
+                None => Err(super::cursor::no_cursor(cursor)),
+            },
+            Some(Utility::Execute { name, .. }) => Ok(self.find_statement(name)?.columns.clone()),
+            _ => Ok(prepared.columns.clone()),
+        }
+    }
+
+    /// The statement bound under what holds now.
+    pub(super) fn current(&mut self, prepared: &Arc<Prepared>) -> Result<Arc<Prepared>> {
+        let catalog = self.catalog();
+        if prepared.is_current(&catalog, self.settings.values())
+            || matches!(prepared.plan, Plan::Utility | Plan::Ddl | Plan::Empty)
+        {
+            return Ok(prepared.clone());
+        }
+        let again = self.plan(prepared.parsed.clone(), prepared.parameters.to_vec())?;
+        let types = |columns: &Option<Arc<[Column]>>| {
+            columns.as_ref().map(|c| c.iter().map(|c| (c.name.clone(), c.ty.oid)).collect::<Vec<_>>())
+        };
+        if types(&again.columns) != types(&prepared.columns) {
+            return Err(Error::new(SqlState::FeatureNotSupported, "cached plan must not change result type"));
+        }
+        // Whoever holds the old one finds the new one next time.
+        for slot in self.statements.values_mut().filter(|s| Arc::ptr_eq(s, prepared)) {
+            *slot = again.clone();
+        }
+        if let Entry::Occupied(mut slot) = self.cache.by_text.entry(prepared.parsed.text.clone())
+            && Arc::ptr_eq(slot.get(), prepared)
+        {
+            slot.insert(again.clone());
+        }
+        Ok(again)
+    }
+
+    /// A table that DML or COPY names; views and system relations are refused as PostgreSQL does.
+    pub(crate) fn resolve_table(
+        &self,
+        name: &ast::ObjectName,
+        catalog: &Arc<Catalog>,
+        verb: &str,
+    ) -> Result<Arc<crate::catalog::TableDef>> {
+        let (schema, name) = object_name(name)?;
+        let path = catalog.search_path(&self.settings.values().search_path, &self.shared.user);
+        let relation = match catalog.find_relation(schema.as_deref(), &name, &path) {
+            Some(relation) => relation,
+            None => {
+                let shown = schema.map_or_else(|| name.clone(), |s| format!("{s}.{name}"));
+                return Err(Error::new(SqlState::UndefinedTable, format!("relation \"{shown}\" does not exist")));
+            }
+        };
+        match relation {
+            Relation::Table(table) => Ok(table),
+            Relation::View(view) => {
+                Err(Error::new(SqlState::ObjectNotInPrerequisiteState, format!("cannot {verb} view \"{}\"", view.name))
+                    .detail("Views are not automatically updatable."))
+            }
+            Relation::System(system) => Err(Error::new(
+                SqlState::InsufficientPrivilege,
+                format!("permission denied: \"{}\" is a system catalog", system.name),
+            )),
+            other => Err(Error::new(
+                SqlState::WrongObjectType,
+                format!("cannot change {} \"{}\"", other.kind_name(), other.name()),
+            )),
+        }
+    }
+}
+
+/// Schema and name of an object name; identifiers fold as PostgreSQL does.
+pub(crate) fn object_name(name: &ast::ObjectName) -> Result<(Option<String>, String)> {
+    let mut parts = Vec::with_capacity(2);
+    for part in &name.0 {
+        match part.as_ident() {
+            Some(ident) => parts.push(identifier(ident)),
+            None => return Err(Error::unsupported(format!("the name {name}"))),
+        }
+    }
+    match (parts.pop(), parts.pop()) {
+        (Some(name), schema) => Ok((schema, name)),
+        (None, _) => Err(Error::new(SqlState::SyntaxError, "a name is missing")),
+    }
+}
+
+pub(crate) fn identifier(ident: &ast::Ident) -> String {
+    let name = match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    };
+    super::settings::value::clip(&name, 63).to_string()
+}
+
+pub(super) fn text_column(name: &str) -> Column {
+    Column { name: name.to_string(), ty: PgType::from(TypeOid::TEXT), table: 0, attribute: 0 }
+}
+
+/// COMMIT, ROLLBACK, ROLLBACK TO and PREPARE TRANSACTION are what a failed block accepts.
+pub(super) fn ends_block(parsed: &Parsed) -> bool {
+    matches!(&parsed.statement, Statement::Utility(u) if matches!(
+        **u,
+        Utility::Commit { .. } | Utility::Rollback { .. } | Utility::RollbackTo(_)
+    ))
+}
+
+pub(super) fn in_failed_block() -> Error {
+    Error::new(
+        SqlState::InFailedSqlTransaction,
+        "current transaction is aborted, commands ignored until end of transaction block",
+    )
+}
+
+pub(super) fn no_statement(name: &str) -> Error {
+    let message = match name {
+        "" => "unnamed prepared statement does not exist".to_string(),
+        _ => format!("prepared statement \"{name}\" does not exist"),
+    };
+    Error::new(SqlState::InvalidSqlStatementName, message)
+}
+
+pub(super) fn duplicate_statement(name: &str) -> Error {
+    Error::new(SqlState::DuplicatePreparedStatement, format!("prepared statement \"{name}\" already exists"))
+}

@@ -1,0 +1,291 @@
+//! The registry of sessions: who is connected, what each one does (pg_stat_activity), and how others reach it
+//! (CancelRequest, pg_cancel_backend, pg_terminate_backend, timeouts).
+//!
+//! Invariants:
+//! 1. A process number names one live session; numbers grow and are reused only after wrapping round.
+//! 2. An interrupt ends the statement that was running when it came and is then spent.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use dashmap::DashMap;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::BackendKey;
+use crate::error::{Error, Result, SqlState};
+
+/// Microseconds since 1970, as timestamptz counts.
+pub fn now_micros() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64)
+}
+
+/// What a session is doing, as `pg_stat_activity.state` says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActivityState {
+    Active,
+    Idle,
+    IdleInTransaction,
+    IdleInTransactionAborted,
+}
+
+impl ActivityState {
+    pub fn text(self) -> &'static str {
+        match self {
+            ActivityState::Active => "active",
+            ActivityState::Idle => "idle",
+            ActivityState::IdleInTransaction => "idle in transaction",
+            ActivityState::IdleInTransactionAborted => "idle in transaction (aborted)",
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Activity {
+    pub state: ActivityState,
+    /// Text of the running or last statement.
+    pub query: Arc<str>,
+    pub query_start: i64,
+    pub transaction_start: Option<i64>,
+    pub state_change: i64,
+    pub application_name: Arc<str>,
+}
+
+/// The part of a session that others may touch.
+pub struct SessionShared {
+    pub key: BackendKey,
+    pub user: Arc<str>,
+    pub database: Arc<str>,
+    pub client: Option<SocketAddr>,
+    pub started: i64,
+    pub activity: Mutex<Activity>,
+    interrupt: AtomicU8,
+    interrupted: Notify,
+    terminate: AtomicBool,
+    terminated: Notify,
+    /// When an idle session is to end, and why.
+    idle_deadline: Mutex<Option<(Instant, SqlState)>>,
+}
+
+const NONE: u8 = 0;
+const CANCEL: u8 = 1;
+
+impl SessionShared {
+    /// Ends the running statement with 57014.
+    pub fn cancel(&self) {
+        self.interrupt.store(CANCEL, Ordering::Release);
+        self.interrupted.notify_waiters();
+    }
+
+    pub fn terminate(&self) {
+        self.terminate.store(true, Ordering::Release);
+        self.cancel();
+        self.terminated.notify_waiters();
+    }
+
+    /// Forgets an interrupt that came while nothing ran.
+    pub fn clear_interrupt(&self) {
+        if self.interrupt.load(Ordering::Relaxed) != NONE {
+            self.interrupt.store(NONE, Ordering::Release);
+        }
+    }
+
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupt.load(Ordering::Acquire) != NONE
+    }
+
+    /// Resolves when the running statement is interrupted.
+    async fn wait_interrupted(&self) -> Error {
+        loop {
+            let notified = self.interrupted.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if self.interrupt.swap(NONE, Ordering::AcqRel) != NONE {
+                return match self.terminate.load(Ordering::Acquire) {
+                    true => admin_shutdown(),
+                    false => Error::new(SqlState::QueryCanceled, "canceling statement due to user request"),
+                };
+            }
+            notified.await;
+        }
+    }
+
+    /// Runs `work` unless the statement is interrupted or `deadline` passes first. Work that is ready at once costs
+    /// nothing more.
+    pub async fn interruptible<T>(
+        &self,
+        deadline: Option<Instant>,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        tokio::pin!(work);
+        if let Some(done) = work.as_mut().now_or_never() {
+            return done;
+        }
+        let timeout = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            error = self.wait_interrupted() => Err(error),
+            done = work => done,
+            () = timeout => Err(Error::new(SqlState::QueryCanceled, "canceling statement due to statement timeout")),
+        }
+    }
+
+    /// When the session, idle from now on, is to be ended.
+    pub fn set_idle_deadline(&self, deadline: Option<(Instant, SqlState)>) {
+        let mut current = self.idle_deadline.lock();
+        if current.is_some() || deadline.is_some() {
+            *current = deadline;
+            self.terminated.notify_waiters();
+        }
+    }
+
+    /// See [`super::Session::termination`].
+    pub fn termination(self: &Arc<Self>) -> BoxFuture<'static, Error> {
+        let session = self.clone();
+        Box::pin(async move {
+            loop {
+                let changed = session.terminated.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if session.terminate.load(Ordering::Acquire) {
+                    return admin_shutdown();
+                }
+                let deadline = *session.idle_deadline.lock();
+                match deadline {
+                    Some((at, state)) if at <= Instant::now() => return idle_timeout(state),
+                    Some((at, _)) => {
+                        let _ = tokio::time::timeout_at(at.into(), changed).await;
+                    }
+                    None => changed.await,
+                }
+            }
+        })
+    }
+}
+
+fn admin_shutdown() -> Error {
+    Error::new(SqlState::AdminShutdown, "terminating connection due to administrator command")
+}
+
+fn idle_timeout(state: SqlState) -> Error {
+    let message = match state {
+        SqlState::IdleInTransactionSessionTimeout => "terminating connection due to idle-in-transaction timeout",
+        _ => "terminating connection due to idle-session timeout",
+    };
+    Error::new(state, message)
+}
+
+/// All sessions of an engine.
+#[derive(Default)]
+pub struct Sessions {
+    by_process: DashMap<i32, Arc<SessionShared>>,
+    last_process: AtomicI32,
+}
+
+impl Sessions {
+    pub fn register(&self, user: &str, database: &str, client: Option<SocketAddr>) -> Arc<SessionShared> {
+        let now = now_micros();
+        loop {
+            let process = self.last_process.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & i32::MAX;
+            if process == 0 {
+                continue;
+            }
+            let dashmap::Entry::Vacant(place) = self.by_process.entry(process) else {
+                continue;
+            };
+            let shared = Arc::new(SessionShared {
+                key: BackendKey { process, secret: rand::random() },
+                user: user.into(),
+                database: database.into(),
+                client,
+                started: now,
+                activity: Mutex::new(Activity {
+                    state: ActivityState::Idle,
+                    query: "".into(),
+                    query_start: now,
+                    transaction_start: None,
+                    state_change: now,
+                    application_name: "".into(),
+                }),
+                interrupt: AtomicU8::new(NONE),
+                interrupted: Notify::new(),
+                terminate: AtomicBool::new(false),
+                terminated: Notify::new(),
+                idle_deadline: Mutex::new(None),
+            });
+            place.insert(shared.clone());
+            return shared;
+        }
+    }
+
+    pub fn forget(&self, process: i32) {
+        self.by_process.remove(&process);
+    }
+
+    /// CancelRequest.
+    pub fn cancel(&self, key: BackendKey) {
+        if let Some(session) = self.by_process.get(&key.process)
+            && session.key.secret == key.secret
+        {
+            session.cancel();
+        }
+    }
+
+    pub fn find(&self, process: i32) -> Option<Arc<SessionShared>> {
+        self.by_process.get(&process).map(|s| s.clone())
+    }
+
+    pub fn terminate_all(&self) {
+        for session in &self.by_process {
+            session.terminate();
+        }
+    }
+
+    /// Every session, by process number.
+    pub fn list(&self) -> Vec<Arc<SessionShared>> {
+        let mut all: Vec<_> = self.by_process.iter().map(|s| s.clone()).collect();
+        all.sort_by_key(|s| s.key.process);
+        all
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn cancel_needs_the_secret_and_ends_one_statement() {
+        let sessions = Sessions::default();
+        let s = sessions.register("ada", "db", None);
+        let wrong = BackendKey { process: s.key.process, secret: s.key.secret.wrapping_add(1) };
+        sessions.cancel(wrong);
+        assert!(!s.is_interrupted());
+        sessions.cancel(s.key);
+        let error = s.interruptible(None, std::future::pending::<Result<()>>()).await.unwrap_err();
+        assert_eq!(error.state(), SqlState::QueryCanceled);
+        assert!(s.interruptible(None, async { Ok(()) }).await.is_ok());
+        assert!(!s.is_interrupted());
+    }
+
+    #[tokio::test]
+    async fn idle_deadlines_and_termination_end_the_session() {
+        let sessions = Sessions::default();
+        let s = sessions.register("ada", "db", None);
+        s.set_idle_deadline(Some((Instant::now(), SqlState::IdleInTransactionSessionTimeout)));
+        assert_eq!(s.termination().await.state(), SqlState::IdleInTransactionSessionTimeout);
+        s.set_idle_deadline(None);
+        let waiting = s.termination();
+        sessions.terminate_all();
+        assert_eq!(waiting.await.state(), SqlState::AdminShutdown);
+    }
+}

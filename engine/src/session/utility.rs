@@ -1,0 +1,493 @@
+//! Utility statements: transaction control, settings, PREPARE and EXECUTE, EXPLAIN, LOCK, maintenance.
+
+use std::sync::Arc;
+
+use super::plan::{Plan, object_name};
+use super::portal::{Portal, PortalState, RowSource, Tag};
+use super::{Row, Session, Step};
+use crate::catalog::Relation;
+use crate::copy;
+use crate::error::{Error, NoticeLevel, Result, SqlState};
+use crate::expr_eval::{NoColumns, eval};
+use crate::sql::utility::{Options, Utility};
+use crate::sql::{Binder, Parsed, Scope, Statement};
+use crate::txn::{Reads, TableLock, Wait};
+use crate::types::{Datum, TypeOid};
+
+impl Session {
+    /// Runs a utility statement; what returns rows leaves them in the portal.
+    pub(super) async fn run_utility(&mut self, utility: Utility, portal: &mut Portal) -> Result<Option<Step>> {
+        let tag = match utility {
+            Utility::Begin(modes) => {
+                self.begin(modes)?;
+                if portal.prepared.parsed.text.get(..5).is_some_and(|t| t.eq_ignore_ascii_case("start")) {
+                    "START TRANSACTION"
+                } else {
+                    "BEGIN"
+                }
+            }
+            Utility::Commit { chain } => self.commit_block(chain).await?,
+            Utility::Rollback { chain } => {
+                self.rollback_block(chain)?;
+                "ROLLBACK"
+            }
+            Utility::Savepoint(name) => {
+                self.savepoint(name)?;
+                "SAVEPOINT"
+            }
+            Utility::Release(name) => {
+                self.release(&name)?;
+                "RELEASE"
+            }
+            Utility::RollbackTo(name) => {
+                self.rollback_to(&name)?;
+                "ROLLBACK"
+            }
+            Utility::PrepareTransaction(_) | Utility::CommitPrepared(_) | Utility::RollbackPrepared(_) => {
+                return Err(Error::unsupported("two-phase commit by clients"));
+            }
+            Utility::SetTransaction(modes) => {
+                if !self.block.explicit && self.simple_total <= 1 {
+                    self.warn(
+                        SqlState::NoActiveSqlTransaction,
+                        "SET TRANSACTION can only be used in transaction blocks",
+                    );
+                } else {
+                    self.set_modes(modes)?;
+                }
+                "SET"
+            }
+            Utility::SetCharacteristics(modes) => {
+                self.set_characteristics(modes)?;
+                "SET"
+            }
+            Utility::SetConstraints { names, deferred } => {
+                self.set_constraints(names, deferred).await?;
+                "SET CONSTRAINTS"
+            }
+            Utility::Set { name, value, local } => {
+                self.run_set(&name, value, local)?;
+                "SET"
+            }
+            Utility::Reset(name) => {
+                self.transaction()?;
+                match name {
+                    Some(name) => self.settings.reset(&name, false)?,
+                    None => self.settings.reset_all(),
+                }
+                self.settings_changed();
+                "RESET"
+            }
+            Utility::Show(name) => {
+                portal.state = self.show(name.as_deref())?;
+                return Ok(None);
+            }
+            Utility::Discard(what) => self.discard(&what)?,
+            Utility::Declare { name, binary, scroll, hold, query } => {
+                self.transaction()?;
+                let text = portal.prepared.parsed.text.clone();
+                self.declare(name, &query, text, (binary, scroll.unwrap_or(false), hold), portal).await?;
+                "DECLARE CURSOR"
+            }
+            Utility::Fetch { cursor, direction, only_move } => {
+                return self.fetch(&cursor, direction, only_move, portal).await;
+            }
+            Utility::Close(None) => {
+                self.portals.retain(|_, p| p.cursor.is_none());
+                "CLOSE CURSOR ALL"
+            }
+            Utility::Close(Some(name)) => {
+                self.portals.remove(&name).ok_or_else(|| super::cursor::no_cursor(&name))?;
+                "CLOSE CURSOR"
+            }
+            Utility::Prepare { name, types, statement, text } => {
+                self.run_prepare(name, &types, *statement, text, portal)?;
+                "PREPARE"
+            }
+            Utility::Execute { name, args } => return self.run_execute(&name, &args, portal).await,
+            Utility::Deallocate(None) => {
+                self.statements.clear();
+                "DEALLOCATE ALL"
+            }
+            Utility::Deallocate(Some(name)) => {
+                self.statements.remove(&name).ok_or_else(|| super::plan::no_statement(&name))?;
+                "DEALLOCATE"
+            }
+            Utility::Explain { options, statement } => {
+                portal.state = self.explain(&options, *statement, portal).await?;
+                return Ok(None);
+            }
+            Utility::Copy(copy) => return copy::start(self, copy, portal).await,
+            Utility::Vacuum { .. } => {
+                self.forbid_block("VACUUM")?;
+                self.notice(
+                    NoticeLevel::Notice,
+                    Error::new(SqlState::SuccessfulCompletion, "garbage is collected continuously: nothing to do"),
+                );
+                "VACUUM"
+            }
+            Utility::Analyze { tables, .. } => {
+                let catalog = self.catalog();
+                for table in &tables {
+                    self.resolve_table(table, &catalog, "analyze")?;
+                }
+                "ANALYZE"
+            }
+            Utility::Checkpoint => {
+                let log = self.engine.log().ok_or_else(|| Error::internal("no log is attached"))?;
+                log.checkpoint().await.map_err(|e| Error::new(SqlState::IoError, e.to_string()))?;
+                "CHECKPOINT"
+            }
+            Utility::Listen(_) | Utility::Notify { .. } => return Err(Error::unsupported("LISTEN and NOTIFY")),
+            Utility::Unlisten(_) => "UNLISTEN",
+            Utility::Lock { tables, mode, nowait } => {
+                self.lock_tables(&tables, &mode, nowait, portal).await?;
+                "LOCK TABLE"
+            }
+            Utility::Maintenance { command, tables } => {
+                let catalog = self.catalog();
+                for table in &tables {
+                    self.resolve_relation(table, &catalog)?;
+                }
+                self.notice(
+                    NoticeLevel::Notice,
+                    Error::new(SqlState::SuccessfulCompletion, "tables and indexes need no rebuilding: nothing to do"),
+                );
+                portal.state = PortalState::Done(command);
+                return Ok(None);
+            }
+        };
+        Ok(Some(Step::Complete(tag.to_string())))
+    }
+
+    fn resolve_relation(
+        &self,
+        name: &sqlparser::ast::ObjectName,
+        catalog: &Arc<crate::catalog::Catalog>,
+    ) -> Result<Relation> {
+        let (schema, name) = object_name(name)?;
+        let path = catalog.search_path(&self.settings.values().search_path, &self.shared.user);
+        catalog.resolve_relation(schema.as_deref(), &name, &path)
+    }
+
+    /// What depends on settings and is kept elsewhere.
+    pub(crate) fn settings_changed(&mut self) {
+        if let Ok(name) = self.settings.show("application_name") {
+            let mut activity = self.shared.activity.lock();
+            if *activity.application_name != *name {
+                activity.application_name = name.into();
+            }
+        }
+    }
+
+    fn run_set(&mut self, name: &str, value: Option<Vec<String>>, local: bool) -> Result<()> {
+        if local && !self.block.explicit && self.simple_total <= 1 {
+            self.warn(SqlState::NoActiveSqlTransaction, "SET LOCAL can only be used in transaction blocks");
+        }
+        self.transaction()?;
+        let name = match name {
+            "time zone" => "timezone",
+            "names" => "client_encoding",
+            "session authorization" | "role" => return self.set_user(name, value),
+            name => name,
+        };
+        let before = self.settings.modes;
+        match value {
+            None => self.settings.reset(name, local)?,
+            Some(words) => {
+                let text = match name {
+                    "search_path" if words.len() > 1 || !words[0].is_empty() => {
+                        words.iter().map(|w| quote_identifier(w)).collect::<Vec<_>>().join(", ")
+                    }
+                    "timezone"
+                        if words.len() == 1 && matches!(words[0].to_lowercase().as_str(), "local" | "default") =>
+                    {
+                        self.settings.reset(name, local)?;
+                        self.settings_changed();
+                        return Ok(());
+                    }
+                    _ if words.len() > 1 && !matches!(name, "datestyle") => {
+                        return Err(Error::new(
+                            SqlState::InvalidParameterValue,
+                            format!("SET {name} takes only one argument"),
+                        ));
+                    }
+                    _ => words.join(", "),
+                };
+                self.settings.set(name, &text, local)?;
+            }
+        }
+        if self.settings.modes != before {
+            let modes = self.settings.modes;
+            if self.block.queried && modes.isolation != before.isolation {
+                self.settings.modes = before;
+                return Err(Error::new(
+                    SqlState::ActiveSqlTransaction,
+                    "SET TRANSACTION ISOLATION LEVEL must be called before any query",
+                ));
+            }
+            self.apply_modes(modes);
+        }
+        self.settings_changed();
+        Ok(())
+    }
+
+    /// SET ROLE and SET SESSION AUTHORIZATION to whom the session belongs anyway.
+    fn set_user(&mut self, what: &str, value: Option<Vec<String>>) -> Result<()> {
+        let wanted = value.and_then(|v| v.into_iter().next());
+        match wanted.as_deref() {
+            None | Some("none" | "NONE") => Ok(()),
+            Some(name) if name == &*self.shared.user => Ok(()),
+            Some(name) => {
+                self.catalog().resolve_role(name)?;
+                Err(Error::unsupported(format!("SET {} to another role", what.to_uppercase())))
+            }
+        }
+    }
+
+    fn set_characteristics(&mut self, modes: crate::sql::utility::TransactionModes) -> Result<()> {
+        use crate::sql::utility::Isolation;
+        self.transaction()?;
+        if let Some(isolation) = modes.isolation {
+            let text = match isolation {
+                Isolation::ReadUncommitted => "read uncommitted",
+                Isolation::ReadCommitted => "read committed",
+                Isolation::RepeatableRead => "repeatable read",
+                Isolation::Serializable => "serializable",
+            };
+            self.settings.set("default_transaction_isolation", text, false)?;
+        }
+        if let Some(read_only) = modes.read_only {
+            self.settings.set("default_transaction_read_only", if read_only { "on" } else { "off" }, false)?;
+        }
+        if let Some(deferrable) = modes.deferrable {
+            self.settings.set("default_transaction_deferrable", if deferrable { "on" } else { "off" }, false)?;
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, name: Option<&str>) -> Result<PortalState> {
+        self.transaction()?;
+        let rows: Vec<Row> = match name {
+            Some(name) => vec![std::iter::once(Datum::from(self.settings.show(name)?.as_str())).collect()],
+            None => self
+                .settings
+                .rows()
+                .into_iter()
+                .map(|s| [&*s.name, &*s.shown, s.description].into_iter().map(Datum::from).collect())
+                .collect(),
+        };
+        Ok(PortalState::Rows { source: RowSource::tuples(rows), tag: Tag::Fixed("SHOW") })
+    }
+
+    fn discard(&mut self, what: &str) -> Result<&'static str> {
+        match what {
+            "ALL" => {
+                self.forbid_block("DISCARD ALL")?;
+                self.portals.retain(|_, p| p.cursor.is_none());
+                self.statements.clear();
+                self.cache.clear();
+                self.settings.reset_all();
+                self.settings_changed();
+                self.sequences = Default::default();
+                Ok("DISCARD ALL")
+            }
+            "PLANS" => {
+                self.cache.clear();
+                Ok("DISCARD PLANS")
+            }
+            "SEQUENCES" => {
+                self.sequences = Default::default();
+                Ok("DISCARD SEQUENCES")
+            }
+            _ => Ok("DISCARD TEMP"),
+        }
+    }
+
+    fn run_prepare(
+        &mut self,
+        name: String,
+        types: &[sqlparser::ast::DataType],
+        statement: Statement,
+        text: String,
+        outer: &Portal,
+    ) -> Result<()> {
+        if self.statements.contains_key(&name) {
+            return Err(super::plan::duplicate_statement(&name));
+        }
+        let outer = &outer.prepared.parsed;
+        let catalog = self.catalog();
+        let environment = self.environment(&catalog);
+        let mut binder = Binder::new(environment, outer.source.clone(), &[]);
+        let declared: Vec<TypeOid> = types.iter().map(|t| binder.bind_type(t).map(|t| t.oid)).collect::<Result<_>>()?;
+        let parameters = highest_parameter(&text);
+        let inner = Parsed { statement, source: outer.source.clone(), text: outer.text.clone(), parameters };
+        let mut prepared = self.plan(Arc::new(inner), declared)?;
+        if let Some(prepared) = Arc::get_mut(&mut prepared) {
+            prepared.by_sql = true;
+        }
+        self.statements.insert(name, prepared);
+        Ok(())
+    }
+
+    async fn run_execute(
+        &mut self,
+        name: &str,
+        args: &[sqlparser::ast::Expr],
+        portal: &mut Portal,
+    ) -> Result<Option<Step>> {
+        let prepared = self.find_statement(name)?.clone();
+        if args.len() != prepared.parameters.len() {
+            return Err(Error::new(
+                SqlState::SyntaxError,
+                format!("wrong number of parameters for prepared statement \"{name}\""),
+            )
+            .detail(format!("Expected {} parameters but got {}.", prepared.parameters.len(), args.len())));
+        }
+        let catalog = self.catalog();
+        let environment = self.environment(&catalog);
+        let source = portal.prepared.parsed.source.clone();
+        let mut binder = Binder::new(environment, source, &[]);
+        let scope = Scope::default();
+        let context = self.eval_context();
+        let mut params = Vec::with_capacity(args.len());
+        for (i, (arg, ty)) in args.iter().zip(prepared.parameters.iter()).enumerate() {
+            let bound = binder.bind_assignment(arg, &scope, &format!("parameter ${}", i + 1), (*ty).into())?;
+            params.push(eval(&bound, &NoColumns, &portal.params, &context)?);
+        }
+        let prepared = self.current(&prepared)?;
+        let params: Arc<[Datum]> = params.into();
+        if let Some(utility) = prepared.utility() {
+            let utility = utility.clone();
+            return Box::pin(self.run_utility(utility, portal)).await;
+        }
+        if matches!(prepared.plan, Plan::Empty) {
+            return Ok(Some(Step::Empty));
+        }
+        self.transaction()?;
+        let shared = self.shared.clone();
+        portal.state = shared.interruptible(portal.deadline, self.run_locked(&prepared, &params)).await?;
+        Ok(None)
+    }
+
+    async fn explain(&mut self, options: &Options, statement: Statement, outer: &Portal) -> Result<PortalState> {
+        let analyze = option_on(options, "analyze");
+        self.transaction()?;
+        let outer_parsed = &outer.prepared.parsed;
+        let inner = Parsed {
+            statement,
+            source: outer_parsed.source.clone(),
+            text: outer_parsed.text.clone(),
+            parameters: outer_parsed.parameters,
+        };
+        let prepared = self.plan(Arc::new(inner), outer.prepared.parameters.to_vec())?;
+        let lines = match &prepared.plan {
+            Plan::Query(plan) => match &plan.point {
+                Some(point) if !analyze => point.explain(),
+                _ => {
+                    self.begin_statement(Reads::Snapshot).await?;
+                    let context = self.query_context(&plan.bound, &outer.params).await?;
+                    let shared = self.shared.clone();
+                    let engine = self.engine.clone();
+                    let work = engine.query().explain(&plan.bound, context, analyze);
+                    shared.interruptible(outer.deadline, work).await?
+                }
+            },
+            _ if analyze => return Err(Error::unsupported("EXPLAIN ANALYZE of a statement that changes data")),
+            Plan::Insert(plan) => plan.explain(),
+            Plan::Update(plan) => plan.explain(),
+            Plan::Delete(plan) => plan.explain(),
+            _ => vec!["Utility Statement".to_string()],
+        };
+        let rows = lines.iter().map(|l| std::iter::once(Datum::from(l.as_str())).collect()).collect();
+        Ok(PortalState::Rows { source: RowSource::tuples(rows), tag: Tag::Fixed("EXPLAIN") })
+    }
+
+    async fn lock_tables(
+        &mut self,
+        tables: &[sqlparser::ast::ObjectName],
+        mode: &str,
+        nowait: bool,
+        portal: &Portal,
+    ) -> Result<()> {
+        if !self.block.explicit && self.simple_total <= 1 {
+            return Err(Error::new(
+                SqlState::NoActiveSqlTransaction,
+                "LOCK TABLE can only be used in transaction blocks",
+            ));
+        }
+        let lock = match mode {
+            "ACCESS SHARE" => TableLock::AccessShare,
+            "ROW SHARE" => TableLock::RowShare,
+            "ROW EXCLUSIVE" => TableLock::RowExclusive,
+            "SHARE UPDATE EXCLUSIVE" => TableLock::ShareUpdateExclusive,
+            "SHARE" => TableLock::Share,
+            "SHARE ROW EXCLUSIVE" => TableLock::ShareRowExclusive,
+            "EXCLUSIVE" => TableLock::Exclusive,
+            "ACCESS EXCLUSIVE" => TableLock::AccessExclusive,
+            _ => return Err(Error::new(SqlState::SyntaxError, format!("syntax error at or near \"{mode}\""))),
+        };
+        if lock > TableLock::RowShare {
+            self.check_writable("LOCK TABLE")?;
+        }
+        let wait = if nowait { Wait::NoWait } else { Wait::Block };
+        let catalog = self.catalog();
+        let shared = self.shared.clone();
+        for name in tables {
+            let table = self.resolve_table(name, &catalog, "lock")?;
+            let transaction = self.transaction()?;
+            shared.interruptible(portal.deadline, transaction.lock_table(table.oid, lock, wait)).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn run_ddl(&mut self, parsed: &Parsed) -> Result<String> {
+        crate::dml::ddl::run(self, parsed).await
+    }
+}
+
+/// An option that is on when written without a value.
+pub(super) fn option_on(options: &Options, name: &str) -> bool {
+    options
+        .iter()
+        .rev()
+        .find(|(n, _)| n == name)
+        .is_some_and(|(_, value)| value.first().is_none_or(|v| super::settings::value::parse_bool(v) != Some(false)))
+}
+
+/// Options of EXPLAIN that are obeyed or change nothing here; others are 0A000.
+pub(super) fn check_explain(options: &Options) -> Result<()> {
+    for (name, value) in options {
+        match name.as_str() {
+            "analyze" | "costs" | "verbose" | "timing" | "summary" => {}
+            "format" if value.first().is_some_and(|v| v.eq_ignore_ascii_case("text")) => {}
+            "format" => return Err(Error::unsupported("EXPLAIN in another format than TEXT")),
+            "buffers" | "wal" | "settings" => {
+                return Err(Error::unsupported(format!("EXPLAIN ({})", name.to_uppercase())));
+            }
+            _ => {
+                return Err(Error::new(SqlState::SyntaxError, format!("unrecognized EXPLAIN option \"{name}\"")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A name as it must be written in SQL.
+pub(crate) fn quote_identifier(name: &str) -> String {
+    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    match plain {
+        true => name.to_string(),
+        false => format!("\"{}\"", name.replace('"', "\"\"")),
+    }
+}
+
+fn highest_parameter(text: &str) -> usize {
+    let mut highest = 0;
+    for (at, _) in text.match_indices('$') {
+        let digits: String = text[at + 1..].chars().take_while(char::is_ascii_digit).collect();
+        highest = highest.max(digits.parse().unwrap_or(0));
+    }
+    highest
+}
