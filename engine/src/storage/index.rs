@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
@@ -11,6 +12,8 @@ use super::layout::{IndexKey, IndexLayout};
 #[derive(Debug)]
 pub(crate) struct SecondaryIndex {
     pub layout: IndexLayout,
+    /// Every row is in it.
+    complete: AtomicBool,
     entries: RwLock<BTreeSet<IndexKey>>,
 }
 
@@ -22,13 +25,27 @@ const BATCH: usize = 256;
 
 impl SecondaryIndex {
     pub fn new(layout: IndexLayout) -> Self {
-        SecondaryIndex { layout, entries: RwLock::default() }
+        SecondaryIndex { layout, complete: AtomicBool::new(true), entries: RwLock::default() }
+    }
+
+    /// An index that lacks rows until [`Self::set_complete`].
+    pub fn incomplete(layout: IndexLayout) -> Self {
+        SecondaryIndex { layout, complete: AtomicBool::new(false), entries: RwLock::default() }
+    }
+
+    pub fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Acquire)
+    }
+
+    pub fn set_complete(&self) {
+        self.complete.store(true, Ordering::Release);
     }
 
     /// An index of all these entries.
     pub fn build(layout: IndexLayout, mut entries: Vec<IndexKey>) -> Self {
         entries.sort_unstable();
-        SecondaryIndex { layout, entries: RwLock::new(BTreeSet::from_iter(entries)) }
+        let entries = RwLock::new(BTreeSet::from_iter(entries));
+        SecondaryIndex { layout, complete: AtomicBool::new(true), entries }
     }
 
     pub fn insert(&self, entry: IndexKey) {

@@ -20,7 +20,10 @@ pub(crate) struct Layout {
     /// What rows hold in a column that was added after them.
     pub missing: Vec<Datum>,
     pub key: KeyLayout,
+    /// Secondary indexes.
     pub indexes: Vec<IndexLayout>,
+    /// Order of the primary key, for the index that a store builds when a range of it is first asked for.
+    pub primary: Option<IndexLayout>,
 }
 
 /// How rows are named. Column numbers are attnum - 1.
@@ -57,6 +60,7 @@ impl Layout {
         Layout {
             key: primary.map_or(KeyLayout::Hidden, |index| KeyLayout::new(index, &types)),
             indexes: def.indexes.iter().filter(|i| !i.primary).map(|i| IndexLayout::new(i, &types)).collect(),
+            primary: primary.map(|index| IndexLayout::new(index, &types)),
             missing: def.columns.iter().map(|c| c.missing.clone().unwrap_or(Datum::Null)).collect(),
             types,
         }

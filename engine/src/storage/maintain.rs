@@ -12,10 +12,11 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::{concat, take};
 use arrow::error::ArrowError;
+use hashbrown::{HashMap, HashSet};
 
 use super::chunk::{Begins, CHUNK_ROWS, Chunk, Ends, LIVE, Loc, Versions};
 use super::index;
-use super::layout::Layout;
+use super::layout::{IndexKey, Layout};
 use super::partition::{Partition, Slot};
 use super::scan::missing_array;
 use super::table::{TableStore, key_of_arrays};
@@ -23,7 +24,7 @@ use super::{CommitTs, RowKey};
 use crate::error::{Error, Result};
 
 /// Versions collected under one hold of a partition's lock.
-const STEP: usize = 512;
+const STEP: usize = 4096;
 /// A chunk with fewer rows is small: merged with others.
 const SMALL_ROWS: usize = CHUNK_ROWS / 2;
 /// So many small chunks merge even if together they are still small.
@@ -51,49 +52,59 @@ impl TableStore {
     /// Collects some ended versions of a partition. False: none is left.
     fn collect(&self, number: usize, horizon: CommitTs, layout: &Layout) -> bool {
         let mut partition = self.partitions[number].write();
-        for _ in 0..STEP {
+        // A hot row ends many versions: its chain is walked once for all of them.
+        let mut ended: HashMap<u32, CommitTs> = HashMap::new();
+        let mut more = false;
+        for count in 0.. {
             match partition.garbage.front() {
-                Some((end, handle)) if *end <= horizon => {
-                    let (end, handle) = (*end, *handle);
+                Some((end, handle)) if *end <= horizon && count < STEP => {
+                    ended.insert(*handle, *end);
                     partition.garbage.pop_front();
-                    self.collect_version(&mut partition, number, handle, end, layout);
                 }
-                _ => {
-                    if partition.garbage.is_empty() {
-                        partition.garbage.shrink_to_fit();
-                    }
-                    return false;
+                next => {
+                    more = next.is_some_and(|(end, _)| *end <= horizon);
+                    break;
                 }
             }
         }
-        true
+        for (handle, end) in ended {
+            self.collect_row(&mut partition, number, handle, end, layout);
+        }
+        if partition.garbage.is_empty() {
+            partition.garbage.shrink_to_fit();
+        }
+        more
     }
 
-    /// Unlinks the version of `handle` that ended at `end`, with its index entries.
-    fn collect_version(&self, partition: &mut Partition, number: usize, handle: u32, end: CommitTs, layout: &Layout) {
+    /// Unlinks the versions of `handle` that ended at or before `end`, with their index entries.
+    fn collect_row(&self, partition: &mut Partition, number: usize, handle: u32, end: CommitTs, layout: &Layout) {
         let rows = &partition.rows;
-        let mut newer: Vec<Loc> = Vec::new();
-        let mut loc = rows.heads[handle as usize];
-        while !loc.is_none() && rows.version(loc).1 != end.0 {
-            newer.push(loc);
-            loc = rows.version(loc).2;
+        let mut chain: Vec<Loc> = Vec::new();
+        let mut dead_from = None;
+        let mut next = rows.heads[handle as usize];
+        while !next.is_none() {
+            let version = rows.version(next);
+            if version.1 <= end.0 {
+                dead_from.get_or_insert(chain.len());
+            }
+            chain.push(next);
+            next = version.2;
         }
-        if loc.is_none() {
-            return;
-        }
+        let Some((newer, dead)) = dead_from.map(|at| chain.split_at(at)) else { return };
         for index in self.indexes().iter() {
-            let key = |loc| index.layout.encode(|c| rows.cell(loc, c, layout));
-            let dead = key(loc);
-            if !newer.iter().rev().any(|n| key(*n) == dead) {
-                index.remove(&index::entry(dead, number, handle));
+            let key = |loc: &Loc| index.layout.encode(|c| rows.cell(*loc, c, layout));
+            let kept: HashSet<IndexKey> = newer.iter().map(key).collect();
+            for gone in dead.iter().map(key).filter(|k| !kept.contains(k)) {
+                index.remove(&index::entry(gone, number, handle));
             }
         }
-        match newer.last() {
-            Some(next) => partition.rows.set_pred(*next, Loc::NONE),
-            None => {
-                let hash = rows.key(loc, &self.key).hash(self.seed);
+        match (newer.last(), dead.first()) {
+            (Some(next), _) => partition.rows.set_pred(*next, Loc::NONE),
+            (None, Some(head)) => {
+                let hash = rows.key(*head, &self.key).hash(self.seed);
                 partition.forget(handle, hash);
             }
+            (None, None) => {}
         }
     }
 

@@ -23,6 +23,8 @@ mod scan;
 mod snapshot;
 mod stats;
 pub(crate) mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -44,10 +44,12 @@ impl Table {
         (!self.layout.is_hidden()).then(|| self.layout.key.encode(|c| row.get(c).map_or(Cell::Null, Cell::from)))
     }
 
-    /// Whether [`crate::txn::Transaction::lookup`] on this index walks an ordered index. False for the primary key (a
-    /// hash: all its columns must be given, else the lookup is a scan) and for an index created by the running transaction.
+    /// Whether [`crate::txn::Transaction::lookup`] on this index walks an ordered index. The primary key is a hash for
+    /// whole keys; its order is built when a range is first looked up. False for an index created by the running
+    /// transaction: a lookup reads all rows.
     pub fn is_ordered(&self, index: Oid) -> bool {
-        self.store.index(index).is_some()
+        let primary = self.layout.primary.as_ref().is_some_and(|p| p.oid == index);
+        (primary && self.store.key == self.layout.key) || self.store.index(index).is_some()
     }
 
     /// Estimates for the planner; cheap once the chunks' statistics exist.
@@ -141,7 +143,40 @@ impl TableStore {
     }
 
     pub(crate) fn index(&self, oid: Oid) -> Option<Arc<SecondaryIndex>> {
-        self.indexes.read().iter().find(|i| i.layout.oid == oid).cloned()
+        self.indexes.read().iter().find(|i| i.layout.oid == oid && i.is_complete()).cloned()
+    }
+
+    /// The ordered index of the primary key, built when it is first asked for: most tables never need it.
+    pub(crate) fn ordered_key(&self) -> Option<Arc<SecondaryIndex>> {
+        let layout = self.layout();
+        let wanted = layout.primary.as_ref()?;
+        if let Some(index) = self.index(wanted.oid) {
+            return Some(index);
+        }
+        let _alone = self.maintenance.lock();
+        if let Some(index) = self.index(wanted.oid) {
+            return Some(index);
+        }
+        let index = Arc::new(SecondaryIndex::incomplete(wanted.clone()));
+        {
+            let mut indexes = self.indexes.write();
+            *indexes = indexes.iter().cloned().chain([index.clone()]).collect();
+        }
+        // From here on the applier adds what it installs. It reads the list with its partition locked, so whatever it
+        // installed under the old list is found here.
+        for (number, partition) in self.partitions.iter().enumerate() {
+            let partition = partition.read();
+            let entry = |handle: &u32| {
+                let loc = partition.rows.heads[*handle as usize];
+                index::entry(wanted.encode(|c| partition.rows.cell(loc, c, &layout)), number, *handle)
+            };
+            let mut entries: Vec<IndexKey> = partition.index.iter().map(entry).collect();
+            entries.sort_unstable();
+            index.insert_all(entries);
+        }
+        self.account.add(index.bytes());
+        index.set_complete();
+        Some(index)
     }
 
     /// A number for a new row of a table without a primary key.
@@ -362,13 +397,8 @@ impl TableStore {
         if let Some(last) = hidden.and_then(|h| h.iter().max()) {
             self.saw_hidden(*last);
         }
-        let mut new_entries: Vec<Vec<IndexKey>> = vec![Vec::new(); self.indexes.read().len()];
         for (number, (rows, hashes)) in places.iter().enumerate().filter(|(_, p)| !p.0.is_empty()) {
-            self.apply_partition_batch(number, (columns, hidden), (rows, hashes), &begins, &layout, &mut new_entries)?;
-        }
-        for (index, entries) in self.indexes.read().iter().zip(new_entries) {
-            self.account.add(36 * entries.len());
-            index.insert_all(entries);
+            self.apply_partition_batch(number, (columns, hidden), (rows, hashes), &begins, &layout)?;
         }
         self.live.fetch_add(rows as isize, Ordering::Relaxed);
         let bytes: usize = columns.iter().flatten().map(|c| c.get_array_memory_size()).sum();
@@ -383,7 +413,6 @@ impl TableStore {
         (rows, hashes): (&[u32], &[u64]),
         begins: &Begins,
         layout: &Layout,
-        entries: &mut [Vec<IndexKey>],
     ) -> Result<()> {
         /// Fewer rows go to the hot chunk one by one: tiny chunks cost more than they save.
         const CHUNK_MIN: usize = 512;
@@ -414,12 +443,15 @@ impl TableStore {
             let hashes: Vec<u64> = part.iter().map(|i| hashes[*i]).collect();
             handles.extend(partition.insert_chunk(arrays, numbers, &hashes, self.seed, &self.key, begins.clone())?);
         }
-        for (index, entries) in self.indexes.read().iter().zip(entries) {
-            for &handle in &handles {
-                let loc = partition.rows.heads[handle as usize];
-                let key = index.layout.encode(|c| partition.rows.cell(loc, c, layout));
-                entries.push(index::entry(key, number, handle));
-            }
+        for index in self.indexes.read().iter() {
+            let entry = |handle: &u32| {
+                let loc = partition.rows.heads[*handle as usize];
+                index::entry(index.layout.encode(|c| partition.rows.cell(loc, c, layout)), number, *handle)
+            };
+            let mut entries: Vec<IndexKey> = handles.iter().map(entry).collect();
+            entries.sort_unstable();
+            self.account.add(36 * entries.len());
+            index.insert_all(entries);
         }
         Ok(())
     }
@@ -427,6 +459,7 @@ impl TableStore {
     /// A new definition of the same rows: hot chunks get the new columns, indexes are built and dropped.
     pub(crate) fn set_layout(&self, layout: Arc<Layout>) -> Result<()> {
         debug_assert!(layout.key == self.key);
+        let _alone = self.maintenance.lock();
         for partition in &self.partitions {
             partition.write().seal()?;
         }
@@ -435,7 +468,8 @@ impl TableStore {
             Some(index) => index.clone(),
             None => Arc::new(self.build_index(wanted.clone(), &layout)),
         };
-        let indexes: Arc<[_]> = layout.indexes.iter().map(index).collect();
+        let key = old.iter().find(|i| Some(&i.layout) == layout.primary.as_ref()).cloned();
+        let indexes: Arc<[_]> = layout.indexes.iter().map(index).chain(key).collect();
         *self.indexes.write() = indexes;
         *self.layout.write() = layout;
         Ok(())

@@ -14,6 +14,7 @@ use crate::catalog::{CatalogChange, Oid};
 use crate::commit_log::Appended;
 use crate::error::{Error, Result, SqlState};
 use crate::record::{PART_BYTES, RecordWriter, Sealed};
+use crate::storage::chunk::row_bytes;
 use crate::storage::{CommitTs, RowKey, array_of};
 use crate::types::Datum;
 
@@ -174,6 +175,12 @@ impl Transactions {
     }
 }
 
+/// Rows of a batch so that it is about a quarter of a part, given what all of them take.
+fn batch_rows(bytes: usize, rows: usize) -> usize {
+    let row = bytes / rows.max(1) + 1;
+    (PART_BYTES / 4 / row).clamp(1, BATCH_ROWS)
+}
+
 struct Encoder {
     done: Vec<Sealed>,
     current: RecordWriter,
@@ -219,12 +226,14 @@ impl Encoder {
                 self.cut();
             }
         } else {
-            for part in inserts.chunks(BATCH_ROWS) {
+            let bytes = inserts.iter().map(|(_, row)| row_bytes(row)).sum();
+            for part in inserts.chunks(batch_rows(bytes, inserts.len())) {
                 self.rows_as_batch(table, writes, part, hidden)?;
             }
         }
         for bulk in &writes.bulk {
-            for part in bulk.kept().chunks(BATCH_ROWS) {
+            let bytes = bulk.columns.iter().flatten().map(|c| c.get_buffer_memory_size()).sum();
+            for part in bulk.kept().chunks(batch_rows(bytes, bulk.rows)) {
                 let columns = bulk.columns_of(part)?;
                 let numbers: Option<Vec<i64>> =
                     bulk.hidden.map(|first| part.iter().map(|row| first + i64::from(*row)).collect());

@@ -9,12 +9,13 @@
 //! 3. A wait that would close a cycle fails with 40P01 before it begins: the last one to wait sees all others.
 //! 4. An entry with neither holder, waiter nor pending state does not exist.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
@@ -133,7 +134,7 @@ const SHARDS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Locks {
     shards: Box<[Mutex<HashMap<LockKey, Entry>>]>,
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
     next_waiter: AtomicU64,
     /// Who waits for what; also serialises the search for cycles.
     waiting: Mutex<HashMap<TxnId, (LockKey, u8, i32)>>,
@@ -143,7 +144,7 @@ impl Locks {
     pub fn new() -> Locks {
         Locks {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::new(),
+            hasher: DefaultHashBuilder::default(),
             next_waiter: AtomicU64::new(1),
             waiting: Mutex::default(),
         }
@@ -244,11 +245,10 @@ impl Locks {
         self.shard(key).lock().get(key)?.pending.as_ref().map(|(ts, _)| *ts)
     }
 
-    /// Whether the transaction holds the lock in this mode or a stronger one.
-    pub fn holds(&self, key: &LockKey, mode: u8, txn: TxnId) -> bool {
-        let shard = self.shard(key).lock();
-        let modes = shard.get(key).map_or(0, |e| e.modes(txn));
-        modes >> mode != 0
+    /// Whether nothing is held, awaited or pending.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.shards.iter().all(|s| s.lock().is_empty())
     }
 
     /// At COMMIT: publishes what was made of the key, then lets it go.

@@ -74,6 +74,11 @@ impl MemoryLog {
         self.shared.driver.lock().applied.clone()
     }
 
+    /// Refuses what is appended from now on, before this node is told of another primary.
+    pub fn refuse(&self) {
+        self.shared.state.lock().primary = false;
+    }
+
     /// Another node becomes primary. What waits is kept by it (and applied here before its own records) if `survives`;
     /// its outcome is unknown here in either case.
     pub fn lose_leadership(&self, survives: bool) {

@@ -61,7 +61,11 @@ impl Transaction {
         self.read_table(table);
         let layout = IndexLayout::new(def, &table.layout.types);
         let (low, high) = layout.bounds(range);
-        let mut found = match table.store.index(index) {
+        let ordered = match def.primary && table.store.key == table.layout.key {
+            true => table.store.ordered_key(),
+            false => table.store.index(index),
+        };
+        let mut found = match ordered {
             Some(index) => {
                 let mut found: Vec<(IndexKey, RowKey, Row)> = Vec::new();
                 let own = self.writes.get(&table.def.oid);
@@ -74,7 +78,7 @@ impl Transaction {
                 };
                 let bounds = (low.clone(), high.clone());
                 table.store.walk(&index, bounds, range.reverse, snapshot, &table.layout, visit);
-                let own = own.map(|w| w.walk(layout.oid, &low, &high)).unwrap_or_default();
+                let own = own.map(|w| w.walk(&layout, &low, &high)).unwrap_or_default();
                 found.extend(own.into_iter().map(|(bytes, key, row)| (bytes, key, project(table, &row, None))));
                 found
             }

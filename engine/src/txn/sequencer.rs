@@ -6,10 +6,11 @@
 //! 2. A record is appended only under the epoch that this node reigns in, by a transaction that began its writing in it.
 //! 3. What is sequenced is visible to lockers (pending, or still locked) until it is applied or the reign ends.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 

@@ -1,8 +1,8 @@
 //! A transaction's state: snapshot, buffer, locks, DDL and savepoints.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 
 use super::locks::{Asker, Granted, LockKey, TableLock, TxnId, Wait, leadership_lost};
@@ -132,6 +132,14 @@ impl Transaction {
         Ok(())
     }
 
+    /// Call when a statement of an open transaction is over and its results are read: at READ COMMITTED nothing older
+    /// than the next statement is needed, and an idle session does not keep dead rows in memory.
+    pub fn end_statement(&mut self) {
+        if self.options.isolation == Isolation::ReadCommitted {
+            self.snapshot = None;
+        }
+    }
+
     /// Returns when everything that was read is applied here: before results of a statement that locked rows leave.
     pub async fn wait_for_dependencies(&mut self) -> Result<()> {
         match self.reign {
@@ -205,9 +213,15 @@ impl Transaction {
         if self.table_locks.iter().any(|(t, modes)| *t == oid && modes & bit != 0) {
             return Ok(true);
         }
-        let name = self.catalog().tables.get(&oid).map_or_else(String::new, |t| t.name.clone());
-        if self.acquire(LockKey::Table(oid), mode as u8, wait, &name).await? == Granted::No {
-            return Ok(false);
+        self.enlist()?;
+        let key = LockKey::Table(oid);
+        if self.shared.locks.try_lock(&key, mode as u8, self.asker()) {
+            self.held.insert(key);
+        } else {
+            let name = self.catalog().tables.get(&oid).map_or_else(String::new, |t| t.name.clone());
+            if self.acquire(key, mode as u8, wait, &name).await? == Granted::No {
+                return Ok(false);
+            }
         }
         self.remember_table_lock(oid, bit);
         if mode >= TableLock::Share {

@@ -5,19 +5,19 @@
 //! 2. `entries` has one entry an index for every row that the buffer holds and no other.
 //! 3. Undoing in reverse order restores the buffer exactly.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, UInt32Array};
+use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashSet, HashTable};
 
 use crate::catalog::Oid;
 use crate::error::{Error, Result};
 use crate::session::Row;
 use crate::storage::chunk::row_bytes;
-use crate::storage::layout::{IndexKey, Layout};
+use crate::storage::layout::{IndexKey, IndexLayout, Layout};
 use crate::storage::table::{key_of_arrays, row_of_arrays};
 use crate::storage::{Overlay, OverlayBatch, RowKey, Table, array_of, cell_of};
 use crate::types::Datum;
@@ -206,11 +206,15 @@ impl TableWrites {
     }
 
     /// Buffered rows whose entry in an index lies in a range of bytes, in order.
-    pub fn walk(&self, index: Oid, low: &IndexKey, high: &IndexKey) -> Vec<(IndexKey, RowKey, Arc<Row>)> {
-        let Some(entries) = self.entries.get(&index) else { return Vec::new() };
+    pub fn walk(&self, index: &IndexLayout, low: &IndexKey, high: &IndexKey) -> Vec<(IndexKey, RowKey, Arc<Row>)> {
         if low >= high {
             return Vec::new();
         }
+        let Some(entries) = self.entries.get(&index.oid) else {
+            // Of the primary key, or of no row: nothing is kept in its order.
+            let entry = |(key, row): (RowKey, Arc<Row>)| (index.encode(|c| cell_of(&row, c)), key, row);
+            return self.images().map(entry).filter(|(bytes, ..)| bytes >= low && bytes < high).collect();
+        };
         let bounds =
             (Bound::Included((low.clone(), RowKey::default())), Bound::Excluded((high.clone(), RowKey::default())));
         let image = |(index_key, key): &(IndexKey, RowKey)| match self.get(key) {
@@ -380,10 +384,6 @@ impl Bulk {
         let kept = self.kept();
         let handles = kept.iter().map(|row| self.first_handle + row).collect();
         Ok(OverlayBatch { columns: self.columns_of(&kept)?, handles })
-    }
-
-    pub fn bytes(&self) -> usize {
-        self.columns.iter().flatten().map(|c| c.get_array_memory_size()).sum()
     }
 }
 

@@ -2,6 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod basics;
+mod checkpoints;
+mod commits;
+mod ddl;
+mod locking;
+mod model;
 
 use std::sync::Arc;
 
