@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use super::Session;
 use super::registry::SessionShared;
-use super::settings::{Settings, Values};
+use super::settings::Settings;
 use crate::catalog::{Catalog, Oid};
 use crate::commit_log::ClusterStatus;
 use crate::engine::Engine;
-use crate::functions::EvalContext;
 use crate::system::{
     CursorRow, LockRow, PreparedStatementRow, SessionRow, SettingRow, SystemContext, SystemHost, TableFigures,
 };
@@ -23,24 +22,30 @@ pub struct SequenceValues {
     pub last: Option<Oid>,
 }
 
-/// The context of expressions, kept while nothing that it holds changes.
-pub struct CachedContext {
-    values: Arc<Values>,
-    context: Arc<EvalContext>,
+/// What a host needs of its session; cheap to clone but for the settings.
+#[derive(Clone)]
+pub struct HostParts {
+    pub engine: Arc<Engine>,
+    pub shared: Arc<SessionShared>,
+    pub settings: Settings,
+    pub user: Oid,
+}
+
+impl HostParts {
+    pub fn system_context(&self, catalog: Arc<Catalog>, host: StatementHost) -> SystemContext {
+        let path = catalog.search_path(&self.settings.values().search_path, &self.shared.user);
+        SystemContext { path, catalog, user: self.user, host: Arc::new(host) }
+    }
 }
 
 impl Session {
-    /// What expressions of the running statement depend on.
-    pub(crate) fn eval_context(&mut self) -> Arc<EvalContext> {
-        let values = self.settings.values();
-        if let Some(cached) = &self.context
-            && Arc::ptr_eq(&cached.values, values)
-        {
-            return cached.context.clone();
+    pub(super) fn host_parts(&self) -> HostParts {
+        HostParts {
+            engine: self.engine.clone(),
+            shared: self.shared.clone(),
+            settings: self.settings.clone(),
+            user: self.user,
         }
-        let context = Arc::new(EvalContext { format: values.format.clone(), ..EvalContext::default() });
-        self.context = Some(CachedContext { values: values.clone(), context: context.clone() });
-        context
     }
 
     pub(super) async fn system_context(&mut self, catalog: &Arc<Catalog>, reads: &[Oid]) -> SystemContext {
@@ -52,23 +57,14 @@ impl Session {
             (true, Some(log)) => log.status().await,
             _ => ClusterStatus::default(),
         };
+        let parts = self.host_parts();
         let host = StatementHost {
-            engine: self.engine.clone(),
-            shared: self.shared.clone(),
-            settings: self.settings.clone(),
             prepared: self.prepared_rows(),
             cursors: self.cursor_rows(),
             cluster,
-            sequences: self.sequence_states(catalog),
-            tables: self.table_figures(catalog),
-            catalog: catalog.clone(),
+            ..StatementHost::new(parts.clone(), catalog.clone())
         };
-        SystemContext {
-            catalog: catalog.clone(),
-            path: catalog.search_path(&self.settings.values().search_path, &self.shared.user),
-            user: self.user,
-            host: Arc::new(host),
-        }
+        parts.system_context(catalog.clone(), host)
     }
 
     fn prepared_rows(&self) -> Vec<PreparedStatementRow> {
@@ -99,35 +95,22 @@ impl Session {
             })
             .collect()
     }
-
-    fn sequence_states(&self, catalog: &Catalog) -> HashMap<Oid, (i64, bool)> {
-        let Some(transaction) = &self.block.transaction else { return HashMap::new() };
-        catalog.sequences.values().map(|s| (s.oid, transaction.sequence_state(s))).collect()
-    }
-
-    fn table_figures(&self, catalog: &Catalog) -> HashMap<Oid, TableFigures> {
-        let Some(transaction) = &self.block.transaction else { return HashMap::new() };
-        let figures = |oid: &Oid| {
-            let known = transaction.table(*oid)?.statistics();
-            Some((
-                *oid,
-                TableFigures { live_rows: known.rows as u64, bytes: known.bytes as u64, ..TableFigures::default() },
-            ))
-        };
-        catalog.tables.keys().filter_map(figures).collect()
-    }
 }
 
-struct StatementHost {
-    engine: Arc<Engine>,
-    shared: Arc<SessionShared>,
-    settings: Settings,
+/// One statement's view of its session and the server.
+pub struct StatementHost {
+    session: HostParts,
+    catalog: Arc<Catalog>,
     prepared: Vec<PreparedStatementRow>,
     cursors: Vec<CursorRow>,
     cluster: ClusterStatus,
-    sequences: HashMap<Oid, (i64, bool)>,
-    tables: HashMap<Oid, TableFigures>,
-    catalog: Arc<Catalog>,
+}
+
+impl StatementHost {
+    /// Without what only the session's own relations show: prepared statements, cursors, the cluster.
+    pub fn new(session: HostParts, catalog: Arc<Catalog>) -> StatementHost {
+        StatementHost { session, catalog, prepared: Vec::new(), cursors: Vec::new(), cluster: ClusterStatus::default() }
+    }
 }
 
 impl SystemHost for StatementHost {
@@ -147,7 +130,7 @@ impl SystemHost for StatementHost {
             boot_val: Some(s.boot),
             reset_val: Some(s.reset),
         };
-        self.settings.rows().into_iter().map(row).collect()
+        self.session.settings.rows().into_iter().map(row).collect()
     }
 
     fn sessions(&self) -> Vec<SessionRow> {
@@ -169,11 +152,11 @@ impl SystemHost for StatementHost {
                 backend_type: "client backend".into(),
             }
         };
-        self.engine.sessions().list().into_iter().map(row).collect()
+        self.session.engine.sessions().list().into_iter().map(row).collect()
     }
 
     fn locks(&self) -> Vec<LockRow> {
-        self.engine.locks()
+        self.session.engine.locks()
     }
 
     fn prepared_statements(&self) -> Vec<PreparedStatementRow> {
@@ -189,7 +172,8 @@ impl SystemHost for StatementHost {
     }
 
     fn table_figures(&self, table: Oid) -> Option<TableFigures> {
-        self.tables.get(&table).copied()
+        let known = self.session.engine.transactions().storage.table(table)?.statistics();
+        Some(TableFigures { live_rows: known.rows as u64, bytes: known.bytes as u64, ..TableFigures::default() })
     }
 
     fn index_bytes(&self, _index: Oid) -> Option<u64> {
@@ -197,14 +181,15 @@ impl SystemHost for StatementHost {
     }
 
     fn sequence_state(&self, sequence: Oid) -> Option<(i64, bool)> {
-        self.sequences.get(&sequence).copied()
+        let sequence = self.catalog.sequences.get(&sequence)?;
+        Some(self.session.engine.transactions().sequence_state(sequence))
     }
 
     fn backend_pid(&self) -> i32 {
-        self.shared.key.process
+        self.session.shared.key.process
     }
 
     fn server_start(&self) -> i64 {
-        self.engine.started()
+        self.session.engine.started()
     }
 }

@@ -11,6 +11,7 @@
 mod access;
 pub(crate) mod block;
 pub(crate) mod cursor;
+mod functions;
 mod host;
 pub(crate) mod plan;
 pub(crate) mod portal;
@@ -144,7 +145,7 @@ pub struct Session {
     simple_total: usize,
     pub(crate) copy: Option<Box<CopyIn>>,
     notices: Vec<Notice>,
-    context: Option<host::CachedContext>,
+    context: Option<functions::CachedContext>,
 }
 
 impl Session {

@@ -21,6 +21,12 @@ pub struct Transactions {
 }
 
 impl Transactions {
+    /// `last_value` and `is_called` of a sequence, as of the last commit.
+    pub(crate) fn sequence_state(&self, sequence: &crate::catalog::SequenceDef) -> (i64, bool) {
+        let state = self.sequences.state(self, sequence);
+        (state.last, state.called)
+    }
+
     pub fn new(storage: Arc<Storage>) -> Arc<Transactions> {
         Arc::new(Transactions {
             storage,

@@ -1,0 +1,126 @@
+//! Functions of expressions that read the session or the catalog: `current_user`, `pg_get_expr`, `'t'::regclass`, … What has
+//! effects or waits (nextval, advisory locks) is not here: the session makes those calls itself.
+//!
+//! Invariant: what a statement's functions see of the catalog and the settings is one state, that of its start.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use super::host::StatementHost;
+use super::settings::Values;
+use super::{Session, host};
+use crate::catalog::Catalog;
+use crate::error::{Error, Result, SqlState};
+use crate::functions::{Call, EvalContext, Function, FunctionHost, Rows};
+use crate::system::{self, SystemContext};
+use crate::types::Datum;
+
+/// The context of the last statement, to be used again while what it holds stays the same.
+pub struct CachedContext {
+    values: Arc<Values>,
+    catalog: Arc<Catalog>,
+    host: Arc<SessionFunctions>,
+    context: Arc<EvalContext>,
+}
+
+impl Session {
+    /// What expressions of the running statement depend on.
+    pub(crate) fn eval_context(&mut self) -> Arc<EvalContext> {
+        let values = self.settings.values().clone();
+        let catalog = self.catalog();
+        let statement_time = self.shared.activity.lock().query_start;
+        let transaction_time = if self.block.transaction.is_some() { self.block.started } else { statement_time };
+        let cached = self.context.take();
+        let (modes, standby) = (self.settings.modes, self.settings.standby);
+        let same = cached.filter(|c| {
+            let settings = &c.host.session.settings;
+            Arc::ptr_eq(&c.values, &values)
+                && Arc::ptr_eq(&c.catalog, &catalog)
+                && (settings.modes, settings.standby) == (modes, standby)
+        });
+        let host = match same {
+            Some(cached)
+                if cached.context.statement_time == statement_time
+                    && cached.context.transaction_time == transaction_time =>
+            {
+                return self.context.insert(cached).context.clone();
+            }
+            Some(cached) => cached.host,
+            None => Arc::new(SessionFunctions::new(self, catalog.clone())),
+        };
+        let context = Arc::new(EvalContext {
+            format: values.format.clone(),
+            transaction_time,
+            statement_time,
+            host: Some(host.clone()),
+        });
+        self.context = Some(CachedContext { values, catalog, host, context: context.clone() });
+        context
+    }
+}
+
+/// See the module.
+pub struct SessionFunctions {
+    session: host::HostParts,
+    catalog: Arc<Catalog>,
+    /// Made when the first function asks.
+    context: OnceLock<SystemContext>,
+}
+
+impl fmt::Debug for SessionFunctions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionFunctions")
+    }
+}
+
+impl SessionFunctions {
+    fn new(session: &Session, catalog: Arc<Catalog>) -> SessionFunctions {
+        SessionFunctions { session: session.host_parts(), catalog, context: OnceLock::new() }
+    }
+
+    fn context(&self) -> &SystemContext {
+        self.context.get_or_init(|| {
+            let host = StatementHost::new(self.session.clone(), self.catalog.clone());
+            self.session.system_context(self.catalog.clone(), host)
+        })
+    }
+}
+
+const OWN: [&str; 3] = ["current_setting", "pg_is_in_recovery", "pg_is_wal_replay_paused"];
+
+impl FunctionHost for SessionFunctions {
+    fn provides(&self, function: &Function) -> bool {
+        OWN.contains(&function.name) || system::functions::provides(function)
+    }
+
+    fn call(&self, call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+        match call.function.name {
+            "current_setting" => self.current_setting(args),
+            "pg_is_in_recovery" => Ok(Datum::Bool(self.session.engine.is_standby())),
+            "pg_is_wal_replay_paused" => match self.session.engine.is_standby() {
+                true => Ok(Datum::Bool(false)),
+                false => Err(Error::new(SqlState::ObjectNotInPrerequisiteState, "recovery is not in progress")
+                    .hint("Recovery control functions can only be executed during recovery.")),
+            },
+            _ => system::functions::call(self.context(), call, args),
+        }
+    }
+
+    fn rows(&self, call: &Call<'_>, args: &[Datum]) -> Result<Rows> {
+        system::functions::rows(self.context(), call, args)
+    }
+}
+
+impl SessionFunctions {
+    /// `current_setting(name [, missing_ok])`
+    fn current_setting(&self, args: &[Datum]) -> Result<Datum> {
+        let Some(Datum::Text(name)) = args.first() else {
+            return Ok(Datum::Null);
+        };
+        match self.session.settings.show(name) {
+            Ok(value) => Ok(Datum::from(value.as_str())),
+            Err(_) if matches!(args.get(1), Some(Datum::Bool(true))) => Ok(Datum::Null),
+            Err(error) => Err(error),
+        }
+    }
+}
