@@ -47,6 +47,7 @@ sql_states! {
     IntervalFieldOverflow = "22015",
     InvalidArgumentForLogarithm = "2201E",
     InvalidArgumentForPowerFunction = "2201F",
+    InvalidArgumentForWidthBucket = "2201G",
     InvalidRowCountInLimitClause = "2201W",
     InvalidRowCountInOffsetClause = "2201X",
     InvalidRegularExpression = "2201B",

@@ -190,7 +190,7 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("numeric_inc", row!(|a: numeric| Ok(Datum::from(a.add(&Numeric::from(1i32)))))),
         (
             "pg_lsn_mi",
-            row!(|a: int8, b: int8| { Ok(Datum::from(Numeric::from(i128::from(a as u64) - i128::from(b as u64)))) }),
+            row!(|a: int8, b: int8| Ok(Datum::from(Numeric::from(i128::from(a as u64) - i128::from(b as u64))))),
         ),
         ("pg_lsn_pli", row!(|a: int8, b: numeric| lsn_add(a, b))),
         ("pg_lsn_mii", row!(|a: int8, b: numeric| lsn_add(a, &b.negate()))),

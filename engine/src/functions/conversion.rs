@@ -194,10 +194,7 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("char_bpchar", row!(|v: text| Ok(Datum::from(v)))),
         ("text_char", row!(|v: text| text::parse(v, TypeOid::CHAR.into(), &Default::default()))),
         ("date_timestamp", row!(|v: date| date_to_timestamp(v).map(Datum::Timestamp))),
-        (
-            "date_timestamptz",
-            row!(call, |v: date| { Ok(Datum::Timestamptz(zoned(date_to_timestamp(v)?, call.context))) }),
-        ),
+        ("date_timestamptz", row!(call, |v: date| Ok(Datum::Timestamptz(zoned(date_to_timestamp(v)?, call.context))))),
         ("timestamp_date", row!(|v: timestamp| Ok(Datum::Date(timestamp_to_date(v))))),
         ("timestamptz_date", row!(call, |v: timestamp| Ok(Datum::Date(timestamp_to_date(local(v, call.context)))))),
         ("timestamp_timestamptz", row!(call, |v: timestamp| Ok(Datum::Timestamptz(zoned(v, call.context))))),

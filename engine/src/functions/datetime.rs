@@ -309,7 +309,7 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("#2546", row!(|i: interval, d: date| add_interval(date_to_timestamp(d)?, &i).map(Datum::Timestamp))),
         (
             "date_mi_interval",
-            row!(|d: date, i: interval| { add_interval(date_to_timestamp(d)?, &negate(&i)?).map(Datum::Timestamp) }),
+            row!(|d: date, i: interval| add_interval(date_to_timestamp(d)?, &negate(&i)?).map(Datum::Timestamp)),
         ),
         ("timestamp_pl_interval", row!(|t: timestamp, i: interval| add_interval(t, &i).map(Datum::Timestamp))),
         ("#2548", row!(|i: interval, t: timestamp| add_interval(t, &i).map(Datum::Timestamp))),
@@ -324,7 +324,7 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("#2549", row!(call, |i: interval, t: timestamp| add_zoned(t, &i, call).map(Datum::Timestamptz))),
         (
             "timestamptz_mi_interval",
-            row!(call, |t: timestamp, i: interval| { add_zoned(t, &negate(&i)?, call).map(Datum::Timestamptz) }),
+            row!(call, |t: timestamp, i: interval| add_zoned(t, &negate(&i)?, call).map(Datum::Timestamptz)),
         ),
         ("timestamp_mi", row!(|a: timestamp, b: timestamp| difference(a, b).map(Datum::Interval))),
         ("time_pl_interval", row!(|t: time, i: interval| Ok(time_of_day(i128::from(t) + i128::from(i.micros))))),
@@ -366,11 +366,11 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("float8_timestamptz", row!(|s: float8| from_epoch(s))),
         (
             "timestamp_zone",
-            row!(|z: text, t: timestamp| { Ok(Datum::Timestamptz(if infinite(t) { t } else { zone(z)?.to_utc(t) })) }),
+            row!(|z: text, t: timestamp| Ok(Datum::Timestamptz(if infinite(t) { t } else { zone(z)?.to_utc(t) }))),
         ),
         (
             "timestamptz_zone",
-            row!(|z: text, t: timestamp| { Ok(Datum::Timestamp(if infinite(t) { t } else { zone(z)?.to_local(t) })) }),
+            row!(|z: text, t: timestamp| Ok(Datum::Timestamp(if infinite(t) { t } else { zone(z)?.to_local(t) }))),
         ),
         (
             "timestamp_izone",

@@ -17,16 +17,27 @@
 
 mod args;
 mod arithmetic;
+mod arrays;
 pub mod casts;
 pub mod comparison;
 mod conversion;
 mod datetime;
 mod datetime_fields;
+#[cfg(test)]
+mod expression_tests;
+mod formatting;
+mod formatting_number;
+mod json_functions;
 pub mod lower;
+mod math;
+mod md5;
+mod patterns;
 pub mod registry;
 pub mod resolve;
 #[cfg(test)]
 mod resolve_tests;
+mod series;
+pub mod strings;
 
 use std::fmt;
 use std::sync::Arc;
@@ -189,4 +200,12 @@ fn register_families(implementations: &mut registry::Implementations) {
     arithmetic::register(implementations);
     conversion::register(implementations);
     datetime::register(implementations);
+    math::register(implementations);
+    strings::register(implementations);
+    patterns::register(implementations);
+    arrays::register(implementations);
+    series::register(implementations);
+    json_functions::register(implementations);
+    formatting::register(implementations);
+    formatting_number::register(implementations);
 }

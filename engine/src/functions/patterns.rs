@@ -1,0 +1,547 @@
+//! LIKE, SIMILAR TO and regular expressions.
+//!
+//! Regular expressions are PostgreSQL's advanced ones put into the words of the `regex` crate. What that has no words
+//! for (back references, lookaround) answers 0A000. Where alternatives of one place overlap it takes the first that
+//! matches, PostgreSQL the longest.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use regex::{Regex, RegexBuilder};
+
+use super::args::{self, row};
+use super::registry::Implementations;
+use super::strings::invalid_parameter;
+use crate::error::{Error, Result, SqlState};
+use crate::types::Datum;
+
+/// Whether text matches a LIKE pattern with `\` as its escape.
+pub(super) fn like(text: &str, pattern: &str, insensitive: bool) -> Result<bool> {
+    if insensitive {
+        return matches(&text.to_lowercase(), &pattern.to_lowercase());
+    }
+    matches(text, pattern)
+}
+
+fn matches(text: &str, pattern: &str) -> Result<bool> {
+    let (text, pattern): (Vec<char>, Vec<char>) = (text.chars().collect(), pattern.chars().collect());
+    let (mut t, mut p) = (0, 0);
+    // Where to go on after a mismatch: behind the last %, one character further on.
+    let mut back: Option<(usize, usize)> = None;
+    loop {
+        let step = match pattern.get(p) {
+            Some('%') => {
+                back = Some((t, p + 1));
+                p += 1;
+                continue;
+            }
+            Some('_') if t < text.len() => Some(1),
+            Some('\\') if t < text.len() => {
+                let literal = pattern.get(p + 1).ok_or_else(|| {
+                    Error::new(SqlState::InvalidEscapeSequence, "LIKE pattern must not end with escape character")
+                })?;
+                (text.get(t) == Some(literal)).then_some(2)
+            }
+            Some(c) if text.get(t) == Some(c) => Some(1),
+            None if t == text.len() => return Ok(true),
+            _ => None,
+        };
+        match (step, back) {
+            (Some(width), _) => {
+                p += width;
+                t += 1;
+            }
+            (None, Some((from, behind))) if from < text.len() => {
+                back = Some((from + 1, behind));
+                (t, p) = (from + 1, behind);
+            }
+            _ => return Ok(false),
+        }
+    }
+}
+
+/// A pattern with another escape (or none) as one with `\`.
+fn like_escape(pattern: &str, escape: &str) -> Result<String> {
+    let mut escapes = escape.chars();
+    let (escape, rest) = (escapes.next(), escapes.next());
+    if rest.is_some() {
+        return Err(Error::new(SqlState::InvalidEscapeSequence, "invalid escape string")
+            .hint("Escape string must be empty or one character."));
+    }
+    let mut out = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        if Some(c) == escape {
+            out.push('\\');
+            out.extend(chars.next());
+        } else {
+            if c == '\\' {
+                out.push('\\');
+            }
+            out.push(c);
+        }
+    }
+    Ok(out)
+}
+
+/// A SIMILAR TO pattern as a regular expression.
+fn similar(pattern: &str, escape: Option<&str>) -> Result<String> {
+    let escape = match escape {
+        None => Some('\\'),
+        Some(text) if text.chars().count() > 1 => {
+            return Err(Error::new(SqlState::InvalidEscapeSequence, "invalid escape string")
+                .hint("Escape string must be empty or one character."));
+        }
+        Some(text) => text.chars().next(),
+    };
+    let mut out = String::from("^(?:");
+    let mut in_bracket = false;
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        if Some(c) == escape {
+            if let Some(literal) = chars.next() {
+                if literal == '"' {
+                    out.push_str(")(?:");
+                    continue;
+                }
+                out.push('\\');
+                out.push(literal);
+            }
+            continue;
+        }
+        match c {
+            _ if in_bracket => {
+                if c == '\\' {
+                    out.push('\\');
+                }
+                out.push(c);
+                in_bracket = c != ']';
+            }
+            '[' => {
+                out.push('[');
+                in_bracket = true;
+            }
+            '%' => out.push_str(".*"),
+            '_' => out.push('.'),
+            '(' => out.push_str("(?:"),
+            '\\' | '.' | '^' | '$' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c => out.push(c),
+        }
+    }
+    out.push_str(")$");
+    Ok(out)
+}
+
+/// Options of a regular expression function.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+struct Flags {
+    insensitive: bool,
+    global: bool,
+    /// `.` does not match a newline.
+    newline_dot: bool,
+    /// `^` and `$` match at newlines.
+    newline_anchors: bool,
+    extended: bool,
+    literal: bool,
+}
+
+fn flags(text: &str) -> Result<Flags> {
+    let mut flags = Flags::default();
+    for c in text.chars() {
+        match c {
+            'g' => flags.global = true,
+            'i' => flags.insensitive = true,
+            'c' => flags.insensitive = false,
+            'n' | 'm' => (flags.newline_dot, flags.newline_anchors) = (true, true),
+            's' => (flags.newline_dot, flags.newline_anchors) = (false, false),
+            'p' => (flags.newline_dot, flags.newline_anchors) = (true, false),
+            'w' => (flags.newline_dot, flags.newline_anchors) = (false, true),
+            'x' => flags.extended = true,
+            't' => flags.extended = false,
+            'q' => flags.literal = true,
+            'e' | 'b' => {}
+            other => return Err(invalid_parameter(format!("invalid regular expression option: \"{other}\""))),
+        }
+    }
+    Ok(flags)
+}
+
+thread_local! {
+    static COMPILED: RefCell<HashMap<(String, Flags), Rc<Regex>>> = RefCell::new(HashMap::new());
+}
+const COMPILED_MAX: usize = 128;
+
+/// Longest program of a regular expression, in bytes.
+const SIZE_MAX: usize = 4 << 20;
+
+fn compile(pattern: &str, flags: Flags) -> Result<Rc<Regex>> {
+    let flags = Flags { global: false, ..flags };
+    let key = (pattern.to_string(), flags);
+    if let Some(found) = COMPILED.with_borrow(|c| c.get(&key).cloned()) {
+        return Ok(found);
+    }
+    let translated = if flags.literal { regex::escape(pattern) } else { translate(pattern)? };
+    let built = RegexBuilder::new(&translated)
+        .case_insensitive(flags.insensitive)
+        .dot_matches_new_line(!flags.newline_dot)
+        .multi_line(flags.newline_anchors)
+        .ignore_whitespace(flags.extended)
+        .size_limit(SIZE_MAX)
+        .build();
+    let regex = Rc::new(built.map_err(|e| invalid_regex(&e.to_string()))?);
+    COMPILED.with_borrow_mut(|c| {
+        if c.len() >= COMPILED_MAX {
+            c.clear();
+        }
+        c.insert(key, Rc::clone(&regex));
+    });
+    Ok(regex)
+}
+
+fn invalid_regex(detail: &str) -> Error {
+    let reason = if detail.contains("unclosed group") || detail.contains("unopened group") {
+        "parentheses () not balanced"
+    } else if detail.contains("unclosed character class") {
+        "brackets [] not balanced"
+    } else if detail.contains("repetition operator missing") {
+        "quantifier operand invalid"
+    } else if detail.contains("invalid repetition count") || detail.contains("repetition quantifier") {
+        "invalid repetition count(s)"
+    } else if detail.contains("class range") {
+        "invalid character range"
+    } else if detail.contains("compiled regex exceeds") {
+        "regular expression is too complex"
+    } else {
+        "invalid escape \\ sequence"
+    };
+    Error::new(SqlState::InvalidRegularExpression, format!("invalid regular expression: {reason}"))
+}
+
+/// PostgreSQL's advanced regular expression in the words of the `regex` crate.
+fn translate(pattern: &str) -> Result<String> {
+    let pattern = match pattern.strip_prefix("***=") {
+        Some(literal) => return Ok(regex::escape(literal)),
+        None => pattern.strip_prefix("***:").unwrap_or(pattern),
+    };
+    let mut out = String::with_capacity(pattern.len() + 8);
+    let chars: Vec<char> = pattern.chars().collect();
+    let mut i = 0;
+    while let Some(c) = chars.get(i).copied() {
+        i += 1;
+        match c {
+            '\\' => {
+                let escaped = chars.get(i).copied().ok_or_else(|| invalid_regex(""))?;
+                i += 1;
+                match escaped {
+                    'm' => out.push_str(r"\b{start}"),
+                    'M' => out.push_str(r"\b{end}"),
+                    'y' => out.push_str(r"\b"),
+                    'Y' => out.push_str(r"\B"),
+                    'Z' => out.push_str(r"\z"),
+                    'e' => out.push_str(r"\x1b"),
+                    'B' => out.push_str(r"\\"),
+                    '1'..='9' => return Err(Error::unsupported("a regular expression with back references")),
+                    'u' => {
+                        let digits: String = chars.iter().skip(i).take(4).collect();
+                        i += 4;
+                        out.push_str(&format!("\\u{{{digits}}}"));
+                    }
+                    c if c.is_alphanumeric() => out.extend(['\\', c]),
+                    c => out.push_str(&regex::escape(&c.to_string())),
+                }
+            }
+            '[' => i = bracket(&chars, i, &mut out)?,
+            '(' if chars.get(i) == Some(&'?') && matches!(chars.get(i + 1), Some('=' | '!' | '<')) => {
+                return Err(Error::unsupported("a regular expression with lookaround"));
+            }
+            '{' if !chars.get(i).is_some_and(char::is_ascii_digit) => out.push_str(r"\{"),
+            '}' if !open_count(&out) => out.push_str(r"\}"),
+            c => out.push(c),
+        }
+    }
+    Ok(out)
+}
+
+/// Whether a repetition count is open at the end of what was written.
+fn open_count(out: &str) -> bool {
+    out.rfind('{')
+        .is_some_and(|at| !out[..at].ends_with('\\') && out[at + 1..].bytes().all(|b| b.is_ascii_digit() || b == b','))
+}
+
+/// A bracket expression from behind its `[`; returns where it ends.
+fn bracket(chars: &[char], mut i: usize, out: &mut String) -> Result<usize> {
+    out.push('[');
+    if chars.get(i) == Some(&'^') {
+        out.push('^');
+        i += 1;
+    }
+    let mut first = true;
+    loop {
+        let c = chars.get(i).copied().ok_or_else(|| invalid_regex("unclosed character class"))?;
+        i += 1;
+        match c {
+            ']' if !first => {
+                out.push(']');
+                return Ok(i);
+            }
+            ']' => out.push_str(r"\]"),
+            '[' if matches!(chars.get(i), Some(':' | '.' | '=')) => {
+                let kind = chars.get(i).copied().unwrap_or(':');
+                let rest: String = chars.iter().skip(i + 1).collect();
+                let end = rest.find(&format!("{kind}]")).ok_or_else(|| invalid_regex("unclosed character class"))?;
+                let name = &rest[..end];
+                i += 1 + name.chars().count() + 2;
+                match kind {
+                    ':' => out.push_str(&format!("[:{name}:]")),
+                    _ => out.push_str(&regex::escape(name)),
+                }
+            }
+            '[' | '&' | '~' => out.extend(['\\', c]),
+            '\\' => {
+                let escaped = chars.get(i).copied().ok_or_else(|| invalid_regex(""))?;
+                i += 1;
+                if escaped.is_alphanumeric() {
+                    out.extend(['\\', escaped]);
+                } else {
+                    out.push_str(&regex::escape(&escaped.to_string()));
+                }
+            }
+            '-' if chars.get(i) == Some(&'-') => out.push_str(r"\-"),
+            c => out.push(c),
+        }
+        first = false;
+    }
+}
+
+fn matches_regex(text: &str, pattern: &str, insensitive: bool) -> Result<bool> {
+    Ok(compile(pattern, Flags { insensitive, ..Flags::default() })?.is_match(text))
+}
+
+/// The groups of a match, or the whole match if the expression has none.
+fn groups(captures: &regex::Captures<'_>) -> Datum {
+    let text = |m: Option<regex::Match<'_>>| m.map_or(Datum::Null, |m| Datum::from(m.as_str()));
+    let items: Vec<Datum> = if captures.len() > 1 {
+        (1..captures.len()).map(|i| text(captures.get(i))).collect()
+    } else {
+        vec![text(captures.get(0))]
+    };
+    Datum::from(items)
+}
+
+fn regexp_match(text: &str, pattern: &str, options: &str) -> Result<Datum> {
+    let flags = flags(options)?;
+    if flags.global {
+        return Err(invalid_parameter("regexp_match() does not support the \"global\" option")
+            .hint("Use the regexp_matches function instead."));
+    }
+    let found = compile(pattern, flags)?;
+    Ok(found.captures(text).map_or(Datum::Null, |c| groups(&c)))
+}
+
+fn regexp_matches(text: &str, pattern: &str, options: &str) -> Result<Vec<Datum>> {
+    let flags = flags(options)?;
+    let regex = compile(pattern, flags)?;
+    let limit = if flags.global { usize::MAX } else { 1 };
+    Ok(regex.captures_iter(text).take(limit).map(|c| groups(&c)).collect())
+}
+
+/// The replacement text of one match: `\1` to `\9`, `\&`, `\\`.
+fn expand(template: &str, captures: &regex::Captures<'_>, out: &mut String) {
+    let mut chars = template.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('&') => out.push_str(captures.get(0).map_or("", |m| m.as_str())),
+            Some(d) if d.is_ascii_digit() && d != '0' => {
+                out.push_str(captures.get(d as usize - '0' as usize).map_or("", |m| m.as_str()));
+            }
+            Some('\\') => out.push('\\'),
+            Some(other) => out.extend(['\\', other]),
+            None => out.push('\\'),
+        }
+    }
+}
+
+/// Replaces match number `nth` (0: all) from character `start` on.
+fn regexp_replace(text: &str, pattern: &str, with: &str, flags: Flags, start: i32, nth: i32) -> Result<Datum> {
+    let regex = compile(pattern, flags)?;
+    let from = char_offset(text, start)?;
+    let mut out = String::from(&text[..from]);
+    let mut last = from;
+    for (i, captures) in regex.captures_iter(&text[from..]).enumerate() {
+        let Some(whole) = captures.get(0) else { continue };
+        if nth != 0 && i as i32 + 1 != nth {
+            continue;
+        }
+        out.push_str(&text[last..from + whole.start()]);
+        expand(with, &captures, &mut out);
+        last = from + whole.end();
+        if nth != 0 {
+            break;
+        }
+    }
+    out.push_str(&text[last..]);
+    Ok(Datum::from(out))
+}
+
+/// Byte offset of a character position from 1.
+fn char_offset(text: &str, start: i32) -> Result<usize> {
+    if start <= 0 {
+        return Err(invalid_parameter(format!("invalid value for parameter \"start\": {start}")));
+    }
+    Ok(text.char_indices().nth(start as usize - 1).map_or(text.len(), |(at, _)| at))
+}
+
+fn split(text: &str, pattern: &str, options: &str) -> Result<Vec<Datum>> {
+    let flags = flags(options)?;
+    if flags.global {
+        return Err(invalid_parameter("regexp_split_to_array() does not support the \"global\" option"));
+    }
+    let regex = compile(pattern, flags)?;
+    let mut parts = Vec::new();
+    let mut last = 0;
+    for found in regex.find_iter(text) {
+        // An empty match splits between characters, not at the ends.
+        if found.is_empty() && (found.start() == 0 || found.start() >= text.len()) {
+            continue;
+        }
+        if found.is_empty() && found.start() == last {
+            continue;
+        }
+        parts.push(Datum::from(&text[last..found.start()]));
+        last = found.end();
+    }
+    parts.push(Datum::from(&text[last..]));
+    Ok(parts)
+}
+
+fn substring_regex(text: &str, pattern: &str) -> Result<Datum> {
+    let regex = compile(pattern, Flags::default())?;
+    let Some(captures) = regex.captures(text) else { return Ok(Datum::Null) };
+    let part = if captures.len() > 1 { captures.get(1) } else { captures.get(0) };
+    Ok(part.map_or(Datum::Null, |m| Datum::from(m.as_str())))
+}
+
+/// A match by number, from a position.
+fn regexp_substr(text: &str, pattern: &str, start: i32, nth: i32, options: &str, group: i32) -> Result<Datum> {
+    if nth <= 0 {
+        return Err(invalid_parameter(format!("invalid value for parameter \"n\": {nth}")));
+    }
+    let regex = compile(pattern, flags(options)?)?;
+    let from = char_offset(text, start)?;
+    let captures = regex.captures_iter(&text[from..]).nth(nth as usize - 1);
+    Ok(captures.and_then(|c| c.get(group.max(0) as usize)).map_or(Datum::Null, |m| Datum::from(m.as_str())))
+}
+
+fn regexp_count(text: &str, pattern: &str, start: i32, options: &str) -> Result<Datum> {
+    let regex = compile(pattern, flags(options)?)?;
+    let from = char_offset(text, start)?;
+    Ok(Datum::Int4(regex.find_iter(&text[from..]).count() as i32))
+}
+
+fn regexp_instr(text: &str, pattern: &str, start: i32, nth: i32, end: i32, options: &str) -> Result<Datum> {
+    let regex = compile(pattern, flags(options)?)?;
+    let from = char_offset(text, start)?;
+    let found = regex.find_iter(&text[from..]).nth((nth.max(1) - 1) as usize);
+    let at = found.map(|m| if end == 1 { m.end() } else { m.start() });
+    Ok(Datum::Int4(at.map_or(0, |at| text[..from + at].chars().count() as i32 + 1)))
+}
+
+macro_rules! like_row {
+    ($negated:literal, $insensitive:literal) => {
+        row!(|t: text, p: text| Ok(Datum::Bool(like(t, p, $insensitive)? != $negated)))
+    };
+}
+
+macro_rules! regex_row {
+    ($negated:literal, $insensitive:literal) => {
+        row!(|t: text, p: text| Ok(Datum::Bool(matches_regex(t, p, $insensitive)? != $negated)))
+    };
+}
+
+pub(super) fn register(implementations: &mut Implementations) {
+    implementations.scalars(&[
+        ("textlike", like_row!(false, false)),
+        ("textnlike", like_row!(true, false)),
+        ("texticlike", like_row!(false, true)),
+        ("texticnlike", like_row!(true, true)),
+        ("namelike", like_row!(false, false)),
+        ("namenlike", like_row!(true, false)),
+        ("nameiclike", like_row!(false, true)),
+        ("nameicnlike", like_row!(true, true)),
+        ("like_escape", row!(|p: text, e: text| like_escape(p, e).map(Datum::from))),
+        ("similar_to_escape_1", row!(|p: text| similar(p, None).map(Datum::from))),
+        ("similar_to_escape_2", row!(|p: text, e: text| similar(p, Some(e)).map(Datum::from))),
+        ("textregexeq", regex_row!(false, false)),
+        ("textregexne", regex_row!(true, false)),
+        ("texticregexeq", regex_row!(false, true)),
+        ("texticregexne", regex_row!(true, true)),
+        ("nameregexeq", regex_row!(false, false)),
+        ("nameregexne", regex_row!(true, false)),
+        ("nameicregexeq", regex_row!(false, true)),
+        ("nameicregexne", regex_row!(true, true)),
+        ("regexp_like_no_flags", regex_row!(false, false)),
+        ("regexp_like", row!(|t: text, p: text, f: text| Ok(Datum::Bool(compile(p, flags(f)?)?.is_match(t))))),
+        ("textregexsubstr", row!(|t: text, p: text| substring_regex(t, p))),
+        ("#2074", row!(|t: text, p: text, e: text| substring_regex(t, &similar(p, Some(e))?))),
+        ("regexp_match_no_flags", row!(|t: text, p: text| regexp_match(t, p, ""))),
+        ("regexp_match", row!(|t: text, p: text, f: text| regexp_match(t, p, f))),
+        ("textregexreplace_noopt", row!(|t: text, p: text, w: text| regexp_replace(t, p, w, Flags::default(), 1, 1))),
+        ("textregexreplace", row!(|t: text, p: text, w: text, f: text| {
+            if f.bytes().next().is_some_and(|b| b.is_ascii_digit()) {
+                return Err(invalid_parameter(format!("invalid regular expression option: \"{}\"", &f[..1]))
+                    .hint("If you meant to use regexp_replace() with a start parameter, cast the fourth argument to integer explicitly."));
+            }
+            let flags = flags(f)?;
+            regexp_replace(t, p, w, flags, 1, i32::from(!flags.global))
+        })),
+        ("textregexreplace_extended_no_n", row!(|t: text, p: text, w: text, s: int4| {
+            regexp_replace(t, p, w, Flags::default(), s, 1)
+        })),
+        ("textregexreplace_extended_no_flags", row!(|t: text, p: text, w: text, s: int4, n: int4| {
+            regexp_replace(t, p, w, Flags::default(), s, n)
+        })),
+        ("textregexreplace_extended", |_, a| {
+            let int = |i: usize| args::int4(a.get(i));
+            let text = |i: usize| args::text(a.get(i));
+            regexp_replace(text(0)?, text(1)?, text(2)?, flags(text(5)?)?, int(3)?, int(4)?)
+        }),
+        ("regexp_split_to_array_no_flags", row!(|t: text, p: text| split(t, p, "").map(Datum::from))),
+        ("regexp_split_to_array", row!(|t: text, p: text, f: text| split(t, p, f).map(Datum::from))),
+        ("regexp_count_no_start", row!(|t: text, p: text| regexp_count(t, p, 1, ""))),
+        ("regexp_count_no_flags", row!(|t: text, p: text, s: int4| regexp_count(t, p, s, ""))),
+        ("regexp_count", row!(|t: text, p: text, s: int4, f: text| regexp_count(t, p, s, f))),
+        ("regexp_substr_no_start", row!(|t: text, p: text| regexp_substr(t, p, 1, 1, "", 0))),
+        ("regexp_substr_no_n", row!(|t: text, p: text, s: int4| regexp_substr(t, p, s, 1, "", 0))),
+        ("regexp_substr_no_flags", row!(|t: text, p: text, s: int4, n: int4| regexp_substr(t, p, s, n, "", 0))),
+        ("regexp_substr_no_subexpr", row!(|t: text, p: text, s: int4, n: int4, f: text| regexp_substr(t, p, s, n, f, 0))),
+        ("regexp_instr_no_start", row!(|t: text, p: text| regexp_instr(t, p, 1, 1, 0, ""))),
+        ("regexp_instr_no_n", row!(|t: text, p: text, s: int4| regexp_instr(t, p, s, 1, 0, ""))),
+        ("regexp_instr_no_endoption", row!(|t: text, p: text, s: int4, n: int4| regexp_instr(t, p, s, n, 0, ""))),
+        ("regexp_instr_no_flags", row!(|t: text, p: text, s: int4, n: int4, e: int4| regexp_instr(t, p, s, n, e, ""))),
+    ]);
+    implementations.set("regexp_matches_no_flags", |_, a| {
+        Ok(single_column(regexp_matches(args::text(a.first())?, args::text(a.get(1))?, "")?))
+    });
+    implementations.set("regexp_matches", |_, a| {
+        Ok(single_column(regexp_matches(args::text(a.first())?, args::text(a.get(1))?, args::text(a.get(2))?)?))
+    });
+    implementations.set("regexp_split_to_table_no_flags", |_, a| {
+        Ok(single_column(split(args::text(a.first())?, args::text(a.get(1))?, "")?))
+    });
+    implementations.set("regexp_split_to_table", |_, a| {
+        Ok(single_column(split(args::text(a.first())?, args::text(a.get(1))?, args::text(a.get(2))?)?))
+    });
+}
+
+/// Rows of one column.
+pub(super) fn single_column(values: Vec<Datum>) -> super::Rows {
+    Box::new(values.into_iter().map(|v| Ok(vec![v])))
+}
