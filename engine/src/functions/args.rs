@@ -53,7 +53,6 @@ takers! {
     date: Date -> i32,
     time: Time -> i64,
     interval: Interval -> Interval,
-    uuid: Uuid -> [u8; 16],
 }
 
 /// A timestamp with or without time zone.

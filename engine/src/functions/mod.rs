@@ -15,6 +15,9 @@
 //!    with NULL.
 //! 2. The lowered form of a call gives what the row function gives, value and error alike (differential test).
 
+// rustfmt puts braces around bodies in `row!`.
+#![allow(unused_braces)]
+
 mod args;
 mod arithmetic;
 mod arrays;
