@@ -164,3 +164,6 @@ fn ordered_by_arrow(arg: &Lowered) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
