@@ -192,6 +192,11 @@ impl Evaluator<'_> {
     fn subscript(&self, array: &ScalarExpr, index: &ScalarExpr) -> Result<Datum> {
         let (items, at) = match (self.value(array)?, self.value(index)?) {
             (Datum::Array(items), Datum::Int4(at)) => (items, at),
+            (Datum::Text(name), Datum::Int4(at)) => {
+                let byte = usize::try_from(at).ok().and_then(|i| name.as_bytes().get(i).copied()).unwrap_or(0);
+                let text = if byte == 0 { String::new() } else { char::from(byte).to_string() };
+                return Ok(Datum::from(text.as_str()));
+            }
             _ => return Ok(Datum::Null),
         };
         Ok(element(&items, array.ty, at))

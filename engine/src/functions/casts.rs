@@ -51,7 +51,9 @@ pub fn find_cast(source: TypeOid, target: TypeOid, context: CastContext) -> Opti
             CastMethod::InOut => CastPath::InOut,
         });
     }
-    if let (Some(from), Some(to)) = (array_element(source), array_element(target)) {
+    // int2vector and oidvector turn into arrays, never the other way.
+    let vector = matches!(source, TypeOid::INT2VECTOR | TypeOid::OIDVECTOR).then(|| source.element()).flatten();
+    if let (Some(from), Some(to)) = (array_element(source).or(vector), array_element(target)) {
         return Some(match find_cast(from, to, context)? {
             CastPath::Relabel => CastPath::Relabel,
             path => CastPath::Elements(Box::new(path)),

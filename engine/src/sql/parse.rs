@@ -67,15 +67,25 @@ impl Source {
         }
     }
 
+    /// The parenthesis that opens before a span.
+    pub fn open_parenthesis(&self, span: Span) -> Span {
+        let found = self.byte(span.start).and_then(|b| self.text.get(..b)).and_then(|t| t.rfind('('));
+        found.and_then(|at| self.location(at)).map_or(span, |at| Span::new(at, at))
+    }
+
+    fn location(&self, byte: usize) -> Option<Location> {
+        let before = self.text.get(..byte)?;
+        let line = before.matches('\n').count() as u64 + 1;
+        let column = before.rsplit('\n').next().map_or(0, |l| l.chars().count()) as u64 + 1;
+        Some(Location::new(line, column))
+    }
+
     /// The place of an infix operator: the first token between two spans.
     pub fn between(&self, left: Span, right: Span) -> Option<Span> {
         let (start, end) = (self.byte(left.end)?, self.byte(right.start)?);
         let gap = self.text.get(start..end)?;
         let skipped = gap.len() - gap.trim_start_matches(|c: char| c.is_whitespace() || c == ')').len();
-        let before = self.text.get(..start + skipped)?;
-        let line = before.matches('\n').count() as u64 + 1;
-        let column = before.rsplit('\n').next().map_or(0, |l| l.chars().count()) as u64 + 1;
-        let at = Location::new(line, column);
+        let at = self.location(start + skipped)?;
         Some(Span::new(at, at))
     }
 
@@ -223,6 +233,9 @@ pub(super) fn parse_statement(source: &Source, tokens: Vec<TokenWithSpan>) -> Re
         Ok(None) => {}
         Err(at) => return Err(tokens.get(at).map_or_else(|| source.end_of_input(), |t| source.syntax_error(t))),
     }
+    if let Some(what) = super::rewrite::unsupported(&tokens) {
+        return Err(Error::unsupported(what));
+    }
     let tokens = super::rewrite::rewrite(tokens);
     let statement = with_parser(source, tokens, |p| p.parse_statement())?;
     Ok(Statement::Sql(Box::new(statement)))
@@ -305,4 +318,119 @@ fn check_depth(source: &Source, tokens: &[TokenWithSpan]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::utility::{FetchDirection, Isolation};
+    use super::*;
+
+    fn utility(sql: &str) -> Utility {
+        match parse(sql).unwrap_or_else(|e| panic!("{sql}: {e}")).remove(0).statement {
+            Statement::Utility(utility) => *utility,
+            other => panic!("{sql}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn texts_are_split_where_postgresql_splits_them() {
+        let count = |sql| parse(sql).unwrap().len();
+        assert_eq!(count(""), 0);
+        assert_eq!(count(" ; ;; -- nothing"), 0);
+        assert_eq!(count("select 1; select ';' ; select $$;$$"), 3);
+        let second = parse("select 1;\n select $2, 'ä' ; ").unwrap().remove(1);
+        assert_eq!((&*second.text, second.parameters), ("select $2, 'ä'", 2));
+    }
+
+    #[test]
+    fn syntax_errors_name_the_token_and_its_place() {
+        for (sql, message, position) in [
+            ("selec 1", "syntax error at or near \"selec\"", 1),
+            ("select 1 frm t where", "syntax error at or near \"t\"", 14),
+            ("select 'ä' from from t", "syntax error at or near \"from\"", 17),
+            ("select 'abc", "unterminated quoted string at or near \"'abc\"", 8),
+            ("select (1", "syntax error at end of input", 10),
+            ("select 1)", "syntax error at or near \")\"", 9),
+        ] {
+            let e = parse(sql).unwrap_err();
+            assert_eq!((e.state().code(), e.message()), ("42601", message), "{sql}");
+            assert_eq!(e.report().position, Some(position), "{sql}");
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        for sql in [
+            format!("select {}1{}", "(".repeat(100_000), ")".repeat(100_000)),
+            format!("select {}1", "- ".repeat(100_000)),
+            format!("select {} 1", "not ".repeat(100_000)),
+            format!("select {}1{}", "(select ".repeat(5_000), ")".repeat(5_000)),
+            format!("select {}1", "case when ".repeat(20_000)),
+        ] {
+            let code = parse(&sql).unwrap_err().state().code();
+            assert!(code == "54001" || code == "42601", "{code}");
+        }
+    }
+
+    #[test]
+    fn utility_statements() {
+        let begin = utility("begin isolation level repeatable read, read only not deferrable");
+        let Utility::Begin(modes) = begin else { panic!() };
+        assert_eq!(modes.isolation, Some(Isolation::RepeatableRead));
+        assert_eq!((modes.read_only, modes.deferrable), (Some(true), Some(false)));
+        assert!(matches!(utility("rollback to savepoint a"), Utility::RollbackTo(n) if n == "a"));
+        assert!(matches!(utility("commit and chain"), Utility::Commit { chain: true }));
+        assert!(matches!(utility("show transaction isolation level"), Utility::Show(Some(n)) if n == "transaction_isolation"));
+        assert!(matches!(utility("discard all"), Utility::Discard(n) if n == "ALL"));
+        assert!(matches!(utility("close all"), Utility::Close(None)));
+        let fetch = |sql| match utility(sql) {
+            Utility::Fetch { cursor, direction, .. } => (cursor, direction),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(fetch("fetch c"), ("c".into(), FetchDirection::Forward(1)));
+        assert_eq!(fetch("fetch forward 100 from _psql_cursor"), ("_psql_cursor".into(), FetchDirection::Forward(100)));
+        assert_eq!(fetch("fetch all in c"), ("c".into(), FetchDirection::ForwardAll));
+        assert_eq!(fetch("fetch backward all c"), ("c".into(), FetchDirection::BackwardAll));
+        assert!(matches!(utility("declare c no scroll cursor with hold for select 1"),
+            Utility::Declare { hold: true, scroll: Some(false), .. }));
+        let set = |sql| match utility(sql) {
+            Utility::Set { name, value, local } => (name, value, local),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(set("set local search_path to a, \"B\""), ("search_path".into(), Some(vec!["a".into(), "B".into()]), true));
+        assert_eq!(set("SET TIME ZONE 'UTC'"), ("timezone".into(), Some(vec!["UTC".into()]), false));
+        assert_eq!(set("set x.y = default"), ("x.y".into(), None, false));
+        let Utility::Copy(copy) = utility("copy t (a, b) from stdin with (format csv, header, null '')") else { panic!() };
+        assert!(copy.from && copy.options.len() == 3);
+        let Utility::Copy(copy) = utility("copy pgbench_accounts from stdin with (freeze on)") else { panic!() };
+        assert_eq!(copy.options, [("freeze".to_string(), vec!["on".to_string()])]);
+        assert!(matches!(utility("copy (select 1) to stdout csv header"), Utility::Copy(c) if !c.from));
+        assert!(matches!(utility("vacuum analyze pgbench_branches"), Utility::Vacuum { tables, .. } if tables.len() == 1));
+        assert!(matches!(utility("explain (analyze, costs off) select 1"), Utility::Explain { options, .. } if options.len() == 2));
+        assert!(matches!(utility("explain (select 1)"), Utility::Explain { options, .. } if options.is_empty()));
+        assert!(matches!(utility("prepare p (int, text) as select $1, $2"), Utility::Prepare { types, .. } if types.len() == 2));
+        assert!(matches!(utility("execute p (1, 'a')"), Utility::Execute { args, .. } if args.len() == 2));
+        assert!(matches!(utility("lock table t in share row exclusive mode nowait"),
+            Utility::Lock { mode, nowait: true, .. } if mode == "SHARE ROW EXCLUSIVE"));
+    }
+
+    #[test]
+    fn what_clients_send_is_read() {
+        for sql in [
+            "select a operator(pg_catalog.~) '^(t)$' collate pg_catalog.default from t",
+            "alter table t add primary key (id)",
+            "create table t (a int) with (fillfactor=100)",
+            "select 1 from t for no key update of t nowait",
+            "select 1 from t for key share skip locked",
+            "select pg_catalog.array_to_string(a, E'\\n')",
+            "comment on table t is $x_y$text$x_y$",
+            "truncate table a, b, c",
+            "insert into t values (default, 1) on conflict (id) do update set a = excluded.a returning *",
+            "select (array[1,2])[1], x::numeric(10,2)[], interval '1' day",
+        ] {
+            parse(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        }
+        assert_eq!(parse("do $$ begin end $$").unwrap_err().state().code(), "0A000");
+    }
 }

@@ -7,6 +7,66 @@ fn word(token: &TokenWithSpan, text: &str) -> bool {
     matches!(&token.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(text))
 }
 
+/// Statements of PostgreSQL that have no counterpart here and that sqlparser does not read either.
+pub(super) fn unsupported(tokens: &[TokenWithSpan]) -> Option<String> {
+    const STATEMENTS: &[&[&str]] = &[
+        &["do"],
+        &["load"],
+        &["reassign"],
+        &["security", "label"],
+        &["import", "foreign"],
+        &["refresh", "materialized"],
+        &["create", "materialized"],
+        &["create", "publication"],
+        &["create", "subscription"],
+        &["create", "statistics"],
+        &["create", "domain"],
+        &["create", "language"],
+        &["create", "foreign"],
+        &["create", "rule"],
+        &["create", "event"],
+        &["create", "tablespace"],
+        &["create", "text"],
+        &["create", "access"],
+        &["create", "conversion"],
+        &["create", "cast"],
+        &["create", "aggregate"],
+        &["create", "transform"],
+        &["create", "trigger"],
+        &["create", "function"],
+        &["create", "procedure"],
+        &["create", "extension"],
+        &["create", "type"],
+        &["create", "policy"],
+        &["create", "server"],
+        &["alter", "publication"],
+        &["alter", "subscription"],
+        &["alter", "statistics"],
+        &["alter", "domain"],
+        &["alter", "type"],
+        &["alter", "default"],
+        &["alter", "function"],
+        &["alter", "procedure"],
+        &["alter", "materialized"],
+        &["alter", "foreign"],
+        &["alter", "event"],
+        &["alter", "extension"],
+        &["alter", "language"],
+        &["alter", "large"],
+        &["alter", "rule"],
+        &["alter", "system"],
+        &["alter", "tablespace"],
+        &["alter", "text"],
+        &["alter", "trigger"],
+        &["merge"],
+        &["call"],
+    ];
+    let words = STATEMENTS
+        .iter()
+        .find(|words| words.iter().enumerate().all(|(i, w)| tokens.get(i).is_some_and(|t| word(t, w))))?;
+    Some(words.join(" ").to_uppercase())
+}
+
 /// FOR NO KEY UPDATE and FOR KEY SHARE become FOR UPDATE and FOR SHARE: row locks come in two strengths here, and the
 /// stronger one is always right.
 pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
@@ -21,7 +81,14 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         }
         i += 1;
     }
+    let body = tokens.iter().any(|t| word(t, "function") || word(t, "procedure"));
     for token in &mut tokens {
+        // sqlparser takes a dollar-quoted string only in some places where a string may stand.
+        if let Token::DollarQuotedString(s) = &token.token
+            && !body
+        {
+            token.token = Token::SingleQuotedString(s.value.clone());
+        }
         // PostgreSQL reserves none of these; sqlparser reads them as the start of something else.
         if let Token::Word(w) = &mut token.token
             && w.quote_style.is_none()

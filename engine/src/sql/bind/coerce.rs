@@ -18,7 +18,14 @@ pub(super) enum Situation {
 
 impl Binder {
     pub(super) fn coerce_implicit(&mut self, expr: ScalarExpr, to: PgType, span: Span) -> Result<ScalarExpr> {
-        self.coerce(expr, to, Situation::Implicit, span)?.ok_or_else(|| Error::internal("no implicit cast"))
+        let from = expr.ty;
+        match self.coerce(expr, to, Situation::Implicit, span)? {
+            Some(out) => Ok(out),
+            None => {
+                let message = format!("cannot cast type {} to {}", resolve::type_name(from), resolve::type_name(to));
+                Err(self.source.locate(Error::new(SqlState::CannotCoerce, message), span))
+            }
+        }
     }
 
     pub(super) fn coerce_explicit(&mut self, expr: ScalarExpr, to: PgType, span: Span) -> Result<ScalarExpr> {

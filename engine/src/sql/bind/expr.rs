@@ -639,7 +639,9 @@ impl Binder {
         for access in chain {
             value = match access {
                 ast::AccessExpr::Subscript(ast::Subscript::Index { index }) => {
-                    let Some(element) = value.ty.oid.element() else {
+                    // A name is a fixed array of "char".
+                    let element = if value.ty.oid == TypeOid::NAME { Some(TypeOid::CHAR) } else { value.ty.oid.element() };
+                    let Some(element) = element else {
                         let name = super::resolve::type_name(value.ty);
                         let error = Error::new(
                             SqlState::DatatypeMismatch,

@@ -404,6 +404,15 @@ impl Binder {
         filter: Option<ScalarExpr>,
         span: Span,
     ) -> Result<ScalarExpr> {
+        let mut named = std::collections::HashSet::new();
+        args.iter().for_each(|a| a.free_columns(&mut named));
+        let local = self.scopes.last().is_some_and(|s| {
+            s.relations.iter().flat_map(|r| &r.columns).chain(&s.merged).any(|c| named.contains(&c.id))
+        });
+        if !named.is_empty() && !local && self.scopes.len() > 1 {
+            let error = Error::unsupported("an aggregate of an outer query's columns inside a subquery");
+            return Err(self.source.locate(error, span));
+        }
         if !self.expects.allows_aggregates() {
             let error = Error::new(
                 SqlState::GroupingError,

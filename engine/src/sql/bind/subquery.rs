@@ -21,7 +21,7 @@ impl Binder {
             }
             _ => {
                 let error = Error::new(SqlState::SyntaxError, "subquery must return only one column");
-                Err(self.source.locate(error, span))
+                Err(self.source.locate(error, self.source.open_parenthesis(span)))
             }
         }
     }
