@@ -23,7 +23,13 @@ impl Peer {
             let name = format!("node{}", node + 1);
             let mut launch = Launch::new(binary, &name, dir.join(&name));
             launch.join = servers.iter().map(|server| server.launch.peer_address()).collect();
-            servers.push(launch.spawn().ready().await);
+            let server = launch.spawn();
+            servers.push(if node == 0 { server.ready().await } else { server });
+        }
+        let client = servers[0].connect().await;
+        let voters = "SELECT count(*) FROM lockstep_nodes WHERE membership = 'voter'";
+        while client.query_one(voters, &[]).await.expect("lockstep_nodes").get::<_, i64>(0) < nodes as i64 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
         let main = servers.iter().map(Server::pid).collect();
         let name = if nodes == 1 { "Lockstep" } else { "Lockstep, 3 nodes" };

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::{Client, Config, NoTls};
 
 /// How long a server may take to answer, recovery included; debug builds on a busy machine are slow.
@@ -155,24 +156,16 @@ impl Server {
         self.exit
     }
 
-    /// Waits until a client can run a statement. Panics with the log when the process ends or time is up.
+    /// Waits until a client can write. Panics with the log when the process ends or time is up.
     pub async fn ready(mut self) -> Self {
-        self.wait_ready().await;
-        self
-    }
-
-    pub async fn wait_ready(&mut self) {
         let deadline = Instant::now() + READY_WITHIN;
         loop {
             if let Some(status) = self.exited() {
                 panic!("{} ended with {status}:\n{}", self.launch.name, self.log.text());
             }
-            let error = match connect(&self.launch.config()).await {
-                Ok(client) => match client.batch_execute("SELECT 1").await {
-                    Ok(()) => return,
-                    Err(error) => error,
-                },
-                Err(error) => error,
+            let mut config = self.launch.config();
+            let Err(error) = connect(config.target_session_attrs(TargetSessionAttrs::ReadWrite)).await else {
+                return self;
             };
             let log = self.log.text();
             assert!(Instant::now() < deadline, "{} is not ready: {error:?}\n{log}", self.launch.name);
