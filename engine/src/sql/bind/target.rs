@@ -20,6 +20,7 @@ impl Binder {
         from: &[ast::TableWithJoins],
         selection: Option<&ast::Expr>,
     ) -> Result<Target> {
+        self.reads.push(table.oid);
         let (rel, columns) = self.scan(table);
         let Rel::Scan(mut scan) = rel else {
             return Err(Error::internal("a table's scan is not a scan"));
