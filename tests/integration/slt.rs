@@ -215,14 +215,14 @@ fn answered(record: &Record<Letter>, output: &RecordOutput<Letter>) -> String {
     }
 }
 
-async fn run_all(protocol: Protocol) {
+async fn run_all(dir: &str, protocol: Protocol) {
     let wanted = std::env::var("LOCKSTEP_SLT").unwrap_or_default();
     let recording = std::env::var_os("LOCKSTEP_RECORD").is_some();
     assert!(
         !recording || std::env::var_os("LOCKSTEP_TEST_POSTGRES").is_some(),
         "only PostgreSQL's answers are recorded"
     );
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
     let mut report = String::new();
     for path in files(&root).into_iter().filter(|path| path.to_string_lossy().contains(&wanted)) {
         let failures = run(&path, protocol, recording && protocol == Protocol::Extended).await;
@@ -234,10 +234,18 @@ async fn run_all(protocol: Protocol) {
 
 #[tokio::test]
 async fn slt_over_the_simple_protocol() {
-    run_all(Protocol::Simple).await;
+    run_all("tests/slt", Protocol::Simple).await;
 }
 
 #[tokio::test]
 async fn slt_over_the_extended_protocol() {
-    run_all(Protocol::Extended).await;
+    run_all("tests/slt", Protocol::Extended).await;
+}
+
+/// These files are Lockstep's own: PostgreSQL answers them otherwise.
+#[tokio::test]
+async fn what_is_not_there_is_refused() {
+    if std::env::var_os("LOCKSTEP_TEST_POSTGRES").is_none() {
+        run_all("tests/slt-refused", Protocol::Simple).await;
+    }
 }

@@ -16,9 +16,10 @@ pub struct Target {
     _dir: Option<TempDir>,
 }
 
-/// How to start one node of the binary under test.
+/// How to start one node of the binary under test; `LOCKSTEP_BINARY` names another than the one cargo built.
 pub fn launch(name: &str, data_dir: &Path) -> Launch {
-    Launch::new(env!("CARGO_BIN_EXE_lockstep"), name, data_dir)
+    let built = || env!("CARGO_BIN_EXE_lockstep").into();
+    Launch::new(std::env::var_os("LOCKSTEP_BINARY").unwrap_or_else(built), name, data_dir)
 }
 
 impl Target {
