@@ -5,6 +5,7 @@
 
 mod config;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -61,9 +62,15 @@ fn run(config: Config) -> Result<(), StartupError> {
 }
 
 fn start_logging(filter: &str) -> Result<(), StartupError> {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+    // openraft tells each of its steps at info; whoever wants them names it.
+    let filter = match filter.contains("openraft") {
+        true => filter.to_owned(),
+        false => format!("{filter},openraft=warn"),
+    };
+    let filter = tracing_subscriber::EnvFilter::try_new(&filter)
         .map_err(|_| StartupError::LogLevel(format!("\"{filter}\" is not a log level or filter")))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     Ok(())
 }
 

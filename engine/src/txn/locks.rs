@@ -352,10 +352,12 @@ impl Locks {
     fn blockers(&self, key: &LockKey, mode: u8, txn: TxnId) -> Vec<(TxnId, i32)> {
         let shard = self.shard(key).lock();
         let Some(entry) = shard.get(key) else { return Vec::new() };
+        // Granted already and not yet awake: it waits for nobody, whatever `waiting` still says.
+        let Some(place) = entry.waiters.iter().position(|w| w.asker.txn == txn) else { return Vec::new() };
         let conflicts = conflicts(key, mode);
         let holders = entry.holders.iter().filter(|(t, modes)| *t != txn && modes & conflicts != 0);
         let mut blockers: Vec<_> = holders.map(|(t, _)| (*t, 0)).collect();
-        let ahead = entry.waiters.iter().take_while(|w| w.asker.txn != txn);
+        let ahead = entry.waiters.iter().take(place);
         blockers.extend(ahead.filter(|w| conflicts >> w.mode & 1 == 1).map(|w| (w.asker.txn, w.asker.process)));
         blockers
     }

@@ -146,6 +146,25 @@ async fn a_cycle_of_three_over_tables_and_rows() {
 }
 
 #[tokio::test]
+async fn a_granted_wait_that_is_not_yet_awake_closes_no_cycle() {
+    let (locks, key) = (Locks::new(), LockKey::Row(Oid(1), RowKey::default()));
+    let update = RowLock::Update as u8;
+    let wait = |n| locks.lock(&key, update, asker(n), Wait::Block, None, "t");
+    assert!(locks.try_lock(&key, update, asker(1)));
+    let second = wait(2);
+    tokio::pin!(second);
+    assert!(futures::poll!(&mut second).is_pending());
+    locks.release(&key, TxnId(1));
+    // 2 holds the lock now, and its task has not run.
+    let third = wait(3);
+    tokio::pin!(third);
+    assert!(futures::poll!(&mut third).is_pending());
+    assert!(second.await.is_ok());
+    locks.release(&key, TxnId(2));
+    assert!(third.await.is_ok());
+}
+
+#[tokio::test]
 async fn a_cancelled_wait_leaves_the_queue() {
     let node = Node::new();
     let table = seeded(&node).await;
