@@ -30,11 +30,20 @@ impl Numeric {
         let weight = leading_group(mantissa, *scale).0;
         let root_weight = if weight >= 0 { weight * 4 / 2 + 1 } else { 1 - (1 - weight * 4) / 2 };
         let result_scale = (SIGNIFICANT_DIGITS_MIN - root_weight).max(i64::from(*scale)).clamp(0, RESULT_SCALE_MAX);
+        self.sqrt_scaled(result_scale as u16)
+    }
+
+    /// Square root with a given number of digits behind the point (2201F for a negative number).
+    pub fn sqrt_scaled(&self, result_scale: u16) -> Result<Numeric> {
+        let Numeric::Finite { mantissa, scale } = self else { return self.sqrt() };
+        if mantissa.is_negative() {
+            return Err(negative_root());
+        }
         // One more digit than shown: floor of the root then rounds right, as an exact half needs that digit itself.
-        let inner = result_scale as u32 + 1;
+        let inner = u32::from(result_scale) + 1;
         let shift = i64::from(2 * inner) - i64::from(*scale);
         let radicand = if shift >= 0 { mantissa * pow10(shift as u32) } else { mantissa / pow10((-shift) as u32) };
-        Ok(Numeric::new(divide_rounding(&radicand.sqrt(), &BigInt::from(10)), result_scale as u16))
+        Ok(Numeric::new(divide_rounding(&radicand.sqrt(), &BigInt::from(10)), result_scale))
     }
 
     pub fn exp(&self) -> Result<Numeric> {

@@ -344,7 +344,7 @@ impl State {
         }
         let divisor = n.mul(&Numeric::from(if sample { self.count - 1 } else { self.count }));
         let variance = numerator.div(&divisor)?;
-        let result = if root { variance.sqrt()? } else { variance };
+        let result = if root { variance.sqrt_scaled(variance.scale())? } else { variance };
         Ok(Datum::from(result))
     }
 }
