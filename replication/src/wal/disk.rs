@@ -5,13 +5,15 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A flat directory of files.
 pub trait Disk: Send + Sync + 'static {
     fn list(&self) -> io::Result<Vec<String>>;
 
-    /// A new file of `size` zero bytes whose name and size survive a power loss once this returns.
-    fn create(&self, name: &str, size: u64) -> io::Result<Arc<dyn DiskFile>>;
+    /// A new file of `size` zero bytes whose name and size survive a power loss once this returns. `written`: the
+    /// zeros are really written, which takes a while and makes each later sync cheaper, as it changes data only.
+    fn create(&self, name: &str, size: u64, written: bool) -> io::Result<Arc<dyn DiskFile>>;
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
 
@@ -27,6 +29,10 @@ pub trait DiskFile: Send + Sync + 'static {
     /// Makes all that was written survive a power loss.
     fn sync(&self) -> io::Result<()>;
 }
+
+/// Zeros are written in parts of this size.
+const ZEROS: usize = 1 << 20;
+const ZEROS_PAUSE: Duration = Duration::from_millis(3);
 
 /// A directory of the operating system.
 #[derive(Debug)]
@@ -63,10 +69,22 @@ impl Disk for RealDisk {
         Ok(names)
     }
 
-    fn create(&self, name: &str, size: u64) -> io::Result<Arc<dyn DiskFile>> {
+    fn create(&self, name: &str, size: u64, written: bool) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.directory.join(name);
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
         rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size)?;
+        if written {
+            let zeros = vec![0; ZEROS];
+            let mut at = 0;
+            while at < size {
+                let part = (size - at).min(ZEROS as u64);
+                file.write_all_at(zeros.get(..part as usize).unwrap_or_default(), at)?;
+                at += part;
+                // A little at a time, or commits would wait behind it.
+                file.sync_data()?;
+                std::thread::sleep(ZEROS_PAUSE);
+            }
+        }
         file.sync_all()?;
         sync_directory(&self.directory)?;
         Ok(Arc::new(RealFile { file }))

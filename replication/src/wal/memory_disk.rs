@@ -102,7 +102,7 @@ impl Disk for MemoryDisk {
         Ok(self.state.lock().files.keys().cloned().collect())
     }
 
-    fn create(&self, name: &str, size: u64) -> io::Result<Arc<dyn DiskFile>> {
+    fn create(&self, name: &str, size: u64, _written: bool) -> io::Result<Arc<dyn DiskFile>> {
         self.check(Fault::NoSpace)?;
         let zeros = vec![0; size as usize];
         let content = Arc::new(Mutex::new(Content { seen: zeros.clone(), synced: zeros }));

@@ -117,21 +117,21 @@ fn segments_behind_the_purge_mark_are_deleted_and_the_rest_survives() {
     let mut wal = open_wal(&disk);
     let log = wal.group(GROUP);
     save_vote(&log, 9);
-    for i in 0..100 {
+    for i in 0..300 {
         append(&log, vec![entry(9, i, 200)]).unwrap();
     }
     let before = disk::Disk::list(&disk).unwrap().len();
-    log.purge(EntryId { term: 9, index: 79 });
-    append(&log, vec![entry(9, 100, 10)]).unwrap();
+    log.purge(EntryId { term: 9, index: 279 });
+    append(&log, vec![entry(9, 300, 10)]).unwrap();
     wal.close();
     let after = disk::Disk::list(&disk).unwrap().len();
     assert!(after < before / 2, "{before} segments before, {after} after");
     let wal = open_wal(&disk);
     let log = wal.group(GROUP);
-    assert_eq!(all(&log).first().unwrap().id.index, 80);
-    assert_eq!(log.last().unwrap().index, 100);
+    assert_eq!(all(&log).first().unwrap().id.index, 280);
+    assert_eq!(log.last().unwrap().index, 300);
     assert_eq!(log.vote().unwrap().term, 9);
-    assert_eq!(log.purged().unwrap().index, 79);
+    assert_eq!(log.purged().unwrap().index, 279);
 }
 
 #[test]

@@ -134,6 +134,7 @@ impl Wal {
             next_segment: recovered.next_segment,
             sequence: recovered.next_sequence,
             offset: recovered.offset,
+            prepared: None,
             encoder: BatchEncoder::default(),
             held_back: Vec::new(),
             held_back_first: recovered.next_sequence,
@@ -221,11 +222,18 @@ struct Writer {
     next_segment: u64,
     sequence: u64,
     offset: u64,
+    prepared: Option<Prepared>,
     encoder: BatchEncoder,
     /// Only with the seeded bug: what should have been written, and the number of its first batch.
     held_back: Vec<u8>,
     held_back_first: u64,
     on_fatal: FatalHandler,
+}
+
+/// The next segment, allocated by another thread while the present one fills up.
+struct Prepared {
+    size: u64,
+    thread: JoinHandle<std::io::Result<Arc<dyn DiskFile>>>,
 }
 
 /// An entry's place in the batch that is being built.
@@ -257,6 +265,10 @@ impl Writer {
             }
         }
         self.flush_held_back();
+        if let Some(prepared) = self.prepared.take() {
+            // Read back as never written, or written once it is needed: nothing depends on it.
+            let _ = prepared.thread.join();
+        }
     }
 
     /// Waits for changes that somebody waits for; `None` at the end.
@@ -350,7 +362,37 @@ impl Writer {
         drop(groups);
         self.offset += bytes.len() as u64;
         self.sequence += 1;
+        self.prepare_next()?;
         Ok(purged)
+    }
+
+    /// Has the next segment allocated when the present one is half full.
+    fn prepare_next(&mut self) -> Result<(), WalError> {
+        let half_full = self.segments.back().is_some_and(|segment| self.offset > segment.size / 2);
+        if !half_full || self.prepared.is_some() {
+            return Ok(());
+        }
+        let (disk, size) = (self.disk.clone(), self.shared.options.segment_bytes);
+        let name = format::segment_name(self.next_segment);
+        let thread = std::thread::Builder::new()
+            .name("wal-allocator".to_owned())
+            .spawn(move || disk.create(&name, size, true))
+            .map_err(|e| WalError::io("cannot start the thread that allocates segments", e))?;
+        self.prepared = Some(Prepared { size, thread });
+        Ok(())
+    }
+
+    /// The file of the next segment, with at least `size` bytes.
+    fn allocate(&mut self, name: &str, size: u64) -> std::io::Result<(Arc<dyn DiskFile>, u64)> {
+        if let Some(prepared) = self.prepared.take() {
+            let file = prepared.thread.join().map_err(|_| std::io::Error::other("the allocator panicked"))??;
+            if prepared.size >= size {
+                return Ok((file, prepared.size));
+            }
+            self.disk.remove(name)?;
+        }
+        let size = size.max(self.shared.options.segment_bytes);
+        Ok((self.disk.create(name, size, false)?, size))
     }
 
     /// Begins a new segment when `size` more bytes do not fit; its first batch repeats votes and marks, so that older
@@ -359,13 +401,12 @@ impl Writer {
         let full = self.segments.back().is_none_or(|segment| self.offset + size > segment.size);
         if full {
             let marks = self.written.len() * 4 * RECORD_HEADER;
-            let size = self.shared.options.segment_bytes.max(size + (marks + SEGMENT_HEADER) as u64);
+            let needed = size + (marks + SEGMENT_HEADER) as u64;
             let number = self.next_segment;
             let name = format::segment_name(number);
-            let file = self
-                .disk
-                .create(&name, size)
-                .map_err(|e| WalError::io(format!("cannot allocate {size} bytes for {name}"), e))?;
+            let (file, size) = self
+                .allocate(&name, needed)
+                .map_err(|e| WalError::io(format!("cannot allocate {needed} bytes for {name}"), e))?;
             self.next_segment += 1;
             self.offset = SEGMENT_HEADER as u64;
             self.shared.files.lock().insert(number, file.clone());
