@@ -62,10 +62,10 @@ fn run(config: Config) -> Result<(), StartupError> {
 }
 
 fn start_logging(filter: &str) -> Result<(), StartupError> {
-    // openraft tells each of its steps at info; whoever wants them names it.
+    // openraft tells each of its steps at info and each missed heartbeat as a warning; whoever wants them names it.
     let filter = match filter.contains("openraft") {
         true => filter.to_owned(),
-        false => format!("{filter},openraft=warn"),
+        false => format!("{filter},openraft=error"),
     };
     let filter = tracing_subscriber::EnvFilter::try_new(&filter)
         .map_err(|_| StartupError::LogLevel(format!("\"{filter}\" is not a log level or filter")))?;

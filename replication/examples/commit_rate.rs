@@ -1,4 +1,5 @@
-//! Commits per second on a group of one voter, on a real disk: `commit_rate [DIRECTORY] [SECONDS]`.
+//! Commits per second, on a real disk: `commit_rate [DIRECTORY] [SECONDS] [NODES]`. Several nodes share this process
+//! and this disk.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -69,15 +70,25 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     let directory = arguments.next().unwrap_or_else(|| "commit-rate-data".to_owned());
     let seconds: u64 = arguments.next().map_or(3, |text| text.parse().unwrap());
+    let nodes: usize = arguments.next().map_or(1, |text| text.parse().unwrap());
     let engine = Arc::new(Nothing::default());
-    let config = NodeConfig::new(&directory, "bench", "127.0.0.1:0".parse().unwrap());
-    let node = Node::start(config, engine.clone(), Arc::new(|fatal| panic!("{fatal}"))).unwrap();
-    let node = Arc::new(node);
+    let start = |number: usize, engine: Arc<Nothing>, join: Vec<String>| {
+        let (directory, any) = (format!("{directory}/{number}"), "127.0.0.1:0".parse().unwrap());
+        let config = NodeConfig { join, ..NodeConfig::new(directory, format!("node{number}"), any) };
+        Arc::new(Node::start(config, engine, Arc::new(|fatal| panic!("{fatal}"))).unwrap())
+    };
+    let node = start(1, engine.clone(), Vec::new());
+    let join = vec![node.peer_address().to_owned()];
+    let _standbys: Vec<_> = (2..=nodes).map(|number| start(number, Arc::default(), join.clone())).collect();
     while engine.epoch.load(Ordering::Acquire) == 0 {
         std::thread::yield_now();
     }
     let epoch = Epoch(engine.epoch.load(Ordering::Acquire));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let voters = || runtime.block_on(node.status()).nodes.iter().filter(|node| node.membership == "voter").count();
+    while voters() < nodes {
+        std::thread::yield_now();
+    }
     println!("appenders  commits/s  mean latency us  CPU us/commit");
     for appenders in [1, 8, 32, 64] {
         let (count, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));

@@ -187,7 +187,7 @@ impl Members {
         NodeReport {
             term: metrics.current_term,
             role: role.to_owned(),
-            primary: metrics.current_leader,
+            primary: metrics.current_leader.filter(|id| *id != self.id() || self.machine.reign().is_some()),
             appended: metrics.last_log_index,
             durable: self.log.synced().map(|id| id.index),
             applied: applied.index,

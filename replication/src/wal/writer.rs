@@ -265,6 +265,9 @@ impl Writer {
             }
         }
         self.flush_held_back();
+        let ended = WalError::Stopped("the node is stopping".to_owned());
+        self.shared.queue.lock().failed = Some(ended.to_string());
+        self.refuse_rest(Err(ended));
         if let Some(prepared) = self.prepared.take() {
             // Read back as never written, or written once it is needed: nothing depends on it.
             let _ = prepared.thread.join();

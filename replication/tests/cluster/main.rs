@@ -3,6 +3,8 @@
 
 mod counting;
 mod failover;
+mod partition;
+mod proxy;
 mod single;
 
 use std::net::SocketAddr;
