@@ -7,6 +7,9 @@ use super::{Call, Rows};
 use crate::error::{Error, Result, SqlState};
 use crate::types::{Datum, PgType, TypeOid, compare};
 
+/// Most elements that `array_fill` makes.
+const ELEMENTS_MAX: i32 = 1 << 24;
+
 /// Type of the elements of argument `index`.
 fn element(call: &Call<'_>, index: usize) -> PgType {
     let array = call.types.get(index).copied().unwrap_or(call.ret);

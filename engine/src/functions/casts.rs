@@ -163,26 +163,22 @@ fn through_text(value: &Datum, from: PgType, to: PgType, explicit: bool, context
 
 /// The text form, names of reg types included.
 pub fn output(value: &Datum, ty: PgType, context: &EvalContext) -> Result<String> {
-    if let (Datum::Oid(oid), Some(row)) = (value, reg_row(ty.oid)) {
-        if *oid != 0 {
-            if let (Some(function), Some(_)) = (registry().function(row.functions[1]), &context.host) {
-                if let Datum::Text(name) =
-                    function.call(context, &[ty], TypeOid::CSTRING.into(), std::slice::from_ref(value))?
-                {
-                    return Ok(name.to_string());
-                }
-            }
-        }
+    if let (Datum::Oid(1..), Some(row)) = (value, reg_row(ty.oid))
+        && let (Some(function), Some(_)) = (registry().function(row.functions[1]), &context.host)
+        && let Datum::Text(name) =
+            function.call(context, &[ty], TypeOid::CSTRING.into(), std::slice::from_ref(value))?
+    {
+        return Ok(name.to_string());
     }
     Ok(text::to_string(value, ty, &context.format))
 }
 
 /// Reads the text form, names of reg types included.
 pub fn input(shown: &str, ty: PgType, context: &EvalContext) -> Result<Datum> {
-    if let (Some(row), false) = (reg_row(ty.oid), shown.trim().bytes().all(|b| b.is_ascii_digit())) {
-        if let (Some(function), Some(_)) = (registry().function(row.functions[0]), &context.host) {
-            return function.call(context, &[TypeOid::CSTRING.into()], ty, &[Datum::from(shown)]);
-        }
+    if let (Some(row), false) = (reg_row(ty.oid), shown.trim().bytes().all(|b| b.is_ascii_digit()))
+        && let (Some(function), Some(_)) = (registry().function(row.functions[0]), &context.host)
+    {
+        return function.call(context, &[TypeOid::CSTRING.into()], ty, &[Datum::from(shown)]);
     }
     text::parse(shown, ty, &context.format)
 }

@@ -180,8 +180,8 @@ fn age(a: i64, b: i64) -> Result<Interval> {
         days -= 1;
     }
     while days < 0 {
-        // The month whose length counts is the first argument's, or the earlier one's.
-        days += if flip { days_in_month(y2, m2) } else { days_in_month(y2, m2) };
+        // The month whose length counts is the earlier time's.
+        days += days_in_month(y2, m2);
         months -= 1;
     }
     while months < 0 {
@@ -224,7 +224,8 @@ fn make_date(year: i32, month: i32, day: i32) -> Result<i32> {
 
 fn make_time(hour: i32, minute: i32, second: f64) -> Result<i64> {
     let micros = seconds_to_micros(second);
-    let total = i64::from(hour) * MICROS_PER_HOUR + i64::from(minute) * MICROS_PER_MINUTE + micros;
+    let hours = i64::from(hour.clamp(-100, 100)) * MICROS_PER_HOUR;
+    let total = (hours + i64::from(minute) * MICROS_PER_MINUTE).saturating_add(micros);
     let valid = (0..=24).contains(&hour)
         && (0..=59).contains(&minute)
         && (0..=60 * MICROS_PER_SECOND).contains(&micros)
@@ -280,7 +281,8 @@ fn bin(stride: &Interval, micros: i64, origin: i64) -> Result<i64> {
             "timestamps cannot be binned into intervals containing months or years",
         ));
     }
-    let width = i64::from(stride.days) * MICROS_PER_DAY + stride.micros;
+    let days = i64::from(stride.days).checked_mul(MICROS_PER_DAY);
+    let width = days.and_then(|d| d.checked_add(stride.micros)).ok_or_else(out_of_range)?;
     if width <= 0 {
         return Err(field_out_of_range("stride must be greater than zero".into()));
     }

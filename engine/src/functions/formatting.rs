@@ -354,12 +354,10 @@ fn scan(text: &str, nodes: &[Node]) -> Result<Parsed> {
                 for c in literal.chars() {
                     // A separator of the template takes any separator of the text, a letter any character.
                     if c.is_whitespace() || !c.is_alphanumeric() {
-                        let separator = |x: char| {
-                            !x.is_alphanumeric()
-                                && !(matches!(x, '-' | '+')
-                                    && rest[1..].starts_with(|d: char| d.is_ascii_digit())
-                                    && c.is_whitespace())
-                        };
+                        let signed =
+                            rest.strip_prefix(['-', '+']).is_some_and(|r| r.starts_with(|d: char| d.is_ascii_digit()));
+                        let sign_follows = signed && c.is_whitespace();
+                        let separator = |x: char| !x.is_alphanumeric() && !sign_follows;
                         if rest.starts_with(|x: char| x.is_whitespace()) {
                             rest = rest.trim_start();
                             if rest.starts_with(c) && !c.is_whitespace() {

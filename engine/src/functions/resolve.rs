@@ -85,10 +85,10 @@ pub fn resolve_among(
     if let Some(exact) = exact.or_else(|| candidates.iter().find(|c| c.args == args)) {
         return finish(exact, args).map(Resolution::Function);
     }
-    if let ([arg], false) = (args, explicit_variadic) {
-        if let Some(cast) = type_conversion(name, *arg, &candidates) {
-            return Ok(Resolution::Cast(cast));
-        }
+    if let ([arg], false) = (args, explicit_variadic)
+        && let Some(cast) = type_conversion(name, *arg, &candidates)
+    {
+        return Ok(Resolution::Cast(cast));
     }
     match best(candidates, args) {
         Choice::One(candidate) => finish(&candidate, args).map(Resolution::Function),
@@ -415,10 +415,10 @@ impl Generics {
                 ANYCOMPATIBLEARRAY if known => compatible.push(element_of(*a).ok_or_else(|| not_an_array(*a))?),
                 ANYCOMPATIBLEARRAY => compatible.push(*a),
                 // Ranges have no values here.
-                ANYRANGE | ANYMULTIRANGE | ANYCOMPATIBLERANGE | ANYCOMPATIBLEMULTIRANGE => {
-                    if known && !matches!(category(*a), b'R') {
-                        return Err(mismatch("anyrange", *a, *d));
-                    }
+                ANYRANGE | ANYMULTIRANGE | ANYCOMPATIBLERANGE | ANYCOMPATIBLEMULTIRANGE
+                    if known && !matches!(category(*a), b'R') =>
+                {
+                    return Err(mismatch("anyrange", *a, *d));
                 }
                 _ => {}
             }

@@ -373,7 +373,7 @@ fn format(call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
             out.push('%');
             continue;
         }
-        let mut number = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>| -> Option<usize> {
+        let number = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>| -> Option<usize> {
             let mut value: Option<usize> = None;
             while let Some(d) = chars.peek().and_then(|c| c.to_digit(10)) {
                 value = Some(value.unwrap_or(0).saturating_mul(10).saturating_add(d as usize).min(LENGTH_MAX));

@@ -433,11 +433,9 @@ fn set_once<T>(slot: &mut Option<T>, value: T) -> Result<(), Bad> {
 }
 
 fn read_zone(word: &str, fields: &mut Fields) -> Result<(), Bad> {
-    if let Some(rest) = word.strip_prefix('j') {
-        if !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()) {
-            fields.julian = rest.parse().ok();
-            return Ok(());
-        }
+    if let Some(rest) = word.strip_prefix('j').filter(|r| !r.is_empty() && r.bytes().all(|b| b.is_ascii_digit())) {
+        fields.julian = Some(rest.parse().ok().filter(|j: &i64| *j < 1 << 40).ok_or(Bad::Field)?);
+        return Ok(());
     }
     match zone_by_name(word) {
         Some(zone) => set_once(&mut fields.zone, zone),
@@ -458,8 +456,11 @@ fn read_clock(text: &str) -> Result<i64, Bad> {
     let (s, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
     let s = number(s)?;
     let micros = fraction_micros(fraction).ok_or(Bad::Format)?;
+    if m > 59 || s > 60 || h > 24 {
+        return Err(Bad::Field);
+    }
     let total = ((h * 60 + m) * 60 + s) * MICROS_PER_SECOND + micros;
-    if m > 59 || s > 60 || h > 24 || total > MICROS_PER_DAY {
+    if total > MICROS_PER_DAY {
         return Err(Bad::Field);
     }
     Ok(total)

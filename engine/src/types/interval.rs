@@ -248,7 +248,7 @@ fn parse_fields(text: &str, bare_unit: Unit) -> Result<Interval> {
             }
             Token::YearMonth(value) => {
                 let months = parse_year_month(value).ok_or_else(|| invalid(text))?;
-                sum.months += months;
+                sum.months = sum.months.checked_add(months).ok_or_else(out_of_range)?;
                 fields += 1;
             }
         }
@@ -562,10 +562,10 @@ fn write_sql(value: &Interval, out: &mut Vec<u8>) {
     let has_year_month = value.months != 0;
     let has_day_time = value.days != 0 || value.micros != 0;
     let has_day = value.days != 0;
-    let simple = !(has_negative && has_positive) && !(has_year_month && has_day_time);
+    let mixed = (has_negative && has_positive) || (has_year_month && has_day_time);
     if !has_negative && !has_positive {
         out.push(b'0');
-    } else if !simple {
+    } else if mixed {
         let sign = |negative: bool| if negative { '-' } else { '+' };
         let _ = write!(
             out,

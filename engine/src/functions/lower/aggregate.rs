@@ -49,11 +49,11 @@ pub fn aggregate(call: AggregateCall) -> Result<Lowered> {
     let function = &call.function;
     let first = call.args.first();
     let plain = !call.distinct && call.order_by.is_empty();
-    if let (Some(arg), "sum" | "avg", true) = (first, function.name, plain) {
-        if let Some(sum) = ExactSum::new(function.name == "avg", &arg.arrow, call.ret) {
-            let arrow = sum.result();
-            return Ok(expression(&call, AggregateUDF::new_from_impl(sum), vec![arg.expr.clone()], arrow));
-        }
+    if let (Some(arg), "sum" | "avg", true) = (first, function.name, plain)
+        && let Some(sum) = ExactSum::new(function.name == "avg", &arg.arrow, call.ret)
+    {
+        let arrow = sum.result();
+        return Ok(expression(&call, AggregateUDF::new_from_impl(sum), vec![arg.expr.clone()], arrow));
     }
     let fold = Fold::of(function, first.map(|a| a.ty.oid)).ok_or_else(|| function.unsupported())?;
     let udaf = RowAggregate::new(fold, &call);

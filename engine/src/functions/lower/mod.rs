@@ -131,21 +131,20 @@ fn row_call(operation: RowOperation, args: Vec<Lowered>, ret: PgType, arrow: Dat
 
 /// What DataFusion's own expressions do right.
 fn native(function: &Function, args: &[Lowered]) -> Option<Lowered> {
-    let like = |negated: bool, insensitive: bool| {
+    let like = |negated: bool| {
         let [text, pattern] = args else { return None };
         let fits = text.arrow == DataType::Utf8 && text.ty.oid != TypeOid::BPCHAR;
         // A pattern that ends in its escape is an error of PostgreSQL's; other escapes mean the same.
         let Some(ScalarValue::Utf8(Some(literal))) = pattern.literal() else { return None };
         let trailing = literal.chars().rev().take_while(|c| *c == '\\').count();
-        (fits && trailing % 2 == 0 && !(insensitive && !literal.is_ascii())).then(|| {
+        (fits && trailing % 2 == 0).then(|| {
             let (text, pattern) = (Box::new(text.expr.clone()), Box::new(pattern.expr.clone()));
-            Lowered::boolean(Expr::Like(Like::new(negated, text, pattern, None, insensitive)))
+            Lowered::boolean(Expr::Like(Like::new(negated, text, pattern, None, false)))
         })
     };
     match function.symbol {
-        "textlike" | "namelike" => like(false, false),
-        "textnlike" | "namenlike" => like(true, false),
-        "boolnot" => None,
+        "textlike" | "namelike" => like(false),
+        "textnlike" | "namenlike" => like(true),
         _ => None,
     }
 }
@@ -244,19 +243,17 @@ pub fn to_layout(arg: Lowered, target: &DataType) -> Result<Lowered> {
     if arg.literal().is_some_and(ScalarValue::is_null) {
         return null(arg.ty, target.clone());
     }
-    if let (Some(Datum::Numeric(value)), DataType::Decimal128(precision, scale)) = (arg.constant(), target) {
-        if let Some(mantissa) = value.to_i128(*scale).filter(|_| i32::from(value.scale()) <= i32::from(*scale)) {
-            return Ok(Lowered::new(
-                lit(ScalarValue::Decimal128(Some(mantissa), *precision, *scale)),
-                arg.ty,
-                target.clone(),
-            ));
-        }
+    if let (Some(Datum::Numeric(value)), DataType::Decimal128(precision, scale)) = (arg.constant(), target)
+        && let Some(mantissa) = value.to_i128(*scale).filter(|_| i32::from(value.scale()) <= i32::from(*scale))
+    {
+        let scalar = ScalarValue::Decimal128(Some(mantissa), *precision, *scale);
+        return Ok(Lowered::new(lit(scalar), arg.ty, target.clone()));
     }
-    if let (DataType::Decimal128(p, s), DataType::Decimal128(q, t)) = (&arg.arrow, target) {
-        if t >= s && i16::from(*q) - i16::from(*t) >= i16::from(*p) - i16::from(*s) {
-            return Ok(Lowered::new(arrow_cast(arg.expr, target.clone()), arg.ty, target.clone()));
-        }
+    if let (DataType::Decimal128(p, s), DataType::Decimal128(q, t)) = (&arg.arrow, target)
+        && t >= s
+        && i16::from(*q) - i16::from(*t) >= i16::from(*p) - i16::from(*s)
+    {
+        return Ok(Lowered::new(arrow_cast(arg.expr, target.clone()), arg.ty, target.clone()));
     }
     let ty = arg.ty;
     Ok(row_call(RowOperation::Layout, vec![arg], ty, target.clone()))
