@@ -255,10 +255,7 @@ impl Session {
             if pending.checks.is_empty() && pending.actions.is_empty() {
                 return Ok(());
             }
-            if !pending.actions.is_empty() || pending.checks.iter().any(|c| !c.reference) {
-                // What others committed before our locks is to be seen.
-                self.begin_statement(Reads::Snapshot).await?;
-            }
+            self.see_references(&pending).await?;
             let mut cascaded = Pending::default();
             for (fk, old, new) in std::mem::take(&mut pending.actions) {
                 self.cascade(&fk, &old, new.as_deref(), &mut cascaded).await?;
@@ -277,6 +274,24 @@ impl Session {
             }
             self.check_all(now).await
         })
+    }
+
+    /// What others committed before our locks is to be seen, applied or not.
+    async fn see_references(&mut self, pending: &Pending) -> Result<()> {
+        let transaction = self.transaction()?;
+        let mut looks = false;
+        for child in pending.actions.iter().map(|(fk, _, _)| fk.child.oid) {
+            transaction.see_writes_to(child)?;
+            looks = true;
+        }
+        for check in pending.checks.iter().filter(|c| !c.reference) {
+            transaction.see_writes_to(check.child)?;
+            looks = true;
+        }
+        match looks {
+            true => self.begin_statement(Reads::Snapshot).await,
+            false => Ok(()),
+        }
     }
 
     fn is_deferred(&self, constraint: &ConstraintDef) -> bool {

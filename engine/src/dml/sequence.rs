@@ -94,7 +94,7 @@ pub fn children(kind: &mut ExprKind) -> Vec<&mut ScalarExpr> {
     }
 }
 
-fn sequence_of(catalog: &Catalog, arg: &Datum) -> Result<Arc<SequenceDef>> {
+pub fn sequence_of(catalog: &Catalog, arg: &Datum) -> Result<Arc<SequenceDef>> {
     let oid = match arg {
         Datum::Oid(oid) => Oid(*oid),
         Datum::Int4(oid) => Oid(*oid as u32),
@@ -138,20 +138,9 @@ impl Session {
             }
             "currval" => {
                 let sequence = sequence_of(&self.catalog(), &arg(0))?;
-                let value = self.sequences.values.get(&sequence.oid);
-                value.map(|v| Datum::Int8(*v)).ok_or_else(|| {
-                    Error::new(
-                        SqlState::ObjectNotInPrerequisiteState,
-                        format!("currval of sequence \"{}\" is not yet defined in this session", sequence.name),
-                    )
-                })
+                self.sequences.lock().current(Some(&sequence))
             }
-            "lastval" => {
-                let last = self.sequences.last.and_then(|oid| self.sequences.values.get(&oid));
-                last.map(|v| Datum::Int8(*v)).ok_or_else(|| {
-                    Error::new(SqlState::ObjectNotInPrerequisiteState, "lastval is not yet defined in this session")
-                })
-            }
+            "lastval" => self.sequences.lock().current(None),
             "setval" => {
                 self.check_writable("setval()")?;
                 let sequence = sequence_of(&self.catalog(), &arg(0))?;
@@ -193,8 +182,7 @@ impl Session {
 
     async fn nextval(&mut self, sequence: &SequenceDef) -> Result<Datum> {
         let value = self.transaction()?.nextval(sequence).await?;
-        self.sequences.values.insert(sequence.oid, value);
-        self.sequences.last = Some(sequence.oid);
+        self.sequences.lock().remember(sequence.oid, value);
         Ok(Datum::Int8(value))
     }
 
@@ -210,7 +198,7 @@ impl Session {
         }
         self.transaction()?.setval(sequence, value, called).await?;
         if called {
-            self.sequences.values.insert(sequence.oid, value);
+            self.sequences.lock().set(sequence.oid, value);
         }
         Ok(Datum::Int8(value))
     }

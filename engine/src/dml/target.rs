@@ -93,7 +93,10 @@ impl TargetPlan {
         let asked = if simple.is_some() { 0 } else { expressions.len() };
         let mut computed = if simple.is_some() { Vec::new() } else { expressions };
         computed.extend(joined);
-        let query = binder.target_query(target, computed)?;
+        let mut query = binder.target_query(target, computed)?;
+        if !query.reads.contains(&def.oid) {
+            query.reads.push(def.oid);
+        }
         Ok(TargetPlan { def: def.clone(), columns, simple, point, query, asked })
     }
 

@@ -1,5 +1,5 @@
-//! Functions of expressions that read the session or the catalog: `current_user`, `pg_get_expr`, `'t'::regclass`, … What has
-//! effects or waits (nextval, advisory locks) is not here: the session makes those calls itself.
+//! Functions of expressions that read the session or the catalog: `current_user`, `pg_get_expr`, `'t'::regclass`, … What
+//! waits or changes the session (advisory locks, set_config) is not here: the session makes those calls itself.
 //!
 //! Invariant: what a statement's functions see of the catalog and the settings is one state, that of its start.
 
@@ -10,6 +10,7 @@ use super::host::StatementHost;
 use super::settings::Values;
 use super::{Session, host};
 use crate::catalog::Catalog;
+use crate::dml::sequence::sequence_of;
 use crate::error::{Error, Result, SqlState};
 use crate::functions::{Call, EvalContext, Function, FunctionHost, Rows};
 use crate::system::{self, SystemContext};
@@ -86,7 +87,8 @@ impl SessionFunctions {
     }
 }
 
-const OWN: [&str; 3] = ["current_setting", "pg_is_in_recovery", "pg_is_wal_replay_paused"];
+const OWN: [&str; 6] =
+    ["current_setting", "pg_is_in_recovery", "pg_is_wal_replay_paused", "nextval", "currval", "lastval"];
 
 impl FunctionHost for SessionFunctions {
     fn provides(&self, function: &Function) -> bool {
@@ -102,6 +104,11 @@ impl FunctionHost for SessionFunctions {
                 false => Err(Error::new(SqlState::ObjectNotInPrerequisiteState, "recovery is not in progress")
                     .hint("Recovery control functions can only be executed during recovery.")),
             },
+            "nextval" => self.nextval(args),
+            "currval" | "lastval" => {
+                let sequence = args.first().map(|a| sequence_of(&self.catalog, a)).transpose()?;
+                self.session.sequences.lock().current(sequence.as_deref())
+            }
             _ => system::functions::call(self.context(), call, args),
         }
     }
@@ -112,6 +119,21 @@ impl FunctionHost for SessionFunctions {
 }
 
 impl SessionFunctions {
+    /// `nextval` for each row of a query; where it stands alone the session calls it.
+    fn nextval(&self, args: &[Datum]) -> Result<Datum> {
+        let settings = &self.session.settings;
+        if settings.modes.read_only || settings.standby {
+            return Err(Error::new(
+                SqlState::ReadOnlySqlTransaction,
+                "cannot execute nextval() in a read-only transaction",
+            ));
+        }
+        let sequence = sequence_of(&self.catalog, args.first().unwrap_or(&Datum::Null))?;
+        let value = self.session.engine.transactions().next_sequence_value(&sequence)?;
+        self.session.sequences.lock().remember(sequence.oid, value);
+        Ok(Datum::Int8(value))
+    }
+
     /// `current_setting(name [, missing_ok])`
     fn current_setting(&self, args: &[Datum]) -> Result<Datum> {
         let Some(Datum::Text(name)) = args.first() else {

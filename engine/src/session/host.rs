@@ -5,21 +5,49 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use super::Session;
 use super::registry::SessionShared;
 use super::settings::Settings;
-use crate::catalog::{Catalog, Oid};
+use crate::catalog::{Catalog, Oid, SequenceDef};
 use crate::commit_log::ClusterStatus;
 use crate::engine::Engine;
+use crate::error::{Error, Result, SqlState};
 use crate::system::{
     CursorRow, LockRow, PreparedStatementRow, SessionRow, SettingRow, SystemContext, SystemHost, TableFigures,
 };
+use crate::types::Datum;
 
 /// `currval` and `lastval`: what `nextval` gave this session.
 #[derive(Debug, Default)]
 pub struct SequenceValues {
-    pub values: HashMap<Oid, i64>,
-    pub last: Option<Oid>,
+    values: HashMap<Oid, i64>,
+    last: Option<Oid>,
+}
+
+impl SequenceValues {
+    pub fn remember(&mut self, sequence: Oid, value: i64) {
+        self.values.insert(sequence, value);
+        self.last = Some(sequence);
+    }
+
+    /// After `setval`, which `lastval` does not count.
+    pub fn set(&mut self, sequence: Oid, value: i64) {
+        self.values.insert(sequence, value);
+    }
+
+    /// `currval` of a sequence, or `lastval` (55000).
+    pub fn current(&self, sequence: Option<&SequenceDef>) -> Result<Datum> {
+        let oid = sequence.map(|s| s.oid).or(self.last);
+        oid.and_then(|oid| self.values.get(&oid)).map(|v| Datum::Int8(*v)).ok_or_else(|| {
+            let message = match sequence {
+                Some(s) => format!("currval of sequence \"{}\" is not yet defined in this session", s.name),
+                None => "lastval is not yet defined in this session".into(),
+            };
+            Error::new(SqlState::ObjectNotInPrerequisiteState, message)
+        })
+    }
 }
 
 /// What a host needs of its session; cheap to clone but for the settings.
@@ -29,6 +57,7 @@ pub struct HostParts {
     pub shared: Arc<SessionShared>,
     pub settings: Settings,
     pub user: Oid,
+    pub sequences: Arc<Mutex<SequenceValues>>,
 }
 
 impl HostParts {
@@ -45,6 +74,7 @@ impl Session {
             shared: self.shared.clone(),
             settings: self.settings.clone(),
             user: self.user,
+            sequences: self.sequences.clone(),
         }
     }
 

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::catalog::Oid;
@@ -135,7 +136,7 @@ pub struct Session {
     pub(crate) block: Block,
     /// What deferred constraints must still hold at COMMIT.
     pub(crate) deferred: Vec<DeferredCheck>,
-    pub(crate) sequences: host::SequenceValues,
+    pub(crate) sequences: Arc<Mutex<host::SequenceValues>>,
     statements: HashMap<String, Arc<Prepared>>,
     portals: HashMap<String, Portal>,
     cache: StatementCache,
@@ -157,7 +158,7 @@ impl Session {
             user,
             block: Block::default(),
             deferred: Vec::new(),
-            sequences: host::SequenceValues::default(),
+            sequences: Arc::default(),
             statements: HashMap::new(),
             portals: HashMap::new(),
             cache: StatementCache::default(),

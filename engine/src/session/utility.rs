@@ -289,7 +289,7 @@ impl Session {
                 self.cache.clear();
                 self.settings.reset_all();
                 self.settings_changed();
-                self.sequences = Default::default();
+                *self.sequences.lock() = Default::default();
                 Ok("DISCARD ALL")
             }
             "PLANS" => {
@@ -297,7 +297,7 @@ impl Session {
                 Ok("DISCARD PLANS")
             }
             "SEQUENCES" => {
-                self.sequences = Default::default();
+                *self.sequences.lock() = Default::default();
                 Ok("DISCARD SEQUENCES")
             }
             _ => Ok("DISCARD TEMP"),

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use super::locks::{Locks, TxnId, leadership_lost};
 use super::sequencer::{Reign, Sequencer};
 use super::sequences::Sequences;
+use crate::catalog::SequenceDef;
 use crate::commit_log::{AppendError, CommitLog, ReadError};
 use crate::error::{Error, Result, SqlState};
 use crate::storage::{CommitTs, Storage};
@@ -41,6 +42,12 @@ impl Transactions {
     /// Called once, when the log runs.
     pub fn attach_log(&self, log: Arc<dyn CommitLog>) {
         let _ = self.log.set(log);
+    }
+
+    /// The next value of a sequence for a row of a query. Its record is ahead of whatever commits the value.
+    pub(crate) fn next_sequence_value(&self, sequence: &SequenceDef) -> Result<i64> {
+        let reign = self.sequencer.primary_reign().ok_or_else(leadership_lost)?;
+        Ok(self.sequences.next(self, sequence, reign)?.0)
     }
 
     /// Whether this node may take writes.

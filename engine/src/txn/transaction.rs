@@ -140,6 +140,22 @@ impl Transaction {
         }
     }
 
+    /// Makes the next snapshot show every commit that is sequenced and wrote to `table`: for checks of references, which
+    /// must not miss a row whose transaction has just let its locks go. A snapshot that can't move (REPEATABLE READ) and is
+    /// older answers 40001.
+    pub fn see_writes_to(&mut self, table: Oid) -> Result<()> {
+        let last = self.shared.sequencer.last_write(table);
+        self.depends = self.depends.max(last);
+        let fixed = self.options.isolation != Isolation::ReadCommitted;
+        if fixed && self.snapshot.as_ref().is_some_and(|s| s.ts() < last) {
+            return Err(Error::new(
+                SqlState::SerializationFailure,
+                "could not serialize access due to concurrent update",
+            ));
+        }
+        Ok(())
+    }
+
     /// Returns when everything that was read is applied here: before results of a statement that locked rows leave.
     pub async fn wait_for_dependencies(&mut self) -> Result<()> {
         match self.reign {
