@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, UInt32Array};
-use arrow::compute::take;
+use arrow::compute::{concat, take};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Catalog, Object, Oid};
@@ -78,9 +78,12 @@ struct TableImage {
     table: Arc<Table>,
     next_hidden: i64,
     chunks: Vec<Arc<Chunk>>,
-    /// Copies of the hot rows: columns by attnum - 1, hidden keys, rows.
-    hot: Vec<(Vec<Option<ArrayRef>>, Option<Vec<i64>>, usize)>,
+    /// Copies of the hot rows of each partition.
+    hot: Vec<HotRows>,
 }
+
+/// Columns by attnum - 1, hidden keys, number of rows.
+type HotRows = (Vec<Option<ArrayRef>>, Option<Vec<i64>>, usize);
 
 impl Image {
     /// Called between two applies.
@@ -105,8 +108,9 @@ impl Image {
                     chunks.push(ChunkFile { dead, ..file });
                 }
             }
-            for (columns, hidden, rows) in &image.hot {
-                chunks.push(write_rows(dir, &ChunkId::next(), columns, hidden.as_deref(), *rows)?);
+            // One file for the hot rows of all partitions: a small table has nothing else.
+            for (columns, hidden, rows) in joined(&image.hot).map_err(std::io::Error::other)? {
+                chunks.push(write_rows(dir, &ChunkId::next(), &columns, hidden.as_deref(), rows)?);
             }
             tables.push(TableFiles { table: image.table.def.oid, next_hidden: image.next_hidden, chunks });
         }
@@ -155,6 +159,23 @@ impl TableImage {
         }
         TableImage { table: table.clone(), next_hidden: store.hidden_watermark(), chunks, hot }
     }
+}
+
+/// All hot rows as one, or as they are if their columns differ.
+fn joined(hot: &[HotRows]) -> Result<Vec<HotRows>, arrow::error::ArrowError> {
+    let Some((first, ..)) = hot.first() else { return Ok(Vec::new()) };
+    let present = |columns: &[Option<ArrayRef>]| columns.iter().map(Option::is_some).collect::<Vec<_>>();
+    if hot.iter().any(|(columns, ..)| present(columns) != present(first)) {
+        return Ok(hot.to_vec());
+    }
+    let column = |c: usize| {
+        let parts: Vec<&dyn Array> = hot.iter().filter_map(|(columns, ..)| columns[c].as_deref()).collect();
+        if parts.is_empty() { Ok(None) } else { concat(&parts).map(Some) }
+    };
+    let columns = (0..first.len()).map(column).collect::<Result<_, _>>()?;
+    let hidden = hot.iter().filter_map(|(_, hidden, _)| hidden.as_ref()).flatten().copied().collect::<Vec<_>>();
+    let rows = hot.iter().map(|(.., rows)| rows).sum();
+    Ok(vec![(columns, (!hidden.is_empty()).then_some(hidden), rows)])
 }
 
 /// Rows of a chunk that a snapshot at `ts` does not see.

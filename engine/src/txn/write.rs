@@ -33,6 +33,7 @@ impl Transaction {
             let mode = if mode >= RowLock::NoKeyUpdate { TableLock::RowExclusive } else { TableLock::RowShare };
             self.lock_table(oid, mode, Wait::Block).await?;
         }
+        self.check_current(table)?;
         if self.lock_key(table, LockKey::Row(oid, key.clone()), mode, wait).await? == Granted::No {
             return Ok(Locked::Skipped);
         }
@@ -59,6 +60,7 @@ impl Transaction {
         self.check_writable()?;
         let oid = table.def.oid;
         self.lock_table(oid, TableLock::RowExclusive, Wait::Block).await?;
+        self.check_current(table)?;
         check_row(table, &row)?;
         let key = match table.key_of(&row) {
             None => RowKey::hidden(table.store.next_hidden()),
@@ -84,6 +86,7 @@ impl Transaction {
         self.check_writable()?;
         let oid = table.def.oid;
         self.lock_table(oid, TableLock::RowExclusive, Wait::Block).await?;
+        self.check_current(table)?;
         check_row(table, &new)?;
         let old = self.held_row(table, key)?;
         if let Some(new_key) = table.key_of(&new).filter(|k| k != key) {
@@ -112,6 +115,7 @@ impl Transaction {
     pub async fn delete(&mut self, table: &Arc<Table>, key: &RowKey) -> Result<()> {
         self.check_writable()?;
         self.lock_table(table.def.oid, TableLock::RowExclusive, Wait::Block).await?;
+        self.check_current(table)?;
         let old = self.held_row(table, key)?;
         for index in table.layout.indexes.iter().filter(|i| i.unique) {
             if let Some(unique) = index.unique_key(|c| cell_of(&old, c)) {
@@ -127,6 +131,7 @@ impl Transaction {
         self.check_writable()?;
         let rows = batch.num_rows();
         self.lock_table(table.def.oid, TableLock::RowExclusive, Wait::Block).await?;
+        self.check_current(table)?;
         let columns = columns_of(table, &batch)?;
         let covered = self.expect_many_writes(table).await?;
         let unique = table.layout.indexes.iter().any(|i| i.unique);
@@ -190,6 +195,17 @@ impl Transaction {
             seen.insert_unique(key.hash(seed), row as u32, hash);
         }
         None
+    }
+
+    /// Refuses to write by a definition that is no longer the table's: the statement was planned before it waited for a
+    /// lock behind DDL. What it would log could not be installed.
+    fn check_current(&self, table: &Arc<Table>) -> Result<()> {
+        let current = self.table(table.def.oid);
+        if current.is_some_and(|c| Arc::ptr_eq(&c.store, &table.store) && Arc::ptr_eq(&c.def, &table.def)) {
+            return Ok(());
+        }
+        let message = format!("could not serialize access due to a concurrent change of table \"{}\"", table.def.name);
+        Err(Error::new(SqlState::SerializationFailure, message).hint("The transaction might succeed if retried."))
     }
 
     async fn lock_key(&mut self, table: &Table, key: LockKey, mode: RowLock, wait: Wait) -> Result<Granted> {
@@ -318,6 +334,11 @@ impl Transaction {
 
     /// The row that is about to change. It was locked, so it cannot have changed since.
     fn held_row(&mut self, table: &Table, key: &RowKey) -> Result<Arc<Row>> {
+        let own = || self.writes.get(&table.def.oid).is_some_and(|w| !matches!(w.get(key), Buffered::Unknown));
+        let locked = || self.held.contains(&LockKey::Row(table.def.oid, key.clone()));
+        if !self.covers(table.def.oid) && !locked() && !own() {
+            return Err(Error::internal("a row is changed that is not locked"));
+        }
         if let Some((oid, locked, row)) = self.last_locked.take()
             && oid == table.def.oid
             && locked == *key

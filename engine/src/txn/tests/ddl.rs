@@ -162,3 +162,31 @@ impl Transaction {
         panic!("no row {id}")
     }
 }
+
+#[tokio::test]
+async fn a_statement_that_waited_behind_ddl_does_not_write_by_the_old_definition() {
+    let node = Node::new();
+    let table = filled(&node, keyed()).await;
+    let mut ddl = node.open().await;
+    ddl.begin_ddl().await.unwrap();
+    ddl.lock_table(Oid(20000), TableLock::AccessExclusive, Wait::Block).await.unwrap();
+    ddl.change_catalog(put(&TableDef { storage: Oid(21000), ..keyed() })).unwrap();
+    let (mut t, old) = (node.open().await, table.clone());
+    let waiting = tokio::spawn(async move { update_with(&mut t, &old, 1, |a| a + 1).await });
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    ddl.commit().await.unwrap();
+    let error = waiting.await.unwrap().unwrap_err();
+    assert_eq!(error.message(), "could not serialize access due to a concurrent change of table \"t20000\"");
+    assert!(node.rows(20000).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_row_that_is_not_locked_is_not_changed() {
+    let node = Node::new();
+    let table = filled(&node, keyed()).await;
+    let mut t = node.open().await;
+    assert!(t.update(&table, &key(&table, 1), row(1, 0, "")).await.is_err());
+    assert!(t.delete(&table, &key(&table, 1)).await.is_err());
+}
