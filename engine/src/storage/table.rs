@@ -12,7 +12,7 @@ use arrow::compute::take;
 use parking_lot::{Mutex, RwLock};
 
 use super::cell::{Cell, cell_at};
-use super::chunk::{Begins, CHUNK_ROWS, LIVE, Loc, row_bytes};
+use super::chunk::{Begins, CHUNK_ROWS, Chunk, ChunkId, LIVE, Loc, row_bytes};
 use super::index::{self, SecondaryIndex};
 use super::layout::{IndexKey, IndexLayout, KeyLayout, Layout};
 use super::memory::{Account, Memory};
@@ -22,7 +22,7 @@ use super::{CommitTs, RowId, RowKey};
 use crate::catalog::{Oid, TableDef};
 use crate::error::{Error, Result};
 use crate::session::Row;
-use crate::types::Datum;
+use crate::types::{Datum, PgType};
 
 /// A definition with its rows. What plans hold; a transaction that changed the table's definition has its own.
 #[derive(Debug)]
@@ -95,9 +95,13 @@ pub struct TableStore {
     next_hidden: AtomicI64,
     live: AtomicIsize,
     pub(crate) account: Account,
+    /// Of these column types and chunks.
+    statistics: Mutex<Option<KnownStatistics>>,
     /// Held by whoever maintains the table.
     pub(crate) maintenance: Mutex<()>,
 }
+
+type KnownStatistics = ((Vec<Option<PgType>>, Vec<ChunkId>), Vec<ColumnStatistics>);
 
 /// The newest installed state of a row.
 #[derive(Debug, Clone)]
@@ -120,6 +124,7 @@ impl TableStore {
             next_hidden: AtomicI64::new(1),
             live: AtomicIsize::new(0),
             account: Account::new(memory),
+            statistics: Mutex::new(None),
             maintenance: Mutex::new(()),
         }
     }
@@ -493,13 +498,26 @@ impl TableStore {
     }
 
     fn statistics(&self, layout: &Layout) -> TableStatistics {
-        let mut columns = vec![ColumnStatistics::default(); layout.types.len()];
-        let mut sketches: Vec<Option<Sketch>> = vec![None; columns.len()];
         let chunks: Vec<_> = self
             .partitions
             .iter()
             .flat_map(|p| p.read().chunks().map(|(_, c)| c.clone()).collect::<Vec<_>>())
             .collect();
+        let rows = self.rows();
+        // Estimates stand while the chunks are the same.
+        let content = (layout.types.clone(), chunks.iter().map(|c| c.id).collect::<Vec<_>>());
+        let mut known = self.statistics.lock();
+        if known.as_ref().is_none_or(|(of, _)| *of != content) {
+            let columns = self.column_statistics(&chunks, layout, rows);
+            *known = Some((content, columns));
+        }
+        let columns = known.as_ref().map(|(_, columns)| columns.clone()).unwrap_or_default();
+        TableStatistics { rows, bytes: self.bytes(), columns }
+    }
+
+    fn column_statistics(&self, chunks: &[Arc<Chunk>], layout: &Layout, rows: usize) -> Vec<ColumnStatistics> {
+        let mut columns = vec![ColumnStatistics::default(); layout.types.len()];
+        let mut sketches: Vec<Option<Sketch>> = vec![None; columns.len()];
         for chunk in chunks {
             for (i, summary) in chunk.summaries(layout).iter().enumerate() {
                 let (Some(summary), Some(column)) = (summary, columns.get_mut(i)) else { continue };
@@ -509,7 +527,6 @@ impl TableStore {
                 sketches[i].get_or_insert_default().merge(&summary.sketch);
             }
         }
-        let rows = self.rows();
         for (column, sketch) in columns.iter_mut().zip(sketches) {
             column.distinct = sketch.map(|s| s.estimate().min(rows.max(1)));
         }
@@ -518,7 +535,7 @@ impl TableStore {
         {
             column.distinct = Some(rows);
         }
-        TableStatistics { rows, bytes: self.bytes(), columns }
+        columns
     }
 
     /// Counts the bytes anew: what the applier added up is an estimate.
@@ -544,7 +561,7 @@ pub(crate) fn key_of_arrays(key: &KeyLayout, columns: &[Option<ArrayRef>], row: 
 
 /// One row of arrays (by attnum - 1).
 pub(crate) fn row_of_arrays(columns: &[Option<ArrayRef>], row: usize, layout: &Layout) -> Row {
-    let datum = |(column, ty): (usize, &Option<crate::types::PgType>)| match (ty, columns.get(column)) {
+    let datum = |(column, ty): (usize, &Option<PgType>)| match (ty, columns.get(column)) {
         (Some(ty), Some(Some(array))) => cell_at(array, row, *ty).to_datum(*ty),
         (Some(_), _) => layout.missing.get(column).cloned().unwrap_or(Datum::Null),
         _ => Datum::Null,

@@ -327,6 +327,11 @@ impl Transaction {
     /// Forgets the savepoint and those after it; what was done stays.
     pub fn release(&mut self, savepoint: SavepointId) {
         self.savepoints.truncate(savepoint.0);
+        self.trim_undo();
+    }
+
+    /// Without a savepoint there is nothing to go back to.
+    pub(super) fn trim_undo(&mut self) {
         if self.savepoints.is_empty() {
             self.undo.clear();
         }

@@ -152,6 +152,7 @@ impl Transaction {
         };
         let writes = self.writes.entry(table.def.oid).or_insert_with(|| TableWrites::new(table.clone()));
         writes.add_bulk(columns, rows, hidden, &mut self.undo);
+        self.trim_undo();
         Ok(Ok(()))
     }
 
@@ -360,6 +361,7 @@ impl Transaction {
         self.last_locked = None;
         let writes = self.writes.entry(table.def.oid).or_insert_with(|| TableWrites::new(table.clone()));
         writes.set(key, base, row.map(Arc::new), changed, &mut self.undo);
+        self.trim_undo();
         Ok(())
     }
 }
