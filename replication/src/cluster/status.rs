@@ -115,6 +115,9 @@ impl Members {
             Some(report) if report.role != "primary" => &report.role,
             _ => "standby",
         };
+        // Several records share an entry: what is applied counts records, the rest counts entries.
+        let applied = report.map_or(types::position_of_index(None), |report| report.applied_position);
+        let at_least = |index: Option<u64>| types::position_of_index(index.or(matched)).max(applied);
         NodeStatus {
             id,
             name: node.name,
@@ -123,9 +126,9 @@ impl Members {
             membership: if voter { "voter" } else { "learner" }.to_owned(),
             role: role.to_owned(),
             state: state.to_owned(),
-            appended: types::position_of_index(report.and_then(|report| report.appended).or(matched)),
-            durable: types::position_of_index(report.and_then(|report| report.durable).or(matched)),
-            applied: report.map_or(types::position_of_index(None), |report| report.applied_position),
+            appended: at_least(report.and_then(|report| report.appended)),
+            durable: at_least(report.and_then(|report| report.durable)),
+            applied,
             lag_bytes,
             lag,
             last_contact: if own { Some(Duration::ZERO) } else { contact },

@@ -263,34 +263,43 @@ impl GroupLog {
                     break;
                 }
                 let id = EntryId { term: slot.term, index };
-                let payload = at.checked_sub(uncached).and_then(|cached| state.payloads.get(cached)).cloned();
-                parts.push((id, *slot, payload));
+                let place = match at.checked_sub(uncached).and_then(|cached| state.payloads.get(cached)) {
+                    Some(payload) => Place::Memory(payload.clone()),
+                    // The open file stays readable when its segment is deleted meanwhile.
+                    None => Place::File(self.shared.file(slot.segment)),
+                };
+                parts.push((id, *slot, place));
             }
         });
-        LogSpan { shared: self.shared.clone(), group: self.group, parts }
+        LogSpan { group: self.group, parts }
     }
+}
+
+/// Where the payload of an entry is.
+enum Place {
+    Memory(Bytes),
+    File(Option<Arc<dyn DiskFile>>),
 }
 
 /// Consecutive entries, found and perhaps not loaded yet.
 pub struct LogSpan {
-    shared: Arc<Shared>,
     group: GroupId,
-    parts: Vec<(EntryId, Slot, Option<Bytes>)>,
+    parts: Vec<(EntryId, Slot, Place)>,
 }
 
 impl LogSpan {
     /// True when [`Self::load`] reads no file.
     pub fn is_cached(&self) -> bool {
-        self.parts.iter().all(|(_, _, payload)| payload.is_some())
+        self.parts.iter().all(|(_, _, place)| matches!(place, Place::Memory(_)))
     }
 
     /// Reads and checks what is not in memory.
     pub fn load(self) -> Result<Vec<LogEntry>, WalError> {
         let mut entries = Vec::with_capacity(self.parts.len());
-        for (id, slot, payload) in self.parts {
-            let payload = match payload {
-                Some(payload) => payload,
-                None => read_payload(&self.shared, self.group, id, slot)?,
+        for (id, slot, place) in self.parts {
+            let payload = match place {
+                Place::Memory(payload) => payload,
+                Place::File(file) => read_payload(file, self.group, id, slot)?,
             };
             entries.push(LogEntry { id, kind: slot.kind, payload });
         }
@@ -298,11 +307,9 @@ impl LogSpan {
     }
 }
 
-fn read_payload(shared: &Shared, group: GroupId, id: EntryId, slot: Slot) -> Result<Bytes, WalError> {
+fn read_payload(file: Option<Arc<dyn DiskFile>>, group: GroupId, id: EntryId, slot: Slot) -> Result<Bytes, WalError> {
     let name = format::segment_name(slot.segment);
-    let file: Arc<dyn DiskFile> = shared
-        .file(slot.segment)
-        .ok_or_else(|| WalError::Stopped(format!("entry {} stood in {name}, which is deleted", id.index)))?;
+    let file = file.ok_or_else(|| WalError::Stopped(format!("entry {} stood in {name}, which is gone", id.index)))?;
     let mut bytes = vec![0; RECORD_HEADER + slot.length as usize];
     file.read_exact_at(&mut bytes, slot.offset).map_err(|e| WalError::io(format!("cannot read {name}"), e))?;
     match format::read_record(&bytes, slot.offset) {

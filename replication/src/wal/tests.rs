@@ -135,6 +135,24 @@ fn segments_behind_the_purge_mark_are_deleted_and_the_rest_survives() {
 }
 
 #[test]
+fn entries_that_were_found_can_be_read_although_their_segment_goes() {
+    let disk = MemoryDisk::default();
+    let wal = open_wal(&disk);
+    let log = wal.group(GROUP);
+    for i in 0..100 {
+        append(&log, vec![entry(1, i, 200)]).unwrap();
+    }
+    let found = log.span(0..3, u64::MAX);
+    assert!(!found.is_cached());
+    log.purge(EntryId { term: 1, index: 79 });
+    append(&log, vec![entry(1, 100, 10)]).unwrap();
+    // The writer deletes after it answered: one more change shows that it has.
+    append(&log, vec![entry(1, 101, 10)]).unwrap();
+    assert!(disk::Disk::open(&disk, &format::segment_name(1)).is_err());
+    assert_eq!(found.load().unwrap(), (0..3).map(|i| entry(1, i, 200)).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_purge_beyond_the_last_entry_leaves_an_empty_log_that_goes_on() {
     let disk = MemoryDisk::default();
     let wal = open_wal(&disk);
