@@ -7,9 +7,6 @@ use super::{Call, Rows};
 use crate::error::{Error, Result, SqlState};
 use crate::types::{Datum, PgType, TypeOid, compare};
 
-/// Most elements that `array_fill` makes.
-const ELEMENTS_MAX: i32 = 1 << 24;
-
 /// Type of the elements of argument `index`.
 fn element(call: &Call<'_>, index: usize) -> PgType {
     let array = call.types.get(index).copied().unwrap_or(call.ret);
@@ -123,15 +120,45 @@ pub(super) fn from_text(args: &[Datum]) -> Option<Vec<Datum>> {
     Some(parts.into_iter().map(item).collect())
 }
 
+/// Most elements that an array of PostgreSQL has, and that `array_fill` makes here: a gigabyte in memory is too much.
+const ELEMENTS_MAX: i64 = 134_217_727;
+const FILLED_MAX: i64 = 1 << 24;
+
 fn fill(args: &[Datum]) -> Result<Datum> {
+    let null = |message: &str| Error::new(SqlState::NullValueNotAllowed, message);
     let Some(Datum::Array(dimensions)) = args.get(1) else {
-        return Err(Error::new(SqlState::NullValueNotAllowed, "dimension array or low bound array cannot be null"));
+        return Err(null("dimension array or low bound array cannot be null"));
     };
-    match dimensions.as_slice() {
-        [] => Ok(Datum::from(Vec::<Datum>::new())),
-        [Datum::Int4(count)] if *count >= 0 => Ok(Datum::from(vec![args::any(args.first())?.clone(); *count as usize])),
-        _ => Err(Error::unsupported("an array with several dimensions")),
+    let mut count = 1i64;
+    for size in dimensions.iter() {
+        let Datum::Int4(size) = size else { return Err(null("dimension values cannot be null")) };
+        count = count.saturating_mul((*size).into());
+        if *size < 0 || count > ELEMENTS_MAX {
+            return Err(Error::new(
+                SqlState::ProgramLimitExceeded,
+                format!("array size exceeds the maximum allowed ({ELEMENTS_MAX})"),
+            ));
+        }
     }
+    if count > FILLED_MAX {
+        return Err(Error::unsupported(format!("an array of more than {FILLED_MAX} elements")));
+    }
+    match (dimensions.len(), args.get(2)) {
+        (0, _) => Ok(Datum::from(Vec::<Datum>::new())),
+        (1, None) => Ok(Datum::from(vec![args::any(args.first())?.clone(); count as usize])),
+        (1, Some(Datum::Array(bounds))) if bounds.as_slice() == [Datum::Int4(1)] => {
+            Ok(Datum::from(vec![args::any(args.first())?.clone(); count as usize]))
+        }
+        (1, Some(Datum::Null)) => Err(null("dimension array or low bound array cannot be null")),
+        _ => Err(Error::unsupported("an array with several dimensions or a lower bound other than one")),
+    }
+}
+
+/// The larger of two arrays, then the smaller one.
+fn larger<'a>(call: &Call<'_>, args: &'a [Datum]) -> Result<(&'a Datum, &'a Datum)> {
+    let (a, b) = (args::any(args.first())?, args::any(args.get(1))?);
+    let ty = call.types.first().copied().unwrap_or(call.ret);
+    Ok(if compare::compare(a, b, ty).is_lt() { (b, a) } else { (a, b) })
 }
 
 fn trim(args: &[Datum]) -> Result<Datum> {
@@ -190,7 +217,12 @@ pub(super) fn register(implementations: &mut Implementations) {
             Ok(positions(call, args, 1).and_then(|p| p.first().copied()).map_or(Datum::Null, Datum::Int4))
         }),
         ("array_position_start", |call, args| {
-            let start = args::int4(args.get(2))?;
+            if args.first().is_some_and(Datum::is_null) {
+                return Ok(Datum::Null);
+            }
+            let Some(Datum::Int4(start)) = args.get(2).cloned() else {
+                return Err(Error::new(SqlState::NullValueNotAllowed, "initial position must not be null"));
+            };
             Ok(positions(call, args, start).and_then(|p| p.first().copied()).map_or(Datum::Null, Datum::Int4))
         }),
         ("array_positions", |call, args| {
@@ -200,6 +232,9 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("array_remove", remove),
         ("array_replace", replace),
         ("array_fill", |_, args| fill(args)),
+        ("array_fill_with_lower_bounds", |_, args| fill(args)),
+        ("array_larger", |call, args| Ok(larger(call, args)?.0.clone())),
+        ("array_smaller", |call, args| Ok(larger(call, args)?.1.clone())),
         ("trim_array", |_, args| trim(args)),
         ("array_to_text", |call, args| to_text(call, args, None)),
         ("array_to_text_null", |call, args| match args.get(2) {

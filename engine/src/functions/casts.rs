@@ -237,7 +237,8 @@ pub(super) fn default_argument(function: &Function, index: usize) -> Result<(Dat
     let value = match (function.name, ty) {
         ("make_interval", TypeOid::INT4) => Datum::Int4(0),
         ("make_interval", TypeOid::FLOAT8) => Datum::Float8(0.0),
-        ("parse_ident", TypeOid::BOOL) | ("jsonb_set", TypeOid::BOOL) => Datum::Bool(true),
+        ("parse_ident" | "jsonb_set" | "jsonb_set_lax", TypeOid::BOOL) => Datum::Bool(true),
+        ("jsonb_set_lax", TypeOid::TEXT) => Datum::from("use_json_null"),
         ("jsonb_insert", TypeOid::BOOL) => Datum::Bool(false),
         ("normalize" | "is_normalized", TypeOid::TEXT) => Datum::from("NFC"),
         ("pg_terminate_backend", TypeOid::INT8) => Datum::Int8(0),

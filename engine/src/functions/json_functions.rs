@@ -1,18 +1,19 @@
 //! json and jsonb: access, construction, containment.
 //!
-//! json keeps its text, jsonb is kept in normal form, so what is cut out of jsonb is printed anew and what is cut out
-//! of json is printed in the form of the json functions.
+//! json keeps its text, so what is cut out of it or put into it stays as it was written ([`super::json_text`]); jsonb is
+//! kept in normal form and printed anew. Changes at a path are in [`super::json_edit`].
 
 use super::args::{self, row};
 use super::casts::output;
+use super::json_text::{self, Parts};
 use super::patterns::single_column;
 use super::registry::Implementations;
 use super::strings::invalid_parameter;
 use super::{Call, Rows};
 use crate::error::{Error, Result, SqlState};
 use crate::types::json::{self, Json};
-use crate::types::numeric::Numeric;
-use crate::types::{Datum, PgType, TypeOid, names};
+use crate::types::text::{self, DateStyle, FormatSettings};
+use crate::types::{Datum, PgType, TypeOid, compare, names};
 
 fn string(bytes: Vec<u8>) -> Result<String> {
     String::from_utf8(bytes).map_err(|e| Error::internal(e.to_string()))
@@ -70,91 +71,117 @@ fn is_jsonb(call: &Call<'_>) -> bool {
     call.types.first().is_some_and(|t| t.oid == TypeOid::JSONB)
 }
 
-/// Cuts a part out of the first argument.
-fn get(call: &Call<'_>, args: &[Datum], text: bool, find: impl Fn(&Json) -> Option<&Json>) -> Result<Datum> {
-    let document = json::parse(args::text(args.first())?)?;
-    let binary = is_jsonb(call);
-    match find(&document) {
+/// A part of a jsonb.
+fn part(value: Option<&Json>, text: bool) -> Result<Datum> {
+    match value {
         None => Ok(Datum::Null),
-        Some(part) if text => as_text(part, binary),
-        Some(part) => shown(part, binary),
+        Some(part) if text => as_text(part, true),
+        Some(part) => shown(part, true),
+    }
+}
+
+/// A part of a json.
+fn slice(value: Option<&str>, text: bool) -> Result<Datum> {
+    match value {
+        None => Ok(Datum::Null),
+        Some(part) if text => json_text::as_text(part),
+        Some(part) => Ok(Datum::from(part)),
     }
 }
 
 fn get_field(call: &Call<'_>, args: &[Datum], text: bool) -> Result<Datum> {
-    let key = args::text(args.get(1))?;
-    get(call, args, text, |document| field(document, key))
+    let (document, key) = (args::text(args.first())?, args::text(args.get(1))?);
+    if is_jsonb(call) {
+        return part(field(&json::parse(document)?, key), text);
+    }
+    slice(json_text::field(document, key)?, text)
 }
 
 fn get_element(call: &Call<'_>, args: &[Datum], text: bool) -> Result<Datum> {
-    let index = args::int4(args.get(1))?;
-    get(call, args, text, |document| element(document, index.into()))
+    let (document, index) = (args::text(args.first())?, args::int4(args.get(1))?);
+    if is_jsonb(call) {
+        return part(element(&json::parse(document)?, index.into()), text);
+    }
+    slice(json_text::element(document, index.into())?, text)
 }
 
 fn get_path(call: &Call<'_>, args: &[Datum], text: bool) -> Result<Datum> {
-    let steps = args::array(args.get(1))?;
-    get(call, args, text, |document| path(document, steps))
+    let (document, steps) = (args::text(args.first())?, args::array(args.get(1))?);
+    if is_jsonb(call) {
+        return part(path(&json::parse(document)?, steps), text);
+    }
+    slice(json_text::path(document, steps)?, text)
 }
 
-/// A value as JSON, as `to_json` and the builders turn it.
-pub(super) fn to_json(value: &Datum, ty: PgType, call: &Call<'_>) -> Result<Json> {
-    let text = |value: &Datum| output(value, ty, call.context);
-    Ok(match value {
-        Datum::Null => Json::Null,
-        Datum::Bool(v) => Json::Bool(*v),
+/// Writes a value as JSON, as `to_json` and the builders turn it. A json stays as it was written.
+fn write_json(value: &Datum, ty: PgType, call: &Call<'_>, out: &mut Vec<u8>) -> Result<()> {
+    match value {
+        Datum::Null => out.extend_from_slice(b"null"),
+        Datum::Bool(v) => out.extend_from_slice(if *v { b"true" } else { b"false" }),
         Datum::Int2(_) | Datum::Int4(_) | Datum::Int8(_) | Datum::Numeric(_) | Datum::Float4(_) | Datum::Float8(_) => {
-            let shown = text(value)?;
-            match Numeric::parse(&shown) {
-                Ok(number) if number.is_finite() => Json::Number(number),
-                _ => Json::String(shown),
+            let shown = output(value, ty, call.context)?;
+            let digits = shown.strip_prefix('-').unwrap_or(&shown);
+            if digits.starts_with(|c: char| c.is_ascii_digit()) && !shown.contains('/') {
+                out.extend_from_slice(shown.as_bytes());
+            } else {
+                json::write_string(&shown, out);
             }
         }
-        Datum::Text(document) if matches!(ty.oid, TypeOid::JSON | TypeOid::JSONB) => json::parse(document)?,
-        Datum::Timestamp(_) | Datum::Timestamptz(_) => Json::String(text(value)?.replacen(' ', "T", 1)),
-        Datum::Array(items) => {
-            let element = PgType::from(ty.oid.element().unwrap_or(TypeOid::TEXT));
-            Json::Array(items.iter().map(|i| to_json(i, element, call)).collect::<Result<_>>()?)
+        Datum::Text(document) if matches!(ty.oid, TypeOid::JSON | TypeOid::JSONB) => {
+            out.extend_from_slice(document.as_bytes());
         }
-        other => Json::String(text(other)?),
-    })
+        Datum::Date(_) | Datum::Timestamp(_) | Datum::Timestamptz(_) => {
+            json::write_string(&iso_time(value, ty, call), out)
+        }
+        Datum::Array(items) => write_array(items, ty, b",", call, out)?,
+        other => json::write_string(&output(other, ty, call.context)?, out),
+    }
+    Ok(())
+}
+
+fn write_array(items: &[Datum], ty: PgType, comma: &[u8], call: &Call<'_>, out: &mut Vec<u8>) -> Result<()> {
+    let element = PgType::from(ty.oid.element().unwrap_or(TypeOid::TEXT));
+    out.push(b'[');
+    for (i, item) in items.iter().enumerate() {
+        if i > 0 {
+            out.extend_from_slice(comma);
+        }
+        write_json(item, element, call, out)?;
+    }
+    out.push(b']');
+    Ok(())
+}
+
+/// Dates and times in JSON are ISO 8601 whatever DateStyle says: a T between, minutes in every offset.
+fn iso_time(value: &Datum, ty: PgType, call: &Call<'_>) -> String {
+    let format = FormatSettings { date_style: DateStyle::Iso, ..call.context.format.clone() };
+    let shown = text::to_string(value, ty, &format).replacen(' ', "T", 1);
+    if !matches!(value, Datum::Timestamptz(v) if *v != i64::MIN && *v != i64::MAX) {
+        return shown.replacen("TBC", " BC", 1);
+    }
+    let (time, era) = match shown.strip_suffix(" BC") {
+        Some(time) => (time, " BC"),
+        None => (shown.as_str(), ""),
+    };
+    let offset = time.rfind(['+', '-']).map_or(0, |at| time.len() - at);
+    format!("{time}{}{era}", if offset == 3 { ":00" } else { "" })
+}
+
+/// What `to_json` answers, as text.
+fn json_of(value: &Datum, ty: PgType, call: &Call<'_>) -> Result<String> {
+    let mut out = Vec::new();
+    write_json(value, ty, call, &mut out)?;
+    string(out)
 }
 
 fn arg_type(call: &Call<'_>, index: usize) -> PgType {
     call.types.get(index).copied().unwrap_or(PgType::from(TypeOid::TEXT))
 }
 
-/// Builders of json separate with blanks.
-fn built(value: Json, binary: bool) -> Result<Datum> {
-    if binary {
-        return shown(&value, true);
-    }
-    let mut out = Vec::new();
-    match &value {
-        Json::Object(members) => {
-            out.push(b'{');
-            for (i, (key, member)) in members.iter().enumerate() {
-                if i > 0 {
-                    out.extend_from_slice(b", ");
-                }
-                json::write_string(key, &mut out);
-                out.extend_from_slice(b" : ");
-                member.write_compact(&mut out);
-            }
-            out.push(b'}');
-        }
-        Json::Array(items) => {
-            out.push(b'[');
-            for (i, item) in items.iter().enumerate() {
-                if i > 0 {
-                    out.extend_from_slice(b", ");
-                }
-                item.write_compact(&mut out);
-            }
-            out.push(b']');
-        }
-        other => other.write_compact(&mut out),
-    }
-    string(out).map(Datum::from)
+/// The text of a builder of json, or the jsonb of a builder of jsonb.
+fn built(out: Vec<u8>, binary: bool) -> Result<Datum> {
+    let text = string(out)?;
+    Ok(Datum::from(if binary { json::normalize(&text)? } else { text }))
 }
 
 fn build_object(call: &Call<'_>, args: &[Datum], binary: bool) -> Result<Datum> {
@@ -162,24 +189,72 @@ fn build_object(call: &Call<'_>, args: &[Datum], binary: bool) -> Result<Datum> 
         return Err(invalid_parameter("argument list must have even number of elements")
             .hint(format!("The arguments of {}() must consist of alternating keys and values.", call.function.name)));
     }
-    let mut members = Vec::with_capacity(args.len() / 2);
+    let mut out = vec![b'{'];
     for (i, pair) in args.chunks_exact(2).enumerate() {
         let [key, value] = pair else { continue };
         if key.is_null() {
-            return Err(invalid_parameter(
-                if binary { "argument 1: key must not be null" } else { "argument 1 cannot be null" }
-                    .replace('1', &(i * 2 + 1).to_string()),
-            ));
+            let at = i * 2 + 1;
+            return Err(invalid_parameter(if binary {
+                format!("argument {at}: key must not be null")
+            } else {
+                format!("argument {at} cannot be null")
+            }));
         }
-        let name = output(key, arg_type(call, i * 2), call.context)?;
-        members.push((name, to_json(value, arg_type(call, i * 2 + 1), call)?));
+        if i > 0 {
+            out.extend_from_slice(b", ");
+        }
+        json::write_string(&output(key, arg_type(call, i * 2), call.context)?, &mut out);
+        out.extend_from_slice(b" : ");
+        write_json(value, arg_type(call, i * 2 + 1), call, &mut out)?;
     }
-    built(Json::Object(members), binary)
+    out.push(b'}');
+    built(out, binary)
 }
 
 fn build_array(call: &Call<'_>, args: &[Datum], binary: bool) -> Result<Datum> {
-    let items: Result<Vec<Json>> = args.iter().enumerate().map(|(i, v)| to_json(v, arg_type(call, i), call)).collect();
-    built(Json::Array(items?), binary)
+    let mut out = vec![b'['];
+    for (i, value) in args.iter().enumerate() {
+        if i > 0 {
+            out.extend_from_slice(b", ");
+        }
+        write_json(value, arg_type(call, i), call, &mut out)?;
+    }
+    out.push(b']');
+    built(out, binary)
+}
+
+/// `json_object`: keys and values in turn, or in two arrays.
+fn object_of_text(args: &[Datum], binary: bool) -> Result<Datum> {
+    let subscript = |message: &str| Error::new(SqlState::ArraySubscriptError, message);
+    let first = args::array(args.first())?;
+    let pairs: Vec<(&Datum, &Datum)> = match args.get(1) {
+        None if first.len() % 2 == 1 => return Err(subscript("array must have even number of elements")),
+        None => first.iter().step_by(2).zip(first.iter().skip(1).step_by(2)).collect(),
+        second => {
+            let values = args::array(second)?;
+            if values.len() != first.len() {
+                return Err(subscript("mismatched array dimensions"));
+            }
+            first.iter().zip(values.iter()).collect()
+        }
+    };
+    let mut out = vec![b'{'];
+    for (i, (key, value)) in pairs.into_iter().enumerate() {
+        let Datum::Text(key) = key else {
+            return Err(Error::new(SqlState::NullValueNotAllowed, "null value not allowed for object key"));
+        };
+        if i > 0 {
+            out.extend_from_slice(b", ");
+        }
+        json::write_string(key, &mut out);
+        out.extend_from_slice(b" : ");
+        match value {
+            Datum::Text(value) => json::write_string(value, &mut out),
+            _ => out.extend_from_slice(b"null"),
+        }
+    }
+    out.push(b'}');
+    built(out, binary)
 }
 
 fn array_length(document: &str) -> Result<Datum> {
@@ -190,15 +265,22 @@ fn array_length(document: &str) -> Result<Datum> {
     }
 }
 
-/// jsonb's `@>`.
+/// jsonb's `@>`: a whole document that is an array contains a bare scalar.
 fn contains(outer: &Json, inner: &Json) -> bool {
     match (outer, inner) {
-        (Json::Object(_), Json::Object(wanted)) => {
-            wanted.iter().all(|(key, value)| field(outer, key).is_some_and(|found| contains(found, value)))
+        (Json::Array(items), scalar) if !matches!(scalar, Json::Object(_) | Json::Array(_)) => {
+            items.iter().any(|item| item == scalar)
         }
-        (Json::Array(items), Json::Array(wanted)) => wanted.iter().all(|w| items.iter().any(|i| contains(i, w))),
-        // An array contains a bare scalar.
-        (Json::Array(items), scalar) if !matches!(scalar, Json::Object(_)) => items.iter().any(|i| i == scalar),
+        _ => contains_part(outer, inner),
+    }
+}
+
+fn contains_part(outer: &Json, inner: &Json) -> bool {
+    match (outer, inner) {
+        (Json::Object(_), Json::Object(wanted)) => {
+            wanted.iter().all(|(key, value)| field(outer, key).is_some_and(|found| contains_part(found, value)))
+        }
+        (Json::Array(items), Json::Array(wanted)) => wanted.iter().all(|w| items.iter().any(|i| contains_part(i, w))),
         (a, b) => a == b,
     }
 }
@@ -268,48 +350,6 @@ fn delete_index(document: Json, index: i64) -> Result<Json> {
     }
 }
 
-/// jsonb_set: replaces (or with `create` adds) the value at a path.
-fn set(document: Json, steps: &[Datum], value: &Json, create: bool) -> Result<Json> {
-    let Some((Datum::Text(step), rest)) = steps.split_first() else { return Ok(document) };
-    match document {
-        Json::Object(mut members) => {
-            match members.iter().position(|(k, _)| k == step.as_ref()) {
-                Some(at) => {
-                    if let Some((_, slot)) = members.get_mut(at) {
-                        let old = std::mem::replace(slot, Json::Null);
-                        *slot = if rest.is_empty() { value.clone() } else { set(old, rest, value, create)? };
-                    }
-                }
-                None if rest.is_empty() && create => members.push((step.to_string(), value.clone())),
-                None => {}
-            }
-            Ok(Json::Object(members))
-        }
-        Json::Array(mut items) => {
-            let index: i64 = step.parse().map_err(|_| {
-                Error::new(
-                    SqlState::InvalidTextRepresentation,
-                    format!("path element at position 1 is not an integer: \"{step}\""),
-                )
-            })?;
-            let at = if index < 0 { items.len() as i64 + index } else { index };
-            match usize::try_from(at).ok().filter(|at| *at < items.len()) {
-                Some(at) => {
-                    if let Some(slot) = items.get_mut(at) {
-                        let old = std::mem::replace(slot, Json::Null);
-                        *slot = if rest.is_empty() { value.clone() } else { set(old, rest, value, create)? };
-                    }
-                }
-                None if rest.is_empty() && create && at < 0 => items.insert(0, value.clone()),
-                None if rest.is_empty() && create => items.push(value.clone()),
-                None => {}
-            }
-            Ok(Json::Array(items))
-        }
-        scalar => Ok(scalar),
-    }
-}
-
 fn strip_nulls(value: Json) -> Json {
     match value {
         Json::Object(members) => {
@@ -358,40 +398,53 @@ fn pretty(value: &Json, indent: usize, out: &mut Vec<u8>) {
 }
 
 fn elements(call: &Call<'_>, args: &[Datum], text: bool) -> Result<Rows> {
-    let binary = is_jsonb(call);
-    match json::parse(args::text(args.first())?)? {
-        Json::Array(items) => {
-            let values: Result<Vec<Datum>> =
-                items.iter().map(|i| if text { as_text(i, binary) } else { shown(i, binary) }).collect();
+    let document = args::text(args.first())?;
+    let name = call.function.name;
+    if is_jsonb(call) {
+        return match json::parse(document)? {
+            Json::Array(items) => {
+                let values: Result<Vec<Datum>> = items.iter().map(|item| part(Some(item), text)).collect();
+                Ok(single_column(values?))
+            }
+            Json::Object(_) => Err(invalid_parameter("cannot extract elements from an object")),
+            _ => Err(invalid_parameter("cannot extract elements from a scalar")),
+        };
+    }
+    match json_text::parts(document)? {
+        Parts::Array(items) => {
+            let values: Result<Vec<Datum>> = items.into_iter().map(|item| slice(Some(item), text)).collect();
             Ok(single_column(values?))
         }
-        Json::Object(_) if binary => Err(invalid_parameter("cannot extract elements from an object")),
-        Json::Object(_) => Err(invalid_parameter(format!("cannot call {} on a non-array", call.function.name))),
-        _ if binary => Err(invalid_parameter("cannot extract elements from a scalar")),
-        _ => Err(invalid_parameter(format!("cannot call {} on a scalar", call.function.name))),
-    }
-}
-
-fn members(call: &Call<'_>, args: &[Datum]) -> Result<Vec<(String, Json)>> {
-    match json::parse(args::text(args.first())?)? {
-        Json::Object(members) => Ok(members),
-        Json::Array(_) => Err(invalid_parameter(format!("cannot call {} on an array", call.function.name))),
-        _ => Err(invalid_parameter(format!("cannot call {} on a scalar", call.function.name))),
+        Parts::Object(_) => Err(invalid_parameter(format!("cannot call {name} on a non-array"))),
+        Parts::Scalar => Err(invalid_parameter(format!("cannot call {name} on a scalar"))),
     }
 }
 
 fn each(call: &Call<'_>, args: &[Datum], text: bool) -> Result<Rows> {
-    let binary = is_jsonb(call);
-    let row = |(key, value): (String, Json)| -> Result<Vec<Datum>> {
-        let value = if text { as_text(&value, binary) } else { shown(&value, binary) };
-        Ok(vec![Datum::from(key), value?])
+    let document = args::text(args.first())?;
+    let rows: Result<Vec<Vec<Datum>>> = if is_jsonb(call) {
+        let Json::Object(members) = json::parse(document)? else {
+            return Err(invalid_parameter(format!("cannot call {} on a non-object", call.function.name)));
+        };
+        members.into_iter().map(|(key, value)| Ok(vec![Datum::from(key), part(Some(&value), text)?])).collect()
+    } else {
+        match json_text::parts(document)? {
+            Parts::Object(members) => {
+                members.into_iter().map(|(key, value)| Ok(vec![Datum::from(key), slice(Some(value), text)?])).collect()
+            }
+            Parts::Array(_) => return Err(invalid_parameter("cannot deconstruct an array as an object")),
+            Parts::Scalar => return Err(invalid_parameter("cannot deconstruct a scalar")),
+        }
     };
-    let rows: Vec<Result<Vec<Datum>>> = members(call, args)?.into_iter().map(row).collect();
-    Ok(Box::new(rows.into_iter()))
+    Ok(Box::new(rows?.into_iter().map(Ok)))
 }
 
 fn keys(call: &Call<'_>, args: &[Datum]) -> Result<Rows> {
-    Ok(single_column(members(call, args)?.into_iter().map(|(key, _)| Datum::from(key)).collect()))
+    match json_text::parts(args::text(args.first())?)? {
+        Parts::Object(members) => Ok(single_column(members.into_iter().map(|(key, _)| Datum::from(key)).collect())),
+        Parts::Array(_) => Err(invalid_parameter(format!("cannot call {} on an array", call.function.name))),
+        Parts::Scalar => Err(invalid_parameter(format!("cannot call {} on a scalar", call.function.name))),
+    }
 }
 
 pub(super) fn register(implementations: &mut Implementations) {
@@ -412,14 +465,25 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("jsonb_typeof", row!(|d: text| Ok(Datum::from(json::parse(d)?.type_name())))),
         ("json_array_length", row!(|d: text| array_length(d))),
         ("jsonb_array_length", row!(|d: text| array_length(d))),
-        ("to_json", |call, args| match args.first() {
-            // A json stays as it was written.
-            Some(Datum::Text(document)) if arg_type(call, 0).oid == TypeOid::JSON => Ok(Datum::Text(document.clone())),
-            Some(Datum::Text(document)) if arg_type(call, 0).oid == TypeOid::JSONB => Ok(Datum::Text(document.clone())),
-            value => shown(&to_json(args::any(value)?, arg_type(call, 0), call)?, false),
+        ("to_json", |call, args| Ok(Datum::from(json_of(args::any(args.first())?, arg_type(call, 0), call)?))),
+        ("to_jsonb", |call, args| {
+            Ok(Datum::from(json::normalize(&json_of(args::any(args.first())?, arg_type(call, 0), call)?)?))
         }),
-        ("to_jsonb", |call, args| shown(&to_json(args::any(args.first())?, arg_type(call, 0), call)?, true)),
-        ("array_to_json", |call, args| shown(&to_json(args::any(args.first())?, arg_type(call, 0), call)?, false)),
+        ("array_to_json", |call, args| Ok(Datum::from(json_of(args::any(args.first())?, arg_type(call, 0), call)?))),
+        ("array_to_json_pretty", |call, args| {
+            let comma: &[u8] = if args::boolean(args.get(1))? { b",\n " } else { b"," };
+            let mut out = Vec::new();
+            write_array(args::array(args.first())?, arg_type(call, 0), comma, call, &mut out)?;
+            string(out).map(Datum::from)
+        }),
+        ("json_object", |_, a| object_of_text(a, false)),
+        ("json_object_two_arg", |_, a| object_of_text(a, false)),
+        ("jsonb_object", |_, a| object_of_text(a, true)),
+        ("jsonb_object_two_arg", |_, a| object_of_text(a, true)),
+        ("jsonb_cmp", |_, args| {
+            let (a, b) = (args::any(args.first())?, args::any(args.get(1))?);
+            Ok(Datum::Int4(compare::compare(a, b, TypeOid::JSONB.into()) as i32))
+        }),
         ("json_build_object", |c, a| build_object(c, a, false)),
         ("jsonb_build_object", |c, a| build_object(c, a, true)),
         ("json_build_object_noargs", |_, _| Ok(Datum::from("{}"))),
@@ -436,12 +500,6 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("jsonb_concat", row!(|a: text, b: text| shown(&concatenate(json::parse(a)?, json::parse(b)?), true))),
         ("jsonb_delete", row!(|d: text, k: text| shown(&delete_key(json::parse(d)?, k)?, true))),
         ("jsonb_delete_idx", row!(|d: text, i: int4| shown(&delete_index(json::parse(d)?, i.into())?, true))),
-        (
-            "jsonb_set",
-            row!(|d: text, p: array, v: text, c: boolean| {
-                shown(&set(json::parse(d)?, p, &json::parse(v)?, c)?, true)
-            }),
-        ),
         ("json_strip_nulls", row!(|d: text| shown(&strip_nulls(json::parse(d)?), false))),
         ("jsonb_strip_nulls", row!(|d: text| shown(&strip_nulls(json::parse(d)?), true))),
         (

@@ -28,9 +28,10 @@ mod datetime;
 mod datetime_fields;
 #[cfg(test)]
 mod expression_tests;
-mod formatting;
-mod formatting_number;
+mod format;
+mod json_edit;
 mod json_functions;
+mod json_text;
 pub mod lower;
 mod math;
 mod md5;
@@ -209,6 +210,6 @@ fn register_families(implementations: &mut registry::Implementations) {
     arrays::register(implementations);
     series::register(implementations);
     json_functions::register(implementations);
-    formatting::register(implementations);
-    formatting_number::register(implementations);
+    json_edit::register(implementations);
+    format::register(implementations);
 }
