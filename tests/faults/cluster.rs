@@ -175,7 +175,7 @@ impl Cluster {
     }
 
     /// Waits until a node answers a query.
-    async fn answers(&mut self, node: usize) {
+    pub async fn answers(&mut self, node: usize) {
         let door = self.door(node);
         let deadline = tokio::time::Instant::now() + crate::server::READY_WITHIN;
         loop {

@@ -16,7 +16,7 @@ use super::history::{History, Kind, Outcome};
 pub const ACCOUNTS: i32 = 40;
 pub const EACH: i64 = 1000;
 /// A client that hears nothing for so long gives up; what it sent is then unknown.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_millis(1500);
 const LISTS_AT_ONCE: i64 = 8;
 const APPENDS_PER_LIST: i64 = 100;
 
@@ -189,7 +189,7 @@ pub async fn read(load: Arc<Load>, node: usize, seed: u64) {
         let list = load.list(&mut random);
         let floor = load.history.floor(list);
         // Longer than the longest pause of a node: an old primary that wakes up must not lose its readers.
-        match tokio::time::timeout(5 * PATIENCE, client.query_one(SNAPSHOT, &[&list])).await {
+        match tokio::time::timeout(12 * PATIENCE, client.query_one(SNAPSHOT, &[&list])).await {
             Ok(Ok(row)) => {
                 load.history.read(&door.name, &floor, row.get(0), row.get(1), row.get(2));
                 session = Some(client);

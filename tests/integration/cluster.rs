@@ -107,6 +107,7 @@ async fn a_brand_new_node_takes_the_place_of_a_lost_one() {
     cluster.kill(lost);
     writer.execute(fill, &[&1000]).await.expect("rows without one node");
     cluster.replace(lost, "node4", dir.path().join("node4"));
+    cluster.answers(lost).await;
     let client = open(&cluster, lost).await;
     until(&client, "SELECT count(*)::text FROM t", "2000").await;
     writer.execute(fill, &[&2000]).await.expect("rows with the new node");
