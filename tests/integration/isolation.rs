@@ -175,6 +175,10 @@ async fn permutation(target: &Target, spec: &Spec, steps: &[String]) -> String {
     for step in steps {
         let (name, sql) = &spec.steps[step];
         let session = sessions.get_mut(name).expect("session");
+        if session.running.is_some() {
+            writeln!(out, "{step}: its session still waits").expect("string");
+            return out;
+        }
         session.start(step, sql);
         let mut answers = settle(&control, &mut sessions).await;
         match answers.remove(name) {
@@ -189,8 +193,9 @@ async fn permutation(target: &Target, spec: &Spec, steps: &[String]) -> String {
     for (step, answer) in settle(&control, &mut sessions).await.into_values() {
         writeln!(out, "{step}: {answer}").expect("string");
     }
-    let hanging: Vec<_> = sessions.values().filter_map(|s| Some(&s.running.as_ref()?.0)).collect();
-    assert!(hanging.is_empty(), "steps never answered: {hanging:?}\n{out}");
+    for (step, _) in sessions.values().filter_map(|session| session.running.as_ref()) {
+        writeln!(out, "{step}: never answered").expect("string");
+    }
     drop(sessions);
     control.batch_execute(&spec.teardown).await.expect("teardown");
     out
