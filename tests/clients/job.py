@@ -30,7 +30,7 @@ with psycopg.connect() as connection:
     connection.execute(f"INSERT INTO py VALUES ({marks})", row)
     for binary in (False, True):
         with connection.cursor(binary=binary) as cursor:
-            assert cursor.execute("SELECT * FROM py").fetchone() == row, binary
+            assert cursor.execute("SELECT * FROM py WHERE id = 1").fetchone() == row, binary
             marks_binary = ", ".join(["%b"] * len(row))
             again = (row[0] + 1 + binary, *row[1:])
             cursor.execute(f"INSERT INTO py VALUES ({marks_binary})", again)
