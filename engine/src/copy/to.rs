@@ -27,6 +27,28 @@ pub struct CopyOut {
     ended: bool,
 }
 
+/// Lines in one buffer, and where each ends.
+#[derive(Default)]
+struct Lines {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Lines {
+    /// A line ends here, if one has begun.
+    fn end(&mut self) {
+        if self.bytes.len() > self.ends.last().copied().unwrap_or(0) {
+            self.ends.push(self.bytes.len());
+        }
+    }
+
+    fn split(self) -> Vec<Bytes> {
+        let bytes = Bytes::from(self.bytes);
+        let mut start = 0;
+        self.ends.into_iter().map(|end| bytes.slice(std::mem::replace(&mut start, end)..end)).collect()
+    }
+}
+
 impl CopyOut {
     pub fn new(options: CopyOptions, source: RowSource, columns: Vec<Column>, format: FormatSettings) -> CopyOut {
         let force_quote = columns.iter().map(|c| options.force_quote.contains(&c.name)).collect();
@@ -37,29 +59,31 @@ impl CopyOut {
         self.rows
     }
 
-    /// The next whole lines; cancellation-safe.
-    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+    /// The next lines, an element each; cancellation-safe.
+    pub async fn next(&mut self) -> Result<Option<Vec<Bytes>>> {
         if self.ended {
             return Ok(None);
         }
         let rows = self.source.next(ROWS).await?;
-        let mut out = Vec::new();
+        let mut out = Lines::default();
         if !std::mem::replace(&mut self.started, true) {
-            self.head(&mut out);
+            self.head(&mut out.bytes);
+            out.end();
         }
         match rows {
             None => {
                 self.ended = true;
-                return Ok((!out.is_empty()).then(|| out.into()));
+                return Ok((!out.bytes.is_empty()).then(|| out.split()));
             }
             Some(Rows::Batch(batch)) => self.batch(&batch, &mut out)?,
             Some(Rows::Tuples(rows)) => {
                 for row in &rows {
-                    self.row(row, &mut out);
+                    self.row(row, &mut out.bytes);
+                    out.end();
                 }
             }
         }
-        Ok(Some(out.into()))
+        Ok(Some(out.split()))
     }
 
     fn head(&self, out: &mut Vec<u8>) {
@@ -74,7 +98,7 @@ impl CopyOut {
         }
     }
 
-    fn batch(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+    fn batch(&mut self, batch: &RecordBatch, out: &mut Lines) -> Result<()> {
         let readers: Vec<ColumnReader<'_>> = batch
             .columns()
             .iter()
@@ -85,7 +109,8 @@ impl CopyOut {
         for i in 0..batch.num_rows() {
             row.clear();
             row.extend(readers.iter().map(|r| r.get(i)));
-            self.row(&row, out);
+            self.row(&row, &mut out.bytes);
+            out.end();
         }
         Ok(())
     }

@@ -80,8 +80,8 @@ pub enum Step {
     CopyIn(CopyFormat),
     /// COPY data follows as [`Step::CopyData`].
     CopyOut(CopyFormat),
-    /// One or more whole COPY rows for CopyData messages (one message per element is not required).
-    CopyData(Bytes),
+    /// Whole COPY rows, each for a CopyData message of its own: drivers count on it.
+    CopyData(Vec<Bytes>),
 }
 
 /// Overall format of a COPY: 0 text (also csv) or 1 binary, and the number of columns.

@@ -38,9 +38,11 @@ impl<B: Backend> Connection<B> {
                     copying_out = true;
                     continue;
                 }
-                Step::CopyData(row) => {
-                    self.channel.output.copy_data(&row)?;
-                    self.flush_if_full().await?;
+                Step::CopyData(rows) => {
+                    for row in rows {
+                        self.channel.output.copy_data(&row)?;
+                        self.flush_if_full().await?;
+                    }
                     continue;
                 }
                 Step::CopyIn(format) => {
