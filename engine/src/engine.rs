@@ -133,10 +133,7 @@ impl Engine {
     /// A session for a client that has authenticated. Errors: 57P03 while the node recovers, 3D000 for an unknown
     /// database, 28000 for an unknown role, 42704 and 22023 for bad parameters.
     pub async fn connect(self: &Arc<Self>, startup: Startup) -> Result<Session> {
-        if self.log.get().is_none() {
-            return Err(Error::new(SqlState::CannotConnectNow, "the database system is starting up"));
-        }
-        let catalog = self.catalog();
+        let catalog = self.login_catalog(&startup.user).await?;
         let role = self.login_role(&catalog, &startup.user)?;
         catalog.check_database(&startup.database)?;
         let settings = Settings::new(&role.name, role.superuser, &startup.parameters)?;
@@ -144,6 +141,18 @@ impl Engine {
         let mut session = Session::open(self.clone(), shared, settings, role.oid);
         session.settings_changed();
         Ok(session)
+    }
+
+    /// The catalog to look for a role in. Before a role is called unknown, the node catches up with the cluster: it may
+    /// have just started, or be behind. Errors: 57P03 when it cannot.
+    async fn login_catalog(&self, role: &str) -> Result<Arc<Catalog>> {
+        if self.log.get().is_none() {
+            return Err(Error::new(SqlState::CannotConnectNow, "the database system is starting up"));
+        }
+        if self.catalog().role(role).is_none() {
+            self.transactions.read_barrier().await?;
+        }
+        Ok(self.catalog())
     }
 
     fn login_role<'a>(&self, catalog: &'a Catalog, name: &str) -> Result<&'a Arc<RoleDef>> {
@@ -160,13 +169,11 @@ impl Engine {
     }
 
     /// Stored SCRAM-SHA-256 verifier of a role that may log in (`SCRAM-SHA-256$<iterations>:<salt>$<stored>:<server>`).
-    pub fn scram_verifier(&self, role: &str) -> Option<String> {
-        let catalog = self.catalog();
-        let role = catalog.role(role).filter(|r| r.login)?;
-        if role.valid_until.is_some_and(|until| until < now_micros()) {
-            return None;
-        }
-        role.password.clone()
+    /// Errors: 57P03 while the node recovers.
+    pub async fn scram_verifier(&self, role: &str) -> Result<Option<String>> {
+        let catalog = self.login_catalog(role).await?;
+        let valid = |role: &&Arc<RoleDef>| role.login && role.valid_until.is_none_or(|until| until >= now_micros());
+        Ok(catalog.role(role).filter(valid).and_then(|role| role.password.clone()))
     }
 
     /// CancelRequest: interrupts the session's running statement (57014), if the key is right. Says nothing either way.

@@ -19,7 +19,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// See [`Engine::connect`].
     fn connect(&self, startup: Startup) -> impl Future<Output = Result<Self::Session>> + Send;
     /// See [`Engine::scram_verifier`].
-    fn scram_verifier(&self, role: &str) -> Option<String>;
+    fn scram_verifier(&self, role: &str) -> impl Future<Output = Result<Option<String>>> + Send;
     /// See [`Engine::cancel`].
     fn cancel(&self, key: BackendKey);
 }
@@ -56,7 +56,7 @@ impl Backend for Arc<Engine> {
         Engine::connect(self, startup)
     }
 
-    fn scram_verifier(&self, role: &str) -> Option<String> {
+    fn scram_verifier(&self, role: &str) -> impl Future<Output = Result<Option<String>>> + Send {
         Engine::scram_verifier(self, role)
     }
 

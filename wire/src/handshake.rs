@@ -233,7 +233,7 @@ fn parse_options(text: &str) -> Result<Vec<(String, String)>> {
 async fn authenticate<B: Backend>(channel: &mut Channel, shared: &Shared<B>, user: &str) -> Result<(), End> {
     let mechanisms = vec![scram::MECHANISM.to_owned()];
     send(channel, Authentication::SASL(mechanisms)).await?;
-    let stored = shared.backend.scram_verifier(user);
+    let stored = shared.backend.scram_verifier(user).await.map_err(End::Fatal)?;
     let exchange = Exchange::new(user, stored.as_deref(), &shared.mock_secret);
 
     let body = password_message(channel, shared.config.startup_message_bytes_max).await?;

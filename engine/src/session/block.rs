@@ -96,7 +96,10 @@ impl Session {
         if self.block.transaction.is_none() {
             self.start_transaction(None);
         }
-        self.block.transaction.as_mut().ok_or_else(|| Error::internal("no transaction"))
+        let lock_timeout = self.settings.values().lock_timeout;
+        let transaction = self.block.transaction.as_mut().ok_or_else(|| Error::internal("no transaction"))?;
+        transaction.set_lock_timeout(lock_timeout);
+        Ok(transaction)
     }
 
     /// Starts a transaction with the session's default modes, or with `keep` (AND CHAIN).

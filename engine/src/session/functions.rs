@@ -29,8 +29,10 @@ impl Session {
     pub(crate) fn eval_context(&mut self) -> Arc<EvalContext> {
         let values = self.settings.values().clone();
         let catalog = self.catalog();
-        let statement_time = self.shared.activity.lock().query_start;
-        let transaction_time = if self.block.transaction.is_some() { self.block.started } else { statement_time };
+        let query_start = self.shared.activity.lock().query_start;
+        let transaction_time = if self.block.transaction.is_some() { self.block.started } else { query_start };
+        // The statement that starts a transaction is not older than it.
+        let statement_time = query_start.max(transaction_time);
         let cached = self.context.take();
         let (modes, standby) = (self.settings.modes, self.settings.standby);
         let same = cached.filter(|c| {

@@ -145,6 +145,9 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
             let text = statement_text(&source, &tokens).into();
             let parameters = tokens.iter().filter_map(parameter_number).max().unwrap_or(0);
             let statement = parse_statement(&source, tokens)?;
+            // Those of PREPARE belong to the statement inside.
+            let inner = matches!(&statement, Statement::Utility(it) if matches!(**it, Utility::Prepare { .. }));
+            let parameters = if inner { 0 } else { parameters };
             Ok(Parsed { statement, source: source.clone(), text, parameters })
         })
         .collect()
@@ -381,7 +384,9 @@ mod tests {
         assert_eq!((modes.read_only, modes.deferrable), (Some(true), Some(false)));
         assert!(matches!(utility("rollback to savepoint a"), Utility::RollbackTo(n) if n == "a"));
         assert!(matches!(utility("commit and chain"), Utility::Commit { chain: true }));
-        assert!(matches!(utility("show transaction isolation level"), Utility::Show(Some(n)) if n == "transaction_isolation"));
+        assert!(
+            matches!(utility("show transaction isolation level"), Utility::Show(Some(n)) if n == "transaction_isolation")
+        );
         assert!(matches!(utility("discard all"), Utility::Discard(n) if n == "ALL"));
         assert!(matches!(utility("close all"), Utility::Close(None)));
         let fetch = |sql| match utility(sql) {
@@ -392,24 +397,37 @@ mod tests {
         assert_eq!(fetch("fetch forward 100 from _psql_cursor"), ("_psql_cursor".into(), FetchDirection::Forward(100)));
         assert_eq!(fetch("fetch all in c"), ("c".into(), FetchDirection::ForwardAll));
         assert_eq!(fetch("fetch backward all c"), ("c".into(), FetchDirection::BackwardAll));
-        assert!(matches!(utility("declare c no scroll cursor with hold for select 1"),
-            Utility::Declare { hold: true, scroll: Some(false), .. }));
+        assert!(matches!(
+            utility("declare c no scroll cursor with hold for select 1"),
+            Utility::Declare { hold: true, scroll: Some(false), .. }
+        ));
         let set = |sql| match utility(sql) {
             Utility::Set { name, value, local } => (name, value, local),
             other => panic!("{other:?}"),
         };
-        assert_eq!(set("set local search_path to a, \"B\""), ("search_path".into(), Some(vec!["a".into(), "B".into()]), true));
+        assert_eq!(
+            set("set local search_path to a, \"B\""),
+            ("search_path".into(), Some(vec!["a".into(), "B".into()]), true)
+        );
         assert_eq!(set("SET TIME ZONE 'UTC'"), ("timezone".into(), Some(vec!["UTC".into()]), false));
         assert_eq!(set("set x.y = default"), ("x.y".into(), None, false));
-        let Utility::Copy(copy) = utility("copy t (a, b) from stdin with (format csv, header, null '')") else { panic!() };
+        let Utility::Copy(copy) = utility("copy t (a, b) from stdin with (format csv, header, null '')") else {
+            panic!()
+        };
         assert!(copy.from && copy.options.len() == 3);
         let Utility::Copy(copy) = utility("copy pgbench_accounts from stdin with (freeze on)") else { panic!() };
         assert_eq!(copy.options, [("freeze".to_string(), vec!["on".to_string()])]);
         assert!(matches!(utility("copy (select 1) to stdout csv header"), Utility::Copy(c) if !c.from));
-        assert!(matches!(utility("vacuum analyze pgbench_branches"), Utility::Vacuum { tables, .. } if tables.len() == 1));
-        assert!(matches!(utility("explain (analyze, costs off) select 1"), Utility::Explain { options, .. } if options.len() == 2));
+        assert!(
+            matches!(utility("vacuum analyze pgbench_branches"), Utility::Vacuum { tables, .. } if tables.len() == 1)
+        );
+        assert!(
+            matches!(utility("explain (analyze, costs off) select 1"), Utility::Explain { options, .. } if options.len() == 2)
+        );
         assert!(matches!(utility("explain (select 1)"), Utility::Explain { options, .. } if options.is_empty()));
-        assert!(matches!(utility("prepare p (int, text) as select $1, $2"), Utility::Prepare { types, .. } if types.len() == 2));
+        assert!(
+            matches!(utility("prepare p (int, text) as select $1, $2"), Utility::Prepare { types, .. } if types.len() == 2)
+        );
         assert!(matches!(utility("execute p (1, 'a')"), Utility::Execute { args, .. } if args.len() == 2));
         assert!(matches!(utility("lock table t in share row exclusive mode nowait"),
             Utility::Lock { mode, nowait: true, .. } if mode == "SHARE ROW EXCLUSIVE"));

@@ -69,6 +69,11 @@ struct Savepoint {
 const DDL_LOCK: LockKey = LockKey::Table(Oid(0));
 
 impl Transaction {
+    /// How long to wait for a lock from now on: `SET LOCAL lock_timeout` counts in the middle of a transaction.
+    pub fn set_lock_timeout(&mut self, timeout: Option<std::time::Duration>) {
+        self.options.lock_timeout = timeout;
+    }
+
     /// Starts a transaction; its first snapshot is taken by the first [`Self::begin_statement`].
     pub fn begin(shared: &Arc<Transactions>, options: TransactionOptions) -> Transaction {
         Transaction {

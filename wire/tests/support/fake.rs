@@ -64,8 +64,8 @@ impl Backend for Fake {
         })
     }
 
-    fn scram_verifier(&self, role: &str) -> Option<String> {
-        self.0.verifiers.lock().unwrap().get(role).cloned()
+    async fn scram_verifier(&self, role: &str) -> Result<Option<String>> {
+        Ok(self.0.verifiers.lock().unwrap().get(role).cloned())
     }
 
     fn cancel(&self, key: BackendKey) {
@@ -290,8 +290,8 @@ impl FakeSession {
             Act::CopyOut => {
                 return Ok(match stage {
                     0 => Step::CopyOut(CopyFormat { binary: false, columns: 1 }),
-                    1 => Step::CopyData(Bytes::from_static(b"1\n")),
-                    2 => Step::CopyData(Bytes::from_static(b"2\n")),
+                    1 => Step::CopyData(vec![Bytes::from_static(b"1\n")]),
+                    2 => Step::CopyData(vec![Bytes::from_static(b"2\n")]),
                     _ => Step::Complete("COPY 2".into()),
                 });
             }

@@ -640,7 +640,8 @@ impl Binder {
             value = match access {
                 ast::AccessExpr::Subscript(ast::Subscript::Index { index }) => {
                     // A name is a fixed array of "char".
-                    let element = if value.ty.oid == TypeOid::NAME { Some(TypeOid::CHAR) } else { value.ty.oid.element() };
+                    let element =
+                        if value.ty.oid == TypeOid::NAME { Some(TypeOid::CHAR) } else { value.ty.oid.element() };
                     let Some(element) = element else {
                         let name = super::resolve::type_name(value.ty);
                         let error = Error::new(

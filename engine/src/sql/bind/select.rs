@@ -107,6 +107,14 @@ impl Binder {
             || having.is_some()
             || items.iter().any(|i| has_aggregate(&i.expr))
             || order.iter().any(|o| matches!(&o.key, Key::Expr(e) if has_aggregate(e)));
+        if let (true, Some((lock, _))) = (grouped, locks.first()) {
+            let word = match lock.strength {
+                crate::sql::LockStrength::Share | crate::sql::LockStrength::KeyShare => "FOR SHARE",
+                _ => "FOR UPDATE",
+            };
+            let message = format!("{word} is not allowed with aggregate functions");
+            return Err(Error::new(SqlState::FeatureNotSupported, message));
+        }
         let plain = |e: &ScalarExpr| !e.any(&|e| matches!(e.kind, ExprKind::Query(_)));
         let ordinary = !grouped
             && !distinct
