@@ -94,6 +94,8 @@ impl Runtime {
         let config = state.config_mut();
         config.set_extension(Arc::new(Running(context.clone())));
         config.options_mut().extensions.insert(StatementContext(context.eval.clone()));
+        // Physical expressions take their configuration from here, not from the state.
+        state.mark_start_execution();
         state
     }
 
