@@ -340,8 +340,9 @@ impl CopyIn {
             match e.report().context.is_some() {
                 true => e,
                 false => {
-                    let context = format!("COPY {}, lines {first} to {}", self.table_name(), self.lines.number);
-                    e.context(context)
+                    let last = self.lines.number;
+                    let lines = if first == last { format!("line {last}") } else { format!("lines {first} to {last}") };
+                    e.context(format!("COPY {}, {lines}", self.table_name()))
                 }
             }
         })

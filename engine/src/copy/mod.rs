@@ -51,6 +51,13 @@ async fn start_in(session: &mut Session, copy: &Copy, options: CopyOptions, port
     session.lock_for_write(table.oid).await?;
     let catalog = session.catalog();
     let def = session.resolve_table(name, &catalog, "copy to")?;
+    let committed = session.engine.catalog();
+    if options.freeze && committed.tables.get(&def.oid).is_some_and(|t| t.storage == def.storage) {
+        return Err(Error::new(
+            SqlState::ObjectNotInPrerequisiteState,
+            "cannot perform COPY FREEZE because the table was not created or truncated in the current subtransaction",
+        ));
+    }
     let names: Vec<String> = columns.iter().map(identifier).collect();
     let targets = match names.is_empty() {
         // Generated columns are not part of the data.

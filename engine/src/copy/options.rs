@@ -29,6 +29,8 @@ pub struct CopyOptions {
     pub force_quote: Columns,
     pub force_not_null: Columns,
     pub force_null: Columns,
+    /// Changes nothing here, but is refused where PostgreSQL refuses it.
+    pub freeze: bool,
 }
 
 /// Columns that an option names.
@@ -83,6 +85,7 @@ impl CopyOptions {
         let mut format = Format::Text;
         let (mut delimiter, mut null, mut quote, mut escape) = (None, None, None, None);
         let mut header = Header::No;
+        let mut freeze = false;
         let [mut force_quote, mut force_not_null, mut force_null] = [const { None }; 3];
         for (name, value) in options {
             if seen.contains(&name.as_str()) {
@@ -101,9 +104,9 @@ impl CopyOptions {
                         }
                     }
                 }
-                // All rows are visible at once and to nobody before COMMIT: FREEZE changes nothing.
                 "freeze" => {
-                    if boolean("freeze", value)? && !from {
+                    freeze = boolean("freeze", value)?;
+                    if freeze && !from {
                         return Err(Error::unsupported("COPY TO with FREEZE"));
                     }
                 }
@@ -144,6 +147,7 @@ impl CopyOptions {
             force_quote: force_quote.unwrap_or_default(),
             force_not_null: force_not_null.unwrap_or_default(),
             force_null: force_null.unwrap_or_default(),
+            freeze,
         };
         options.check(from)?;
         Ok(options)

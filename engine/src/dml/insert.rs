@@ -111,6 +111,9 @@ pub fn bind_returning(
 ) -> Result<Returning> {
     let mut returning = Returning { columns: Vec::new(), exprs: Vec::new() };
     for (column, expr) in binder.bind_returning(items, scope)? {
+        if has_query(&expr) {
+            return Err(Error::unsupported("a subquery in RETURNING"));
+        }
         returning.columns.push(column);
         returning.exprs.push(RowExpr::new(expr, columns, parameters));
     }

@@ -197,7 +197,7 @@ impl Session {
             Statement::Ddl(_) => (Plan::Ddl, None),
         };
         let mut parameters = binder.params()?;
-        if parameters.len() < parsed.parameters {
+        if parameters.len() < parsed.parameters && !is_prepare(&parsed) {
             return Err(Error::new(
                 SqlState::IndeterminateDatatype,
                 format!("could not determine data type of parameter ${}", parameters.len() + 1),
@@ -227,6 +227,10 @@ impl Session {
         parameters: usize,
     ) -> Result<(Plan, Option<Vec<Column>>)> {
         match statement {
+            ast::Statement::Query(query) if query.with.is_some() && with_insert(query).is_some() => {
+                let insert = with_insert(query).ok_or_else(|| Error::internal("no INSERT"))?;
+                self.plan_sql(&ast::Statement::Insert(insert), catalog, binder, parameters)
+            }
             ast::Statement::Query(query) => {
                 let plan = self.plan_query(query, catalog, binder, parameters)?;
                 let columns = plan.bound.columns.clone();
@@ -389,6 +393,15 @@ impl Session {
     }
 }
 
+/// `WITH … INSERT INTO t SELECT …` as `INSERT INTO t WITH … SELECT …`, which means the same.
+fn with_insert(query: &ast::Query) -> Option<ast::Insert> {
+    let ast::SetExpr::Insert(ast::Statement::Insert(insert)) = &*query.body else { return None };
+    let mut insert = insert.clone();
+    let source = insert.source.as_mut().filter(|s| s.with.is_none())?;
+    source.with = query.with.clone();
+    Some(insert)
+}
+
 /// Schema and name of an object name; identifiers fold as PostgreSQL does.
 pub(crate) fn object_name(name: &ast::ObjectName) -> Result<(Option<String>, String)> {
     let mut parts = Vec::with_capacity(2);
@@ -422,6 +435,11 @@ pub(super) fn ends_block(parsed: &Parsed) -> bool {
         **u,
         Utility::Commit { .. } | Utility::Rollback { .. } | Utility::RollbackTo(_)
     ))
+}
+
+/// PREPARE: the parameters in its text are those of the statement that it prepares.
+pub(super) fn is_prepare(parsed: &Parsed) -> bool {
+    matches!(&parsed.statement, Statement::Utility(u) if matches!(**u, Utility::Prepare { .. }))
 }
 
 pub(super) fn in_failed_block() -> Error {

@@ -25,7 +25,7 @@ impl Session {
     }
 
     fn plan_simple(&mut self, parsed: Parsed) -> Result<Arc<super::plan::Prepared>> {
-        if parsed.parameters > 0 {
+        if parsed.parameters > 0 && !super::plan::is_prepare(&parsed) {
             return Err(Error::new(
                 crate::SqlState::UndefinedParameter,
                 format!("there is no parameter ${}", parsed.parameters),

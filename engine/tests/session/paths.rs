@@ -1,0 +1,74 @@
+//! The point path against the general path: the same random statements on both give the same answers.
+
+use std::fmt::Write;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::client::Database;
+
+fn statement(random: &mut StdRng) -> String {
+    let id = random.random_range(0..40);
+    let other = random.random_range(0..40);
+    let n = random.random_range(-5..15);
+    match random.random_range(0..16) {
+        0 => format!("SELECT * FROM t WHERE id = {id}"),
+        1 => format!("SELECT v, id + 1 FROM t WHERE id = {id} AND n > {n}"),
+        2 => format!("SELECT id FROM t WHERE n = {n} ORDER BY id"),
+        3 => format!("SELECT id, n FROM t WHERE n >= {n} AND n < {n} + 4 ORDER BY n DESC NULLS LAST, id LIMIT 5"),
+        4 => format!("SELECT id FROM t WHERE v = 'v{other}' ORDER BY 1 OFFSET 1"),
+        5 => format!("SELECT count(*), sum(n) FROM t WHERE id = {id} OR n = {n}"),
+        6 => format!("INSERT INTO t VALUES ({id}, {n}, 'v{other}')"),
+        7 => {
+            format!("INSERT INTO t VALUES ({id}, {n}, NULL) ON CONFLICT (id) DO UPDATE SET n = excluded.n RETURNING *")
+        }
+        8 => format!("UPDATE t SET n = n + 1 WHERE id = {id} RETURNING id, n"),
+        9 => format!("UPDATE t SET v = 'u{n}' WHERE n = {n}"),
+        10 => format!("UPDATE t SET id = {other} WHERE id = {id}"),
+        11 => format!("DELETE FROM t WHERE id = {id} AND n < {n} RETURNING v"),
+        12 => format!("SELECT {n} + {id}, 'x' || {other}, NULL, {n} > {id}"),
+        13 => format!("SELECT id FROM t WHERE id = {id} FOR UPDATE"),
+        14 => format!("SELECT n FROM t WHERE id = {id} AND v IS NULL"),
+        _ => format!("SELECT u FROM t WHERE u = {n} AND id < {id}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_paths_agree() {
+    let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random::<u64>);
+    println!("SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let (first, second) = (Database::new(), Database::new());
+    let (mut point, mut general) = (first.client().await, second.client().await);
+    general.rows("SET lockstep.point_path = off").await;
+    for client in [&mut point, &mut general] {
+        client.rows("CREATE TABLE t (id int PRIMARY KEY, n int, v text, u bigint UNIQUE)").await;
+        client.rows("CREATE INDEX t_n ON t (n)").await;
+        client.rows("CREATE INDEX t_v ON t (v, n)").await;
+    }
+    let mut history = String::new();
+    let mut in_block = false;
+    for _ in 0..600 {
+        let sql = match random.random_range(0..20) {
+            0 if !in_block => "BEGIN".to_string(),
+            0 if random.random() => "COMMIT".to_string(),
+            0 => "ROLLBACK".to_string(),
+            _ => statement(&mut random),
+        };
+        writeln!(history, "{sql};").unwrap();
+        let (a, b) = (point.psql(&sql, "").await, general.psql(&sql, "").await);
+        assert_eq!(a, b, "SEED={seed}\n{history}");
+        in_block = point.session.transaction_status() != engine::session::TransactionStatus::Idle;
+        assert!(!a.contains("XX000") && !a.contains("0A000"), "SEED={seed}: {sql}: {a}");
+    }
+    let all = "SELECT * FROM t ORDER BY id";
+    if in_block {
+        point.psql("ROLLBACK", "").await;
+        general.psql("ROLLBACK", "").await;
+    }
+    assert_eq!(point.psql(all, "").await, general.psql(all, "").await, "SEED={seed}");
+    let explained = point.rows("EXPLAIN SELECT * FROM t WHERE id = 1").await[0][0].clone();
+    assert!(explained.starts_with("Point path: primary key"), "{explained}");
+    let explained = general.rows("EXPLAIN SELECT * FROM t WHERE id = 1").await[0][0].clone();
+    assert!(!explained.starts_with("Point path"), "{explained}");
+}

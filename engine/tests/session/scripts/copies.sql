@@ -1,0 +1,30 @@
+CREATE TABLE t (a int PRIMARY KEY, b text, c numeric(6,2));
+COPY t FROM STDIN;
+1	one	1.5
+2	\N	\N
+3	tab\there	-3.25
+\.
+COPY t (a, b) FROM STDIN WITH (FORMAT csv, HEADER);
+a,b
+4,"quoted, ""x"""
+5,
+\.
+SELECT * FROM t ORDER BY a;
+COPY (SELECT * FROM t ORDER BY a) TO STDOUT;
+COPY (SELECT * FROM t ORDER BY a) TO STDOUT WITH (FORMAT csv, HEADER, NULL 'nil');
+COPY (SELECT a, b FROM t WHERE a > 2 ORDER BY a) TO STDOUT WITH (DELIMITER '|');
+COPY t FROM STDIN;
+6	six	x
+\.
+COPY t FROM STDIN;
+6	six
+\.
+COPY t FROM STDIN;
+6	six	1	2
+\.
+COPY t FROM STDIN;
+1	dup	1
+\.
+COPY t TO STDOUT WITH (FORMAT nope);
+SELECT count(*) FROM t;
+COPY t FROM STDIN WITH (FREEZE, DELIMITER ';');
