@@ -77,30 +77,18 @@ fn expressions_match_postgresql() {
 
 #[test]
 fn templates_match_postgresql() {
-    let different = [
-        ("to_char(timestamp '2024-03-05 14:07:09', 'TMDay TMMonth TMMon')", "TM still pads"),
-        ("to_char(12345, '9V9999999999')", "PostgreSQL's product overflows in silence"),
-        ("to_number('5.01-', 'FM9.999999MI')", "a sign before the template's MI is not found"),
-    ];
+    let different = [("to_char(12345, '9V9999999999')", "PostgreSQL's product overflows in silence")];
     check("format", include_str!("testdata/format.tsv"), &different);
 }
 
 #[test]
 fn arrays_match_postgresql() {
-    let different = [
-        ("'9'::oidvector < '1 2'::oidvector", "oidvectors sort by their items before their lengths"),
-        ("'1 2 3'::oidvector > '5'::oidvector", "oidvectors sort by their items before their lengths"),
-        ("'1 2 3'::int2vector::int2[]", "arrays begin at one"),
-    ];
+    let different = [("'1 2 3'::int2vector::int2[]", "arrays begin at one")];
     check("arrays", include_str!("testdata/arrays.tsv"), &different);
 }
 
 #[test]
 fn json_matches_postgresql() {
-    let different = [
-        ("'\"\\u0000\"'::json", "a zero character is refused on input, not when it is read"),
-        ("'\"s\"'::jsonb -> 0", "a scalar does not count as an array of one"),
-        ("'5'::jsonb ->> 0", "a scalar does not count as an array of one"),
-    ];
+    let different = [("'\"\\u0000\"'::json", "a zero character is refused on input, not when it is read")];
     check("json", include_str!("testdata/json.tsv"), &different);
 }

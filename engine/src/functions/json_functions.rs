@@ -100,7 +100,13 @@ fn get_field(call: &Call<'_>, args: &[Datum], text: bool) -> Result<Datum> {
 fn get_element(call: &Call<'_>, args: &[Datum], text: bool) -> Result<Datum> {
     let (document, index) = (args::text(args.first())?, args::int4(args.get(1))?);
     if is_jsonb(call) {
-        return part(element(&json::parse(document)?, index.into()), text);
+        let document = json::parse(document)?;
+        // A document that is a scalar counts as an array of one.
+        let found = match &document {
+            Json::Array(_) | Json::Object(_) => element(&document, index.into()),
+            scalar => matches!(index, 0 | -1).then_some(scalar),
+        };
+        return part(found, text);
     }
     slice(json_text::element(document, index.into())?, text)
 }

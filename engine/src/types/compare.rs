@@ -41,6 +41,10 @@ pub fn compare(a: &Datum, b: &Datum, ty: PgType) -> Ordering {
         (Datum::Uuid(a), Datum::Uuid(b)) => a.cmp(b),
         (Datum::Array(a), Datum::Array(b)) => {
             let element = PgType::from(ty.oid.element().unwrap_or(TypeOid::TEXT));
+            // Of two oidvectors the shorter is less.
+            if ty.oid == TypeOid::OIDVECTOR && a.len() != b.len() {
+                return a.len().cmp(&b.len());
+            }
             let first_difference = a.iter().zip(b.iter()).map(|(a, b)| compare(a, b, element)).find(|o| o.is_ne());
             first_difference.unwrap_or_else(|| a.len().cmp(&b.len()))
         }
@@ -183,6 +187,9 @@ pub fn encode_key(value: &Datum, ty: PgType, out: &mut Vec<u8>) {
         Datum::Uuid(v) => out.extend_from_slice(v),
         Datum::Array(items) => {
             let element = PgType::from(ty.oid.element().unwrap_or(TypeOid::TEXT));
+            if ty.oid == TypeOid::OIDVECTOR {
+                out.extend_from_slice(&(items.len() as u32).to_be_bytes());
+            }
             for item in items.iter() {
                 encode_key(item, element, out);
             }

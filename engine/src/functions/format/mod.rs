@@ -172,6 +172,8 @@ struct Pattern {
     convention: Option<Convention>,
     /// FM: no padding.
     fill: bool,
+    /// TM: names in the language of the session, which is English, and never padded.
+    translated: bool,
     ordinal: Option<Ordinal>,
 }
 
@@ -215,6 +217,7 @@ fn pattern_at(text: &str) -> Option<Pattern> {
             digits: row.2,
             convention: row.3,
             fill: false,
+            translated: false,
             ordinal: None,
         })
     };
@@ -237,6 +240,7 @@ fn parse_template(template: &str) -> Vec<Node> {
         if let Some(mut pattern) = pattern_at(rest) {
             rest = &rest[pattern.length..];
             pattern.fill = prefix.is_some_and(|p| p.eq_ignore_ascii_case("FM"));
+            pattern.translated = prefix.is_some() && !pattern.fill;
             for (suffix, ordinal) in [("TH", Some(Ordinal::Upper)), ("th", Some(Ordinal::Lower)), ("SP", None)] {
                 if let Some(after) = rest.strip_prefix(suffix) {
                     pattern.ordinal = ordinal;

@@ -752,7 +752,7 @@ impl Scanner<'_> {
                 self.sign = sign;
                 self.at += 1;
             }
-        } else if !taken && !self.template.locale_sign && !self.template.plus && !self.template.minus {
+        } else if !taken && (self.template.plus || self.template.minus) {
             if let b'-' | b'+' = next {
                 self.sign = next;
             }

@@ -113,7 +113,8 @@ fn number(value: i64, width: usize, pattern: &Pattern, out: &mut String) -> Resu
 
 /// A name in the template's letter case, padded to nine characters where it is a full one.
 fn name(name: &str, pattern: &Pattern, out: &mut String) {
-    let width = if pattern.fill || matches!(pattern.field, Field::DayShort | Field::MonthShort) { 0 } else { 9 };
+    let short = matches!(pattern.field, Field::DayShort | Field::MonthShort);
+    let width = if pattern.fill || pattern.translated || short { 0 } else { 9 };
     let capitals = pattern.name.bytes().nth(1).is_some_and(|b| b.is_ascii_uppercase());
     let shown = match (pattern.lower, capitals) {
         (true, _) => name.to_ascii_lowercase(),
