@@ -143,6 +143,7 @@ pub async fn execute_extra(statement: &Extra, tx: &mut Transaction, context: &mu
         Extra::DropIdentity { table, if_exists, column, column_if_exists } => {
             alter::drop_identity(table, *if_exists, column, *column_if_exists, tx, context).await
         }
+        Extra::Comment { object, name, comment } => comment::comment(object, name, comment.as_deref(), tx, context),
         Extra::CommentOnConstraint { constraint, table, comment } => {
             comment::comment_on_constraint(constraint, table, comment.as_deref(), tx, context)
         }

@@ -3,7 +3,7 @@
 //!
 //! [`parse`] looks at the tokens of one statement and leaves alone what is sqlparser's.
 
-use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
+use sqlparser::ast::{CommentObject, Ident, ObjectName, ObjectNamePart};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 /// A statement of DDL outside sqlparser's trees.
@@ -42,6 +42,11 @@ pub enum Extra {
         if_exists: bool,
         column: Ident,
         column_if_exists: bool,
+    },
+    Comment {
+        object: CommentObject,
+        name: ObjectName,
+        comment: Option<String>,
     },
     CommentOnConstraint {
         constraint: Ident,
@@ -113,14 +118,7 @@ pub fn parse(tokens: &[TokenWithSpan]) -> Result<Option<Extra>, SyntaxError> {
     let extra = match c.next_word().as_deref() {
         Some("create") => create(&mut c)?,
         Some("alter") => alter(&mut c)?,
-        Some("comment") if c.accept("on") && c.accept("constraint") => {
-            let constraint = c.identifier()?;
-            c.expect("on")?;
-            let table = c.object_name()?;
-            c.expect("is")?;
-            let comment = if c.accept("null") { None } else { Some(c.string()?) };
-            Some(Extra::CommentOnConstraint { constraint, table, comment })
-        }
+        Some("comment") if c.accept("on") => comment(&mut c)?,
         _ => None,
     };
     match extra {
@@ -128,6 +126,36 @@ pub fn parse(tokens: &[TokenWithSpan]) -> Result<Option<Extra>, SyntaxError> {
         Some(_) if c.at < tokens.len() => Err(c.at),
         Some(_) => Ok(extra),
     }
+}
+
+/// COMMENT ON the objects that can have one here; text in any of PostgreSQL's quotes.
+fn comment(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
+    let object = match c.next_word().as_deref() {
+        Some("constraint") => {
+            let constraint = c.identifier()?;
+            c.expect("on")?;
+            let table = c.object_name()?;
+            let comment = comment_text(c)?;
+            return Ok(Some(Extra::CommentOnConstraint { constraint, table, comment }));
+        }
+        Some("table") => CommentObject::Table,
+        Some("column") => CommentObject::Column,
+        Some("view") => CommentObject::View,
+        Some("index") => CommentObject::Index,
+        Some("sequence") => CommentObject::Sequence,
+        Some("schema") => CommentObject::Schema,
+        Some("database") => CommentObject::Database,
+        Some("role") => CommentObject::Role,
+        _ => return Ok(None),
+    };
+    let name = c.object_name()?;
+    let comment = comment_text(c)?;
+    Ok(Some(Extra::Comment { object, name, comment }))
+}
+
+fn comment_text(c: &mut Cursor<'_>) -> Result<Option<String>, SyntaxError> {
+    c.expect("is")?;
+    Ok(if c.accept("null") { None } else { Some(c.string()?) })
 }
 
 fn create(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {

@@ -14,7 +14,8 @@ use crate::dml::sequence::sequence_of;
 use crate::error::{Error, Result, SqlState};
 use crate::functions::{Call, EvalContext, Function, FunctionHost, Rows};
 use crate::system::{self, SystemContext};
-use crate::types::Datum;
+use crate::types::text::{FormatSettings, NameRegType, RegNames};
+use crate::types::{Datum, TypeOid};
 
 /// The context of the last statement, to be used again while what it holds stays the same.
 pub struct CachedContext {
@@ -25,6 +26,13 @@ pub struct CachedContext {
 }
 
 impl Session {
+    /// TimeZone, DateStyle and the like as the text encoders need them, and the names of the reg types' values; cheap
+    /// to clone, changes with SET.
+    pub fn format(&self) -> FormatSettings {
+        let names = self.context.as_ref().map(|c| c.host.clone() as Arc<dyn NameRegType>);
+        FormatSettings { reg_names: RegNames(names), ..self.settings.values().format.clone() }
+    }
+
     /// What expressions of the running statement depend on.
     pub(crate) fn eval_context(&mut self) -> Arc<EvalContext> {
         let values = self.settings.values().clone();
@@ -86,6 +94,12 @@ impl SessionFunctions {
             let host = StatementHost::new(self.session.clone(), self.catalog.clone());
             self.session.system_context(self.catalog.clone(), host)
         })
+    }
+}
+
+impl NameRegType for SessionFunctions {
+    fn name(&self, ty: TypeOid, oid: u32) -> Option<String> {
+        system::functions::reg_name(self.context(), ty, oid)
     }
 }
 

@@ -315,11 +315,6 @@ impl Session {
         self.fail_transaction();
     }
 
-    /// TimeZone, DateStyle and the like as the text encoders need them; cheap to clone, changes with SET.
-    pub fn format(&self) -> crate::types::text::FormatSettings {
-        self.settings.values().format.clone()
-    }
-
     /// Resolves when the session is to end from outside (pg_terminate_backend, an idle timeout), with the error that the
     /// client is told, e.g. 57P01. `wire` polls it while the session is idle and while it runs.
     pub fn termination(&self) -> BoxFuture<'static, Error> {

@@ -21,6 +21,32 @@ pub struct FormatSettings {
     pub bytea_hex: bool,
     /// What 'now' and 'today' mean in input: microseconds since 1970; `None` asks the clock.
     pub transaction_time: Option<i64>,
+    /// Who knows the names of the reg types' values; without it they are written as numbers.
+    pub reg_names: RegNames,
+}
+
+/// Names of what values of the reg types stand for, from a catalog.
+pub trait NameRegType: Send + Sync {
+    /// As the type's output function writes it; `None` for what does not exist.
+    fn name(&self, ty: TypeOid, oid: u32) -> Option<String>;
+}
+
+#[derive(Clone, Default)]
+pub struct RegNames(pub Option<std::sync::Arc<dyn NameRegType>>);
+
+impl std::fmt::Debug for RegNames {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "RegNames(catalog)" } else { "RegNames(none)" })
+    }
+}
+
+impl PartialEq for RegNames {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(a), Some(b)) => std::sync::Arc::ptr_eq(a, b),
+            (a, b) => a.is_none() && b.is_none(),
+        }
+    }
 }
 
 impl Default for FormatSettings {
@@ -33,6 +59,7 @@ impl Default for FormatSettings {
             extra_float_digits: 1,
             bytea_hex: true,
             transaction_time: None,
+            reg_names: RegNames::default(),
         }
     }
 }
@@ -171,8 +198,13 @@ pub fn write(value: &Datum, ty: PgType, format: &FormatSettings, out: &mut Vec<u
             Ok(())
         }
         Datum::Oid(0) if ty.oid == TypeOid::REGTYPE || is_reg(ty.oid) => write!(out, "-"),
-        Datum::Oid(v) if ty.oid == TypeOid::REGTYPE => {
-            write!(out, "{}", names::format_type(TypeOid(*v), -1))
+        Datum::Oid(v) if ty.oid == TypeOid::REGTYPE || is_reg(ty.oid) => {
+            let names = format.reg_names.0.as_ref();
+            match names.and_then(|names| names.name(ty.oid, *v)) {
+                Some(name) => write!(out, "{name}"),
+                None if ty.oid == TypeOid::REGTYPE => write!(out, "{}", names::format_type(TypeOid(*v), -1)),
+                None => write!(out, "{v}"),
+            }
         }
         Datum::Oid(v) => write!(out, "{v}"),
         Datum::Numeric(v) => write!(out, "{v}"),

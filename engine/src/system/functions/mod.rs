@@ -19,6 +19,8 @@ use crate::error::{Error, Result, SqlState};
 use crate::functions::{Call, Function, Rows};
 use crate::types::Datum;
 
+pub use names::reg_name;
+
 type Implementation = fn(&SystemContext, &Call<'_>, &[Datum]) -> Result<Datum>;
 type SetImplementation = fn(&SystemContext, &[Datum]) -> Result<Vec<Vec<Datum>>>;
 

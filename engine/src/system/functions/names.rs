@@ -51,6 +51,23 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     ("pg_ts_template_is_visible", |_, _, _| Ok(Datum::Null)),
 ];
 
+/// The name that the output function of a reg type writes.
+pub fn reg_name(context: &SystemContext, ty: TypeOid, oid: u32) -> Option<String> {
+    let catalog = &context.catalog;
+    let oid = Oid(oid);
+    match ty {
+        TypeOid::REGCLASS => relation_name(oid, catalog, &context.path),
+        TypeOid::REGTYPE => type_shown(context, oid, -1),
+        TypeOid::REGPROC => registry().function(oid.0).map(|f| quote_ident(f.name)),
+        TypeOid::REGPROCEDURE => registry().function(oid.0).map(|f| signature(f)),
+        TypeOid::REGOPER => registry().operator_by_oid(oid.0).map(|o| o.name.to_owned()),
+        TypeOid::REGNAMESPACE => catalog.schemas.get(&oid).map(|s| quote_ident(&s.name)),
+        TypeOid::REGROLE => catalog.roles.get(&oid).map(|r| quote_ident(&r.name)),
+        TypeOid::REGCOLLATION => collation_name(oid).map(quote_ident),
+        _ => None,
+    }
+}
+
 fn visible(value: Option<bool>) -> Datum {
     value.map_or(Datum::Null, Datum::Bool)
 }

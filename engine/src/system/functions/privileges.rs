@@ -22,6 +22,7 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     ("has_server_privilege", |c, _, a| always(c, a)),
     ("has_parameter_privilege", |c, _, a| always(c, a)),
     ("pg_has_role", has_role),
+    ("acldefault", acl_default),
 ];
 
 /// The role that comes first if there are more arguments than `short`, and the others.
@@ -141,4 +142,32 @@ fn has_role(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Dat
     wanted(rest)?;
     let of = role(context, rest)?;
     Ok(Datum::Bool(user == of || is_superuser(context, user)))
+}
+
+/// The privileges that an object of a kind has before any GRANT: its owner's, and those of all roles.
+fn acl_default(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    let (Some(Datum::Text(kind)), Some(owner)) = (args.first(), oid_arg(args, 1)) else {
+        return Ok(Datum::Null);
+    };
+    let (public, own) = match &**kind {
+        "c" => ("", ""),
+        "r" => ("", "arwdDxt"),
+        "s" => ("", "rwU"),
+        "d" => ("Tc", "CTc"),
+        "f" => ("X", "X"),
+        "l" => ("U", "U"),
+        "L" => ("", "rw"),
+        "n" => ("", "UC"),
+        "p" => ("", "sA"),
+        "t" => ("", "C"),
+        "F" | "S" => ("", "U"),
+        "T" => ("U", "U"),
+        other => return Err(invalid(format!("unrecognized object type abbreviation: {other}"))),
+    };
+    let name = context.catalog.roles.get(&owner).map_or_else(|| owner.0.to_string(), |r| r.name.clone());
+    let item = |grantee: &str, privileges: &str| {
+        (!privileges.is_empty()).then(|| Datum::from(format!("{grantee}={privileges}/{name}").as_str()))
+    };
+    let items = [item("", public), item(&name, own)].into_iter().flatten().collect();
+    Ok(Datum::Array(std::sync::Arc::new(items)))
 }
