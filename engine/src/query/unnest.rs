@@ -165,13 +165,13 @@ impl Unnester {
         Ok(joined.project(to.iter().map(|(id, ty)| (*id, ScalarExpr::column(*id, *ty))).collect()))
     }
 
-    fn filter(&mut self, mut input: Rel, predicate: ScalarExpr) -> Result<Rel> {
+    /// Conditions without subqueries come first: the domain of a correlated subquery is taken from what they leave, not
+    /// from the product of all relations in FROM.
+    fn filter(&mut self, input: Rel, predicate: ScalarExpr) -> Result<Rel> {
+        let (nested, plain): (Vec<_>, Vec<_>) = predicate.conjuncts().into_iter().partition(ScalarExpr::has_subquery);
+        let mut input = input.filter(ScalarExpr::and(plain));
         let mut rest = Vec::new();
-        for mut part in predicate.conjuncts() {
-            if !part.has_subquery() {
-                rest.push(part);
-                continue;
-            }
+        for mut part in nested {
             match self.semi_join(input, &part)? {
                 (joined, true) => input = joined,
                 (same, false) => {

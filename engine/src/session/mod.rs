@@ -215,6 +215,7 @@ impl Session {
 
     /// Plans the next statement of the string and opens it as the unnamed portal. Returns its columns if it returns rows.
     pub async fn next_simple(&mut self) -> Result<Option<Arc<[Column]>>> {
+        self.catch_up().await;
         let opened = self.open_simple();
         if opened.is_err() {
             self.fail_transaction();
@@ -222,9 +223,18 @@ impl Session {
         opened
     }
 
+    /// On a standby, before names are bound outside a transaction: a table whose creation was acknowledged anywhere must be
+    /// found here. Without a primary the names of the last known state are good enough; reading rows fails by itself.
+    async fn catch_up(&self) {
+        if self.block.transaction.is_none() && self.engine.is_standby() {
+            let _ = self.engine.transactions().read_barrier().await;
+        }
+    }
+
     /// Parse message: 0 in `parameter_types` (or a missing one) asks for inference. The name "" is the unnamed statement.
     pub async fn prepare(&mut self, name: &str, sql: &str, parameter_types: &[u32]) -> Result<()> {
         self.simple_total = 0;
+        self.catch_up().await;
         let prepared = self.prepare_text(name, sql, parameter_types);
         if prepared.is_err() {
             self.fail_transaction();

@@ -105,7 +105,7 @@ impl Client {
                     }
                     Step::CopyOut(_) => {}
                     Step::CopyData(data) => {
-                        let text = String::from_utf8(data.to_vec()).unwrap();
+                        let text = String::from_utf8(data.concat()).unwrap();
                         answer.rows.extend(text.lines().map(|l| vec![Some(l.to_string())]));
                     }
                 }
