@@ -351,7 +351,7 @@ mod tests {
         for (sql, message, position) in [
             ("selec 1", "syntax error at or near \"selec\"", 1),
             ("select 1 frm t where", "syntax error at or near \"t\"", 14),
-            ("select 'ä' from from t", "syntax error at or near \"from\"", 17),
+            ("select 'ä' )", "syntax error at or near \")\"", 12),
             ("select 'abc", "unterminated quoted string at or near \"'abc\"", 8),
             ("select (1", "syntax error at end of input", 10),
             ("select 1)", "syntax error at or near \")\"", 9),
