@@ -5,6 +5,7 @@ mod options;
 mod split;
 mod to;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -131,7 +132,7 @@ async fn start_out(
         });
     };
     let shared = session.shared.clone();
-    let state = shared.interruptible(portal.deadline, session.run_locked(&prepared, &Arc::from([]))).await?;
+    let state = shared.interruptible(portal.deadline, pin!(session.run_locked(&prepared, &Arc::from([])))).await?;
     let PortalState::Rows { source, .. } = state else {
         return Err(Error::internal("a COPY query did not start"));
     };
@@ -149,7 +150,7 @@ impl Session {
     pub(crate) async fn copy_in_data(&mut self, data: Bytes) -> Result<()> {
         let mut copy = self.copy.take().ok_or_else(no_copy)?;
         let shared = self.shared.clone();
-        let done = shared.interruptible(None, copy.push(self, &data)).await;
+        let done = shared.interruptible(None, pin!(copy.push(self, &data))).await;
         done?;
         self.copy = Some(copy);
         Ok(())
@@ -158,7 +159,7 @@ impl Session {
     pub(crate) async fn copy_in_done(&mut self) -> Result<String> {
         let mut copy = self.copy.take().ok_or_else(no_copy)?;
         let shared = self.shared.clone();
-        let rows = shared.interruptible(None, copy.finish(self)).await?;
+        let rows = shared.interruptible(None, pin!(copy.finish(self))).await?;
         if self.ends_implicit() {
             self.commit_transaction().await?;
         }

@@ -36,7 +36,7 @@ impl Server {
         Server { shared, _log: log, eval: Arc::new(eval) }
     }
 
-    async fn begin(&self) -> Transaction {
+    async fn begin(&self) -> Box<Transaction> {
         let options = TransactionOptions {
             isolation: Isolation::ReadCommitted,
             read_only: false,
@@ -92,7 +92,7 @@ impl Server {
     }
 
     /// `INSERT INTO t VALUES (1, NULL), …` of integers.
-    async fn insert(&self, sql: &str, mut tx: Transaction) -> String {
+    async fn insert(&self, sql: &str, mut tx: Box<Transaction>) -> String {
         let (head, values) = sql.split_once(" VALUES ").unwrap();
         let name = head.strip_prefix("INSERT INTO ").unwrap();
         let catalog = tx.catalog();

@@ -23,7 +23,7 @@ struct Savepoint {
 /// The session's transaction, if there is one.
 #[derive(Default)]
 pub struct Block {
-    pub transaction: Option<Transaction>,
+    pub transaction: Option<Box<Transaction>>,
     /// Between BEGIN and COMMIT or ROLLBACK.
     pub explicit: bool,
     /// An error happened in the block; nothing but its end is accepted.
@@ -121,7 +121,7 @@ impl Session {
         self.warn(SqlState::NoActiveSqlTransaction, &format!("{command} can only be used in transaction blocks"));
     }
 
-    fn new_transaction(&self) -> Transaction {
+    fn new_transaction(&self) -> Box<Transaction> {
         let modes = self.settings.modes;
         Transaction::begin(
             self.engine.transactions(),

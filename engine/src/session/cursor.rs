@@ -2,6 +2,7 @@
 //!
 //! Invariant: without SCROLL a cursor moves forward only (55000); with SCROLL its rows are kept, so that it can go back.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
@@ -139,7 +140,7 @@ impl Session {
         if scroll && let Some(cursor) = &mut portal.cursor {
             if cursor.rows.is_none() {
                 let mut all = Vec::new();
-                while let Some(rows) = shared.interruptible(outer.deadline, source.next(usize::MAX)).await? {
+                while let Some(rows) = shared.interruptible(outer.deadline, pin!(source.next(usize::MAX))).await? {
                     match rows {
                         Rows::Batch(batch) => all.extend(batch_rows(&batch, &columns)?),
                         Rows::Tuples(rows) => all.extend(rows),
@@ -157,7 +158,8 @@ impl Session {
         let (mut skip, mut left) = (skip, wanted);
         while (skip > 0 || left > 0) && !cursor.done {
             let room = if skip > 0 { skip } else { left };
-            match shared.interruptible(outer.deadline, source.next(room)).await? {
+            let next = shared.interruptible(outer.deadline, pin!(source.next(room))).await?;
+            match next {
                 None => {
                     cursor.done = true;
                     cursor.position += 1;

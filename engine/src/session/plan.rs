@@ -4,10 +4,9 @@
 //! 1. A plan is used only under the catalog and the settings that it was bound under; else it is bound again.
 //! 2. Binding again may not change the result's columns under a client that was told of them (0A000).
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use sqlparser::ast;
 
 use super::registry::now_micros;
@@ -351,10 +350,10 @@ impl Session {
         for slot in self.statements.values_mut().filter(|s| Arc::ptr_eq(s, prepared)) {
             *slot = again.clone();
         }
-        if let Entry::Occupied(mut slot) = self.cache.by_text.entry(prepared.parsed.text.clone())
-            && Arc::ptr_eq(slot.get(), prepared)
+        if let Some(slot) = self.cache.by_text.get_mut(&prepared.parsed.text)
+            && Arc::ptr_eq(slot, prepared)
         {
-            slot.insert(again.clone());
+            *slot = again.clone();
         }
         Ok(again)
     }

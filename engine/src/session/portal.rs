@@ -5,6 +5,7 @@
 //! 2. What a portal holds (a running query, its snapshot) goes with its transaction.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -217,7 +218,8 @@ impl Session {
                 }
                 let shared = self.shared.clone();
                 let room = limit - portal.sent;
-                match shared.interruptible(portal.deadline, source.next(room)).await? {
+                let next = shared.interruptible(portal.deadline, pin!(source.next(room))).await?;
+                match next {
                     Some(rows) => {
                         let count = row_count(&rows);
                         portal.sent += count;
@@ -238,7 +240,8 @@ impl Session {
             }
             PortalState::CopyOut(copy) => {
                 let shared = self.shared.clone();
-                match shared.interruptible(portal.deadline, copy.next()).await? {
+                let next = shared.interruptible(portal.deadline, pin!(copy.next())).await?;
+                match next {
                     Some(data) => Ok(Step::CopyData(data)),
                     None => {
                         let tag = format!("COPY {}", copy.rows());
@@ -273,7 +276,7 @@ impl Session {
         let shared = self.shared.clone();
         let deadline = portal.deadline;
         let params = portal.params.clone();
-        portal.state = shared.interruptible(deadline, self.run_locked(&prepared, &params)).await?;
+        portal.state = shared.interruptible(deadline, pin!(self.run_locked(&prepared, &params))).await?;
         Ok(None)
     }
 

@@ -6,6 +6,7 @@
 //! 2. An interrupt ends the statement that was running when it came and is then spent.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -115,13 +116,12 @@ impl SessionShared {
     }
 
     /// Runs `work` unless the statement is interrupted or `deadline` passes first. Work that is ready at once costs
-    /// nothing more.
+    /// nothing more. The work comes pinned: a statement's future is large, and would be copied on its way here.
     pub async fn interruptible<T>(
         &self,
         deadline: Option<Instant>,
-        work: impl Future<Output = Result<T>>,
+        mut work: Pin<&mut impl Future<Output = Result<T>>>,
     ) -> Result<T> {
-        tokio::pin!(work);
         if let Some(done) = work.as_mut().now_or_never() {
             return done;
         }
@@ -261,6 +261,8 @@ impl Sessions {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[tokio::test]
@@ -271,9 +273,9 @@ mod tests {
         sessions.cancel(wrong);
         assert!(!s.is_interrupted());
         sessions.cancel(s.key);
-        let error = s.interruptible(None, std::future::pending::<Result<()>>()).await.unwrap_err();
+        let error = s.interruptible(None, pin!(std::future::pending::<Result<()>>())).await.unwrap_err();
         assert_eq!(error.state(), SqlState::QueryCanceled);
-        assert!(s.interruptible(None, async { Ok(()) }).await.is_ok());
+        assert!(s.interruptible(None, pin!(async { Ok(()) })).await.is_ok());
         assert!(!s.is_interrupted());
     }
 

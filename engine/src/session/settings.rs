@@ -200,6 +200,9 @@ pub struct Settings {
     pub standby: bool,
     /// Names whose reported value may have changed.
     reported: Vec<(SettingId, String)>,
+    /// What `reported` was made from. Holding the values makes every SET a new allocation, so that equal pointers
+    /// mean equal values.
+    reported_for: Option<(Arc<Values>, bool)>,
     notices: Vec<Notice>,
 }
 
@@ -221,6 +224,7 @@ impl Settings {
             modes,
             standby: false,
             reported: Vec::new(),
+            reported_for: None,
             notices: Vec::new(),
         };
         let mut all = Vec::new();
@@ -443,6 +447,12 @@ impl Settings {
 
     /// Values to report (ParameterStatus): all at first, later what changed since the last call.
     pub fn take_changes(&mut self) -> Vec<(String, String)> {
+        let unchanged =
+            |(values, standby): &(Arc<Values>, bool)| Arc::ptr_eq(values, &self.current) && *standby == self.standby;
+        if self.reported_for.as_ref().is_some_and(unchanged) {
+            return Vec::new();
+        }
+        self.reported_for = Some((self.current.clone(), self.standby));
         let mut changes = Vec::new();
         let first = self.reported.is_empty();
         for (i, setting) in SETTINGS.iter().enumerate().filter(|(_, s)| s.report) {

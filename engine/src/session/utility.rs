@@ -1,5 +1,6 @@
 //! Utility statements: transaction control, settings, PREPARE and EXECUTE, EXPLAIN, LOCK, maintenance.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::plan::{Plan, object_name};
@@ -366,7 +367,7 @@ impl Session {
         }
         self.transaction()?;
         let shared = self.shared.clone();
-        portal.state = shared.interruptible(portal.deadline, self.run_locked(&prepared, &params)).await?;
+        portal.state = shared.interruptible(portal.deadline, pin!(self.run_locked(&prepared, &params))).await?;
         Ok(None)
     }
 
@@ -390,7 +391,7 @@ impl Session {
                     let shared = self.shared.clone();
                     let engine = self.engine.clone();
                     let work = engine.query().explain(&plan.bound, context, analyze);
-                    shared.interruptible(outer.deadline, work).await?
+                    shared.interruptible(outer.deadline, pin!(work)).await?
                 }
             },
             _ if analyze => return Err(Error::unsupported("EXPLAIN ANALYZE of a statement that changes data")),
@@ -436,7 +437,7 @@ impl Session {
         for name in tables {
             let table = self.resolve_table(name, &catalog, "lock")?;
             let transaction = self.transaction()?;
-            shared.interruptible(portal.deadline, transaction.lock_table(table.oid, lock, wait)).await?;
+            shared.interruptible(portal.deadline, pin!(transaction.lock_table(table.oid, lock, wait))).await?;
         }
         Ok(())
     }

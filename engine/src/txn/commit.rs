@@ -32,7 +32,7 @@ const PARTS_IN_FLIGHT: usize = 4;
 impl Transaction {
     /// Commits. Dropping the future loses only the answer. Errors: 40001 and 25006 mean that nothing happened; 08007
     /// that nobody knows.
-    pub async fn commit(mut self) -> Result<()> {
+    pub async fn commit(mut self: Box<Self>) -> Result<()> {
         if !self.has_writes() {
             return self.wait_for_dependencies().await;
         }
@@ -48,7 +48,7 @@ impl Transaction {
         self.shared.answer(appended, reign).await
     }
 
-    async fn commit_in_parts(mut self, bodies: Vec<Sealed>, last: Sealed, reign: Reign) -> Result<()> {
+    async fn commit_in_parts(mut self: Box<Self>, bodies: Vec<Sealed>, last: Sealed, reign: Reign) -> Result<()> {
         let shared = self.shared.clone();
         let (mut in_flight, count) = (VecDeque::new(), bodies.len() as u32);
         for (number, body) in bodies.into_iter().enumerate() {

@@ -75,8 +75,8 @@ impl Transaction {
     }
 
     /// Starts a transaction; its first snapshot is taken by the first [`Self::begin_statement`].
-    pub fn begin(shared: &Arc<Transactions>, options: TransactionOptions) -> Transaction {
-        Transaction {
+    pub fn begin(shared: &Arc<Transactions>, options: TransactionOptions) -> Box<Transaction> {
+        Box::new(Transaction {
             shared: shared.clone(),
             id: shared.next_id(),
             options,
@@ -95,7 +95,7 @@ impl Transaction {
             sequences: HashMap::new(),
             account: Account::new(&shared.storage.memory),
             last_locked: None,
-        }
+        })
     }
 
     pub fn isolation(&self) -> Isolation {
@@ -476,7 +476,7 @@ impl Transaction {
     }
 
     /// Forgets everything (so does dropping).
-    pub fn rollback(self) {}
+    pub fn rollback(self: Box<Self>) {}
 
     /// Lets every lock go.
     pub(super) fn release_locks(&mut self) {

@@ -53,18 +53,18 @@ impl Node {
         Node { shared, machine, log }
     }
 
-    pub fn begin(&self, isolation: Isolation) -> Transaction {
+    pub fn begin(&self, isolation: Isolation) -> Box<Transaction> {
         let id = self.shared.next_id();
         let options = TransactionOptions { isolation, read_only: false, process: id.0 as i32, lock_timeout: None };
         Transaction::begin(&self.shared, options)
     }
 
     /// A READ COMMITTED transaction in its first statement.
-    pub async fn open(&self) -> Transaction {
+    pub async fn open(&self) -> Box<Transaction> {
         self.open_at(Isolation::ReadCommitted).await
     }
 
-    pub async fn open_at(&self, isolation: Isolation) -> Transaction {
+    pub async fn open_at(&self, isolation: Isolation) -> Box<Transaction> {
         let mut t = self.begin(isolation);
         t.begin_statement(Reads::Snapshot).await.unwrap();
         t

@@ -13,7 +13,7 @@ type Rows = BTreeMap<i32, (i32, String)>;
 
 /// An open transaction and what the model says of it.
 struct Open {
-    t: Transaction,
+    t: Box<Transaction>,
     isolation: Isolation,
     /// What it sees: its snapshot with its own changes.
     view: Rows,
