@@ -6,7 +6,8 @@
 //!    external error and is unwrapped, DataFusion's own conditions are mapped.
 //! 3. DataFusion never sees a SQL name and coerces no types.
 
-pub mod estimate;
+pub mod empty;
+mod estimate;
 mod fault;
 pub mod join_order;
 mod lower;

@@ -11,6 +11,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::empty;
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::functions::{Function, registry};
@@ -389,7 +390,8 @@ impl Unnester {
             }
             (right, _) => right,
         };
-        let domain = self.domain(&left, &named, &outer);
+        let mut domain = self.domain(&left, &named, &outer);
+        domain.every = kind != JoinKind::Left || condition.is_some() || !empty::is_null_without_rows(&right);
         let right = self.push(&domain, right)?;
         let mut conditions = condition.map(ScalarExpr::conjuncts).unwrap_or_default();
         for (outer_id, inner_id, ty) in &domain.columns {
@@ -419,7 +421,7 @@ impl Unnester {
             projected.push((new, ScalarExpr::column(map.get(id).copied().unwrap_or(*id), ty)));
             columns.push((*id, new, ty));
         }
-        Domain { rel: Rel::Distinct { input: Box::new(copy.project(projected)) }, columns }
+        Domain { rel: Rel::Distinct { input: Box::new(copy.project(projected)) }, columns, every: true }
     }
 
     /// The same domain under new names.
@@ -430,7 +432,7 @@ impl Unnester {
         let mut rel = domain.rel.clone();
         rel.rename(&map);
         let columns = domain.columns.iter().map(|(o, i, ty)| (*o, map.get(i).copied().unwrap_or(*i), *ty)).collect();
-        Domain { rel, columns }
+        Domain { rel, columns, every: domain.every }
     }
 
     /// `rel` for every element of the domain: yields the domain's columns beside its own.
@@ -470,7 +472,8 @@ impl Unnester {
                     e.substitute(&map);
                     Ok(())
                 })?;
-                let input = self.push(domain, *input)?;
+                // What is below this aggregation has to be complete for it.
+                let input = self.push(&Domain { every: true, ..domain.clone() }, *input)?;
                 self.push_aggregate(domain, input, node)
             }
             Rel::Window { input, mut calls } => {
@@ -589,7 +592,7 @@ impl Unnester {
             return Err(Error::unsupported("grouping sets that refer to an outer query"));
         }
         let input = Box::new(pushed);
-        if !groups.is_empty() {
+        if !groups.is_empty() || !domain.every {
             // The domain's columns pass through the grouping under their own ids.
             let input = Box::new(self.rename_pass(domain, *input, &mut groups));
             return Ok(Rel::Aggregate { input, groups, sets: None, grouping, aggregates });
@@ -608,7 +611,7 @@ impl Unnester {
         for (id, call) in aggregates {
             let inner = self.fresh();
             let value = ScalarExpr::column(inner, call.ty);
-            let value = if matches!(call.function.name, "count" | "regr_count") {
+            let value = if empty::counts(call.function.name) {
                 ScalarExpr::new(ExprKind::Coalesce(vec![value, int8(0)]), call.ty)
             } else {
                 value
@@ -736,10 +739,14 @@ impl Unnester {
 }
 
 /// The outer columns that a tree names, and the query that yields their distinct values.
+#[derive(Clone)]
 struct Domain {
     rel: Rel,
     /// Outer id, id in `rel`, type.
     columns: Vec<(ColumnId, ColumnId, PgType)>,
+    /// An ungrouped aggregation must have a row for every element, also where it finds nothing. Without it, it may
+    /// leave those out: they are joined back as NULLs, which is what they would be.
+    every: bool,
 }
 
 impl Domain {

@@ -120,6 +120,16 @@ fn same_width(left: Lowered, right: Lowered) -> (Lowered, Lowered) {
     (widen(left, &right_arrow), widen(right, &left_arrow))
 }
 
+/// `arg IN (list)` over char(n): each constant padded to the operand's length. `None`: not by their bytes.
+pub fn padded_list(arg: &Lowered, list: &[Lowered]) -> Option<Vec<Lowered>> {
+    let padded = |item: &Lowered| match item.literal() {
+        Some(ScalarValue::Utf8(None)) => Some(item.clone()),
+        Some(_) if arg.ty.typmod >= 0 => same_padding(arg, item).map(|(_, item)| item),
+        _ => None,
+    };
+    list.iter().map(padded).collect()
+}
+
 /// Two char(n) whose bytes decide: equal lengths, or a constant padded to the column's length.
 fn same_padding(left: &Lowered, right: &Lowered) -> Option<(Lowered, Lowered)> {
     if left.ty.typmod >= 0 && left.ty.typmod == right.ty.typmod {

@@ -12,7 +12,7 @@
 //! makes us go on too.
 
 pub mod aggregate;
-mod compare;
+pub mod compare;
 mod decimal;
 mod row_udf;
 mod vector;

@@ -173,11 +173,19 @@ impl Lowering<'_> {
         negated: bool,
         schemas: &[&DFSchema],
     ) -> Result<Lowered> {
-        if arg.ty.oid == TypeOid::BPCHAR || list.is_empty() {
+        if list.is_empty() {
             return self.shell(whole, schemas);
         }
-        let mut all = vec![self.expr(arg, schemas)?];
-        all.extend(self.exprs(list, schemas)?);
+        let operand = self.expr(arg, schemas)?;
+        let mut items = self.exprs(list, schemas)?;
+        if arg.ty.oid == TypeOid::BPCHAR {
+            match lower::compare::padded_list(&operand, &items) {
+                Some(padded) => items = padded,
+                None => return self.shell(whole, schemas),
+            }
+        }
+        let mut all = vec![operand];
+        all.append(&mut items);
         let all = lower::unify(all, arg.ty, false)?;
         let mut keys = all.into_iter().map(|e| lower::key(&e).unwrap_or(e).expr);
         let arg = keys.next().ok_or_else(|| Error::internal("IN without an operand"))?;
