@@ -57,6 +57,16 @@ pub(crate) fn hash_bytes(seed: u64, bytes: &[u8]) -> u64 {
     fold(fold(hash ^ u64::from_le_bytes(tail), 0x8ebc_6af0_9c88_c6e3), hash ^ 0x5899_65cc_7537_4cc3)
 }
 
+/// [`RowKey::hash`] of a key that is one int4.
+pub(crate) fn hash_int4(seed: u64, value: i32) -> u64 {
+    hash_bytes(seed, &((value as u32) ^ (1 << 31)).to_be_bytes())
+}
+
+/// [`RowKey::hash`] of a key that is one int8.
+pub(crate) fn hash_int8(seed: u64, value: i64) -> u64 {
+    hash_bytes(seed, &((value as u64) ^ (1 << 63)).to_be_bytes())
+}
+
 impl IndexRange {
     /// All rows whose first index columns equal `prefix`.
     pub fn equal(prefix: Vec<Datum>) -> Self {

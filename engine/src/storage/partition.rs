@@ -8,13 +8,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::Int32Type;
 use hashbrown::HashTable;
 
 use super::CommitTs;
 use super::cell::{Cell, cell_at};
 use super::chunk::{Begins, Chunk, Ends, Hot, LIVE, Loc, Versions, datum_bytes, row_bytes};
-use super::key::RowKey;
+use super::key::{RowKey, hash_int4};
 use super::layout::{KeyLayout, Layout};
 use crate::error::{Error, Result};
 use crate::session::Row;
@@ -125,6 +126,17 @@ impl Versioned {
         }
     }
 
+    /// Hash of a version's key.
+    fn key_hash(&self, loc: Loc, key: &KeyLayout, seed: u64) -> u64 {
+        if let (KeyLayout::Int4(column), Slot::Chunk(chunk)) = (key, &self.slots[loc.slot()])
+            && let Some(Some(array)) = chunk.columns.get(*column)
+            && let Some(values) = array.as_primitive_opt::<Int32Type>()
+        {
+            return hash_int4(seed, values.value(loc.row()));
+        }
+        self.key(loc, key).hash(seed)
+    }
+
     /// The version of a row that `snapshot` sees.
     pub fn visible(&self, handle: u32, snapshot: CommitTs) -> Option<Loc> {
         let mut loc = self.heads[handle as usize];
@@ -148,6 +160,11 @@ impl Partition {
     pub fn find(&self, hash: u64, key: &RowKey, layout: &KeyLayout) -> Option<u32> {
         let equal = |handle: &u32| self.rows.key(self.rows.heads[*handle as usize], layout) == *key;
         self.index.find(hash, equal).copied()
+    }
+
+    /// False only if no key with this hash is in the index.
+    pub fn may_know(&self, hash: u64) -> bool {
+        self.index.find(hash, |_| true).is_some()
     }
 
     pub fn hot(&self) -> Option<&Hot> {
@@ -257,9 +274,10 @@ impl Partition {
         let chunk = Chunk::new(columns, hidden, handles.clone().into_boxed_slice(), versions);
         self.rows.slots[slot] = Slot::Chunk(Arc::new(chunk));
         let Partition { rows, index, .. } = self;
-        index.reserve(handles.len(), |h| rows.key(rows.heads[*h as usize], key).hash(seed));
+        let hash_of = |h: &u32| rows.key_hash(rows.heads[*h as usize], key, seed);
+        index.reserve(handles.len(), hash_of);
         for (handle, hash) in handles.iter().zip(hashes) {
-            index.insert_unique(*hash, *handle, |h| rows.key(rows.heads[*h as usize], key).hash(seed));
+            index.insert_unique(*hash, *handle, hash_of);
         }
         Ok(handles)
     }
@@ -335,6 +353,6 @@ impl Partition {
 
     fn add_to_index(&mut self, hash: u64, seed: u64, handle: u32, key: &KeyLayout) {
         let Partition { rows, index, .. } = self;
-        index.insert_unique(hash, handle, |h| rows.key(rows.heads[*h as usize], key).hash(seed));
+        index.insert_unique(hash, handle, |h| rows.key_hash(rows.heads[*h as usize], key, seed));
     }
 }

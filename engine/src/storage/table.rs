@@ -7,13 +7,15 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicIsize, Ordering};
 
-use arrow::array::{Array, ArrayRef, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::compute::take;
+use arrow::datatypes::{Int32Type, Int64Type};
 use parking_lot::{Mutex, RwLock};
 
 use super::cell::{Cell, cell_at};
 use super::chunk::{Begins, CHUNK_ROWS, Chunk, ChunkId, LIVE, Loc, row_bytes};
 use super::index::{self, SecondaryIndex};
+use super::key::{hash_int4, hash_int8};
 use super::layout::{IndexKey, IndexLayout, KeyLayout, Layout};
 use super::memory::{Account, Memory};
 use super::partition::Partition;
@@ -230,6 +232,11 @@ impl TableStore {
         head.is_some_and(|loc| partition.rows.version(loc).1 == LIVE)
     }
 
+    /// False only if no row with a key of this hash is installed.
+    pub(crate) fn may_exist(&self, hash: u64) -> bool {
+        self.partitions[self.partition_of(hash)].read().may_know(hash)
+    }
+
     /// The newest installed version of a row.
     pub(crate) fn latest(&self, key: &RowKey, layout: &Layout) -> Latest {
         let hash = key.hash(self.seed);
@@ -389,12 +396,11 @@ impl TableStore {
     ) -> Result<()> {
         let layout = self.layout();
         let mut places: Vec<(Vec<u32>, Vec<u64>)> = vec![Default::default(); self.partitions.len()];
-        for row in 0..rows {
-            let key = match hidden {
-                Some(numbers) => RowKey::hidden(numbers[row]),
-                None => key_of_arrays(&self.key, columns, row),
-            };
-            let hash = key.hash(self.seed);
+        let hashes = match hidden {
+            Some(numbers) => numbers.iter().map(|n| RowKey::hidden(*n).hash(self.seed)).collect(),
+            None => key_hashes(&self.key, columns, rows, self.seed),
+        };
+        for (row, hash) in hashes.into_iter().enumerate() {
             let place = &mut places[self.partition_of(hash)];
             place.0.push(row as u32);
             place.1.push(hash);
@@ -427,7 +433,8 @@ impl TableStore {
             None => key_of_arrays(&self.key, columns, row as usize),
         };
         // A key that is still remembered from a deleted row keeps its handle; only the row path does that.
-        let known = |p: &Partition, i: usize| p.find(hashes[i], &key(rows[i]), &self.key).is_some();
+        let known =
+            |p: &Partition, i: usize| p.may_know(hashes[i]) && p.find(hashes[i], &key(rows[i]), &self.key).is_some();
         let (single, bulk): (Vec<usize>, Vec<usize>) = match begins {
             Begins::Frozen => (Vec::new(), (0..rows.len()).collect()),
             _ if rows.len() < CHUNK_MIN => ((0..rows.len()).collect(), Vec::new()),
@@ -551,6 +558,24 @@ fn gone(verb: &str) -> Error {
 }
 
 /// Key of one row of arrays (by attnum - 1).
+/// The hash of every row's key, without making the keys where they are single integers.
+pub(crate) fn key_hashes(key: &KeyLayout, columns: &[Option<ArrayRef>], rows: usize, seed: u64) -> Vec<u64> {
+    let array = |column: &usize| columns.get(*column).and_then(Option::as_ref).filter(|a| a.null_count() == 0);
+    let ints = match key {
+        KeyLayout::Int4(column) => array(column).and_then(|a| a.as_primitive_opt::<Int32Type>()),
+        _ => None,
+    };
+    let longs = match key {
+        KeyLayout::Int8(column) => array(column).and_then(|a| a.as_primitive_opt::<Int64Type>()),
+        _ => None,
+    };
+    match (ints, longs) {
+        (Some(ints), _) => ints.values().iter().map(|v| hash_int4(seed, *v)).collect(),
+        (_, Some(longs)) => longs.values().iter().map(|v| hash_int8(seed, *v)).collect(),
+        _ => (0..rows).map(|row| key_of_arrays(key, columns, row).hash(seed)).collect(),
+    }
+}
+
 pub(crate) fn key_of_arrays(key: &KeyLayout, columns: &[Option<ArrayRef>], row: usize) -> RowKey {
     let types = key.columns();
     key.encode(|column| {

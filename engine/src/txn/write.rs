@@ -13,7 +13,7 @@ use super::{Duplicate, Isolation, Locked};
 use crate::error::{Error, Result, SqlState};
 use crate::session::Row;
 use crate::storage::layout::{IndexKey, IndexLayout};
-use crate::storage::table::{Latest, key_of_arrays, row_of_arrays};
+use crate::storage::table::{Latest, row_of_arrays};
 use crate::storage::{CommitTs, RowKey, Table, cell_of, check_value};
 use crate::types::Datum;
 
@@ -135,25 +135,21 @@ impl Transaction {
         let columns = columns_of(table, &batch)?;
         let covered = self.expect_many_writes(table).await?;
         let unique = table.layout.indexes.iter().any(|i| i.unique);
-        if !covered || unique || rows < 32 {
+        // A batch beside single rows could hold a key that one of those speaks of.
+        let single = self.writes.get(&table.def.oid).is_some_and(|w| !w.rows.is_empty());
+        if !covered || unique || single || rows < 32 {
             return self.insert_rows(table, &columns, rows).await;
         }
         let bytes: usize = batch.columns().iter().map(|c| c.get_array_memory_size()).sum();
         self.account.reserve(bytes + rows * 24)?;
-        let hidden = match table.layout.is_hidden() {
-            true => Some(table.store.next_hidden_range(rows)),
-            false => {
-                if let Some(existing) = self.batch_duplicate(table, &columns, rows) {
-                    let primary = table.def.indexes.iter().find(|i| i.primary).map_or(table.def.oid, |i| i.oid);
-                    return Ok(Err(Duplicate { index: primary, existing }));
-                }
-                None
-            }
-        };
+        let hidden = table.layout.is_hidden().then(|| table.store.next_hidden_range(rows));
         let writes = self.writes.entry(table.def.oid).or_insert_with(|| TableWrites::new(table.clone()));
-        writes.add_bulk(columns, rows, hidden, &mut self.undo);
+        let added = writes.add_bulk(columns, rows, hidden, &mut self.undo);
         self.trim_undo();
-        Ok(Ok(()))
+        Ok(added.map_err(|existing| {
+            let primary = table.def.indexes.iter().find(|i| i.primary).map_or(table.def.oid, |i| i.oid);
+            Duplicate { index: primary, existing }
+        }))
     }
 
     async fn insert_rows(
@@ -173,29 +169,6 @@ impl Transaction {
         }
         self.release(savepoint);
         Ok(Ok(()))
-    }
-
-    /// The first key of a batch that exists, in the table, the buffer or the batch itself.
-    fn batch_duplicate(&self, table: &Table, columns: &[Option<ArrayRef>], rows: usize) -> Option<RowKey> {
-        let mut seen = hashbrown::HashTable::with_capacity(rows);
-        let seed = table.store.seed;
-        let own = self.writes.get(&table.def.oid);
-        for row in 0..rows {
-            let key = key_of_arrays(&table.layout.key, columns, row);
-            let same = |r: &u32| key_of_arrays(&table.layout.key, columns, *r as usize) == key;
-            let hash = |r: &u32| key_of_arrays(&table.layout.key, columns, *r as usize).hash(seed);
-            let repeated = seen.find(key.hash(seed), same).is_some();
-            let exists = match own.map_or(Buffered::Unknown, |w| w.get(&key)) {
-                Buffered::Row(_) => true,
-                Buffered::Deleted => false,
-                Buffered::Unknown => table.store.exists(&key),
-            };
-            if repeated || exists {
-                return Some(key);
-            }
-            seen.insert_unique(key.hash(seed), row as u32, hash);
-        }
-        None
     }
 
     /// Refuses to write by a definition that is no longer the table's: the statement was planned before it waited for a

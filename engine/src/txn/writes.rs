@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::session::Row;
 use crate::storage::chunk::row_bytes;
 use crate::storage::layout::{IndexKey, IndexLayout, Layout};
-use crate::storage::table::{key_of_arrays, row_of_arrays};
+use crate::storage::table::{key_hashes, key_of_arrays, row_of_arrays};
 use crate::storage::{Overlay, OverlayBatch, RowKey, Table, array_of, cell_of};
 use crate::types::Datum;
 
@@ -48,13 +48,21 @@ pub(crate) struct Bulk {
     pub removed: HashSet<u32>,
 }
 
+/// Where the row with a key of this hash is in the bulk batches.
+#[derive(Debug, Clone, Copy)]
+struct BulkKey {
+    hash: u64,
+    batch: u32,
+    row: u32,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct TableWrites {
     /// As the last statement that wrote knew it.
     pub table: Arc<Table>,
     pub rows: HashMap<RowKey, Write>,
     pub bulk: Vec<Bulk>,
-    bulk_keys: HashTable<(u32, u32)>,
+    bulk_keys: HashTable<BulkKey>,
     by_handle: HashMap<u32, RowKey>,
     next_handle: u32,
     /// By index: key and row.
@@ -156,30 +164,45 @@ impl TableWrites {
         self.replace(key, Some(Write { handle, base, after, changed }));
     }
 
-    pub fn add_bulk(&mut self, columns: Vec<Option<ArrayRef>>, rows: usize, hidden: Option<i64>, undo: &mut Vec<Undo>) {
+    /// Adds a batch of new rows; nothing of it if one of their keys exists already, which is then the error.
+    pub fn add_bulk(
+        &mut self,
+        columns: Vec<Option<ArrayRef>>,
+        rows: usize,
+        hidden: Option<i64>,
+        undo: &mut Vec<Undo>,
+    ) -> Result<(), RowKey> {
         let first_handle = self.next_handle(rows as u32);
-        let batch = self.bulk.len();
         let bulk = Bulk { columns, rows, hidden, first_handle, removed: HashSet::new() };
         self.bulk.push(bulk);
-        self.index_bulk(batch);
+        if let Err((indexed, existing)) = self.index_bulk() {
+            self.drop_bulk(indexed);
+            return Err(existing);
+        }
         undo.push(Undo::Bulk { table: self.table.def.oid });
+        Ok(())
+    }
+
+    /// Takes back the last batch, of which the first `indexed` rows are in the indexes.
+    fn drop_bulk(&mut self, indexed: usize) {
+        let Some(bulk) = self.bulk.pop() else { return };
+        let batch = self.bulk.len();
+        self.bulk_keys.retain(|key| key.batch as usize != batch);
+        if !self.table.layout.indexes.is_empty() {
+            for row in 0..indexed {
+                let key = bulk.key(row, &self.table);
+                let old = row_of_arrays(&bulk.columns, row, &self.table.layout);
+                self.remove_entries(&key, &old);
+            }
+        }
     }
 
     pub fn undo(&mut self, undo: Undo) {
         match undo {
             Undo::Row { key, before, .. } => self.replace(&key, before),
             Undo::Bulk { .. } => {
-                let batch = self.bulk.len().saturating_sub(1);
-                if let Some(bulk) = self.bulk.pop() {
-                    self.bulk_keys.retain(|(b, _)| *b as usize != batch);
-                    if !self.table.layout.indexes.is_empty() {
-                        for row in 0..bulk.rows {
-                            let key = bulk.key(row, &self.table);
-                            let old = row_of_arrays(&bulk.columns, row, &self.table.layout);
-                            self.remove_entries(&key, &old);
-                        }
-                    }
-                }
+                let rows = self.bulk.last().map_or(0, |bulk| bulk.rows);
+                self.drop_bulk(rows);
             }
             Undo::Removed { batch, row, .. } => {
                 self.bulk[batch].removed.remove(&row);
@@ -318,20 +341,43 @@ impl TableWrites {
         }
     }
 
-    fn index_bulk(&mut self, batch: usize) {
-        let (seed, table) = (self.table.store.seed, self.table.clone());
-        for row in 0..self.bulk[batch].rows {
-            let key = self.bulk[batch].key(row, &table);
-            if self.bulk[batch].hidden.is_none() {
-                let bulk = &self.bulk;
-                let hash = |(b, r): &(u32, u32)| bulk[*b as usize].key(*r as usize, &table).hash(seed);
-                self.bulk_keys.insert_unique(key.hash(seed), (batch as u32, row as u32), hash);
-            }
-            if !table.layout.indexes.is_empty() {
-                let image = row_of_arrays(&self.bulk[batch].columns, row, &table.layout);
-                self.add_entries(&key, &image);
+    /// Puts the last batch into the indexes. An existing key is an error, with the number of rows before it.
+    fn index_bulk(&mut self) -> Result<(), (usize, RowKey)> {
+        let (batch, table) = (self.bulk.len() - 1, self.table.clone());
+        let rows = self.bulk[batch].rows;
+        if self.bulk[batch].hidden.is_none() {
+            let hashes = key_hashes(&table.layout.key, &self.bulk[batch].columns, rows, table.store.seed);
+            self.bulk_keys.reserve(rows, |key| key.hash);
+            for (row, hash) in hashes.into_iter().enumerate() {
+                if self.may_exist(hash) {
+                    let key = self.bulk[batch].key(row, &table);
+                    let exists = match self.get(&key) {
+                        Buffered::Row(_) => true,
+                        Buffered::Deleted => false,
+                        Buffered::Unknown => table.store.exists(&key),
+                    };
+                    if exists {
+                        return Err((0, key));
+                    }
+                }
+                let place = BulkKey { hash, batch: batch as u32, row: row as u32 };
+                self.bulk_keys.insert_unique(hash, place, |key| key.hash);
             }
         }
+        if !table.layout.indexes.is_empty() {
+            for row in 0..rows {
+                let image = row_of_arrays(&self.bulk[batch].columns, row, &table.layout);
+                self.add_entries(&self.bulk[batch].key(row, &table), &image);
+            }
+        }
+        Ok(())
+    }
+
+    /// False only if no row, here or installed, has a key of this hash.
+    fn may_exist(&self, hash: u64) -> bool {
+        !self.rows.is_empty()
+            || self.bulk_keys.find(hash, |key| key.hash == hash).is_some()
+            || self.table.store.may_exist(hash)
     }
 
     fn find_bulk(&self, key: &RowKey) -> Option<(usize, usize)> {
@@ -346,9 +392,16 @@ impl TableWrites {
                 (batch, (number - self.bulk[batch].hidden?) as usize)
             }
             false => {
-                let same = |(b, r): &(u32, u32)| self.bulk[*b as usize].key(*r as usize, &self.table) == *key;
-                let (batch, row) = self.bulk_keys.find(key.hash(self.table.store.seed), same)?;
-                (*batch as usize, *row as usize)
+                let hash = key.hash(self.table.store.seed);
+                // A key may have been here before: the row that was removed is not the one that is meant.
+                let same = |place: &BulkKey| {
+                    let bulk = &self.bulk[place.batch as usize];
+                    place.hash == hash
+                        && !bulk.removed.contains(&place.row)
+                        && bulk.key(place.row as usize, &self.table) == *key
+                };
+                let place = self.bulk_keys.find(hash, same)?;
+                (place.batch as usize, place.row as usize)
             }
         };
         (!self.bulk[found.0].removed.contains(&(found.1 as u32))).then_some(found)
@@ -370,6 +423,12 @@ impl Bulk {
 
     /// Columns of the rows that are left, some of them.
     pub fn columns_of(&self, rows: &[u32]) -> Result<Vec<Option<ArrayRef>>> {
+        if let (Some(first), Some(last)) = (rows.first(), rows.last())
+            && (last - first) as usize + 1 == rows.len()
+        {
+            let part = |c: &ArrayRef| c.slice(*first as usize, rows.len());
+            return Ok(self.columns.iter().map(|c| c.as_ref().map(part)).collect());
+        }
         let indices = UInt32Array::from(rows.to_vec());
         let part = |c: &Option<ArrayRef>| c.as_ref().map(|c| take(c, &indices, None)).transpose();
         let columns: Result<_, _> = self.columns.iter().map(part).collect();

@@ -229,6 +229,20 @@ async fn batches_are_inserted_without_rows() {
     assert_eq!(t.get(&table, &key(&table, 5039), Some(&[2])).unwrap()[0], Datum::Int4(10078));
     let stats = table.statistics();
     assert_eq!(stats.rows, 5039);
+    // Rows that the transaction deleted come back as a batch.
+    for id in 100..140 {
+        delete(&mut t, &table, id).await.unwrap();
+    }
+    t.insert_batch(&table, batch(100, 40)).await.unwrap().unwrap();
+    assert_eq!(t.get(&table, &key(&table, 100), Some(&[2])).unwrap()[0], Datum::Int4(200));
+    t.commit().await.unwrap();
+    let repeated = batch(6000, 40);
+    let twice = arrow::compute::concat_batches(&repeated.schema(), [&repeated, &repeated]).unwrap();
+    let mut t = node.open().await;
+    assert_eq!(t.insert_batch(&table, twice).await.unwrap().unwrap_err().existing, key(&table, 6000));
+    t.insert_batch(&table, repeated).await.unwrap().unwrap();
+    t.commit().await.unwrap();
+    assert_eq!(node.rows(20000).await.len(), 5079);
 }
 
 #[tokio::test]
