@@ -4,6 +4,7 @@
 //! touched), then recovery while clients are told to wait. End: clients drain, a checkpoint is written, the log is closed.
 
 mod config;
+mod memory;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -16,9 +17,6 @@ use tokio::sync::oneshot;
 use wire::{Server, ServerConfig, Tls};
 
 use config::{Auth, Config, ConfigError};
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Stack of the threads that bind and plan: expressions nest as deep as the parser lets them.
 const THREAD_STACK_BYTES: usize = 8 << 20;
@@ -99,6 +97,7 @@ async fn serve(config: Config) -> Result<(), StartupError> {
         .map_err(std::io::Error::other)??;
     let node = Arc::new(node);
     engine.attach_log(node.clone());
+    let giving_back = tokio::spawn(memory::give_back(engine.clone()));
     let stop = shutdown_signal();
     tokio::pin!(stop);
     tokio::select! {
@@ -110,6 +109,7 @@ async fn serve(config: Config) -> Result<(), StartupError> {
         _ = &mut stop => {}
     }
 
+    giving_back.abort();
     let _ = drain.send(());
     serving.await.map_err(std::io::Error::other)??;
     tracing::info!("clients are gone; writing a checkpoint");

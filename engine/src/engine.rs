@@ -116,6 +116,11 @@ impl Engine {
         self.transactions.storage.catalog()
     }
 
+    /// Bytes that rows, indexes and transactions' buffers take.
+    pub fn memory_used(&self) -> usize {
+        self.transactions.storage.memory.used()
+    }
+
     /// Start of the engine, microseconds since 1970.
     pub(crate) fn started(&self) -> i64 {
         self.started

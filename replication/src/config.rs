@@ -27,7 +27,7 @@ pub struct NodeConfig {
     pub entries_kept: u64,
     /// Bytes of one log segment file. Default 64 MiB.
     pub segment_bytes: u64,
-    /// Bytes of recent entries that are kept in memory for shipping and applying. Default 64 MiB.
+    /// Bytes of recent entries that are kept in memory for shipping and applying. Default 16 MiB.
     pub entry_cache_bytes: u64,
     /// Bytes of proposals on their way through consensus; more wait in the queue. Default 64 MiB.
     pub in_flight_bytes_max: u64,
@@ -47,7 +47,7 @@ impl NodeConfig {
             checkpoint_log_bytes: 256 << 20,
             entries_kept: 10_000,
             segment_bytes: 64 << 20,
-            entry_cache_bytes: 64 << 20,
+            entry_cache_bytes: 16 << 20,
             in_flight_bytes_max: 64 << 20,
         }
     }

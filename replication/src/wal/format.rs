@@ -137,9 +137,14 @@ pub struct BatchEncoder {
     records: u32,
 }
 
+/// Memory that the encoder keeps between batches.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+
 impl BatchEncoder {
     pub fn begin(&mut self) {
         self.bytes.clear();
+        // A larger buffer was for a large transaction.
+        self.bytes.shrink_to(KEPT_BYTES_MAX);
         self.bytes.resize(BATCH_HEADER, 0);
         self.records = 0;
     }
