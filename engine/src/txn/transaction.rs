@@ -280,6 +280,10 @@ impl Transaction {
         self.covered.contains(&oid)
     }
 
+    pub(super) fn covers_any(&self) -> bool {
+        !self.covered.is_empty()
+    }
+
     /// Advisory lock of the transaction. `false`: not free and `wait` is [`Wait::SkipLocked`].
     pub async fn lock_advisory(&mut self, key: i64, shared: bool, wait: Wait) -> Result<bool> {
         let mode = if shared { super::RowLock::Share } else { super::RowLock::Update };
