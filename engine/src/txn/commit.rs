@@ -93,8 +93,10 @@ impl Transaction {
         let published: Vec<LockKey> = commit.publish.iter().map(|(key, _)| key.clone()).collect();
         match shared.sequencer.commit(commit, &shared.locks, shared.log()?.as_ref()) {
             Ok((_, appended)) => {
-                // Published, released, or kept until it is applied: no longer the session's.
-                self.held.clear();
+                // Published, released, or kept until it is applied: no longer the session's. A lock on a table that was
+                // also read goes with the stronger one.
+                let held = std::mem::take(&mut self.held);
+                self.read_locks.retain(|table| !held.contains(&LockKey::Table(*table)));
                 Ok(appended)
             }
             Err(error) => {
