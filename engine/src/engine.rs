@@ -18,7 +18,6 @@ use crate::session::registry::{Sessions, now_micros};
 use crate::session::settings::Settings;
 use crate::session::{BackendKey, Session, Startup};
 use crate::storage::Storage;
-use crate::system::LockRow;
 use crate::txn::Transactions;
 
 /// Configuration of the engine.
@@ -129,10 +128,6 @@ impl Engine {
     /// Whether this node only serves reads.
     pub(crate) fn is_standby(&self) -> bool {
         !self.transactions.is_primary()
-    }
-
-    pub(crate) fn locks(&self) -> Vec<LockRow> {
-        Vec::new()
     }
 
     /// A session for a client that has authenticated. Errors: 57P03 while the node recovers, 3D000 for an unknown

@@ -11,6 +11,8 @@ mod server;
 #[path = "../tpch/mod.rs"]
 mod tpch;
 
+mod abandoned;
+mod activity;
 mod arrows;
 mod cluster;
 mod driver;

@@ -255,7 +255,7 @@ pub async fn alter_relation(
             format!("\"{}\" is not {article} {wanted}", relation.name()),
         ));
     }
-    lock(tx, relation.oid(), TableLock::AccessExclusive).await?;
+    lock(tx, relation.oid(), TableLock::AccessExclusive, context).await?;
     change_relation(relation, change, tx, context)?;
     Ok(tag.to_owned())
 }

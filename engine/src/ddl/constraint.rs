@@ -332,7 +332,7 @@ async fn referenced_table(
     match name.resolve(&catalog, &path)? {
         Relation::Table(referenced) => {
             privilege::check_owner(&catalog, context.user, referenced.owner, "table", &referenced.name)?;
-            lock(tx, referenced.oid, TableLock::ShareRowExclusive).await?;
+            lock(tx, referenced.oid, TableLock::ShareRowExclusive, context).await?;
             Ok(referenced)
         }
         relation @ Relation::System(_) => Err(super::system_relation(&relation)),

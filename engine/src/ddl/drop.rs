@@ -295,10 +295,10 @@ async fn drop_all(
     announce(lines, cascade, &cannot, context)?;
     for doomed in &all {
         if let Doomed::Table(t) | Doomed::Constraint(t, _) | Doomed::Default(t, _) = doomed {
-            lock(tx, t.oid, TableLock::AccessExclusive).await?;
+            lock(tx, t.oid, TableLock::AccessExclusive, context).await?;
         }
         if let Doomed::View(view) = doomed {
-            lock(tx, view.oid, TableLock::AccessExclusive).await?;
+            lock(tx, view.oid, TableLock::AccessExclusive, context).await?;
         }
     }
     for doomed in all.iter().rev() {
@@ -397,7 +397,7 @@ async fn drop_indexes(
         }
         let what = format!("index {}", dropped.name);
         drop_foreign_keys_on(&table, dropped.oid, &what, &what, cascade, tx, context)?;
-        lock(tx, table.oid, TableLock::AccessExclusive).await?;
+        lock(tx, table.oid, TableLock::AccessExclusive, context).await?;
         index::remove(dropped.oid, tx)?;
     }
     Ok(())

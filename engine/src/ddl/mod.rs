@@ -9,6 +9,7 @@
 //!    are decided on the newest catalog.
 //! 2. A statement that fails has changed nothing that its transaction's rollback (or its savepoint's) does not undo.
 //! 3. Nothing is accepted and ignored: what is not supported answers 0A000.
+//! 4. A transaction whose first DDL waits for a table does not keep other DDL waiting ([`patiently`]).
 
 mod alter;
 mod column;
@@ -53,6 +54,18 @@ pub struct DdlContext<'a> {
     /// The statement's text, for positions.
     pub source: Source,
     pub notices: &'a mut Vec<Notice>,
+    pub awaited: Awaited,
+}
+
+/// What a statement does about a table that is not free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaited {
+    /// It waits where it stands.
+    Blocks,
+    /// It stops, to begin again; no table was missing yet.
+    Nothing,
+    /// It stopped for want of this lock.
+    Table(Oid, TableLock),
 }
 
 impl DdlContext<'_> {
@@ -97,7 +110,10 @@ pub fn is_ddl(statement: &Statement) -> bool {
 /// Runs a statement of DDL and answers its command tag. CREATE TABLE AS with rows is the session's: it calls
 /// [`create_table_as`] and inserts what the query returns.
 pub async fn execute(statement: &Statement, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
-    tx.begin_ddl().await?;
+    patiently(Work::Statement(statement), tx, context).await
+}
+
+async fn run(statement: &Statement, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
     match statement {
         Statement::CreateTable(create) => table::create(create, tx, context).await,
         Statement::CreateIndex(create) => index::create(create, tx, context).await,
@@ -126,7 +142,10 @@ pub async fn execute(statement: &Statement, tx: &mut Transaction, context: &mut 
 
 /// Runs a statement of DDL that sqlparser has no tree for.
 pub async fn execute_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
-    tx.begin_ddl().await?;
+    patiently(Work::Extra(statement), tx, context).await
+}
+
+async fn run_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
     match statement {
         Extra::CreateSequence { name, if_not_exists, options } => {
             sequence::create(name, *if_not_exists, options, tx, context)
@@ -161,9 +180,53 @@ pub fn command_name(text: &str) -> String {
     if words.is_empty() { "this statement".into() } else { words.join(" ") }
 }
 
+/// A statement, as sqlparser reads it or not.
+enum Work<'a> {
+    Statement(&'a Statement),
+    Extra(&'a Extra),
+}
+
+impl Work<'_> {
+    async fn run(&self, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
+        match self {
+            Work::Statement(statement) => run(statement, tx, context).await,
+            Work::Extra(statement) => run_extra(statement, tx, context).await,
+        }
+    }
+}
+
+/// Runs a statement of DDL that may have to wait for a table. DDL is one at a time, and the reader or writer that holds
+/// the table may take its time: the statement is undone, other DDL goes ahead, and with the table locked it begins
+/// again on the newest catalog.
+async fn patiently(work: Work<'_>, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
+    loop {
+        tx.begin_ddl().await?;
+        if tx.has_ddl() {
+            // What the transaction changed before is not let go.
+            return work.run(tx, context).await;
+        }
+        let (savepoint, notices) = (tx.savepoint(), context.notices.len());
+        context.awaited = Awaited::Nothing;
+        let done = work.run(tx, context).await;
+        let Awaited::Table(relation, mode) = std::mem::replace(&mut context.awaited, Awaited::Blocks) else {
+            tx.release(savepoint);
+            return done;
+        };
+        tx.rollback_to(savepoint);
+        tx.release(savepoint);
+        context.notices.truncate(notices);
+        tx.pause_ddl();
+        tx.lock_table(relation, mode, Wait::Block).await?;
+    }
+}
+
 /// Takes a relation's lock, waiting as long as `lock_timeout` allows.
-async fn lock(tx: &mut Transaction, relation: Oid, mode: TableLock) -> Result<()> {
-    tx.lock_table(relation, mode, Wait::Block).await?;
+async fn lock(tx: &mut Transaction, relation: Oid, mode: TableLock, context: &mut DdlContext<'_>) -> Result<()> {
+    let wait = if context.awaited == Awaited::Blocks { Wait::Block } else { Wait::SkipLocked };
+    if !tx.lock_table(relation, mode, wait).await? {
+        context.awaited = Awaited::Table(relation, mode);
+        return Err(Error::internal("a statement of DDL goes on without its lock"));
+    }
     Ok(())
 }
 
@@ -235,7 +298,7 @@ async fn open_table(
     match name.resolve(&catalog, &path)? {
         Relation::Table(table) => {
             privilege::check_owner(&catalog, context.user, table.owner, "table", &table.name)?;
-            lock(tx, table.oid, mode).await?;
+            lock(tx, table.oid, mode, context).await?;
             // It may have changed while the lock was not free.
             let table = tx.catalog().tables.get(&table.oid).cloned();
             table.map(Some).ok_or_else(|| {

@@ -105,7 +105,7 @@ pub async fn alter(
         return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a sequence", relation.name())));
     };
     privilege::check_owner(&catalog, context.user, old.owner, "sequence", &old.name)?;
-    lock(tx, old.oid, TableLock::ShareRowExclusive).await?;
+    lock(tx, old.oid, TableLock::ShareRowExclusive, context).await?;
     let ty = options.ty.as_deref().map(sequence_type).transpose()?;
     let mut sequence = changed(&old, ty, options)?;
     check_start(&sequence)?;

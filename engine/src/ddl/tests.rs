@@ -63,6 +63,7 @@ impl Server {
                 let parsed = statements.remove(0);
                 let path = ["public".to_owned()];
                 let mut context = DdlContext {
+                    awaited: Awaited::Blocks,
                     user: Oid::SUPERUSER,
                     search_path: &path,
                     eval: self.eval.clone(),

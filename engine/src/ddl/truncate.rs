@@ -58,7 +58,7 @@ async fn follow_references(
                 .detail(format!("Table \"{}\" references \"{}\".", other.name, table.name))
                 .hint(format!("Truncate table \"{}\" at the same time, or use TRUNCATE ... CASCADE.", other.name)));
             }
-            super::lock(tx, other.oid, TableLock::AccessExclusive).await?;
+            super::lock(tx, other.oid, TableLock::AccessExclusive, context).await?;
             context.notice(SqlState::SuccessfulCompletion, format!("truncate cascades to table \"{}\"", other.name));
             tables.push(other);
         }

@@ -51,12 +51,14 @@ async fn with_context<T>(
     let eval = session.eval_context();
     let values = session.settings.values().clone();
     let mut notices = Vec::new();
+    session.show_writing()?;
     let mut context = DdlContext {
         user: session.user,
         search_path: &values.search_path,
         eval,
         source: parsed.source.clone(),
         notices: &mut notices,
+        awaited: ddl::Awaited::Blocks,
     };
     let done = work(session.transaction()?, &mut context).await;
     for notice in notices {
@@ -103,6 +105,7 @@ async fn create_as(
     let targets = insert.targets.clone();
     let mut inserter = Inserter::new(Arc::new(insert), table);
     while let Some(batch) = stream.next().await.transpose()? {
+        tokio::task::yield_now().await;
         if batch.num_rows() > 0 {
             inserter.insert_any(session, batch.columns().to_vec(), &targets, batch.num_rows()).await?;
         }

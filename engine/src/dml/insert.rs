@@ -483,7 +483,10 @@ impl Inserter {
             let context = session.eval_context();
             return Err(plan.rules.unique_violation(duplicate, (!row.is_empty()).then_some(row), &context));
         };
-        let Some(update) = &conflict.update else { return Ok(true) };
+        let Some(update) = &conflict.update else {
+            session.transaction()?.sees(&self.table, &duplicate.existing)?;
+            return Ok(true);
+        };
         if self.touched.contains(&duplicate.existing) {
             return Err(Error::new(
                 SqlState::CardinalityViolation,
@@ -522,6 +525,8 @@ impl Inserter {
         let mut stream = session.execute_bound(bound, params).await?;
         let plan = self.plan.clone();
         while let Some(batch) = stream.next().await.transpose()? {
+            // Batches may come faster than they are inserted: an interrupt is looked for when the statement yields.
+            tokio::task::yield_now().await;
             if batch.num_rows() == 0 {
                 continue;
             }

@@ -10,7 +10,8 @@ use crate::expr::{Cast, ExprKind, ScalarExpr};
 use crate::expr_eval::{ColumnSource, eval};
 use crate::functions::{EvalContext, Function, registry};
 use crate::session::Session;
-use crate::txn::Wait;
+use crate::session::registry::WaitEvent;
+use crate::txn::{Advisory, Wait};
 use crate::types::{Datum, PgType, TypeOid};
 
 /// A call to be made by the session, with its arguments.
@@ -43,9 +44,11 @@ pub fn is_session_call(function: &Function) -> bool {
             | "pg_advisory_lock_shared"
             | "pg_advisory_xact_lock_shared"
             | "pg_try_advisory_lock"
+            | "pg_try_advisory_lock_shared"
             | "pg_try_advisory_xact_lock"
             | "pg_try_advisory_xact_lock_shared"
             | "pg_advisory_unlock"
+            | "pg_advisory_unlock_shared"
             | "pg_advisory_unlock_all"
     )
 }
@@ -153,6 +156,7 @@ impl Session {
                     && seconds > 0.0
                 {
                     let time = std::time::Duration::try_from_secs_f64(seconds.min(1e9)).unwrap_or_default();
+                    let _waiting = self.shared.waiting(WaitEvent::Sleep);
                     tokio::time::sleep(time).await;
                 }
                 Ok(Datum::from(""))
@@ -216,23 +220,28 @@ impl Session {
         Ok(Datum::from(self.settings.show(name)?.as_str()))
     }
 
-    /// Advisory locks of a transaction; those of a session would outlive it, which the lock table does not do.
+    /// Advisory locks: of the transaction (`_xact_`) and of the session.
     async fn advisory(&mut self, name: &str, args: &[Datum]) -> Result<Datum> {
         if name == "pg_advisory_unlock_all" {
+            self.advisory.release_all();
             return Ok(Datum::from(""));
         }
-        if !name.contains("_xact_") {
-            return Err(Error::unsupported(format!("function {name}"))
-                .hint("Use an advisory lock of the transaction, such as pg_advisory_xact_lock."));
-        }
         let key = match args {
-            [key] => integer(key)?,
-            [high, low] => (integer(high)? << 32) | (integer(low)? & 0xffff_ffff),
+            [key] => Advisory::Single(integer(key)?),
+            [high, low] => Advisory::Pair(integer(high)? as i32, integer(low)? as i32),
             _ => return Err(Error::internal("an advisory lock has one key or two")),
         };
-        let wait = if name.contains("_try_") { Wait::NoWait } else { Wait::Block };
-        let locked = self.transaction()?.lock_advisory(key, name.ends_with("_shared"), wait).await?;
-        Ok(if name.contains("_try_") { Datum::Bool(locked) } else { Datum::from("") })
+        let shared = name.ends_with("_shared");
+        if name.starts_with("pg_advisory_unlock") {
+            return Ok(Datum::Bool(self.unlock_advisory(key, shared)));
+        }
+        let tries = name.contains("_try_");
+        let wait = if tries { Wait::SkipLocked } else { Wait::Block };
+        let locked = match name.contains("_xact_") {
+            true => self.transaction()?.lock_advisory(key, shared, wait).await?,
+            false => self.lock_advisory(key, shared, wait).await?,
+        };
+        Ok(if tries { Datum::Bool(locked) } else { Datum::from("") })
     }
 }
 

@@ -157,6 +157,7 @@ impl TargetPlan {
         let mut found = Vec::new();
         let mut seen = HashSet::new();
         while let Some(batch) = stream.next().await.transpose()? {
+            tokio::task::yield_now().await;
             let values = batch_rows(&batch, &self.query.columns)?;
             let ids = batch.columns().first().and_then(|c| c.as_primitive_opt::<Int64Type>());
             let ids = ids.ok_or_else(|| Error::internal("a row set lacks its row ids"))?;

@@ -9,6 +9,7 @@
 pub mod empty;
 mod estimate;
 mod fault;
+mod interrupt;
 pub mod join_order;
 mod lower;
 mod runtime;
@@ -124,6 +125,7 @@ impl QueryEngine {
     pub async fn execute(&self, query: &BoundQuery, context: QueryContext) -> Result<ResultStream> {
         let state = self.runtime.state(&context);
         let plan = self.plan(query, &context, state.clone()).await?;
+        let plan = interrupt::interruptible(plan, &context.cancel).map_err(fault::from_datafusion)?;
         self.runtime.start(plan, &state, context)
     }
 
@@ -134,6 +136,7 @@ impl QueryEngine {
         if !analyze {
             return Ok(runtime::describe(plan.as_ref(), false));
         }
+        let plan = interrupt::interruptible(plan, &context.cancel).map_err(fault::from_datafusion)?;
         let started = Instant::now();
         let mut rows = 0;
         let mut stream = self.runtime.start(plan.clone(), &state, context)?;

@@ -4,7 +4,8 @@
 //!
 //! Invariants:
 //! 1. A running query holds at most [`BATCHES_IN_FLIGHT`] finished batches; then it waits for its client.
-//! 2. Dropping a [`ResultStream`], its cancellation and its deadline stop the query at the next batch boundary.
+//! 2. Dropping a [`ResultStream`], its cancellation and its deadline stop the query at the next batch boundary, also
+//!    inside an operator that does not yield ([`super::interrupt`]).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -118,6 +119,7 @@ impl Runtime {
         let Some(threads) = &self.threads else { return Err(stopping()) };
         let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT);
         let task = state.task_ctx();
+        let cancel = context.cancel.clone();
         let running = threads.spawn(async move {
             let stopped = stopped(context.cancel.clone(), context.deadline);
             let result = tokio::select! {
@@ -130,7 +132,7 @@ impl Runtime {
                 let _ = sender.send(Err(error)).await;
             }
         });
-        Ok(ResultStream { batches, running: running.abort_handle() })
+        Ok(ResultStream { batches, running: running.abort_handle(), cancel })
     }
 }
 
@@ -235,10 +237,12 @@ pub(super) fn describe(plan: &dyn ExecutionPlan, figures: bool) -> Vec<String> {
 pub struct ResultStream {
     batches: mpsc::Receiver<Result<RecordBatch>>,
     running: AbortHandle,
+    cancel: tokio_util::sync::CancellationToken,
 }
 
 impl Drop for ResultStream {
     fn drop(&mut self) {
+        self.cancel.cancel();
         self.running.abort();
     }
 }

@@ -36,6 +36,9 @@ use crate::sql::rel::{Output, SetCall};
 use crate::types::arrow::{ColumnBuilder, ColumnReader};
 use crate::types::{Datum, PgType, TypeOid};
 
+/// Name of the physical operator.
+pub(super) const NAME: &str = "ProjectSet";
+
 /// Rows of one output batch.
 const BATCH: usize = 8192;
 
@@ -246,7 +249,7 @@ impl DisplayAs for SeriesExec {
 
 impl ExecutionPlan for SeriesExec {
     fn name(&self) -> &str {
-        "ProjectSet"
+        NAME
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {

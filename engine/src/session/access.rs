@@ -26,6 +26,8 @@ pub struct StatementTables {
     pub tables: HashMap<Oid, ScanSource>,
     /// `None` when the statement reads no system relation.
     pub system: Option<SystemContext>,
+    /// Rows of subqueries that locked them, by what their scans name.
+    pub locked: HashMap<Oid, RecordBatch>,
 }
 
 impl StatementTables {
@@ -87,6 +89,9 @@ impl TableAccess for StatementTables {
     }
 
     fn system_rows(&self, relation: Oid) -> Result<RecordBatch> {
+        if let Some(rows) = self.locked.get(&relation) {
+            return Ok(rows.clone());
+        }
         let context = self.system.as_ref().ok_or_else(|| Error::internal("no system context"))?;
         let relation =
             system::by_oid(relation).ok_or_else(|| Error::internal(format!("no system relation {}", relation.0)))?;

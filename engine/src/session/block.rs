@@ -5,9 +5,12 @@
 //! 1. Outside a block, statements up to the next Sync (or the end of a simple query) are one implicit transaction.
 //! 2. A failed block holds no locks beyond those of its last savepoint: the failing statement's are released at once.
 
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+
 use super::Session;
 use super::TransactionStatus;
-use super::registry::{ActivityState, now_micros};
+use super::registry::{ActivityState, WaitEvent, now_micros};
 use super::settings::{Isolation, SettingsMark, TransactionModes};
 use crate::catalog::Oid;
 use crate::error::{Error, NoticeLevel, Result, SqlState};
@@ -136,7 +139,15 @@ impl Session {
 
     /// Takes the lock that DML holds on its table, so that DDL waits for the transaction.
     pub(crate) async fn lock_for_write(&mut self, table: Oid) -> Result<()> {
+        self.show_writing()?;
         self.transaction()?.lock_table(table, TableLock::RowExclusive, Wait::Block).await?;
+        Ok(())
+    }
+
+    /// From here on pg_stat_activity shows the transaction's number.
+    pub(crate) fn show_writing(&mut self) -> Result<()> {
+        let number = self.transaction()?.number();
+        self.shared.writing.store(number, Ordering::Relaxed);
         Ok(())
     }
 
@@ -197,8 +208,14 @@ impl Session {
     /// Makes the transaction follow `transaction_isolation` and its like after they were set in any way.
     pub(super) fn apply_modes(&mut self, modes: TransactionModes) {
         self.settings.modes = modes;
-        if !self.block.queried && self.block.savepoints.is_empty() && self.block.transaction.is_some() {
-            self.block.transaction = Some(self.new_transaction());
+        // Not a new transaction: LOCK TABLE may have come before.
+        if !self.block.queried
+            && self.block.savepoints.is_empty()
+            && let Some(transaction) = self.block.transaction.as_mut()
+        {
+            let options = transaction.options_mut();
+            options.isolation = txn_isolation(modes.isolation);
+            options.read_only = modes.read_only;
         }
     }
 
@@ -249,7 +266,9 @@ impl Session {
 
     /// Commits what is running and leaves the block, whatever the outcome.
     pub(crate) async fn commit_transaction(&mut self) -> Result<()> {
-        if let Err(error) = self.check_deferred().await {
+        // Up to here the commit can be given up; once it is in the log nobody drops it.
+        let shared = self.shared.clone();
+        if let Err(error) = shared.interruptible(None, pin!(self.check_deferred())).await {
             self.abandon();
             return Err(error);
         }
@@ -258,7 +277,10 @@ impl Session {
             return Ok(());
         };
         self.portals.clear();
-        match transaction.commit().await {
+        let waiting = shared.waiting(WaitEvent::Commit);
+        let committed = transaction.commit().await;
+        drop(waiting);
+        match committed {
             Ok(()) => {
                 self.settings.commit();
                 self.leave_block();
@@ -289,6 +311,7 @@ impl Session {
         self.deferred.clear();
         self.settings.modes = self.settings.values().default_modes;
         self.shared.activity.lock().transaction_start = None;
+        self.shared.writing.store(0, Ordering::Relaxed);
     }
 
     /// What an error does to the transaction.
@@ -309,6 +332,7 @@ impl Session {
                 if let Some(transaction) = self.block.transaction.take() {
                     transaction.rollback();
                 }
+                self.shared.writing.store(0, Ordering::Relaxed);
                 if let Some(mark) = &self.block.settings {
                     self.settings.roll_back(mark);
                 }

@@ -85,7 +85,8 @@ impl Session {
         }
         let mut portal = Portal::new(prepared.clone(), outer.params.clone());
         // The cursor sees its moment of declaration.
-        portal.state = self.run(&prepared, &outer.params).await?;
+        let shared = self.shared.clone();
+        portal.state = shared.interruptible(outer.deadline, pin!(self.run_locked(&prepared, &outer.params))).await?;
         portal.created = now_micros();
         portal.cursor = Some(CursorInfo { text, binary, scroll, rows: None, position: 0, done: false });
         self.portals.insert(name, portal);

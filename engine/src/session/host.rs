@@ -4,11 +4,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
 use super::Session;
-use super::registry::SessionShared;
+use super::registry::{Activity, ActivityState, SessionShared, WaitEvent};
 use super::settings::Settings;
 use crate::catalog::{Catalog, Oid, SequenceDef};
 use crate::commit_log::ClusterStatus;
@@ -17,6 +18,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::system::{
     CursorRow, LockRow, PreparedStatementRow, SessionRow, SettingRow, SystemContext, SystemHost, TableFigures,
 };
+use crate::txn::locks::{Listed, LockKey, WaitingFor};
 use crate::types::Datum;
 
 /// `currval` and `lastval`: what `nextval` gave this session.
@@ -127,6 +129,44 @@ impl Session {
     }
 }
 
+/// `wait_event_type` and `wait_event` of a session.
+fn wait_event(
+    session: &SessionShared,
+    activity: &Activity,
+    lock: Option<WaitingFor>,
+) -> Option<(&'static str, &'static str)> {
+    match lock {
+        Some(WaitingFor::Relation) => return Some(("Lock", "relation")),
+        Some(WaitingFor::Transaction) => return Some(("Lock", "transactionid")),
+        Some(WaitingFor::Tuple) => return Some(("Lock", "tuple")),
+        Some(WaitingFor::Advisory) => return Some(("Lock", "advisory")),
+        None => {}
+    }
+    match activity.state {
+        ActivityState::Active => session.wait_event().map(WaitEvent::text),
+        _ => Some(("Client", "ClientRead")),
+    }
+}
+
+/// A lock as pg_locks shows it.
+fn lock_row(lock: Listed) -> LockRow {
+    let row = LockRow { pid: lock.process, mode: lock.mode.into(), granted: lock.granted, ..LockRow::default() };
+    match lock.key {
+        LockKey::Table(relation) => LockRow { kind: "relation".into(), relation: Some(relation), ..row },
+        LockKey::Advisory(key) => {
+            let (class, object, sub) = key.parts();
+            let (class, object, object_sub) = (Some(class), Some(object), Some(sub));
+            LockRow { kind: "advisory".into(), class, object, object_sub, ..row }
+        }
+        LockKey::Row(relation, _) if lock.blocker.is_none() => {
+            LockRow { kind: "tuple".into(), relation: Some(relation), mode: "ExclusiveLock".into(), ..row }
+        }
+        LockKey::Row(..) | LockKey::Unique(..) => {
+            LockRow { kind: "transactionid".into(), transaction: lock.blocker.map(|t| t.0), ..row }
+        }
+    }
+}
+
 /// One statement's view of its session and the server.
 pub struct StatementHost {
     session: HostParts,
@@ -164,8 +204,11 @@ impl SystemHost for StatementHost {
     }
 
     fn sessions(&self) -> Vec<SessionRow> {
+        let waits = self.session.engine.transactions().locks.waits();
         let row = |s: Arc<SessionShared>| {
             let activity = s.activity.lock().clone();
+            let wait = wait_event(&s, &activity, waits.get(&s.key.process).copied());
+            let writing = s.writing.load(Ordering::Relaxed);
             SessionRow {
                 pid: s.key.process,
                 user: self.catalog.role(&s.user).map(|r| r.oid),
@@ -175,8 +218,9 @@ impl SystemHost for StatementHost {
                 xact_start: activity.transaction_start,
                 query_start: Some(activity.query_start),
                 state_change: Some(activity.state_change),
-                wait_event_type: None,
-                wait_event: None,
+                wait_event_type: wait.map(|w| w.0.into()),
+                wait_event: wait.map(|w| w.1.into()),
+                transaction: (writing != 0).then_some(writing),
                 state: activity.state.text().into(),
                 query: activity.query.to_string(),
                 backend_type: "client backend".into(),
@@ -186,7 +230,21 @@ impl SystemHost for StatementHost {
     }
 
     fn locks(&self) -> Vec<LockRow> {
-        self.session.engine.locks()
+        let locks = self.session.engine.transactions().locks.list();
+        let mut rows: Vec<LockRow> = locks.into_iter().map(lock_row).collect();
+        for session in self.session.engine.sessions().list() {
+            let transaction = session.writing.load(Ordering::Relaxed);
+            if transaction != 0 {
+                let (kind, mode) = ("transactionid".into(), "ExclusiveLock".into());
+                let (pid, transaction) = (session.key.process, Some(transaction));
+                rows.push(LockRow { kind, transaction, pid, mode, granted: true, ..LockRow::default() });
+            }
+        }
+        rows
+    }
+
+    fn blocking(&self, process: i32) -> Vec<i32> {
+        self.session.engine.transactions().locks.blocking(process)
     }
 
     fn prepared_statements(&self) -> Vec<PreparedStatementRow> {

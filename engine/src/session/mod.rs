@@ -9,6 +9,7 @@
 //! 2. Nothing is sent to a client that depends on a commit which is not yet durable on a majority.
 
 mod access;
+pub mod advisory;
 pub(crate) mod block;
 pub(crate) mod cursor;
 mod functions;
@@ -145,13 +146,19 @@ pub struct Session {
     simple: VecDeque<Parsed>,
     /// How many the simple query has; 0 in the extended protocol.
     simple_total: usize,
+    /// Its text, if it has several.
+    simple_text: Option<Arc<str>>,
     pub(crate) copy: Option<Box<CopyIn>>,
     notices: Vec<Notice>,
     context: Option<functions::CachedContext>,
+    /// Between a client's first message and the answer to its Sync: an interrupt is for what was asked.
+    busy: bool,
+    pub(crate) advisory: advisory::AdvisoryLocks,
 }
 
 impl Session {
     pub(crate) fn open(engine: Arc<Engine>, shared: Arc<SessionShared>, settings: Settings, user: Oid) -> Session {
+        let advisory = advisory::AdvisoryLocks::new(engine.clone(), &shared);
         Session {
             engine,
             shared,
@@ -165,9 +172,19 @@ impl Session {
             cache: StatementCache::default(),
             simple: VecDeque::new(),
             simple_total: 0,
+            simple_text: None,
             copy: None,
             notices: Vec::new(),
             context: None,
+            busy: false,
+            advisory,
+        }
+    }
+
+    /// The client asks for something: an interrupt that came before was for something else.
+    fn begin_command(&mut self) {
+        if !std::mem::replace(&mut self.busy, true) {
+            self.shared.clear_interrupt();
         }
     }
 
@@ -208,8 +225,10 @@ impl Session {
     /// Then, for each one in turn, [`Self::next_simple`] and [`Self::step`] on the unnamed portal; the first error ends
     /// the string. Several statements are one implicit transaction; [`Self::sync`] ends it.
     pub fn begin_simple(&mut self, sql: &str) -> Result<usize> {
+        self.begin_command();
         let parsed = self.parse_simple(sql).inspect_err(|_| self.fail_transaction())?;
         self.simple_total = parsed.len();
+        self.simple_text = (parsed.len() > 1).then(|| sql.into());
         self.simple = parsed.into();
         Ok(self.simple_total)
     }
@@ -217,7 +236,7 @@ impl Session {
     /// Plans the next statement of the string and opens it as the unnamed portal. Returns its columns if it returns rows.
     pub async fn next_simple(&mut self) -> Result<Option<Arc<[Column]>>> {
         self.catch_up().await;
-        let opened = self.open_simple();
+        let opened = self.open_simple().await;
         if opened.is_err() {
             self.fail_transaction();
         }
@@ -234,9 +253,10 @@ impl Session {
 
     /// Parse message: 0 in `parameter_types` (or a missing one) asks for inference. The name "" is the unnamed statement.
     pub async fn prepare(&mut self, name: &str, sql: &str, parameter_types: &[u32]) -> Result<()> {
+        self.begin_command();
         self.simple_total = 0;
         self.catch_up().await;
-        let prepared = self.prepare_text(name, sql, parameter_types);
+        let prepared = self.prepare_text(name, sql, parameter_types).await;
         if prepared.is_err() {
             self.fail_transaction();
         }
@@ -258,6 +278,7 @@ impl Session {
 
     /// Bind message. The values have the statement's parameter types.
     pub async fn bind(&mut self, portal: &str, statement: &str, values: Vec<Datum>) -> Result<()> {
+        self.begin_command();
         let bound = self.bind_portal(portal, statement, values);
         if bound.is_err() {
             self.fail_transaction();
@@ -269,6 +290,7 @@ impl Session {
     /// answers Suspended or Complete, and the session counts. After an error the session has failed its transaction.
     /// The last statement of an implicit transaction outside a block commits before it answers Complete.
     pub async fn step(&mut self, portal: &str, max_rows: usize) -> Result<Step> {
+        self.begin_command();
         let step = self.step_portal(portal, max_rows).await;
         if step.is_err() {
             self.fail_transaction();
@@ -335,12 +357,14 @@ impl Session {
     /// The connection ends: rolls back, frees locks, forgets temporary state.
     pub async fn close(&mut self) {
         self.abandon();
+        self.advisory.release_all();
         self.statements.clear();
         self.engine.sessions().forget(self.shared.key.process);
     }
 
     /// Says in pg_stat_activity that the session waits for its client, and starts the idle timeouts.
     fn become_idle(&mut self) {
+        self.busy = false;
         let values = self.settings.values();
         let timeout = match self.block.status() {
             TransactionStatus::Idle => values.idle_session_timeout.map(|t| (t, SqlState::IdleSessionTimeout)),
@@ -354,12 +378,17 @@ impl Session {
 
     /// Says what the session is running from now on.
     fn become_active(&mut self, query: &Arc<str>) {
-        self.shared.clear_interrupt();
         self.shared.set_idle_deadline(None);
-        let now = now_micros();
+        // All statements of a simple query began when it came.
+        let goes_on = self.simple_total > self.simple.len() + 1;
+        let several = self.simple_text.as_ref().filter(|_| self.simple_total > 1);
         let mut activity = self.shared.activity.lock();
+        if goes_on && activity.state == registry::ActivityState::Active {
+            return;
+        }
+        let now = now_micros();
         activity.state = registry::ActivityState::Active;
-        activity.query = query.clone();
+        activity.query = several.unwrap_or(query).clone();
         activity.query_start = now;
         activity.state_change = now;
     }

@@ -12,7 +12,7 @@ use sqlparser::ast;
 use super::registry::now_micros;
 use super::settings::{Settings, Values};
 use super::{Column, Session};
-use crate::catalog::{Catalog, Relation};
+use crate::catalog::{Catalog, Oid, Relation};
 use crate::dml;
 use crate::error::{Error, Result, SqlState};
 use crate::point::PointSelect;
@@ -32,6 +32,8 @@ pub struct Prepared {
     /// `None`: no rows. What FETCH and EXECUTE return is known only when they run: [`Session::columns_of`].
     pub columns: Option<Arc<[Column]>>,
     pub plan: Plan,
+    /// Tables and views that the plan reads or changes, each once.
+    pub relations: Arc<[Oid]>,
     catalog: Arc<Catalog>,
     values: Arc<Values>,
     pub prepared_at: i64,
@@ -128,12 +130,16 @@ impl Session {
     }
 
     /// Parse message.
-    pub(super) fn prepare_text(&mut self, name: &str, sql: &str, parameter_types: &[u32]) -> Result<()> {
+    pub(super) async fn prepare_text(&mut self, name: &str, sql: &str, parameter_types: &[u32]) -> Result<()> {
         if !name.is_empty() && self.statements.contains_key(name) {
             return Err(duplicate_statement(name));
         }
         let declared: Vec<TypeOid> = parameter_types.iter().map(|t| TypeOid(*t)).collect();
-        let prepared = self.plan_text(sql, declared)?;
+        let mut prepared = self.plan_text(sql, declared.clone())?;
+        while self.is_changing(&prepared) {
+            self.wait_for_changes(&prepared).await?;
+            prepared = self.plan_text(sql, declared.clone())?;
+        }
         self.statements.insert(name.to_string(), prepared);
         Ok(())
     }
@@ -175,6 +181,7 @@ impl Session {
             parameters: Arc::from([]),
             columns: None,
             plan: Plan::Empty,
+            relations: Arc::from([]),
             catalog: self.catalog(),
             values: self.settings.values().clone(),
             prepared_at: now_micros(),
@@ -196,6 +203,10 @@ impl Session {
             Statement::Ddl(_) => (Plan::Ddl, None),
         };
         let mut parameters = binder.params()?;
+        let relations = match plan {
+            Plan::Query(_) | Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_) => lockable(binder.reads(), &catalog),
+            Plan::Ddl | Plan::Utility | Plan::Empty => Arc::from([]),
+        };
         if parameters.len() < parsed.parameters && !is_prepare(&parsed) {
             return Err(Error::new(
                 SqlState::IndeterminateDatatype,
@@ -211,6 +222,7 @@ impl Session {
             parameters: parameters.into(),
             columns: columns.map(Into::into),
             plan,
+            relations,
             catalog,
             values: self.settings.values().clone(),
             prepared_at: now_micros(),
@@ -229,6 +241,11 @@ impl Session {
             ast::Statement::Query(query) if query.with.is_some() && with_insert(query).is_some() => {
                 let insert = with_insert(query).ok_or_else(|| Error::internal("no INSERT"))?;
                 self.plan_sql(&ast::Statement::Insert(insert), catalog, binder, parameters)
+            }
+            ast::Statement::Query(query) if with_change(query).is_some() => {
+                let (with, change) = with_change(query).ok_or_else(|| Error::internal("no UPDATE or DELETE"))?;
+                binder.bind_with(with)?;
+                self.plan_sql(change, catalog, binder, parameters)
             }
             ast::Statement::Query(query) => {
                 let plan = self.plan_query(query, catalog, binder, parameters)?;
@@ -392,6 +409,18 @@ impl Session {
     }
 }
 
+/// Of what a statement names, the tables and views that others may change.
+fn lockable(reads: &[Oid], catalog: &Catalog) -> Arc<[Oid]> {
+    let mut relations: Vec<Oid> = Vec::new();
+    for oid in reads {
+        let known = catalog.tables.contains_key(oid) || matches!(catalog.relation(*oid), Some(Relation::View(_)));
+        if known && !relations.contains(oid) {
+            relations.push(*oid);
+        }
+    }
+    relations.into()
+}
+
 /// `WITH … INSERT INTO t SELECT …` as `INSERT INTO t WITH … SELECT …`, which means the same.
 fn with_insert(query: &ast::Query) -> Option<ast::Insert> {
     let ast::SetExpr::Insert(ast::Statement::Insert(insert)) = &*query.body else { return None };
@@ -399,6 +428,14 @@ fn with_insert(query: &ast::Query) -> Option<ast::Insert> {
     let source = insert.source.as_mut().filter(|s| s.with.is_none())?;
     source.with = query.with.clone();
     Some(insert)
+}
+
+/// `WITH … UPDATE` and `WITH … DELETE`.
+fn with_change(query: &ast::Query) -> Option<(&ast::With, &ast::Statement)> {
+    match (&query.with, &*query.body) {
+        (Some(with), ast::SetExpr::Update(change) | ast::SetExpr::Delete(change)) => Some((with, change)),
+        _ => None,
+    }
 }
 
 /// Schema and name of an object name; identifiers fold as PostgreSQL does.

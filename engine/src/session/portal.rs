@@ -200,6 +200,7 @@ impl Session {
         if let PortalState::Ready = portal.state {
             let text = portal.prepared.parsed.text.clone();
             self.become_active(&text);
+            self.check_advisory()?;
             if self.block.failed && !super::plan::ends_block(&portal.prepared.parsed) {
                 return Err(super::plan::in_failed_block());
             }
@@ -280,18 +281,50 @@ impl Session {
         Ok(None)
     }
 
-    /// Runs a statement that changes a table after locking it: what it was planned for may have changed while it waited.
+    /// Runs a statement after locking the tables that it names: what it was planned for may have changed while it
+    /// waited.
     pub(crate) async fn run_locked(&mut self, prepared: &Arc<Prepared>, params: &Arc<[Datum]>) -> Result<PortalState> {
-        let table = match &prepared.plan {
-            Plan::Insert(plan) => plan.rules.def.oid,
-            Plan::Update(plan) => plan.rules.def.oid,
-            Plan::Delete(plan) => plan.def.oid,
-            _ => return self.run(prepared, params).await,
-        };
-        self.check_writable(prepared.command())?;
-        self.lock_for_write(table).await?;
-        let prepared = self.current(prepared)?;
-        self.run(&prepared, params).await
+        let mut prepared = prepared.clone();
+        loop {
+            let table = match &prepared.plan {
+                Plan::Insert(plan) => Some(plan.rules.def.oid),
+                Plan::Update(plan) => Some(plan.rules.def.oid),
+                Plan::Delete(plan) => Some(plan.def.oid),
+                _ => None,
+            };
+            if let Some(table) = table {
+                self.check_writable(prepared.command())?;
+                self.lock_for_write(table).await?;
+            }
+            self.lock_for_read(&prepared).await?;
+            let now = self.current(&prepared)?;
+            if Arc::ptr_eq(&now, &prepared) {
+                return self.run(&prepared, params).await;
+            }
+            // What it names now may be other tables.
+            prepared = now;
+        }
+    }
+
+    /// Locks what a statement reads against DDL, to the end of the transaction. A statement of the point path that is a
+    /// transaction of its own is over sooner than anybody could notice: it only waits for DDL that is under way.
+    async fn lock_for_read(&mut self, prepared: &Prepared) -> Result<()> {
+        let alone = !self.block.explicit
+            && self.simple_total <= 1
+            && matches!(&prepared.plan, Plan::Query(plan) if plan.point.is_some());
+        let locks = &self.engine.transactions().locks;
+        if alone && !prepared.relations.iter().any(|r| locks.is_wanted_alone(*r)) {
+            return Ok(());
+        }
+        self.lock_all(prepared).await
+    }
+
+    /// See [`Self::lock_for_read`].
+    pub(super) async fn lock_all(&mut self, prepared: &Prepared) -> Result<()> {
+        for relation in prepared.relations.iter() {
+            self.transaction()?.lock_for_read(*relation).await?;
+        }
+        Ok(())
     }
 
     /// Runs a query, DML or DDL.

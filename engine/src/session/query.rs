@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, UInt64Array};
-use arrow::compute::take_record_batch;
-use arrow::datatypes::Int64Type;
-use arrow::record_batch::RecordBatch;
+use arrow::array::{Array, ArrayRef, AsArray, UInt64Array, new_empty_array};
+use arrow::compute::{concat, take_record_batch};
+use arrow::datatypes::{Field, Int64Type, Schema};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use tokio_util::sync::CancellationToken;
 
 use super::Session;
 use super::access::StatementTables;
-use super::plan::QueryPlan;
+use super::plan::{LockedLimit, QueryPlan};
 use super::portal::RowSource;
-use crate::catalog::Relation;
+use crate::catalog::{Catalog, Oid, Relation};
 use crate::error::{Error, Result, SqlState};
 use crate::expr_eval::{NoColumns, eval};
 use crate::query::{QueryContext, ResultStream};
@@ -33,8 +33,11 @@ impl Session {
             return Ok(rows);
         }
         if !plan.bound.locks.is_empty() {
-            self.check_writable(lock_command(plan))?;
-            return self.run_locking(plan, params).await;
+            self.check_writable(lock_command(&plan.bound))?;
+            let none = LockedLimit { limit: None, offset: None };
+            let limits = self.limits(plan.locked_limit.as_ref().unwrap_or(&none), params)?;
+            let batches = self.lock_rows(&plan.bound, limits, params).await?;
+            return Ok(RowSource::Batches(batches.into()));
         }
         self.begin_statement(Reads::Snapshot).await?;
         let stream = self.execute_bound(&plan.bound, params).await?;
@@ -55,7 +58,36 @@ impl Session {
     }
 
     pub(crate) async fn query_context(&mut self, bound: &BoundQuery, params: &Arc<[Datum]>) -> Result<QueryContext> {
+        let locked = self.locked_subqueries(bound, params).await?;
+        self.query_context_over(bound, params, locked).await
+    }
+
+    /// For EXPLAIN, which locks nothing: the subqueries that would lock rows return none.
+    pub(super) async fn query_context_unlocked(
+        &mut self,
+        bound: &BoundQuery,
+        params: &Arc<[Datum]>,
+    ) -> Result<QueryContext> {
+        let none = bound.locked.iter().map(|l| Ok((l.table, one_batch(&l.query, &[])?)));
+        let none = none.collect::<Result<_>>()?;
+        self.query_context_over(bound, params, none).await
+    }
+
+    async fn query_context_over(
+        &mut self,
+        bound: &BoundQuery,
+        params: &Arc<[Datum]>,
+        locked: HashMap<Oid, RecordBatch>,
+    ) -> Result<QueryContext> {
         let catalog = self.catalog();
+        // Most statements have locked what they read before they were planned for good; cursors, EXPLAIN and the like
+        // come here as they were planned.
+        for oid in &bound.reads {
+            let known = catalog.tables.contains_key(oid);
+            if known && self.transaction()?.lock_for_read(*oid).await? && !Arc::ptr_eq(&catalog, &self.catalog()) {
+                return Err(outdated(&catalog, *oid));
+            }
+        }
         let mut tables = HashMap::new();
         let mut system = None;
         for oid in &bound.reads {
@@ -73,7 +105,7 @@ impl Session {
             }
         }
         Ok(QueryContext {
-            tables: Arc::new(StatementTables { tables, system }),
+            tables: Arc::new(StatementTables { tables, system, locked }),
             params: params.clone(),
             eval: self.eval_context(),
             cancel: CancellationToken::new(),
@@ -81,31 +113,54 @@ impl Session {
         })
     }
 
+    /// Rows of the subqueries that lock them.
+    async fn locked_subqueries(
+        &mut self,
+        bound: &BoundQuery,
+        params: &Arc<[Datum]>,
+    ) -> Result<HashMap<Oid, RecordBatch>> {
+        let mut locked = HashMap::with_capacity(bound.locked.len());
+        for subquery in &bound.locked {
+            self.check_writable(lock_command(&subquery.query))?;
+            let limits = LockedLimit { limit: subquery.limit.clone(), offset: subquery.offset.clone() };
+            let limits = self.limits(&limits, params)?;
+            let batches = Box::pin(self.lock_rows(&subquery.query, limits, params)).await?;
+            locked.insert(subquery.table, one_batch(&subquery.query, &batches)?);
+        }
+        Ok(locked)
+    }
+
     /// FOR UPDATE and FOR SHARE: finds the rows, locks them, and starts over on a newer snapshot when one of them
     /// changed in between. Locks are kept, so each round finds fewer changes.
-    async fn run_locking(&mut self, plan: &QueryPlan, params: &Arc<[Datum]>) -> Result<RowSource> {
-        let (limit, offset) = self.locked_limit(plan, params)?;
+    async fn lock_rows(
+        &mut self,
+        bound: &BoundQuery,
+        (limit, offset): (usize, usize),
+        params: &Arc<[Datum]>,
+    ) -> Result<Vec<RecordBatch>> {
         for _ in 0..RESTARTS_MAX {
             self.begin_statement(Reads::Snapshot).await?;
-            let mut stream = self.execute_bound(&plan.bound, params).await?;
+            let mut stream = self.execute_bound(bound, params).await?;
             let mut kept = Vec::new();
             let (mut skip, mut room, mut changed) = (offset, limit, false);
             while room > 0 && !changed {
                 let Some(batch) = stream.next().await.transpose()? else { break };
-                let batch = self.lock_batch(&plan.bound, batch, &mut skip, &mut room, &mut changed).await?;
+                tokio::task::yield_now().await;
+                let batch = self.lock_batch(bound, batch, &mut skip, &mut room, &mut changed).await?;
                 kept.push(batch);
             }
             drop(stream);
             if !changed {
                 self.transaction()?.wait_for_dependencies().await?;
-                return Ok(RowSource::Batches(kept.into_iter().filter(|b| b.num_rows() > 0).collect()));
+                kept.retain(|batch| batch.num_rows() > 0);
+                return Ok(kept);
             }
         }
         Err(Error::new(SqlState::SerializationFailure, "could not lock rows because they kept changing"))
     }
 
-    fn locked_limit(&mut self, plan: &QueryPlan, params: &[Datum]) -> Result<(usize, usize)> {
-        let Some(limits) = &plan.locked_limit else { return Ok((usize::MAX, 0)) };
+    /// Rows to return and rows to skip before.
+    fn limits(&mut self, limits: &LockedLimit, params: &[Datum]) -> Result<(usize, usize)> {
         let context = self.eval_context();
         let value = |expr: &Option<crate::expr::ScalarExpr>, state, what: &str| match expr {
             None => Ok(None),
@@ -175,6 +230,13 @@ impl Session {
     }
 }
 
+/// A table was changed by a transaction that the statement, planned already, had to wait for.
+fn outdated(catalog: &Catalog, table: Oid) -> Error {
+    let name = catalog.tables.get(&table).map_or("", |t| &t.name);
+    let message = format!("could not serialize access due to a concurrent change of table \"{name}\"");
+    Error::new(SqlState::SerializationFailure, message).hint("The transaction might succeed if retried.")
+}
+
 /// A row count of LIMIT or OFFSET; NULL is none.
 pub(crate) fn count(value: Datum, state: SqlState, what: &str) -> Result<Option<usize>> {
     let n = match value {
@@ -196,11 +258,31 @@ pub(crate) fn lock_mode(strength: LockStrength) -> RowLock {
     }
 }
 
-fn lock_command(plan: &QueryPlan) -> &'static str {
-    match plan.bound.locks.iter().map(|l| l.strength).max() {
+fn lock_command(bound: &BoundQuery) -> &'static str {
+    match bound.locks.iter().map(|l| l.strength).max() {
         Some(LockStrength::KeyShare) => "SELECT FOR KEY SHARE",
         Some(LockStrength::Share) => "SELECT FOR SHARE",
         Some(LockStrength::NoKeyUpdate) => "SELECT FOR NO KEY UPDATE",
         _ => "SELECT FOR UPDATE",
     }
+}
+
+/// The rows of a query as one batch, each column in the layout of its type.
+fn one_batch(query: &BoundQuery, batches: &[RecordBatch]) -> Result<RecordBatch> {
+    let mut fields = Vec::with_capacity(query.columns.len());
+    let mut arrays = Vec::with_capacity(query.columns.len());
+    for (i, column) in query.columns.iter().enumerate() {
+        let parts: Vec<ArrayRef> =
+            batches.iter().map(|b| crate::dml::insert::in_layout(b.column(i), column.ty)).collect::<Result<_>>()?;
+        let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+        arrays.push(match parts.is_empty() {
+            true => new_empty_array(&column.ty.arrow()),
+            false => concat(&parts).map_err(|e| Error::internal(e.to_string()))?,
+        });
+        fields.push(Field::new(i.to_string(), column.ty.arrow(), true));
+    }
+    let rows = batches.iter().map(RecordBatch::num_rows).sum();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)
+        .map_err(|e| Error::internal(e.to_string()))
 }

@@ -8,7 +8,7 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use dashmap::DashMap;
@@ -45,6 +45,35 @@ impl ActivityState {
     }
 }
 
+/// What a running session waits for, other than locks: those are asked of the lock table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum WaitEvent {
+    /// `pg_sleep`.
+    Sleep = 1,
+    /// A commit that is not durable yet.
+    Commit = 2,
+}
+
+impl WaitEvent {
+    /// `wait_event_type` and `wait_event`.
+    pub fn text(self) -> (&'static str, &'static str) {
+        match self {
+            WaitEvent::Sleep => ("Timeout", "PgSleep"),
+            WaitEvent::Commit => ("IO", "WALSync"),
+        }
+    }
+}
+
+/// The session waits until this is dropped.
+pub struct Waiting<'a>(&'a AtomicU8);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.store(NONE, Ordering::Relaxed);
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Activity {
     pub state: ActivityState,
@@ -64,6 +93,10 @@ pub struct SessionShared {
     pub client: Option<SocketAddr>,
     pub started: i64,
     pub activity: Mutex<Activity>,
+    /// A [`WaitEvent`], or none.
+    waiting: AtomicU8,
+    /// Number of the transaction once it writes; 0: it does not, or there is none.
+    pub writing: AtomicU64,
     interrupt: AtomicU8,
     interrupted: Notify,
     terminate: AtomicBool,
@@ -88,9 +121,19 @@ impl SessionShared {
         self.terminated.notify_waiters();
     }
 
+    /// Shows the session as waiting for the life of the answer.
+    pub fn waiting(&self, event: WaitEvent) -> Waiting<'_> {
+        self.waiting.store(event as u8, Ordering::Relaxed);
+        Waiting(&self.waiting)
+    }
+
+    pub fn wait_event(&self) -> Option<WaitEvent> {
+        [WaitEvent::Sleep, WaitEvent::Commit].into_iter().find(|e| *e as u8 == self.waiting.load(Ordering::Relaxed))
+    }
+
     /// Forgets an interrupt that came while nothing ran.
     pub fn clear_interrupt(&self) {
-        if self.interrupt.load(Ordering::Relaxed) != NONE {
+        if self.interrupt.load(Ordering::Relaxed) != NONE && !self.terminate.load(Ordering::Acquire) {
             self.interrupt.store(NONE, Ordering::Release);
         }
     }
@@ -216,6 +259,8 @@ impl Sessions {
                     state_change: now,
                     application_name: "".into(),
                 }),
+                waiting: AtomicU8::new(NONE),
+                writing: AtomicU64::new(0),
                 interrupt: AtomicU8::new(NONE),
                 interrupted: Notify::new(),
                 terminate: AtomicBool::new(false),

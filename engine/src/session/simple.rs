@@ -1,9 +1,13 @@
 //! Simple queries: a text of several statements, each the unnamed portal in turn.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Instant;
 
+use super::plan::{Plan, Prepared};
 use super::portal::Portal;
 use super::{Column, Session};
+use crate::catalog::Oid;
 use crate::error::{Error, Result};
 use crate::sql::{Parsed, parse};
 
@@ -16,15 +20,38 @@ impl Session {
         parse(sql)
     }
 
-    pub(super) fn open_simple(&mut self) -> Result<Option<Arc<[Column]>>> {
+    pub(super) async fn open_simple(&mut self) -> Result<Option<Arc<[Column]>>> {
         let parsed = self.simple.pop_front().ok_or_else(|| Error::internal("no statement is left"))?;
-        let prepared = self.plan_simple(parsed)?;
+        let mut prepared = self.plan_simple(parsed)?;
+        while self.is_changing(&prepared) {
+            self.wait_for_changes(&prepared).await?;
+            prepared = self.plan(prepared.parsed.clone(), Vec::new())?;
+        }
         let columns = self.columns_of(&prepared)?;
         self.portals.insert(String::new(), Portal::new(prepared, Arc::from([])));
         Ok(columns)
     }
 
-    fn plan_simple(&mut self, parsed: Parsed) -> Result<Arc<super::plan::Prepared>> {
+    /// Whether somebody else has a table for itself that the query reads. The client is told of the columns before the
+    /// statement runs, so a change that is under way must be waited for before it is bound.
+    pub(super) fn is_changing(&self, prepared: &Prepared) -> bool {
+        let locks = &self.engine.transactions().locks;
+        let locked = |oid| self.block.transaction.as_ref().is_some_and(|t| t.has_table_lock(oid));
+        let changing = |oid: &Oid| locks.is_wanted_alone(*oid) && !locked(*oid);
+        matches!(prepared.plan, Plan::Query(_)) && prepared.relations.iter().any(changing)
+    }
+
+    /// Locks what the query reads; afterwards it has to be bound again.
+    pub(super) async fn wait_for_changes(&mut self, prepared: &Prepared) -> Result<()> {
+        let text = prepared.parsed.text.clone();
+        self.become_active(&text);
+        self.transaction()?;
+        let deadline = self.settings.values().statement_timeout.map(|t| Instant::now() + t);
+        let shared = self.shared.clone();
+        shared.interruptible(deadline, pin!(self.lock_all(prepared))).await
+    }
+
+    fn plan_simple(&mut self, parsed: Parsed) -> Result<Arc<Prepared>> {
         if parsed.parameters > 0 && !super::plan::is_prepare(&parsed) {
             return Err(Error::new(
                 crate::SqlState::UndefinedParameter,

@@ -291,6 +291,7 @@ impl Session {
                 self.settings.reset_all();
                 self.settings_changed();
                 *self.sequences.lock() = Default::default();
+                self.advisory.release_all();
                 Ok("DISCARD ALL")
             }
             "PLANS" => {
@@ -387,7 +388,10 @@ impl Session {
                 Some(point) if !analyze => point.explain(),
                 _ => {
                     self.begin_statement(Reads::Snapshot).await?;
-                    let context = self.query_context(&plan.bound, &outer.params).await?;
+                    let context = match analyze {
+                        true => self.query_context(&plan.bound, &outer.params).await?,
+                        false => self.query_context_unlocked(&plan.bound, &outer.params).await?,
+                    };
                     let shared = self.shared.clone();
                     let engine = self.engine.clone();
                     let work = engine.query().explain(&plan.bound, context, analyze);
@@ -432,14 +436,58 @@ impl Session {
             self.check_writable("LOCK TABLE")?;
         }
         let wait = if nowait { Wait::NoWait } else { Wait::Block };
-        let catalog = self.catalog();
         let shared = self.shared.clone();
         for name in tables {
-            let table = self.resolve_table(name, &catalog, "lock")?;
-            let transaction = self.transaction()?;
-            shared.interruptible(portal.deadline, pin!(transaction.lock_table(table.oid, lock, wait))).await?;
+            shared.interruptible(portal.deadline, pin!(self.lock_named(name, lock, wait))).await?;
         }
         Ok(())
+    }
+
+    /// Locks the table or view that has a name, also if it is another one by the time the lock is free. With a view go
+    /// the relations that it reads.
+    async fn lock_named(&mut self, name: &sqlparser::ast::ObjectName, lock: TableLock, wait: Wait) -> Result<()> {
+        loop {
+            let relation = self.lockable(name)?.oid();
+            let mut next = vec![relation];
+            while let Some(oid) = next.pop() {
+                let transaction = self.transaction()?;
+                match (lock, wait) {
+                    (TableLock::AccessShare, Wait::Block) => {
+                        transaction.lock_for_read(oid).await?;
+                    }
+                    _ => {
+                        transaction.lock_table(oid, lock, wait).await?;
+                    }
+                }
+                if let Some(Relation::View(view)) = self.catalog().relation(oid) {
+                    let catalog = self.catalog();
+                    next.extend(view.depends_on.iter().filter(|o| crate::system::by_oid(**o).is_none()));
+                    next.retain(|o| catalog.relation(*o).is_some());
+                }
+            }
+            if self.lockable(name)?.oid() == relation {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What LOCK TABLE may name.
+    fn lockable(&self, name: &sqlparser::ast::ObjectName) -> Result<Relation> {
+        let relation = self.resolve_relation(name, &self.catalog())?;
+        let kind = match &relation {
+            Relation::Table(_) | Relation::View(_) => return Ok(relation),
+            Relation::System(system) => {
+                return Err(Error::new(
+                    SqlState::InsufficientPrivilege,
+                    format!("permission denied: \"{}\" is a system catalog", system.name),
+                ));
+            }
+            Relation::Index(..) => "indexes",
+            Relation::Sequence(_) => "sequences",
+        };
+        let message = format!("cannot lock relation \"{}\"", relation.name());
+        Err(Error::new(SqlState::WrongObjectType, message)
+            .detail(format!("This operation is not supported for {kind}.")))
     }
 
     pub(super) async fn run_ddl(&mut self, parsed: &Parsed) -> Result<String> {

@@ -67,20 +67,36 @@ pub(super) fn unsupported(tokens: &[TokenWithSpan]) -> Option<String> {
     Some(words.join(" ").to_uppercase())
 }
 
-/// FOR NO KEY UPDATE and FOR KEY SHARE become FOR UPDATE and FOR SHARE: row locks come in two strengths here, and the
-/// stronger one is always right.
-pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+/// The name that stands for KEY in a row lock's OF: no client can write it.
+pub(super) const KEY_MARK: &str = "\u{1}key";
+
+/// sqlparser knows two row locks of PostgreSQL's four: FOR NO KEY UPDATE OF t becomes FOR UPDATE OF mark.t, FOR KEY SHARE
+/// becomes FOR SHARE OF mark.
+fn mark_key_locks(tokens: &mut Vec<TokenWithSpan>) {
     let mut i = 0;
     while i + 2 < tokens.len() {
-        if word(&tokens[i], "for") {
-            if word(&tokens[i + 1], "no") && word(&tokens[i + 2], "key") {
-                tokens.drain(i + 1..i + 3);
-            } else if word(&tokens[i + 1], "key") && word(&tokens[i + 2], "share") {
-                tokens.remove(i + 1);
-            }
+        let no_key = word(&tokens[i + 1], "no") && word(&tokens[i + 2], "key");
+        let key = word(&tokens[i + 1], "key") && word(&tokens[i + 2], "share");
+        if !word(&tokens[i], "for") || !(no_key || key) {
+            i += 1;
+            continue;
         }
-        i += 1;
+        tokens.drain(i + 1..if no_key { i + 3 } else { i + 2 });
+        let span = tokens[i].span;
+        let mark = TokenWithSpan::new(Token::make_word(KEY_MARK, Some('"')), span);
+        // Behind FOR and UPDATE or SHARE.
+        let at = (i + 2).min(tokens.len());
+        if tokens.get(at).is_some_and(|t| word(t, "of")) {
+            tokens.splice(at + 1..at + 1, [mark, TokenWithSpan::new(Token::Period, span)]);
+        } else {
+            tokens.splice(at..at, [TokenWithSpan::new(Token::make_keyword("OF"), span), mark]);
+        }
+        i = at;
     }
+}
+
+pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    mark_key_locks(&mut tokens);
     let body = tokens.iter().any(|t| word(t, "function") || word(t, "procedure"));
     for token in &mut tokens {
         // sqlparser takes a dollar-quoted string only in some places where a string may stand.

@@ -107,8 +107,8 @@ fn pg_stat_activity(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
             s.application_name, address.map(|a| a.ip().to_string()), Null, address.map(|a| i32::from(a.port())),
             own.then_some(Time(s.backend_start)), s.xact_start.filter(|_| own).map(Time),
             s.query_start.filter(|_| own).map(Time), s.state_change.filter(|_| own).map(Time),
-            s.wait_event_type.filter(|_| own), s.wait_event.filter(|_| own), own.then_some(s.state), Null, Null, Null,
-            if own { s.query } else { hidden }, s.backend_type);
+            s.wait_event_type.filter(|_| own), s.wait_event.filter(|_| own), own.then_some(s.state), s.transaction.filter(|_| own).map(|t| t as u32), Null,
+            Null, if own { s.query } else { hidden }, s.backend_type);
     }
     Ok(())
 }

@@ -72,6 +72,8 @@ pub trait SystemHost: Send + Sync {
     fn settings(&self) -> Vec<SettingRow>;
     fn sessions(&self) -> Vec<SessionRow>;
     fn locks(&self) -> Vec<LockRow>;
+    /// The processes that a process waits for.
+    fn blocking(&self, process: i32) -> Vec<i32>;
     fn prepared_statements(&self) -> Vec<PreparedStatementRow>;
     fn cursors(&self) -> Vec<CursorRow>;
     /// Status of the cluster, gathered when the statement began.
@@ -119,6 +121,8 @@ pub struct SessionRow {
     pub state_change: Option<i64>,
     pub wait_event_type: Option<String>,
     pub wait_event: Option<String>,
+    /// `backend_xid`.
+    pub transaction: Option<u64>,
     /// `active`, `idle`, `idle in transaction`, `idle in transaction (aborted)`.
     pub state: String,
     pub query: String,

@@ -22,6 +22,9 @@ impl SystemHost for QuietHost {
     fn locks(&self) -> Vec<LockRow> {
         vec![LockRow::default()]
     }
+    fn blocking(&self, _: i32) -> Vec<i32> {
+        Vec::new()
+    }
     fn prepared_statements(&self) -> Vec<PreparedStatementRow> {
         vec![PreparedStatementRow { parameter_types: vec![23], ..PreparedStatementRow::default() }]
     }

@@ -68,7 +68,10 @@ impl Transaction {
     fn sequence(&mut self, record: Sealed, parts: u32, reign: Reign) -> Result<Appended> {
         let shared = self.shared.clone();
         let changed: usize = self.writes.values().map(TableWrites::len).sum();
-        let retain = self.has_ddl() || changed > PUBLISH_MAX || self.writes.values().any(|w| !w.bulk.is_empty());
+        // Rows of a covered table have no locks under which they could be published: whoever waits for the table must not
+        // have it before they are installed.
+        let unlocked = self.covers_any() || self.writes.values().any(|w| !w.bulk.is_empty());
+        let retain = self.has_ddl() || changed > PUBLISH_MAX || unlocked;
         let publish = if retain { Vec::new() } else { self.pending() };
         for (key, _) in &publish {
             self.held.remove(key);
@@ -90,8 +93,10 @@ impl Transaction {
         let published: Vec<LockKey> = commit.publish.iter().map(|(key, _)| key.clone()).collect();
         match shared.sequencer.commit(commit, &shared.locks, shared.log()?.as_ref()) {
             Ok((_, appended)) => {
-                // Published, released, or kept until it is applied: no longer the session's.
-                self.held.clear();
+                // Published, released, or kept until it is applied: no longer the session's. A lock on a table that was
+                // also read goes with the stronger one.
+                let held = std::mem::take(&mut self.held);
+                self.read_locks.retain(|table| !held.contains(&LockKey::Table(*table)));
                 Ok(appended)
             }
             Err(error) => {

@@ -8,6 +8,8 @@
 //! 2. Waiters are served first come, first served; only one that strengthens its own lock passes the others.
 //! 3. A wait that would close a cycle fails with 40P01 before it begins: the last one to wait sees all others.
 //! 4. An entry with neither holder, waiter nor pending state does not exist.
+//! 5. An entry of a table that somebody has or wants for itself is announced to readers, and its holders include all
+//!    readers from before that. See [`super::readers`].
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -20,6 +22,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
+use super::readers::Readers;
 use crate::catalog::Oid;
 use crate::error::{Error, Result, SqlState};
 use crate::session::Row;
@@ -77,9 +80,25 @@ const TABLE_NAMES: [&str; 8] = [
     "AccessExclusiveLock",
 ];
 
+/// The lock that makes DDL one at a time: a transaction that changes the catalog holds it until its commit is applied.
+pub(super) const DDL: Oid = Oid(0);
+
 /// A transaction, for this process's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TxnId(pub u64);
+
+impl TxnId {
+    const SESSION: u64 = 1 << 63;
+
+    /// Who holds the advisory locks of a session, which outlive its transactions.
+    pub fn of_session(process: i32) -> TxnId {
+        TxnId(Self::SESSION | u64::from(process as u32))
+    }
+
+    fn session(self) -> Option<i32> {
+        (self.0 & Self::SESSION != 0).then_some(self.0 as u32 as i32)
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum LockKey {
@@ -87,7 +106,24 @@ pub(crate) enum LockKey {
     Row(Oid, RowKey),
     /// A key of a unique index.
     Unique(Oid, IndexKey),
-    Advisory(i64),
+    Advisory(Advisory),
+}
+
+/// What an advisory lock is on: one number, or two, which is another lock than that of any number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Advisory {
+    Single(i64),
+    Pair(i32, i32),
+}
+
+impl Advisory {
+    /// `classid`, `objid` and `objsubid` of pg_locks.
+    pub fn parts(self) -> (u32, u32, i16) {
+        match self {
+            Advisory::Single(key) => ((key >> 32) as u32, key as u32, 1),
+            Advisory::Pair(high, low) => (high as u32, low as u32, 2),
+        }
+    }
 }
 
 /// What a sequenced commit made of a key.
@@ -106,6 +142,13 @@ pub(crate) struct Asker {
     pub process: i32,
 }
 
+impl Asker {
+    /// Whether a holder is the same session: what a session holds is never in its own way.
+    fn is(self, holder: TxnId) -> bool {
+        holder == self.txn || holder == TxnId::of_session(self.process)
+    }
+}
+
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub(crate) enum Granted {
     Yes,
@@ -113,11 +156,42 @@ pub(crate) enum Granted {
     No,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Holder {
+    txn: TxnId,
+    process: i32,
+    modes: Modes,
+}
+
 #[derive(Debug, Default)]
 struct Entry {
-    holders: SmallVec<[(TxnId, Modes); 2]>,
+    holders: SmallVec<[Holder; 2]>,
     waiters: VecDeque<Waiter>,
     pending: Option<(CommitTs, Pending)>,
+    /// Invariant 5.
+    announced: bool,
+}
+
+/// What a session waits for, as `pg_stat_activity` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WaitingFor {
+    Relation,
+    /// The end of the transaction that holds a row or a unique key.
+    Transaction,
+    /// A row that somebody else waits for already.
+    Tuple,
+    Advisory,
+}
+
+/// One lock that is held or waited for, for `pg_locks`.
+#[derive(Debug, Clone)]
+pub(crate) struct Listed {
+    pub key: LockKey,
+    pub process: i32,
+    pub mode: &'static str,
+    pub granted: bool,
+    /// The transaction behind a row or unique key that is waited for.
+    pub blocker: Option<TxnId>,
 }
 
 #[derive(Debug)]
@@ -138,6 +212,7 @@ pub(crate) struct Locks {
     next_waiter: AtomicU64,
     /// Who waits for what; also serialises the search for cycles.
     waiting: Mutex<HashMap<TxnId, (LockKey, u8, i32)>>,
+    readers: Readers,
 }
 
 impl Locks {
@@ -147,6 +222,7 @@ impl Locks {
             hasher: DefaultHashBuilder::default(),
             next_waiter: AtomicU64::new(1),
             waiting: Mutex::default(),
+            readers: Readers::new(),
         }
     }
 
@@ -162,11 +238,79 @@ impl Locks {
             Some(entry) => entry,
             None => shard.entry(key.clone()).or_default(),
         };
-        let granted = entry.is_free(key, mode, asker.txn);
+        self.announce(key, mode, entry);
+        let granted = entry.is_free(key, mode, asker);
         if granted {
-            entry.grant(asker.txn, mode);
+            entry.grant(asker, mode);
         }
         granted
+    }
+
+    /// Invariant 5, before a table is asked for.
+    fn announce(&self, key: &LockKey, mode: u8, entry: &mut Entry) {
+        let LockKey::Table(table) = key else { return };
+        if mode != TableLock::AccessExclusive as u8 || entry.announced || *table == DDL {
+            return;
+        }
+        entry.announced = true;
+        self.readers.announce(*table);
+        self.readers.carry_over(*table, |reader| entry.grant(reader, TableLock::AccessShare as u8));
+    }
+
+    /// After an entry lost a holder or a waiter: readers need not ask any more if nobody wants the table for itself.
+    /// True: the entry is of no use.
+    fn settle(&self, key: &LockKey, entry: &mut Entry) -> bool {
+        if let LockKey::Table(table) = key
+            && entry.announced
+            && !entry.is_wanted_alone()
+        {
+            entry.announced = false;
+            self.readers.withdraw(*table);
+        }
+        entry.is_idle()
+    }
+
+    /// Locks a table for reading if nobody has it, or wants it, for itself. The reader calls [`Self::end_reads`].
+    pub fn try_read(&self, table: Oid, asker: Asker) -> bool {
+        self.readers.try_add(table, asker)
+    }
+
+    /// In which modes a transaction holds a lock.
+    pub fn modes(&self, key: &LockKey, txn: TxnId) -> Modes {
+        self.shard(key).lock().get(key).map_or(0, |entry| entry.modes(txn))
+    }
+
+    /// Hands a mode that a transaction was just granted to its session; the transaction keeps what it had `before`.
+    pub fn to_session(&self, key: &LockKey, mode: u8, asker: Asker, before: Modes) {
+        let mut shard = self.shard(key).lock();
+        let entry = shard.entry(key.clone()).or_default();
+        entry.grant(Asker { txn: TxnId::of_session(asker.process), ..asker }, mode);
+        entry.keep_modes(asker.txn, before);
+    }
+
+    /// Lets one mode of a lock go.
+    pub fn release_mode(&self, key: &LockKey, txn: TxnId, mode: u8) {
+        let mut shard = self.shard(key).lock();
+        let Some(entry) = shard.get_mut(key) else { return };
+        let kept = entry.modes(txn) & !(1 << mode);
+        entry.keep_modes(txn, kept);
+        entry.serve(key);
+        if self.settle(key, entry) {
+            shard.remove(key);
+        }
+    }
+
+    /// Whether a reader of the table may have to wait.
+    pub fn is_wanted_alone(&self, table: Oid) -> bool {
+        self.readers.is_announced(table)
+    }
+
+    /// The end of a transaction that locked `tables` for reading, by [`Self::try_read`] or by [`Self::lock`].
+    pub fn end_reads(&self, txn: TxnId, tables: &[Oid]) {
+        let listed = self.readers.remove(txn);
+        for table in tables.iter().filter(|t| !listed.contains(t)) {
+            self.release(&LockKey::Table(*table), txn);
+        }
     }
 
     /// Takes the lock, waiting for it if need be. The caller lists `key` among what it holds before it calls: dropped
@@ -221,12 +365,13 @@ impl Locks {
         let id = self.next_waiter.fetch_add(1, Ordering::Relaxed);
         let mut shard = self.shard(key).lock();
         let entry = shard.entry(key.clone()).or_default();
-        if entry.is_free(key, mode, asker.txn) {
-            entry.grant(asker.txn, mode);
+        self.announce(key, mode, entry);
+        if entry.is_free(key, mode, asker) {
+            entry.grant(asker, mode);
             return None;
         }
         let waiter = Waiter { id, asker, mode, wake };
-        match entry.holds(asker.txn) {
+        match entry.holds(asker) {
             true => entry.waiters.push_front(waiter),
             false => entry.waiters.push_back(waiter),
         }
@@ -263,7 +408,7 @@ impl Locks {
         let mut shard = self.shard(key).lock();
         let Some(entry) = shard.get_mut(key) else { return };
         entry.release(key, txn);
-        if entry.is_idle() {
+        if self.settle(key, entry) {
             shard.remove(key);
         }
     }
@@ -283,7 +428,11 @@ impl Locks {
     /// Leadership is lost: no lock means anything any more; waiters fail.
     pub fn clear(&self) {
         for shard in &self.shards {
-            shard.lock().clear();
+            for (key, entry) in shard.lock().drain() {
+                if let (LockKey::Table(table), true) = (key, entry.announced) {
+                    self.readers.withdraw(table);
+                }
+            }
         }
         self.waiting.lock().clear();
     }
@@ -307,7 +456,8 @@ impl Locks {
                 }
                 LockKey::Advisory(key) => {
                     let mode = if *mode == RowLock::Share as u8 { "ShareLock" } else { "ExclusiveLock" };
-                    format!("{mode} on advisory lock [5,{},{},1]", (*key as u64) >> 32, *key as u32)
+                    let (class, object, sub) = key.parts();
+                    format!("{mode} on advisory lock [5,{class},{object},{sub}]")
                 }
                 _ => format!("ShareLock on transaction {}", txn.0),
             };
@@ -331,9 +481,11 @@ impl Locks {
         seen: &mut HashSet<TxnId>,
         path: &mut Vec<(i32, LockKey, u8, TxnId, i32)>,
     ) -> bool {
-        for (blocker, blocker_process) in self.blockers(key, mode, from) {
-            let process_of = |txn: TxnId| waiting.get(&txn).map_or(blocker_process, |w| w.2);
-            path.push((process, key.clone(), mode, blocker, process_of(blocker)));
+        for (blocker, blocker_process) in self.blockers(key, mode, Asker { txn: from, process }) {
+            // A session waits in its transaction.
+            let at_work = |p| waiting.iter().find(|(_, w)| w.2 == p).map(|(txn, _)| *txn);
+            let blocker = blocker.session().and_then(at_work).unwrap_or(blocker);
+            path.push((process, key.clone(), mode, blocker, blocker_process));
             if blocker == target {
                 return true;
             }
@@ -349,17 +501,98 @@ impl Locks {
     }
 
     /// Transactions that `txn`, waiting for `key`, waits for.
-    fn blockers(&self, key: &LockKey, mode: u8, txn: TxnId) -> Vec<(TxnId, i32)> {
+    fn blockers(&self, key: &LockKey, mode: u8, asker: Asker) -> Vec<(TxnId, i32)> {
         let shard = self.shard(key).lock();
         let Some(entry) = shard.get(key) else { return Vec::new() };
         // Granted already and not yet awake: it waits for nobody, whatever `waiting` still says.
-        let Some(place) = entry.waiters.iter().position(|w| w.asker.txn == txn) else { return Vec::new() };
+        let Some(place) = entry.waiters.iter().position(|w| w.asker.txn == asker.txn) else {
+            return Vec::new();
+        };
         let conflicts = conflicts(key, mode);
-        let holders = entry.holders.iter().filter(|(t, modes)| *t != txn && modes & conflicts != 0);
-        let mut blockers: Vec<_> = holders.map(|(t, _)| (*t, 0)).collect();
+        let holders = entry.holders.iter().filter(|h| !asker.is(h.txn) && h.modes & conflicts != 0);
+        let mut blockers: Vec<_> = holders.map(|h| (h.txn, h.process)).collect();
         let ahead = entry.waiters.iter().take(place);
         blockers.extend(ahead.filter(|w| conflicts >> w.mode & 1 == 1).map(|w| (w.asker.txn, w.asker.process)));
         blockers
+    }
+
+    /// What each waiting process waits for.
+    pub fn waits(&self) -> HashMap<i32, WaitingFor> {
+        let waiting = self.waiting.lock().clone();
+        let mut waits = HashMap::with_capacity(waiting.len());
+        for (txn, (key, _, process)) in waiting {
+            let shard = self.shard(&key).lock();
+            let queue = shard.get(&key).map(|e| &e.waiters);
+            // Granted already and not yet awake: it does not wait.
+            let Some(place) = queue.and_then(|q| q.iter().position(|w| w.asker.txn == txn)) else { continue };
+            let what = match key {
+                LockKey::Table(_) => WaitingFor::Relation,
+                LockKey::Advisory(_) => WaitingFor::Advisory,
+                LockKey::Row(..) if place > 0 => WaitingFor::Tuple,
+                LockKey::Row(..) | LockKey::Unique(..) => WaitingFor::Transaction,
+            };
+            waits.insert(process, what);
+        }
+        waits
+    }
+
+    /// The processes that a process waits for: holders first, then those ahead in the queue.
+    pub fn blocking(&self, process: i32) -> Vec<i32> {
+        let waiting = self.waiting.lock().iter().find(|(_, w)| w.2 == process).map(|(t, w)| (*t, w.clone()));
+        let Some((txn, (key, mode, _))) = waiting else { return Vec::new() };
+        let mut processes = Vec::new();
+        for (_, blocker) in self.blockers(&key, mode, Asker { txn, process }) {
+            if !processes.contains(&blocker) {
+                processes.push(blocker);
+            }
+        }
+        processes
+    }
+
+    /// Locks of tables and advisory ones, and every wait. Locks of rows are kept in the rows, as far as PostgreSQL's
+    /// clients know.
+    pub fn list(&self) -> Vec<Listed> {
+        let read = |(asker, table): (Asker, Oid)| Listed {
+            key: LockKey::Table(table),
+            process: asker.process,
+            mode: TABLE_NAMES[0],
+            granted: true,
+            blocker: None,
+        };
+        let mut all: Vec<Listed> = self.readers.all().into_iter().map(read).collect();
+        for shard in &self.shards {
+            for (key, entry) in shard.lock().iter() {
+                let shown = matches!(key, LockKey::Table(t) if *t != DDL) || matches!(key, LockKey::Advisory(_));
+                for holder in entry.holders.iter().filter(|_| shown) {
+                    for mode in (0..8).filter(|mode| holder.modes >> mode & 1 == 1) {
+                        let mode = mode_name(key, mode);
+                        all.push(Listed {
+                            key: key.clone(),
+                            process: holder.process,
+                            mode,
+                            granted: true,
+                            blocker: None,
+                        });
+                    }
+                }
+                for (place, waiter) in entry.waiters.iter().enumerate() {
+                    // The first in the queue waits for a transaction, the others for the row.
+                    let blocker = entry.holders.first().filter(|_| place == 0 && !shown).map(|h| h.txn);
+                    let (process, mode) = (waiter.asker.process, mode_name(key, waiter.mode));
+                    all.push(Listed { key: key.clone(), process, mode, granted: false, blocker });
+                }
+            }
+        }
+        all
+    }
+}
+
+fn mode_name(key: &LockKey, mode: u8) -> &'static str {
+    match key {
+        LockKey::Table(_) => TABLE_NAMES.get(usize::from(mode)).copied().unwrap_or("AccessExclusiveLock"),
+        LockKey::Advisory(_) if mode == RowLock::Share as u8 => "ShareLock",
+        LockKey::Advisory(_) => "ExclusiveLock",
+        LockKey::Row(..) | LockKey::Unique(..) => "ShareLock",
     }
 }
 
@@ -377,7 +610,7 @@ impl Drop for WaitGuard<'_> {
         if let Some(entry) = shard.get_mut(self.key) {
             entry.waiters.retain(|w| w.id != self.id);
             entry.serve(self.key);
-            if entry.is_idle() {
+            if self.locks.settle(self.key, entry) {
                 shard.remove(self.key);
             }
         }
@@ -388,46 +621,59 @@ impl Drop for WaitGuard<'_> {
 
 impl Entry {
     fn modes(&self, txn: TxnId) -> Modes {
-        self.holders.iter().find(|(t, _)| *t == txn).map_or(0, |(_, modes)| *modes)
+        self.holders.iter().find(|h| h.txn == txn).map_or(0, |h| h.modes)
     }
 
-    fn holds(&self, txn: TxnId) -> bool {
-        self.modes(txn) != 0
+    fn holds(&self, asker: Asker) -> bool {
+        self.holders.iter().any(|h| asker.is(h.txn))
     }
 
     /// Whether nobody else's lock conflicts.
-    fn is_compatible(&self, key: &LockKey, mode: u8, txn: TxnId) -> bool {
+    fn is_compatible(&self, key: &LockKey, mode: u8, asker: Asker) -> bool {
         let conflicts = conflicts(key, mode);
-        self.holders.iter().all(|(t, modes)| *t == txn || modes & conflicts == 0)
+        self.holders.iter().all(|h| asker.is(h.txn) || h.modes & conflicts == 0)
     }
 
     /// Whether the lock can be had without a wait: compatible, and nobody is passed who waits for what it conflicts with.
-    fn is_free(&self, key: &LockKey, mode: u8, txn: TxnId) -> bool {
+    fn is_free(&self, key: &LockKey, mode: u8, asker: Asker) -> bool {
         let conflicts = conflicts(key, mode);
-        let passes = || self.holds(txn) || self.waiters.iter().all(|w| conflicts >> w.mode & 1 == 0);
-        self.is_compatible(key, mode, txn) && passes()
+        let passes = || self.holds(asker) || self.waiters.iter().all(|w| conflicts >> w.mode & 1 == 0);
+        self.is_compatible(key, mode, asker) && passes()
     }
 
-    fn grant(&mut self, txn: TxnId, mode: u8) {
-        match self.holders.iter_mut().find(|(t, _)| *t == txn) {
-            Some((_, modes)) => *modes |= 1 << mode,
-            None => self.holders.push((txn, 1 << mode)),
+    fn keep_modes(&mut self, txn: TxnId, modes: Modes) {
+        if let Some(holder) = self.holders.iter_mut().find(|h| h.txn == txn) {
+            holder.modes &= modes;
+        }
+        self.holders.retain(|h| h.modes != 0);
+    }
+
+    fn grant(&mut self, asker: Asker, mode: u8) {
+        match self.holders.iter_mut().find(|h| h.txn == asker.txn) {
+            Some(holder) => holder.modes |= 1 << mode,
+            None => self.holders.push(Holder { txn: asker.txn, process: asker.process, modes: 1 << mode }),
         }
     }
 
+    /// Of a table: whether somebody has or wants ACCESS EXCLUSIVE.
+    fn is_wanted_alone(&self) -> bool {
+        const ALONE: u8 = TableLock::AccessExclusive as u8;
+        self.holders.iter().any(|h| h.modes >> ALONE & 1 == 1) || self.waiters.iter().any(|w| w.mode == ALONE)
+    }
+
     fn release(&mut self, key: &LockKey, txn: TxnId) {
-        self.holders.retain(|(t, _)| *t != txn);
+        self.holders.retain(|h| h.txn != txn);
         self.serve(key);
     }
 
     /// Grants from the front of the queue as far as it goes.
     fn serve(&mut self, key: &LockKey) {
         while let Some(first) = self.waiters.front() {
-            if !self.is_compatible(key, first.mode, first.asker.txn) {
+            if !self.is_compatible(key, first.mode, first.asker) {
                 return;
             }
             let Some(waiter) = self.waiters.pop_front() else { return };
-            self.grant(waiter.asker.txn, waiter.mode);
+            self.grant(waiter.asker, waiter.mode);
             if waiter.wake.send(()).is_err() {
                 // Cancelled: the transaction has the lock until it ends, as it lists the key.
                 tracing::trace!(txn = waiter.asker.txn.0, "a lock was granted to a cancelled wait");

@@ -13,6 +13,7 @@ mod commit;
 pub(crate) mod locks;
 pub mod memory_log;
 mod read;
+mod readers;
 pub(crate) mod sequencer;
 mod sequences;
 mod shared;
@@ -28,10 +29,10 @@ use crate::catalog::Oid;
 use crate::session::Row;
 use crate::storage::RowKey;
 
-pub use locks::{RowLock, TableLock, Wait};
+pub use locks::{Advisory, RowLock, TableLock, Wait};
 pub(crate) use sequences::SequenceState;
 pub use shared::Transactions;
-pub use transaction::Transaction;
+pub use transaction::{SessionReign, Transaction};
 
 /// Isolation levels; READ UNCOMMITTED is READ COMMITTED, as in PostgreSQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

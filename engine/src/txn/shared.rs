@@ -3,9 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::locks::{Locks, TxnId, leadership_lost};
+use super::Advisory;
+use super::locks::{LockKey, Locks, TxnId, leadership_lost};
 use super::sequencer::{Reign, Sequencer};
 use super::sequences::Sequences;
+use super::transaction::{SessionReign, advisory_mode};
 use crate::catalog::SequenceDef;
 use crate::commit_log::{AppendError, CommitLog, ReadError};
 use crate::error::{Error, Result, SqlState};
@@ -48,6 +50,16 @@ impl Transactions {
     pub(crate) fn next_sequence_value(&self, sequence: &SequenceDef) -> Result<i64> {
         let reign = self.sequencer.primary_reign().ok_or_else(leadership_lost)?;
         Ok(self.sequences.next(self, sequence, reign)?.0)
+    }
+
+    /// Lets one mode of a session's advisory lock go.
+    pub fn unlock_advisory(&self, process: i32, key: Advisory, shared: bool) {
+        self.locks.release_mode(&LockKey::Advisory(key), TxnId::of_session(process), advisory_mode(shared));
+    }
+
+    /// Whether the locks that a session took are still locks: the node may have lost its role since.
+    pub fn reigns_on(&self, reign: SessionReign) -> bool {
+        self.sequencer.primary_reign().is_some_and(|now| SessionReign::of(now) == reign)
     }
 
     /// Whether this node may take writes.

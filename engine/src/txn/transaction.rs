@@ -10,7 +10,7 @@ use super::sequencer::{ReadSet, Reign};
 use super::sequences::SequenceState;
 use super::shared::Transactions;
 use super::writes::{TableWrites, Undo};
-use super::{Isolation, Reads, SavepointId, TransactionOptions};
+use super::{Advisory, Isolation, Reads, SavepointId, TransactionOptions};
 use crate::catalog::{Catalog, CatalogChange, Object, Oid, SequenceDef};
 use crate::error::{Error, Result, SqlState};
 use crate::storage::layout::{IndexKey, Layout};
@@ -31,8 +31,13 @@ pub struct Transaction {
     pub(super) undo: Vec<Undo>,
     savepoints: Vec<Savepoint>,
     pub(super) held: HashSet<LockKey>,
+    /// Locks of rows, keys and advisory ones in the order in which they were taken, while there is a savepoint.
+    taken: Vec<LockKey>,
     /// Table locks held, as bits by mode.
     table_locks: SmallVec<[(Oid, u8); 4]>,
+    /// Tables locked for reading, with or without the lock table, and whether there ever was one.
+    pub(super) read_locks: SmallVec<[Oid; 4]>,
+    reads_tables: bool,
     /// Tables of which every row is locked.
     covered: SmallVec<[Oid; 1]>,
     /// Keys of unique indexes whose owner the transaction changed: index, key, table.
@@ -41,6 +46,20 @@ pub struct Transaction {
     pub(super) sequences: HashMap<Oid, SequenceState>,
     pub(super) account: Account,
     pub(super) last_locked: Option<(Oid, crate::storage::RowKey, Arc<crate::session::Row>)>,
+}
+
+/// The reign that a session's locks belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionReign(Reign);
+
+impl SessionReign {
+    pub(super) fn of(reign: Reign) -> SessionReign {
+        SessionReign(reign)
+    }
+}
+
+pub(super) fn advisory_mode(shared: bool) -> u8 {
+    if shared { super::RowLock::Share as u8 } else { super::RowLock::Update as u8 }
 }
 
 /// What DDL made of the catalog.
@@ -61,12 +80,12 @@ pub(super) enum Step {
 
 struct Savepoint {
     undo: usize,
+    taken: usize,
     ddl: Option<Arc<Ddl>>,
     sequences: HashMap<Oid, SequenceState>,
 }
 
-/// The lock that makes DDL one at a time: a transaction that changes the catalog holds it until its commit is applied.
-const DDL_LOCK: LockKey = LockKey::Table(Oid(0));
+const DDL_LOCK: LockKey = LockKey::Table(super::locks::DDL);
 
 impl Transaction {
     /// How long to wait for a lock from now on: `SET LOCAL lock_timeout` counts in the middle of a transaction.
@@ -88,7 +107,10 @@ impl Transaction {
             undo: Vec::new(),
             savepoints: Vec::new(),
             held: HashSet::new(),
+            taken: Vec::new(),
             table_locks: SmallVec::new(),
+            read_locks: SmallVec::new(),
+            reads_tables: false,
             covered: SmallVec::new(),
             unique: HashSet::new(),
             reads: ReadSet::default(),
@@ -96,6 +118,11 @@ impl Transaction {
             account: Account::new(&shared.storage.memory),
             last_locked: None,
         })
+    }
+
+    /// As views show it.
+    pub fn number(&self) -> u64 {
+        self.id.0
     }
 
     pub fn isolation(&self) -> Isolation {
@@ -221,7 +248,10 @@ impl Transaction {
     pub(super) async fn acquire(&mut self, key: LockKey, mode: u8, wait: Wait, name: &str) -> Result<Granted> {
         self.enlist()?;
         // Listed before it is held: see `Locks::lock`.
-        self.held.insert(key.clone());
+        let new = self.held.insert(key.clone());
+        if new && !self.savepoints.is_empty() && !matches!(key, LockKey::Table(_)) {
+            self.taken.push(key.clone());
+        }
         let (asker, timeout) = (self.asker(), self.options.lock_timeout);
         let granted = self.shared.locks.lock(&key, mode, asker, wait, timeout, name).await?;
         self.enlist()?;
@@ -239,7 +269,7 @@ impl Transaction {
         if self.shared.locks.try_lock(&key, mode as u8, self.asker()) {
             self.held.insert(key);
         } else {
-            let name = self.catalog().tables.get(&oid).map_or_else(String::new, |t| t.name.clone());
+            let name = self.relation_name(oid);
             if self.acquire(key, mode as u8, wait, &name).await? == Granted::No {
                 return Ok(false);
             }
@@ -251,6 +281,34 @@ impl Transaction {
             self.wait_for_dependencies().await?;
         }
         Ok(true)
+    }
+
+    /// Locks a table for reading (ACCESS SHARE), waiting for whoever has it for itself. Reading binds to no reign, so it
+    /// works on standbys too. True: somebody changes the table or has changed it, so what was planned may be outdated.
+    pub async fn lock_for_read(&mut self, oid: Oid) -> Result<bool> {
+        if self.has_table_lock(oid) {
+            return Ok(false);
+        }
+        let contended = !self.shared.locks.try_read(oid, self.asker());
+        // Listed before it is held: see `Locks::lock`.
+        self.read_locks.push(oid);
+        self.reads_tables = true;
+        if contended {
+            let name = self.relation_name(oid);
+            let (asker, timeout, mode) = (self.asker(), self.options.lock_timeout, TableLock::AccessShare as u8);
+            self.shared.locks.lock(&LockKey::Table(oid), mode, asker, Wait::Block, timeout, &name).await?;
+        }
+        self.remember_table_lock(oid, 1 << TableLock::AccessShare as u8);
+        Ok(contended)
+    }
+
+    /// Whether the transaction has the table in any mode: nobody else can change what it is.
+    pub fn has_table_lock(&self, oid: Oid) -> bool {
+        self.table_locks.iter().any(|(t, _)| *t == oid)
+    }
+
+    fn relation_name(&self, oid: Oid) -> String {
+        self.catalog().relation(oid).map_or_else(String::new, |r| r.name().to_owned())
     }
 
     fn remember_table_lock(&mut self, oid: Oid, bit: u8) {
@@ -280,26 +338,57 @@ impl Transaction {
         self.covered.contains(&oid)
     }
 
+    pub(super) fn covers_any(&self) -> bool {
+        !self.covered.is_empty()
+    }
+
     /// Advisory lock of the transaction. `false`: not free and `wait` is [`Wait::SkipLocked`].
-    pub async fn lock_advisory(&mut self, key: i64, shared: bool, wait: Wait) -> Result<bool> {
-        let mode = if shared { super::RowLock::Share } else { super::RowLock::Update };
-        Ok(self.acquire(LockKey::Advisory(key), mode as u8, wait, "").await? == Granted::Yes)
+    pub async fn lock_advisory(&mut self, key: Advisory, shared: bool, wait: Wait) -> Result<bool> {
+        Ok(self.acquire(LockKey::Advisory(key), advisory_mode(shared), wait, "").await? == Granted::Yes)
+    }
+
+    /// Advisory lock of the session that the transaction belongs to: it outlives the transaction, and ends with
+    /// [`Transactions::unlock_advisory`] or with the reign that is answered. `None`: not free and `wait` is
+    /// [`Wait::SkipLocked`].
+    pub async fn lock_advisory_for_session(
+        &mut self,
+        key: Advisory,
+        shared: bool,
+        wait: Wait,
+    ) -> Result<Option<SessionReign>> {
+        let lock = LockKey::Advisory(key);
+        let (held, before) = (self.held.contains(&lock), self.shared.locks.modes(&lock, self.id));
+        if !self.lock_advisory(key, shared, wait).await? {
+            return Ok(None);
+        }
+        let reign = self.enlist()?;
+        self.shared.locks.to_session(&lock, advisory_mode(shared), self.asker(), before);
+        if !held {
+            self.held.remove(&lock);
+        }
+        Ok(Some(SessionReign::of(reign)))
     }
 
     // Savepoints.
 
     /// A place to roll back to. Nested ones are numbered; the number goes to [`Self::rollback_to`].
     pub fn savepoint(&mut self) -> SavepointId {
-        let savepoint = Savepoint { undo: self.undo.len(), ddl: self.ddl.clone(), sequences: self.sequences.clone() };
-        self.savepoints.push(savepoint);
+        self.savepoints.push(Savepoint {
+            undo: self.undo.len(),
+            taken: self.taken.len(),
+            ddl: self.ddl.clone(),
+            sequences: self.sequences.clone(),
+        });
         SavepointId(self.savepoints.len() - 1)
     }
 
-    /// Undoes everything since the savepoint, which stays. Locks are kept.
+    /// Undoes everything since the savepoint, which stays. Locks taken since are given back, but for those of tables and
+    /// for a lock from before that was strengthened.
     pub fn rollback_to(&mut self, savepoint: SavepointId) {
         self.savepoints.truncate(savepoint.0 + 1);
         let Some(point) = self.savepoints.get(savepoint.0) else { return };
         let (length, ddl, sequences) = (point.undo, point.ddl.clone(), point.sequences.clone());
+        let taken = self.taken.split_off(point.taken.min(self.taken.len()));
         while self.undo.len() > length {
             let Some(undo) = self.undo.pop() else { break };
             match (self.writes.get_mut(&undo.table()), undo) {
@@ -310,6 +399,7 @@ impl Transaction {
                 (None, _) => {}
             }
         }
+        self.give_back(&taken);
         let had_ddl = self.has_ddl();
         self.ddl = ddl;
         self.sequences = sequences;
@@ -329,6 +419,21 @@ impl Transaction {
         }
     }
 
+    fn give_back(&mut self, taken: &[LockKey]) {
+        let unique = taken.iter().filter_map(|key| match key {
+            LockKey::Unique(index, unique) => Some((*index, unique)),
+            _ => None,
+        });
+        let given: HashSet<(Oid, &IndexKey)> = unique.collect();
+        if !given.is_empty() {
+            self.unique.retain(|(index, unique, _)| !given.contains(&(*index, unique)));
+        }
+        for key in taken {
+            self.held.remove(key);
+            self.shared.locks.release(key, self.id);
+        }
+    }
+
     /// Forgets the savepoint and those after it; what was done stays.
     pub fn release(&mut self, savepoint: SavepointId) {
         self.savepoints.truncate(savepoint.0);
@@ -339,6 +444,7 @@ impl Transaction {
     pub(super) fn trim_undo(&mut self) {
         if self.savepoints.is_empty() {
             self.undo.clear();
+            self.taken.clear();
         }
     }
 
@@ -355,6 +461,17 @@ impl Transaction {
         let catalog = self.shared.storage.catalog();
         self.ddl = Some(Arc::new(Ddl { catalog, tables: HashMap::new(), steps: Vec::new() }));
         Ok(())
+    }
+
+    /// Lets other DDL go ahead while this transaction, which has changed nothing of the catalog yet, waits for a table.
+    pub fn pause_ddl(&mut self) {
+        if self.has_ddl() {
+            return;
+        }
+        self.ddl = None;
+        if self.held.remove(&DDL_LOCK) {
+            self.shared.locks.release(&DDL_LOCK, self.id);
+        }
     }
 
     /// One step of DDL, after [`Self::begin_ddl`] and with the table lock that PostgreSQL would hold. The table's own
@@ -482,6 +599,10 @@ impl Transaction {
     pub(super) fn release_locks(&mut self) {
         for key in self.held.drain() {
             self.shared.locks.release(&key, self.id);
+        }
+        if std::mem::take(&mut self.reads_tables) {
+            self.shared.locks.end_reads(self.id, &self.read_locks);
+            self.read_locks.clear();
         }
         self.table_locks.clear();
     }

@@ -16,7 +16,7 @@ use crate::channel::{Channel, End};
 use crate::server::Shared;
 
 /// A cancel that came between two points where the statement looks for one is sent again after this time.
-const CANCEL_INTERVAL: Duration = Duration::from_secs(1);
+const CANCEL_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) struct Guard<B> {
     backend: B,

@@ -32,6 +32,11 @@ enum Body {
 }
 
 impl Binder {
+    /// WITH before UPDATE or DELETE: its names are in reach of the whole statement.
+    pub fn bind_with(&mut self, with: &ast::With) -> Result<()> {
+        self.with(with)
+    }
+
     pub(super) fn with(&mut self, with: &ast::With) -> Result<()> {
         let mut seen = HashSet::new();
         for cte in &with.cte_tables {

@@ -10,6 +10,7 @@ use crate::catalog::{Relation, TableDef, ViewDef};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::sql::rel::{JoinKind, Output, Rel, Scan, ScanColumn, SetCall};
+use crate::sql::rewrite::KEY_MARK;
 use crate::sql::scope::{Scope, ScopeColumn, ScopeRelation};
 use crate::types::TypeOid;
 
@@ -557,7 +558,8 @@ impl Binder {
         scope: &'a Scope,
         of: Option<&ast::ObjectName>,
     ) -> Result<Vec<&'a ScopeRelation>> {
-        let Some(of) = of else {
+        let only_mark = |of: &&ast::ObjectName| matches!(of.0.as_slice(), [part] if part.as_ident().is_some_and(|name| name.value == KEY_MARK));
+        let Some(of) = of.filter(|of| !only_mark(of)) else {
             return Ok(scope.relations.iter().collect());
         };
         let name = of.0.last().and_then(|p| p.as_ident()).map(fold).unwrap_or_default();

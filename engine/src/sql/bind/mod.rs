@@ -60,6 +60,18 @@ pub enum LockStrength {
     Update,
 }
 
+impl LockStrength {
+    /// As the clause is written.
+    pub fn clause(self) -> &'static str {
+        match self {
+            LockStrength::KeyShare => "FOR KEY SHARE",
+            LockStrength::Share => "FOR SHARE",
+            LockStrength::NoKeyUpdate => "FOR NO KEY UPDATE",
+            LockStrength::Update => "FOR UPDATE",
+        }
+    }
+}
+
 /// Rows of `table` that the query returns are to be locked.
 #[derive(Debug, Clone)]
 pub struct LockRequest {
@@ -98,8 +110,22 @@ pub struct BoundQuery {
     /// Tables, views and sequences that were resolved.
     pub reads: Vec<Oid>,
     pub locks: Vec<LockRequest>,
+    /// Subqueries that run first, in this order.
+    pub locked: Vec<Arc<LockedSubquery>>,
     /// What the general path remembers between executions of a prepared statement.
     pub(crate) cache: OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
+}
+
+/// FOR UPDATE in a subquery: it locks and returns its rows once, before the query around it, which scans them as a
+/// relation of the system.
+#[derive(Debug)]
+pub struct LockedSubquery {
+    /// What the scan names.
+    pub table: Oid,
+    pub query: BoundQuery,
+    /// Counted after rows were locked.
+    pub limit: Option<ScalarExpr>,
+    pub offset: Option<ScalarExpr>,
 }
 
 /// The row set of an UPDATE, DELETE or INSERT … ON CONFLICT: the target's rows joined with FROM/USING and filtered.
@@ -178,6 +204,7 @@ pub struct Binder {
     uses: Vec<(ColumnId, Span, String)>,
     /// Set-returning rows, views and CTEs share this counter of work tables.
     next_table: u32,
+    locked: Vec<Arc<LockedSubquery>>,
 }
 
 impl Binder {
@@ -201,6 +228,7 @@ impl Binder {
             series_fields: Vec::new(),
             uses: Vec::new(),
             next_table: 0,
+            locked: Vec::new(),
         }
     }
 

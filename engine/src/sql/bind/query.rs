@@ -1,14 +1,17 @@
 //! Queries: WITH, set operations, VALUES, ORDER BY, LIMIT and row locks around the SELECTs.
 
-use std::sync::OnceLock;
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
 
 use sqlparser::ast::{self, Expr, SetExpr, Spanned};
 
-use super::{Binder, BoundQuery, Expects, LockRequest, LockStrength, SimpleSelect, fold, resolve};
+use super::{Binder, BoundQuery, Expects, LockRequest, LockStrength, LockedSubquery, SimpleSelect, fold, resolve};
+use crate::catalog::Oid;
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ScalarExpr};
 use crate::session::Column;
-use crate::sql::rel::{Output, Rel, SetOperation, SortKey};
+use crate::sql::rel::{Output, Rel, Scan, ScanColumn, SetOperation, SortKey};
+use crate::sql::rewrite::KEY_MARK;
 use crate::types::{PgType, TypeOid};
 
 /// An output column of a bound query.
@@ -138,8 +141,11 @@ impl Binder {
             outputs.push(Output { id, ty: TypeOid::INT8.into() });
             locks.push(lock);
         }
+        let mut scanned = HashSet::new();
+        scans(&bound.rel, &mut scanned);
         BoundQuery {
             columns,
+            locked: self.locked.iter().filter(|l| scanned.contains(&l.table)).cloned().collect(),
             rel: bound.rel,
             outputs,
             simple: bound.simple,
@@ -520,11 +526,57 @@ impl Binder {
         self.uses = uses;
         let mut bound = bound?;
         self.settle_outputs(&mut bound)?;
-        if !bound.locks.is_empty() {
-            return Err(Error::unsupported("FOR UPDATE in a subquery"));
+        match bound.locks.is_empty() {
+            true => Ok(bound),
+            false => self.locked_subquery(bound),
         }
-        Ok(bound)
     }
+
+    /// A subquery with row locks, as a scan of what it will have returned.
+    fn locked_subquery(&mut self, mut bound: Bound) -> Result<Bound> {
+        if bound.rel.is_correlated() {
+            return Err(Error::unsupported("FOR UPDATE in a subquery that depends on the query around it"));
+        }
+        let (mut limit, mut offset) = (None, None);
+        bound.rel = match bound.rel {
+            Rel::Limit { input, offset: skip, count, with_ties: false } => {
+                (limit, offset) = (count, skip);
+                *input
+            }
+            other => other,
+        };
+        let columns = bound.columns.clone();
+        let query = self.finish_query(bound);
+        // Behind all that a catalog will ever hold.
+        let table = Oid(u32::MAX - u32::try_from(self.locked.len()).unwrap_or_default());
+        self.locked.push(Arc::new(LockedSubquery { table, query, limit, offset }));
+        let scan = Scan {
+            table,
+            name: "locked rows".into(),
+            columns: (1..)
+                .zip(&columns)
+                .map(|(attnum, c)| ScanColumn { attnum, output: Output { id: c.id, ty: c.ty } })
+                .collect(),
+            row_id: None,
+            system: true,
+        };
+        Ok(Bound::new(Rel::Scan(scan), columns))
+    }
+}
+
+/// The relations that a query scans, those of its subqueries included.
+fn scans(rel: &Rel, out: &mut HashSet<Oid>) {
+    if let Rel::Scan(scan) = rel {
+        out.insert(scan.table);
+    }
+    for expr in rel.expressions() {
+        expr.walk(&mut |e| {
+            if let Some(rel) = e.subquery() {
+                scans(rel, out);
+            }
+        });
+    }
+    rel.inputs().into_iter().for_each(|input| scans(input, out));
 }
 
 /// LIMIT, OFFSET, FETCH.
@@ -562,8 +614,11 @@ pub(super) fn ordinal(expr: &Expr) -> Option<i64> {
 }
 
 pub(super) fn lock_strength(lock: &ast::LockClause) -> LockStrength {
-    match lock.lock_type {
-        ast::LockType::Share => LockStrength::Share,
-        ast::LockType::Update => LockStrength::Update,
+    let first = lock.of.as_ref().and_then(|of| of.0.first()).and_then(|part| part.as_ident());
+    match (lock.lock_type, first.is_some_and(|name| name.value == KEY_MARK)) {
+        (ast::LockType::Share, false) => LockStrength::Share,
+        (ast::LockType::Share, true) => LockStrength::KeyShare,
+        (ast::LockType::Update, false) => LockStrength::Update,
+        (ast::LockType::Update, true) => LockStrength::NoKeyUpdate,
     }
 }

@@ -108,10 +108,7 @@ impl Binder {
             || items.iter().any(|i| has_aggregate(&i.expr))
             || order.iter().any(|o| matches!(&o.key, Key::Expr(e) if has_aggregate(e)));
         if let (true, Some((lock, _))) = (grouped, locks.first()) {
-            let word = match lock.strength {
-                crate::sql::LockStrength::Share | crate::sql::LockStrength::KeyShare => "FOR SHARE",
-                _ => "FOR UPDATE",
-            };
+            let word = lock.strength.clause();
             let message = format!("{word} is not allowed with aggregate functions");
             return Err(Error::new(SqlState::FeatureNotSupported, message));
         }
@@ -468,10 +465,7 @@ impl Binder {
     ) -> Result<Vec<(LockRequest, ColumnId)>> {
         let mut out: Vec<(LockRequest, ColumnId)> = Vec::new();
         for clause in clauses {
-            let word = match clause.lock_type {
-                ast::LockType::Update => "FOR UPDATE",
-                ast::LockType::Share => "FOR SHARE",
-            };
+            let word = lock_strength(clause).clause();
             let grouped = match &select.group_by {
                 ast::GroupByExpr::Expressions(exprs, _) => !exprs.is_empty(),
                 ast::GroupByExpr::All(_) => true,

@@ -20,6 +20,9 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     ("current_schemas", current_schemas),
     ("version", |_, _, _| Ok(text(version()))),
     ("pg_backend_pid", |c, _, _| Ok(Datum::Int4(c.host.backend_pid()))),
+    ("pg_blocking_pids", blocking_pids),
+    // A read-only transaction waits for nobody.
+    ("pg_safe_snapshot_blocking_pids", |_, _, _| Ok(Datum::Array(std::sync::Arc::default()))),
     ("pg_postmaster_start_time", |c, _, _| Ok(Datum::Timestamptz(c.host.server_start()))),
     ("pg_conf_load_time", |c, _, _| Ok(Datum::Timestamptz(c.host.server_start()))),
     ("getdatabaseencoding", |_, _, _| Ok(text("UTF8"))),
@@ -70,6 +73,12 @@ fn user_by_id(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<D
         Some(role) => role.name.clone(),
         None => format!("unknown (OID={})", oid.0),
     })))
+}
+
+fn blocking_pids(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    let Some(Datum::Int4(process)) = args.first() else { return Ok(Datum::Null) };
+    let processes = context.host.blocking(*process).into_iter().map(Datum::Int4).collect();
+    Ok(Datum::Array(std::sync::Arc::new(processes)))
 }
 
 fn current_schemas(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {

@@ -250,3 +250,27 @@ async fn serializable_sees_that_a_missing_row_came() {
     b.commit().await.unwrap();
     assert_eq!(a.commit().await.unwrap_err().state(), SqlState::SerializationFailure);
 }
+
+#[tokio::test]
+async fn a_covered_table_is_kept_until_its_rows_are_installed() {
+    let node = Node::new();
+    let table = seeded(&node).await;
+    node.log.hold();
+    let mut first = node.open().await;
+    assert!(first.expect_many_writes(&table).await.unwrap());
+    // Few rows, and no lock on any of them.
+    first.insert(&table, row(9, 0, "")).await.unwrap().unwrap();
+    let first = tokio::spawn(first.commit());
+    queued(&node, 1).await;
+    let second = {
+        let (mut t, table) = (node.open().await, table.clone());
+        tokio::spawn(async move { t.insert(&table, row(9, 1, "")).await })
+    };
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!second.is_finished(), "the row is sequenced and not installed");
+    node.log.release();
+    first.await.unwrap().unwrap();
+    assert!(second.await.unwrap().unwrap().is_err(), "a duplicate");
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::locks::{Asker, LockKey, Locks, TxnId};
+use super::locks::{Asker, Granted, LockKey, Locks, TxnId};
 use super::*;
 use crate::error::SqlState;
 
@@ -129,13 +129,13 @@ async fn a_cycle_of_three_over_tables_and_rows() {
     let (mut a, mut b, mut c) = (node.open().await, node.open().await, node.open().await);
     a.lock_table(Oid(7), TableLock::Exclusive, Wait::Block).await.unwrap();
     update_with(&mut b, &table, 1, |v| v).await.unwrap();
-    c.lock_advisory(5, false, Wait::Block).await.unwrap();
+    c.lock_advisory(Advisory::Single(5), false, Wait::Block).await.unwrap();
     let wait_a = {
         let table = table.clone();
         tokio::spawn(async move { update_with(&mut a, &table, 1, |v| v).await.map(|_| a) })
     };
     settle().await;
-    let wait_b = tokio::spawn(async move { b.lock_advisory(5, true, Wait::Block).await.map(|_| b) });
+    let wait_b = tokio::spawn(async move { b.lock_advisory(Advisory::Single(5), true, Wait::Block).await.map(|_| b) });
     settle().await;
     let error = c.lock_table(Oid(7), TableLock::RowShare, Wait::Block).await.unwrap_err();
     assert_eq!(error.state(), SqlState::DeadlockDetected);
@@ -206,4 +206,122 @@ async fn a_lost_reign_wakes_waiters_and_dooms_writers() {
     t.commit().await.unwrap();
     assert_eq!(node.rows(20000).await[0], "1|1|");
     assert!(node.shared.locks.is_empty(), "nothing is left in the lock table");
+}
+
+fn table_key(oid: u32) -> LockKey {
+    LockKey::Table(Oid(oid))
+}
+
+const ALONE: u8 = TableLock::AccessExclusive as u8;
+
+#[tokio::test]
+async fn whoever_wants_a_table_for_itself_waits_for_its_readers() {
+    let (locks, key) = (Locks::new(), table_key(1));
+    assert!(locks.try_read(Oid(1), asker(1)));
+    assert!(locks.try_read(Oid(1), asker(2)));
+    assert!(locks.try_lock(&key, TableLock::Exclusive as u8, asker(3)), "readers stand in the way of nobody else");
+    locks.release(&key, TxnId(3));
+    let alone = locks.lock(&key, ALONE, asker(4), Wait::Block, None, "t");
+    tokio::pin!(alone);
+    assert!(futures::poll!(&mut alone).is_pending());
+    assert_eq!(locks.blocking(4), [1, 2]);
+    assert!(!locks.try_read(Oid(1), asker(5)), "later readers queue up");
+    assert!(locks.try_read(Oid(2), asker(5)), "readers of other tables do not");
+    locks.end_reads(TxnId(1), &[Oid(1)]);
+    assert!(futures::poll!(&mut alone).is_pending());
+    locks.end_reads(TxnId(2), &[Oid(1)]);
+    assert_eq!(alone.await.unwrap(), Granted::Yes);
+    assert!(locks.is_wanted_alone(Oid(1)));
+    let read = locks.lock(&key, TableLock::AccessShare as u8, asker(6), Wait::Block, None, "t");
+    tokio::pin!(read);
+    assert!(futures::poll!(&mut read).is_pending());
+    locks.release(&key, TxnId(4));
+    assert_eq!(read.await.unwrap(), Granted::Yes);
+    assert!(!locks.is_wanted_alone(Oid(1)));
+    locks.end_reads(TxnId(6), &[Oid(1)]);
+    locks.end_reads(TxnId(5), &[Oid(2)]);
+    assert!(locks.is_empty());
+}
+
+#[tokio::test]
+async fn a_table_is_free_for_readers_after_a_refusal_a_cancelled_wait_and_the_end_of_a_reign() {
+    let (locks, key) = (Locks::new(), table_key(1));
+    assert!(locks.try_read(Oid(1), asker(1)));
+    assert!(!locks.try_lock(&key, ALONE, asker(2)));
+    assert!(locks.lock(&key, ALONE, asker(2), Wait::NoWait, None, "t").await.is_err());
+    {
+        let alone = locks.lock(&key, ALONE, asker(2), Wait::Block, None, "t");
+        tokio::pin!(alone);
+        assert!(futures::poll!(&mut alone).is_pending());
+    }
+    assert!(locks.try_read(Oid(1), asker(3)), "the wait was given up");
+    locks.end_reads(TxnId(1), &[Oid(1)]);
+    locks.end_reads(TxnId(3), &[Oid(1)]);
+    assert!(locks.try_lock(&key, ALONE, asker(4)));
+    locks.clear();
+    assert!(locks.try_read(Oid(1), asker(5)));
+    locks.end_reads(TxnId(5), &[Oid(1)]);
+    assert!(locks.is_empty());
+}
+
+/// Readers and strong lockers on threads of their own: a reader never reads while the table is somebody's alone.
+#[test]
+fn readers_and_strong_lockers_exclude_each_other() {
+    use std::sync::atomic::{AtomicI64, Ordering};
+    const ROUNDS: u64 = 20_000;
+    let (locks, readers, owners) = (Locks::new(), AtomicI64::new(0), AtomicI64::new(0));
+    std::thread::scope(|scope| {
+        for thread in 0..2_u64 {
+            let (locks, readers, owners) = (&locks, &readers, &owners);
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let asker = asker(1 + thread * ROUNDS + round);
+                    if !locks.try_read(Oid(1), asker)
+                        && !locks.try_lock(&table_key(1), TableLock::AccessShare as u8, asker)
+                    {
+                        continue;
+                    }
+                    readers.fetch_add(1, Ordering::SeqCst);
+                    assert_eq!(owners.load(Ordering::SeqCst), 0);
+                    readers.fetch_sub(1, Ordering::SeqCst);
+                    locks.end_reads(asker.txn, &[Oid(1)]);
+                }
+            });
+        }
+        let (locks, readers, owners) = (&locks, &readers, &owners);
+        scope.spawn(move || {
+            for round in 0..ROUNDS {
+                let asker = asker(1_000_000 + round);
+                if !locks.try_lock(&table_key(1), ALONE, asker) {
+                    continue;
+                }
+                owners.store(1, Ordering::SeqCst);
+                assert_eq!(readers.load(Ordering::SeqCst), 0);
+                owners.store(0, Ordering::SeqCst);
+                locks.release(&table_key(1), asker.txn);
+            }
+        });
+    });
+    // Whatever was announced and refused is withdrawn with the last holder.
+    assert!(locks.try_lock(&table_key(1), ALONE, asker(9)));
+    locks.release(&table_key(1), TxnId(9));
+    assert!(locks.is_empty() && !locks.is_wanted_alone(Oid(1)));
+}
+
+#[tokio::test]
+async fn rollback_to_a_savepoint_gives_its_row_locks_back() {
+    let node = Node::new();
+    let table = seeded(&node).await;
+    let mut a = node.open().await;
+    update_with(&mut a, &table, 1, |v| v).await.unwrap();
+    let savepoint = a.savepoint();
+    update_with(&mut a, &table, 1, |v| v).await.unwrap();
+    update_with(&mut a, &table, 2, |v| v).await.unwrap();
+    a.rollback_to(savepoint);
+    let mut b = node.open().await;
+    assert!(update_with(&mut b, &table, 2, |v| v).await.unwrap(), "locked since the savepoint");
+    let kept = b.lock_row(&table, &key(&table, 1), RowLock::Update, Wait::SkipLocked).await.unwrap();
+    assert!(matches!(kept, Locked::Skipped), "locked before it");
+    b.commit().await.unwrap();
+    a.commit().await.unwrap();
 }
