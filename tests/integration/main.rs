@@ -13,6 +13,7 @@ mod tpch;
 
 mod arrows;
 mod cluster;
+mod damage;
 mod driver;
 mod isolation;
 mod memory;
