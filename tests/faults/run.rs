@@ -164,6 +164,12 @@ pub async fn find_primary(cluster: &Cluster, within: Duration) -> Option<usize> 
     None
 }
 
+/// There is no point in waiting for anything once a promise is broken.
+fn unbroken(load: &Load) -> Result<(), String> {
+    let whole = load.history.violations().is_empty();
+    if whole { Ok(()) } else { Err("a promise was broken meanwhile".into()) }
+}
+
 /// Waits until a write that began after the fault is acknowledged.
 async fn recovered(load: &Load) -> Result<Duration, String> {
     let deadline = Instant::now() + PATIENCE;
@@ -171,6 +177,7 @@ async fn recovered(load: &Load) -> Result<Duration, String> {
         if let Some(time) = load.history.recovered() {
             return Ok(time);
         }
+        unbroken(load)?;
         if Instant::now() > deadline {
             return Err(format!("no write was acknowledged for {} s", PATIENCE.as_secs()));
         }
@@ -197,6 +204,7 @@ async fn caught_up(cluster: &mut Cluster, load: &Load) -> Result<(), String> {
             if let Some(status) = cluster.ended(node) {
                 return Err(format!("{} ended with {status}", door.name));
             }
+            unbroken(load)?;
             if Instant::now() > deadline {
                 return Err(format!("{} does not catch up with {wanted} transfers: {seen:?}", door.name));
             }
