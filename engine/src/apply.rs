@@ -3,7 +3,8 @@
 //! Invariants:
 //! 1. Records are installed in log order; the watermark moves after all of a record's versions are in.
 //! 2. A record whose timestamp is not above the last one applied, or whose epoch is older, changes nothing.
-//! 3. Parts of a transaction are installed by its commit record; those of a dead reign never.
+//! 3. Parts of a transaction are installed by its commit record, or forgotten when a record says that it will not come;
+//!    those of a dead reign are never installed.
 //! 4. What cannot be read or installed is corruption or our bug: the process stops rather than diverge.
 
 use std::collections::HashMap;
@@ -43,6 +44,12 @@ impl Applier {
         Applier { transactions, progress: Mutex::default() }
     }
 
+    /// Transactions of which only parts have come.
+    #[cfg(test)]
+    pub(crate) fn unfinished(&self) -> usize {
+        self.progress.lock().parts.len()
+    }
+
     fn storage(&self) -> &Storage {
         &self.transactions.storage
     }
@@ -70,6 +77,9 @@ impl Applier {
                     return Err(Error::internal("a part of a transaction is missing"));
                 }
                 parts.push(body);
+            }
+            Kind::Forget => {
+                progress.parts.remove(&header.transaction);
             }
             Kind::Commit => {
                 let parts = progress.parts.remove(&header.transaction).unwrap_or_default();
@@ -164,6 +174,10 @@ impl StateMachine for Applier {
             parts: parts.collect(),
         };
         Box::new(checkpoint::Image::new(self.storage(), mark))
+    }
+
+    fn verify(&self, dir: &Path) -> Result<(), CheckpointError> {
+        checkpoint::verify(dir)
     }
 
     fn restore(&self, dir: &Path) -> Result<LogPosition, CheckpointError> {

@@ -260,6 +260,20 @@ fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {
     }
 }
 
+/// Reads everything and compares it with its checksums.
+pub(crate) fn verify(dir: &Path) -> Result<(), CheckpointError> {
+    let manifest = read_manifest(dir)?;
+    manifest.tables.iter().flat_map(|table| &table.chunks).try_for_each(|file| read_chunk(dir, file).map(drop))
+}
+
+fn read_chunk(dir: &Path, file: &ChunkFile) -> Result<Vec<u8>, CheckpointError> {
+    let bytes = read(&dir.join(&file.name))?;
+    if bytes.len() as u64 != file.length || crc32c::crc32c(&bytes) != file.crc {
+        return Err(corrupt(format!("{} is damaged", file.name)));
+    }
+    Ok(bytes)
+}
+
 /// Replaces everything in `storage` by the checkpoint in `dir`. On an error nothing is replaced.
 pub(crate) fn restore(storage: &Storage, dir: &Path) -> Result<Mark, CheckpointError> {
     let manifest = read_manifest(dir)?;
@@ -289,10 +303,7 @@ fn load_table(
     let store = storage.new_store(def.storage, &layout);
     let table = Table { def, store, layout };
     for file in &files.chunks {
-        let bytes = read(&dir.join(&file.name))?;
-        if bytes.len() as u64 != file.length || crc32c::crc32c(&bytes) != file.crc {
-            return Err(corrupt(format!("{} is damaged", file.name)));
-        }
+        let bytes = read_chunk(dir, file)?;
         load_chunk(&table, file, &bytes).map_err(|e| corrupt(format!("{}: {}", file.name, e.message())))?;
     }
     table.store.saw_hidden(files.next_hidden - 1);

@@ -83,6 +83,11 @@ pub trait CommitLog: Send + Sync + 'static {
     /// one round.
     async fn read_barrier(&self) -> Result<(), ReadError>;
 
+    /// True while there is no space for the log: nothing new may be appended. What was appended before is not lost.
+    fn is_full(&self) -> bool {
+        false
+    }
+
     /// True when [`Self::read_barrier`] would return at once without asking anybody: a group of one voter.
     fn read_barrier_is_free(&self) -> bool;
 
@@ -136,7 +141,7 @@ pub enum Role {
 
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
-    #[error("cannot write the checkpoint: {0}")]
+    #[error("the checkpoint cannot be written or read: {0}")]
     Io(#[from] std::io::Error),
     #[error("the checkpoint is corrupt: {0}")]
     Corrupt(String),
@@ -170,7 +175,10 @@ pub trait StateMachine: Send + Sync + 'static {
     /// The state now, to be written while later records are applied.
     fn begin_checkpoint(&self) -> Box<dyn Checkpoint>;
 
-    /// Replaces the whole state by the checkpoint in `dir`.
+    /// Checks that the checkpoint in `dir` is whole, as far as [`Self::restore`] would, without taking it in.
+    fn verify(&self, dir: &Path) -> Result<(), CheckpointError>;
+
+    /// Replaces the whole state by the checkpoint in `dir`. On an error nothing is replaced.
     fn restore(&self, dir: &Path) -> Result<LogPosition, CheckpointError>;
 
     fn set_role(&self, role: Role);

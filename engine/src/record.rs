@@ -39,6 +39,18 @@ pub(crate) enum Kind {
     Commit,
     /// Operations of a transaction whose commit record is still to come.
     Part,
+    /// It will not come: the parts are forgotten.
+    Forget,
+}
+
+impl Kind {
+    fn tag(self) -> u32 {
+        match self {
+            Kind::Commit => 1,
+            Kind::Part => 2,
+            Kind::Forget => 3,
+        }
+    }
 }
 
 /// What a record says about itself.
@@ -196,7 +208,7 @@ impl Sealed {
     pub fn finish(mut self, header: &Header) -> Bytes {
         let mut head = Vec::with_capacity(HEADER);
         head.extend(MAGIC.to_le_bytes());
-        head.extend([if header.kind == Kind::Commit { 1 } else { 2 }, 0, 0, 0]);
+        head.extend(header.kind.tag().to_le_bytes());
         head.extend(header.epoch.0.to_le_bytes());
         head.extend(header.ts.0.to_le_bytes());
         head.extend(header.transaction.to_le_bytes());
@@ -220,6 +232,7 @@ pub(crate) fn open(record: &Bytes) -> Result<(Header, Bytes)> {
     let kind = match head.get_u32_le() {
         1 => Kind::Commit,
         2 => Kind::Part,
+        3 => Kind::Forget,
         _ => return Err(corrupt("its kind is unknown")),
     };
     let header = Header {

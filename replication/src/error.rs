@@ -19,6 +19,16 @@ pub enum StartError {
     PeerListen { address: String, source: io::Error },
     #[error("the log is corrupt: {0}")]
     CorruptLog(String),
+    #[error("the checkpoint is corrupt: {0}")]
+    CorruptCheckpoint(String),
+    /// Damage that nobody can make good. The directory is left as it is.
+    #[error(
+        "{damage}; this node does not start with it, and no other node is known to rebuild it from: restore the data directory from a backup"
+    )]
+    Unrecoverable { damage: String },
+    /// Damage that the other nodes could make good. The directory is left as it is.
+    #[error("{damage}; this node does not start with it, and it cannot be rebuilt from the other nodes now: {trouble}")]
+    NotRebuilt { damage: String, trouble: String },
     #[error("the checkpoint cannot be restored: {0}")]
     Checkpoint(String),
     #[error("cannot join the cluster: {0}")]

@@ -8,6 +8,7 @@ mod config;
 mod error;
 mod net;
 mod node;
+mod opening;
 mod raft;
 mod seeded;
 pub mod wal;

@@ -20,21 +20,22 @@ use tracing::{error, info, warn};
 
 use crate::cluster::Members;
 use crate::cluster::identity::{DataDir, Identity};
-use crate::cluster::join::join;
 use crate::net::client::{Caller, Connection, NetError, Network};
 use crate::net::message::{Patience, Request, Response};
 use crate::net::server::Server;
+use crate::opening::{Opened, Opening};
 use crate::raft::barrier::{AskPrimary, Barrier, Reader};
-use crate::raft::checkpoints::Checkpoints;
 use crate::raft::log_store::LogStore;
 use crate::raft::machine::{Machine, MachineHandle};
 use crate::raft::proposer::{Proposal, Proposer, Refusals};
 use crate::raft::roles::{RoleWatcher, best_successor};
 use crate::raft::types::{PeerNode, RECORD_BYTES_MAX};
 use crate::raft::{self, Raft, known_primary};
-use crate::wal::disk::RealDisk;
-use crate::wal::{self, Wal, WalError, WalOptions};
+use crate::wal::{GroupLog, Wal};
 use crate::{FatalHandler, NodeConfig, StartError};
+
+/// Longest time that consensus may take to end.
+const SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// How a stop was asked for.
 enum Stop {
@@ -47,6 +48,7 @@ pub struct Node {
     proposals: mpsc::UnboundedSender<Proposal>,
     readers: mpsc::UnboundedSender<Reader>,
     members: Arc<Members>,
+    log: GroupLog,
     runtime: Handle,
     stop: Mutex<Option<oneshot::Sender<Stop>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -90,6 +92,7 @@ impl Node {
         Ok(Node {
             proposals: parts.proposals,
             readers: parts.readers,
+            log: parts.members.log.clone(),
             members: parts.members,
             runtime: parts.runtime,
             stop: Mutex::new(Some(stop)),
@@ -169,23 +172,8 @@ impl Running {
             peer_address: config.peer_advertise.clone().unwrap_or_else(|| address.to_string()),
             client_address: config.client_address.clone(),
         };
-        let identity = match directory.identity.clone() {
-            Some(identity) => identity,
-            None => {
-                let identity = match config.join.is_empty() {
-                    true => Identity::founder(),
-                    false => join(&config, me.clone()).await?,
-                };
-                directory.adopt(identity.clone())?;
-                identity
-            }
-        };
-        let wal = open_wal(&config, &directory, on_fatal.clone())?;
-        let checkpoints = Checkpoints::open(directory.checkpoints()).map_err(StartError::Checkpoint)?;
-        let limit = config.checkpoint_log_bytes;
-        let machine = Machine::new(engine, checkpoints, limit, on_fatal.clone())
-            .map_err(|e| StartError::Checkpoint(e.to_string()))?;
-        let machine = Arc::new(machine);
+        let opening = Opening { config: &config, me: &me, engine, on_fatal: on_fatal.clone() };
+        let Opened { identity, wal, machine } = opening.open(&mut directory).await?;
         let caller = Arc::new(Caller {
             cluster: identity.cluster_id.clone(),
             id: identity.node_id,
@@ -193,7 +181,8 @@ impl Running {
         });
         let log = wal.group(GroupId::FIRST);
         let raft = start_raft(&config, &identity, &me, &caller, LogStore::new(log.clone()), &machine).await?;
-        let members = Arc::new(Members::new(raft.clone(), machine.clone(), log, caller, me));
+        let members =
+            Arc::new(Members::new(raft.clone(), machine.clone(), log, caller, me, directory.path().to_owned()));
         let mut running =
             Self { raft, machine, id: identity.node_id, wal, _directory: directory, tasks: Default::default() };
         let parts = running.spawn(&config, listener, members, on_fatal);
@@ -258,8 +247,11 @@ impl Running {
         }
         self.machine.demote(None).await;
         self.tasks.shutdown().await;
-        if let Err(error) = self.raft.shutdown().await {
-            warn!("consensus did not end well: {error}");
+        match tokio::time::timeout(SHUTDOWN, self.raft.shutdown()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!("consensus did not end well: {error}"),
+            // It waits for the log, which waits for space.
+            Err(_) => warn!("consensus did not end in time"),
         }
         self.wal.close();
     }
@@ -279,20 +271,6 @@ impl Running {
             warn!(successor, "leadership was not taken over in time");
         }
     }
-}
-
-fn open_wal(config: &NodeConfig, directory: &DataDir, on_fatal: FatalHandler) -> Result<Wal, StartError> {
-    let unusable = |source| StartError::DataDir { path: directory.wal(), source };
-    let disk = RealDisk::new(directory.wal()).map_err(unusable)?;
-    let options = WalOptions {
-        segment_bytes: config.segment_bytes,
-        cache_bytes: config.entry_cache_bytes,
-        ..WalOptions::default()
-    };
-    wal::open(Arc::new(disk), options, &[GroupId::FIRST], on_fatal).map_err(|error| match error {
-        WalError::Corrupt(what) => StartError::CorruptLog(what),
-        other => StartError::Log(other.to_string()),
-    })
 }
 
 fn patience(config: &NodeConfig) -> Patience {
@@ -330,7 +308,10 @@ async fn start_raft(
 /// Writes a checkpoint whenever enough has been applied, and lets consensus drop the log behind it.
 async fn write_checkpoints(raft: Raft, machine: Arc<Machine>) {
     loop {
-        machine.checkpoint_due.notified().await;
+        tokio::select! {
+            () = machine.checkpoint_due.notified() => {}
+            () = machine.checkpoints.replace.notified() => {}
+        }
         match machine.checkpoint().await {
             Ok(_) => drop(raft.trigger().snapshot().await),
             Err(error) => {
@@ -395,6 +376,10 @@ impl CommitLog for Node {
         let (waiter, receiver) = oneshot::channel();
         self.readers.send(Reader::Here(waiter)).map_err(|_| ReadError::Stopping)?;
         receiver.await.map_err(|_| ReadError::Stopping)?
+    }
+
+    fn is_full(&self) -> bool {
+        self.log.is_full()
     }
 
     fn read_barrier_is_free(&self) -> bool {

@@ -132,6 +132,22 @@ fn ip(arguments: &str) {
     assert!(status.is_ok_and(|status| status.success()), "ip {arguments}");
 }
 
+/// Damages a byte in the middle of what a killed node wrote to the newest segment of its log; done twice, it is whole.
+pub fn flip(data_dir: &Path) {
+    let files = std::fs::read_dir(data_dir.join("wal")).expect("log");
+    let mut segments: Vec<PathBuf> = files.map(|file| file.expect("file").path()).collect();
+    segments.sort();
+    // The last one may be allocated and empty.
+    let read = segments.into_iter().rev().map(|path| (std::fs::read(&path).expect("segment"), path));
+    let used = |(bytes, _): &(Vec<u8>, PathBuf)| bytes.iter().any(|byte| *byte != 0);
+    let (mut bytes, path) = read.into_iter().find(used).expect("a segment that is used");
+    let end = bytes.iter().rposition(|byte| *byte != 0).expect("used");
+    // Zeros may be padding, which carries nothing.
+    let at = (end / 2..end).find(|at| !matches!(bytes[*at], 0 | 0xff)).expect("used");
+    bytes[at] = !bytes[at];
+    std::fs::write(path, bytes).expect("segment");
+}
+
 pub struct Cluster {
     nodes: Vec<Server>,
     launches: Vec<Launch>,
@@ -227,6 +243,11 @@ impl Cluster {
         let launch = &mut self.launches[node];
         *launch = Launch { join: others, ..Launch::new(launch.binary.clone(), name, dir) };
         self.restart(node);
+    }
+
+    /// Directory of a node's data.
+    pub fn data_dir(&self, node: usize) -> &Path {
+        &self.launches[node].data_dir
     }
 
     pub fn stop(&mut self, node: usize) {

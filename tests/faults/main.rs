@@ -1,7 +1,7 @@
 //! `cargo run --release --example faults -- --faults 30`: the long run of the fault checker. Exit code 1 and the
 //! history before the violation when a promise is broken.
 //!
-//! Flags: `--faults N`, `--minutes M` (at most), `--seed S`, `--writers W`, `--kinds kill,stop,cut,alone,killall`,
+//! Flags: `--faults N`, `--minutes M` (at most), `--seed S`, `--writers W`, `--kinds kill,stop,cut,alone,killall,damage`,
 //! `--namespaces yes|no` (default: yes for root with iproute2; without them there is no `cut`), `--binary PATH`
 //! (default: `lockstep` beside this program), `--keep` (leave the data directories).
 
@@ -33,7 +33,7 @@ fn options(dir: std::path::PathBuf) -> Result<Options, String> {
         namespaces: may_cut(),
         seed: rand::random(),
         faults: 30,
-        kinds: vec![Fault::Kill, Fault::Stop, Fault::Cut, Fault::Alone, Fault::KillAll],
+        kinds: vec![Fault::Kill, Fault::Stop, Fault::Cut, Fault::Alone, Fault::KillAll, Fault::Damage],
         minutes_max: 30.0,
         writers: 6,
         calm: Duration::from_millis(1500),

@@ -10,7 +10,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use tokio_postgres::config::TargetSessionAttrs;
 
-use super::cluster::{Cluster, NODES};
+use super::cluster::{Cluster, NODES, flip};
 use super::history::History;
 use super::workload::{self, ACCOUNTS, EACH, Load};
 
@@ -29,11 +29,13 @@ pub enum Fault {
     Alone,
     /// `kill -9` of all nodes at once.
     KillAll,
+    /// `kill -9` of a standby, and a bit of its log flips: the others rebuild it as a new member.
+    Damage,
 }
 
 impl Fault {
     pub fn parse(name: &str) -> Option<Self> {
-        let all = [Self::Kill, Self::Stop, Self::Cut, Self::Alone, Self::KillAll];
+        let all = [Self::Kill, Self::Stop, Self::Cut, Self::Alone, Self::KillAll, Self::Damage];
         all.into_iter().find(|fault| format!("{fault:?}").eq_ignore_ascii_case(name))
     }
 }
@@ -162,6 +164,12 @@ pub async fn find_primary(cluster: &Cluster, within: Duration) -> Option<usize> 
     None
 }
 
+/// There is no point in waiting for anything once a promise is broken.
+fn unbroken(load: &Load) -> Result<(), String> {
+    let whole = load.history.violations().is_empty();
+    if whole { Ok(()) } else { Err("a promise was broken meanwhile".into()) }
+}
+
 /// Waits until a write that began after the fault is acknowledged.
 async fn recovered(load: &Load) -> Result<Duration, String> {
     let deadline = Instant::now() + PATIENCE;
@@ -169,6 +177,7 @@ async fn recovered(load: &Load) -> Result<Duration, String> {
         if let Some(time) = load.history.recovered() {
             return Ok(time);
         }
+        unbroken(load)?;
         if Instant::now() > deadline {
             return Err(format!("no write was acknowledged for {} s", PATIENCE.as_secs()));
         }
@@ -195,6 +204,7 @@ async fn caught_up(cluster: &mut Cluster, load: &Load) -> Result<(), String> {
             if let Some(status) = cluster.ended(node) {
                 return Err(format!("{} ended with {status}", door.name));
             }
+            unbroken(load)?;
             if Instant::now() > deadline {
                 return Err(format!("{} does not catch up with {wanted} transfers: {seen:?}", door.name));
             }
@@ -202,6 +212,31 @@ async fn caught_up(cluster: &mut Cluster, load: &Load) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Waits until there are three members and each is a voter that follows: the next fault needs a majority.
+async fn all_vote(cluster: &Cluster) -> Result<(), String> {
+    const VOTERS: &str = "SELECT count(*) FILTER (WHERE membership = 'voter' AND state = 'streaming'), count(*) \
+                          FROM lockstep_nodes";
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let primary = find_primary(cluster, PATIENCE).await.ok_or("no primary")?;
+        let counts = async {
+            let client = cluster.door(primary).open(TargetSessionAttrs::Any, Duration::from_secs(2)).await?;
+            let row = client.query_one(VOTERS, &[]);
+            let row = tokio::time::timeout(Duration::from_secs(5), row).await.map_err(|_| "no answer")?;
+            let row = row.map_err(|error| error.to_string())?;
+            Ok::<(i64, i64), String>((row.get(0), row.get(1)))
+        };
+        let counts = counts.await;
+        if counts == Ok((NODES as i64, NODES as i64)) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(format!("voters that follow, and members: {counts:?}"));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// One fault and its end; gives the time until writes were acknowledged again.
@@ -253,8 +288,19 @@ async fn strike(cluster: &mut Cluster, load: &Load, fault: Fault, hold: Duration
             (0..NODES).for_each(|node| cluster.restart(node));
             recovered(load).await?
         }
+        Fault::Damage => {
+            let standby = standbys[hold.as_millis() as usize % standbys.len()];
+            load.history.fault(&format!("kill -9 {} and flip a bit of its log", load.doors[standby].name));
+            cluster.kill(standby);
+            flip(cluster.data_dir(standby));
+            let time = recovered(load).await?;
+            tokio::time::sleep(hold).await;
+            cluster.restart(standby);
+            time
+        }
     };
     caught_up(cluster, load).await?;
+    all_vote(cluster).await?;
     load.history.event("---- all nodes caught up");
     Ok(time)
 }

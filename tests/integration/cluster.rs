@@ -11,18 +11,18 @@ use crate::faults::run::{Fault, Options, find_primary, run};
 
 const SOON: Duration = Duration::from_secs(60);
 
-async fn three(dir: &TempDir) -> (Cluster, usize) {
+pub async fn three(dir: &TempDir) -> (Cluster, usize) {
     let cluster = Cluster::start(env!("CARGO_BIN_EXE_lockstep").as_ref(), dir.path(), &[], false).await;
     let primary = find_primary(&cluster, SOON).await.expect("primary");
     (cluster, primary)
 }
 
-async fn open(cluster: &Cluster, node: usize) -> Client {
+pub async fn open(cluster: &Cluster, node: usize) -> Client {
     cluster.door(node).open(TargetSessionAttrs::Any, SOON).await.expect("connect")
 }
 
 /// Asks until the answer is the wanted one; the last answer is in the panic.
-async fn until(client: &Client, sql: &str, wanted: &str) {
+pub async fn until(client: &Client, sql: &str, wanted: &str) {
     let deadline = Instant::now() + SOON;
     loop {
         let rows = client.query(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));

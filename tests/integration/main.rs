@@ -15,6 +15,7 @@ mod abandoned;
 mod activity;
 mod arrows;
 mod cluster;
+mod damage;
 mod driver;
 mod isolation;
 mod memory;

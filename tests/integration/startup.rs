@@ -29,7 +29,7 @@ fn refused(mut command: Command) -> (i32, String) {
     (output.status.code().unwrap_or_else(|| panic!("ended by a signal: {text}")), text)
 }
 
-fn assert_refused(launch: &Launch, words: &[&str]) {
+pub fn assert_refused(launch: &Launch, words: &[&str]) {
     let (code, text) = refused(launch.command());
     assert_ne!(code, 0, "{text}");
     assert!(!text.contains("panicked"), "{text}");

@@ -272,11 +272,15 @@ impl Session {
             self.abandon();
             return Err(error);
         }
-        let Some(transaction) = self.block.transaction.take() else {
+        let Some(mut transaction) = self.block.transaction.take() else {
             self.leave_block();
             return Ok(());
         };
         self.portals.clear();
+        let logged = self.sequences.lock().take_logged();
+        if let Some((reign, ts)) = logged {
+            transaction.depend_on(reign, ts);
+        }
         let waiting = shared.waiting(WaitEvent::Commit);
         let committed = transaction.commit().await;
         drop(waiting);
@@ -309,6 +313,7 @@ impl Session {
         let started = self.block.started;
         self.block = Block { started, ..Block::default() };
         self.deferred.clear();
+        self.sequences.lock().take_logged();
         self.settings.modes = self.settings.values().default_modes;
         self.shared.activity.lock().transaction_start = None;
         self.shared.writing.store(0, Ordering::Relaxed);

@@ -145,8 +145,10 @@ impl SessionFunctions {
             ));
         }
         let sequence = sequence_of(&self.catalog, args.first().unwrap_or(&Datum::Null))?;
-        let value = self.session.engine.transactions().next_sequence_value(&sequence)?;
-        self.session.sequences.lock().remember(sequence.oid, value);
+        let (value, reign, logged) = self.session.engine.transactions().next_sequence_value(&sequence)?;
+        let mut sequences = self.session.sequences.lock();
+        sequences.remember(sequence.oid, value);
+        sequences.note_logged(reign, logged);
         Ok(Datum::Int8(value))
     }
 

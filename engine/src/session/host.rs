@@ -15,9 +15,11 @@ use crate::catalog::{Catalog, Oid, SequenceDef};
 use crate::commit_log::ClusterStatus;
 use crate::engine::Engine;
 use crate::error::{Error, Result, SqlState};
+use crate::storage::CommitTs;
 use crate::system::{
     CursorRow, LockRow, PreparedStatementRow, SessionRow, SettingRow, SystemContext, SystemHost, TableFigures,
 };
+use crate::txn::Reign;
 use crate::txn::locks::{Listed, LockKey, WaitingFor};
 use crate::types::Datum;
 
@@ -26,9 +28,23 @@ use crate::types::Datum;
 pub struct SequenceValues {
     values: HashMap<Oid, i64>,
     last: Option<Oid>,
+    /// The record that covers what queries of the running transaction were given: see [`Self::take_logged`].
+    logged: Option<(Reign, CommitTs)>,
 }
 
 impl SequenceValues {
+    /// A query was given a value that the record at `ts` covers.
+    pub(crate) fn note_logged(&mut self, reign: Reign, ts: CommitTs) {
+        let before = self.logged.filter(|(known, _)| *known == reign).map_or(CommitTs(0), |(_, ts)| ts);
+        self.logged = Some((reign, before.max(ts)));
+    }
+
+    /// What must be durable before the transaction is said to be committed: otherwise somebody else may be given the same
+    /// values.
+    pub(crate) fn take_logged(&mut self) -> Option<(Reign, CommitTs)> {
+        self.logged.take()
+    }
+
     pub fn remember(&mut self, sequence: Oid, value: i64) {
         self.values.insert(sequence, value);
         self.last = Some(sequence);

@@ -291,29 +291,41 @@ impl Session {
     /// The last statement of an implicit transaction outside a block commits before it answers Complete.
     pub async fn step(&mut self, portal: &str, max_rows: usize) -> Result<Step> {
         self.begin_command();
-        let step = self.step_portal(portal, max_rows).await;
-        if step.is_err() {
-            self.fail_transaction();
+        match self.step_portal(portal, max_rows).await {
+            Ok(step) => Ok(step),
+            Err(error) => Err(self.failed(error).await),
         }
-        step
     }
 
     /// A piece of COPY input, cut anywhere.
     pub async fn copy_data(&mut self, data: Bytes) -> Result<()> {
-        let done = self.copy_in_data(data).await;
-        if done.is_err() {
-            self.fail_transaction();
+        match self.copy_in_data(data).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.failed(error).await),
         }
-        done
     }
 
     /// CopyDone: answers the command tag.
     pub async fn copy_done(&mut self) -> Result<String> {
-        let done = self.copy_in_done().await;
-        if done.is_err() {
-            self.fail_transaction();
+        match self.copy_in_done().await {
+            Ok(tag) => Ok(tag),
+            Err(error) => Err(self.failed(error).await),
         }
-        done
+    }
+
+    /// Fails the transaction after an error. The error may tell of a row that is sequenced and not yet durable: the client
+    /// hears of it once it is, or else that the transaction came to nothing (invariant 2).
+    async fn failed(&mut self, error: Error) -> Error {
+        let shared = self.shared.clone();
+        let error = match self.block.transaction.as_mut().filter(|_| tells_of_data(&error)) {
+            None => error,
+            Some(transaction) => match shared.interruptible(None, transaction.wait_for_dependencies()).await {
+                Ok(()) => error,
+                Err(lost) => lost,
+            },
+        };
+        self.fail_transaction();
+        error
     }
 
     /// CopyFail: the error to report.
@@ -398,6 +410,11 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.engine.sessions().forget(self.shared.key.process);
     }
+}
+
+/// Whether an error says anything about rows. Of the end of a wait, of resources and of leadership it does not.
+fn tells_of_data(error: &Error) -> bool {
+    !["08", "25", "40", "53", "55", "57"].iter().any(|class| error.state().code().starts_with(class))
 }
 
 fn no_portal(name: &str) -> Error {

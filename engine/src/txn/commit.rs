@@ -15,7 +15,7 @@ use crate::commit_log::Appended;
 use crate::error::{Error, Result, SqlState};
 use crate::record::{PART_BYTES, RecordWriter, Sealed};
 use crate::storage::chunk::row_bytes;
-use crate::storage::{CommitTs, RowKey, array_of};
+use crate::storage::{Account, CommitTs, RowKey, array_of};
 use crate::types::Datum;
 
 /// A transaction that changed more rows keeps its locks until it is applied, instead of publishing each row.
@@ -26,6 +26,8 @@ const BATCH_MIN: usize = 32;
 const BATCH_ROWS: usize = 8192;
 /// A record that the log would refuse must not be sequenced: others would build on it.
 const RECORD_BYTES_MAX: usize = (1 << 30) - (1 << 20);
+/// A record from this size on is counted as memory in use.
+const ACCOUNTED_MIN: usize = 64 << 10;
 /// Parts of a transaction that are in flight at once.
 const PARTS_IN_FLIGHT: usize = 4;
 
@@ -34,7 +36,7 @@ impl Transaction {
     /// that nobody knows.
     pub async fn commit(mut self: Box<Self>) -> Result<()> {
         if !self.has_writes() {
-            return self.wait_for_dependencies().await;
+            return self.prove_reads().await;
         }
         let reign = self.enlist()?;
         let mut bodies = self.encode()?;
@@ -42,13 +44,24 @@ impl Transaction {
         if !bodies.is_empty() {
             // The commit must not stop half-way when the session goes away.
             let whole = tokio::spawn(self.commit_in_parts(bodies, last, reign));
-            return whole.await.map_err(|e| Error::internal(e.to_string()))?;
+            return whole.await.unwrap_or_else(|end| Err(outcome_unknown(&format!("its task ended: {end}"))));
         }
         let appended = self.sequence(last, 0, reign)?;
         self.shared.answer(appended, reign).await
     }
 
     async fn commit_in_parts(mut self: Box<Self>, bodies: Vec<Sealed>, last: Sealed, reign: Reign) -> Result<()> {
+        match self.sequence_parts(bodies, last, reign).await {
+            Ok(appended) => self.shared.answer(appended, reign).await,
+            Err(error) => {
+                // Everybody keeps the parts until the commit record comes.
+                self.shared.sequencer.forget_parts(self.id, reign, self.shared.log()?.as_ref());
+                Err(error)
+            }
+        }
+    }
+
+    async fn sequence_parts(&mut self, bodies: Vec<Sealed>, last: Sealed, reign: Reign) -> Result<Appended> {
         let shared = self.shared.clone();
         let (mut in_flight, count) = (VecDeque::new(), bodies.len() as u32);
         for (number, body) in bodies.into_iter().enumerate() {
@@ -60,8 +73,7 @@ impl Transaction {
             }
             in_flight.push_back(shared.sequencer.part(self.id, reign, number as u32, body, shared.log()?.as_ref())?);
         }
-        let appended = self.sequence(last, count, reign)?;
-        shared.answer(appended, reign).await
+        self.sequence(last, count, reign)
     }
 
     /// Hands the record to the sequencer; from there on the transaction is out of this session's hands.
@@ -139,7 +151,7 @@ impl Transaction {
 
     /// The bodies of the transaction's records: all but the last are parts.
     fn encode(&self) -> Result<Vec<Sealed>> {
-        let mut encoder = Encoder { done: Vec::new(), current: RecordWriter::default() };
+        let mut encoder = Encoder { done: Vec::new(), current: RecordWriter::default(), account: &self.account };
         if let Some(ddl) = &self.ddl {
             let mut changes: Vec<CatalogChange> = Vec::new();
             for step in &ddl.steps {
@@ -159,7 +171,7 @@ impl Transaction {
         for (sequence, state) in &self.sequences {
             encoder.current.sequence(*sequence, state.last, state.called, true);
         }
-        encoder.done.push(encoder.current.seal());
+        encoder.finish()?;
         if encoder.done.iter().any(|body| body.len() > RECORD_BYTES_MAX) {
             return Err(Error::new(SqlState::ProgramLimitExceeded, "a change is too large for the log")
                 .detail(format!("One row, or one step of DDL, may take at most {RECORD_BYTES_MAX} bytes.")));
@@ -174,10 +186,15 @@ impl Transactions {
         match appended.await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(self.append_failed(error, reign)),
-            Err(_) => Err(Error::new(SqlState::TransactionResolutionUnknown, "the outcome of the commit is unknown")
-                .detail("The transaction may or may not be committed: the log was closed.")),
+            Err(_) => Err(outcome_unknown("the log was closed")),
         }
     }
+}
+
+/// 08007: nobody knows whether the transaction is committed.
+pub(super) fn outcome_unknown(why: &str) -> Error {
+    Error::new(SqlState::TransactionResolutionUnknown, "the outcome of the commit is unknown")
+        .detail(format!("The transaction may or may not be committed: {why}."))
 }
 
 /// Rows of a batch so that it is about a quarter of a part, given what all of them take.
@@ -186,12 +203,14 @@ fn batch_rows(bytes: usize, rows: usize) -> usize {
     (PART_BYTES / 4 / row).clamp(1, BATCH_ROWS)
 }
 
-struct Encoder {
+struct Encoder<'a> {
     done: Vec<Sealed>,
     current: RecordWriter,
+    /// The records are memory of the transaction until it is answered.
+    account: &'a Account,
 }
 
-impl Encoder {
+impl Encoder<'_> {
     fn catalog(&mut self, changes: &mut Vec<CatalogChange>) -> Result<()> {
         if !changes.is_empty() {
             self.current.catalog(changes)?;
@@ -200,10 +219,19 @@ impl Encoder {
         Ok(())
     }
 
-    fn cut(&mut self) {
-        if self.current.len() >= PART_BYTES {
-            self.done.push(std::mem::take(&mut self.current).seal());
+    fn cut(&mut self) -> Result<()> {
+        if self.current.len() < PART_BYTES {
+            return Ok(());
         }
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        if self.current.len() >= ACCOUNTED_MIN {
+            self.account.reserve(self.current.len())?;
+        }
+        self.done.push(std::mem::take(&mut self.current).seal());
+        Ok(())
     }
 
     fn writes(&mut self, writes: &TableWrites) -> Result<()> {
@@ -223,12 +251,12 @@ impl Encoder {
                 (None, true) => self.current.delete(table, key),
                 (None, false) => {}
             }
-            self.cut();
+            self.cut()?;
         }
         if inserts.len() < BATCH_MIN {
             for (key, row) in inserts {
                 self.current.insert(table, hidden.then_some(key), row);
-                self.cut();
+                self.cut()?;
             }
         } else {
             let bytes = inserts.iter().map(|(_, row)| row_bytes(row)).sum();
@@ -243,7 +271,7 @@ impl Encoder {
                 let numbers: Option<Vec<i64>> =
                     bulk.hidden.map(|first| part.iter().map(|row| first + i64::from(*row)).collect());
                 self.current.batch(table, numbers.as_deref(), part.len(), &columns)?;
-                self.cut();
+                self.cut()?;
             }
         }
         Ok(())
@@ -266,7 +294,7 @@ impl Encoder {
         let numbers: Option<Vec<i64>> =
             hidden.then(|| rows.iter().filter_map(|(key, _)| key.hidden_number()).collect());
         self.current.batch(table, numbers.as_deref(), rows.len(), &columns)?;
-        self.cut();
+        self.cut()?;
         Ok(())
     }
 }

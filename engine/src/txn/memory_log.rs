@@ -38,6 +38,7 @@ struct State {
     epoch: Epoch,
     primary: bool,
     held: bool,
+    full: bool,
     stopping: bool,
     queue: VecDeque<(Record, oneshot::Sender<Result<LogPosition, AppendError>>)>,
 }
@@ -47,7 +48,8 @@ impl MemoryLog {
     pub fn start(machine: SharedStateMachine) -> Arc<MemoryLog> {
         machine.set_role(Role::Primary { epoch: Epoch(1) });
         let driver = Driver { position: machine.applied().0, machine, applied: Vec::new() };
-        let state = State { epoch: Epoch(1), primary: true, held: false, stopping: false, queue: VecDeque::new() };
+        let state =
+            State { epoch: Epoch(1), primary: true, held: false, full: false, stopping: false, queue: VecDeque::new() };
         let shared = Arc::new(Shared { driver: Mutex::new(driver), state: Mutex::new(state), changed: Condvar::new() });
         let worker = shared.clone();
         let thread = std::thread::Builder::new().name("memory-log".into()).spawn(move || worker.run());
@@ -62,6 +64,11 @@ impl MemoryLog {
     pub fn release(&self) {
         self.shared.state.lock().held = false;
         self.shared.changed.notify_all();
+    }
+
+    /// Whether the log has no space for more.
+    pub fn set_full(&self, full: bool) {
+        self.shared.state.lock().full = full;
     }
 
     /// Number of records that wait.
@@ -162,6 +169,10 @@ impl CommitLog for MemoryLog {
 
     async fn read_barrier(&self) -> Result<(), ReadError> {
         Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.shared.state.lock().full
     }
 
     fn read_barrier_is_free(&self) -> bool {

@@ -30,6 +30,7 @@ use crate::session::Row;
 use crate::storage::RowKey;
 
 pub use locks::{Advisory, RowLock, TableLock, Wait};
+pub(crate) use sequencer::Reign;
 pub(crate) use sequences::SequenceState;
 pub use shared::Transactions;
 pub use transaction::{SessionReign, Transaction};

@@ -18,7 +18,7 @@ use super::locks::{LockKey, Locks, Pending, TxnId, leadership_lost};
 use crate::catalog::Oid;
 use crate::commit_log::{Appended, CommitLog, Epoch, GroupId};
 use crate::error::{Error, Result, SqlState};
-use crate::record::{Header, Kind, Sealed};
+use crate::record::{Header, Kind, RecordWriter, Sealed};
 use crate::storage::{CommitTs, RowKey, Table};
 
 /// Number of times that this node's role changed: one reign of one epoch, or a time as standby.
@@ -103,6 +103,7 @@ impl Sequencer {
     pub fn commit(&self, commit: Commit, locks: &Locks, log: &dyn CommitLog) -> Result<(CommitTs, Appended)> {
         let mut state = self.state.lock();
         let epoch = state.epoch(commit.reign)?;
+        check_space(log)?;
         if let Some((reads, snapshot)) = &commit.reads {
             state.validate(reads, *snapshot, locks)?;
         }
@@ -142,10 +143,22 @@ impl Sequencer {
     pub fn part(&self, txn: TxnId, reign: Reign, part: u32, record: Sealed, log: &dyn CommitLog) -> Result<Appended> {
         let mut state = self.state.lock();
         let epoch = state.epoch(reign)?;
+        check_space(log)?;
         let ts = state.tick();
         let header =
             Header { kind: Kind::Part, epoch, ts, transaction: txn.0, group: GroupId::FIRST, part, schema_version: 0 };
         Ok(log.append(epoch, record.finish(&header)))
+    }
+
+    /// Appends that the commit record of these parts will not come. Nobody waits for it: should it be lost, the reign is
+    /// over, and with it the parts are forgotten as well.
+    pub fn forget_parts(&self, txn: TxnId, reign: Reign, log: &dyn CommitLog) {
+        let mut state = self.state.lock();
+        let Ok(epoch) = state.epoch(reign) else { return };
+        let ts = state.tick();
+        let (kind, group) = (Kind::Forget, GroupId::FIRST);
+        let header = Header { kind, epoch, ts, transaction: txn.0, group, part: 0, schema_version: 0 };
+        drop(log.append(epoch, RecordWriter::default().seal().finish(&header)));
     }
 
     /// The applier installed everything up to `ts`.
@@ -202,6 +215,15 @@ impl Sequencer {
             state.epoch = None;
             self.primary.store(0, Ordering::Release);
         }
+    }
+}
+
+/// 53100 while the log cannot grow: asked before anything is sequenced, so that nobody builds on what is refused.
+fn check_space(log: &dyn CommitLog) -> Result<()> {
+    match log.is_full() {
+        false => Ok(()),
+        true => Err(Error::new(SqlState::DiskFull, "could not extend the log: No space left on device")
+            .hint("Check free disk space.")),
     }
 }
 

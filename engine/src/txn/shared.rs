@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::Advisory;
+use super::commit::outcome_unknown;
 use super::locks::{LockKey, Locks, TxnId, leadership_lost};
 use super::sequencer::{Reign, Sequencer};
 use super::sequences::Sequences;
@@ -46,10 +47,12 @@ impl Transactions {
         let _ = self.log.set(log);
     }
 
-    /// The next value of a sequence for a row of a query. Its record is ahead of whatever commits the value.
-    pub(crate) fn next_sequence_value(&self, sequence: &SequenceDef) -> Result<i64> {
+    /// The next value of a sequence for a row of a query, and the record that must be durable before it counts. That
+    /// record is ahead of whatever commits the value.
+    pub(crate) fn next_sequence_value(&self, sequence: &SequenceDef) -> Result<(i64, Reign, CommitTs)> {
         let reign = self.sequencer.primary_reign().ok_or_else(leadership_lost)?;
-        Ok(self.sequences.next(self, sequence, reign)?.0)
+        let (value, logged) = self.sequences.next(self, sequence, reign)?;
+        Ok((value, reign, logged))
     }
 
     /// Lets one mode of a session's advisory lock go.
@@ -121,10 +124,7 @@ impl Transactions {
                 Error::new(SqlState::ProgramLimitExceeded, "a change is too large for the log")
                     .detail(format!("A record of the log holds at most {limit} bytes."))
             }
-            AppendError::Unknown(why) => {
-                Error::new(SqlState::TransactionResolutionUnknown, "the outcome of the commit is unknown")
-                    .detail(format!("The transaction may or may not be committed: {why}."))
-            }
+            AppendError::Unknown(why) => outcome_unknown(&why),
         }
     }
 }

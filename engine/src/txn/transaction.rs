@@ -26,6 +26,8 @@ pub struct Transaction {
     pub(super) snapshot: Option<Snapshot>,
     /// Newest commit that it saw before it was applied.
     pub(super) depends: CommitTs,
+    /// It read without asking whether this node still is the primary.
+    pub(super) unproven: bool,
     pub(super) ddl: Option<Arc<Ddl>>,
     pub(super) writes: HashMap<Oid, TableWrites>,
     pub(super) undo: Vec<Undo>,
@@ -102,6 +104,7 @@ impl Transaction {
             reign: None,
             snapshot: None,
             depends: CommitTs(0),
+            unproven: false,
             ddl: None,
             writes: HashMap::new(),
             undo: Vec::new(),
@@ -149,11 +152,14 @@ impl Transaction {
     }
 
     /// Call at the start of every statement: a fresh snapshot (READ COMMITTED) or the transaction's first; passes the
-    /// log's read barrier if the transaction has locked nothing yet and the barrier is not free.
+    /// log's read barrier if the transaction has locked nothing yet and the barrier is not free. Later, its commit proves
+    /// that all it read was the latest.
     pub async fn begin_statement(&mut self, reads: Reads) -> Result<()> {
         let fresh = self.options.isolation == Isolation::ReadCommitted || self.snapshot.is_none();
         if fresh && self.reign.is_none() {
             self.shared.read_barrier().await?;
+        } else if fresh {
+            self.unproven = true;
         }
         if reads == Reads::Snapshot {
             self.wait_for_dependencies().await?;
@@ -196,6 +202,23 @@ impl Transaction {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The transaction handed out what the commit at `ts` of a reign covers.
+    pub(crate) fn depend_on(&mut self, reign: Reign, ts: CommitTs) {
+        // Of two reigns one is over: the wait for it fails.
+        self.reign = Some(self.reign.map_or(reign, |own| Reign(own.0.min(reign.0))));
+        self.depends = self.depends.max(ts);
+    }
+
+    /// At the end of a transaction that wrote nothing: everything that it read was the latest, and is durable.
+    pub(super) async fn prove_reads(&mut self) -> Result<()> {
+        if self.unproven {
+            // After its first lock it asked nobody. If this node leads now, in the same reign, it did all the time.
+            self.shared.read_barrier().await.map_err(|_| leadership_lost())?;
+            self.enlist()?;
+        }
+        self.wait_for_dependencies().await
     }
 
     pub fn snapshot(&mut self) -> &Snapshot {

@@ -164,3 +164,73 @@ async fn ddl_waits_for_writers_and_rolls_back() {
     b.rows("INSERT INTO t VALUES (4, 40, 400)").await;
     assert_eq!(b.value("SELECT count(*) FROM t").await, "4");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_duplicate_is_told_once_the_other_row_is_durable() {
+    for lost in [false, true] {
+        let (database, a, b) = two().await;
+        database.log.hold();
+        let first = blocked(a, "INSERT INTO t VALUES (3, 30)").await;
+        // The row is sequenced and not durable: an error would tell of what may never be.
+        let second = blocked(b, "INSERT INTO t VALUES (3, 31)").await;
+        if lost {
+            database.log.lose_leadership(false);
+        }
+        database.log.release();
+        let (mut a, inserted) = first.await.unwrap();
+        let (_b, refused) = second.await.unwrap();
+        let answers = (inserted.map_err(|e| e.to_string()), refused.unwrap_err());
+        let wanted = match lost {
+            false => (Ok(0), "23505"),
+            true => (Err("08007".to_owned()), "40001"),
+        };
+        assert_eq!((answers.0, answers.1.as_str()), wanted);
+        if lost {
+            database.log.regain_leadership();
+        }
+        assert_eq!(a.value("SELECT count(*) FROM t").await, if lost { "2" } else { "3" });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_of_a_sequence_are_durable_before_a_query_is_done() {
+    let (database, mut a, b) = two().await;
+    a.rows("CREATE SEQUENCE s").await;
+    a.rows("CREATE SEQUENCE u").await;
+    database.log.hold();
+    let waiting = blocked(b, "SELECT nextval('s') FROM t").await;
+    database.log.lose_leadership(false);
+    database.log.release();
+    let (mut b, done) = waiting.await.unwrap();
+    assert_eq!(done.unwrap_err(), "40001", "another primary may give the same values");
+    database.log.regain_leadership();
+    assert_eq!(b.rows("SELECT nextval('s') FROM t").await, [["1"], ["2"]]);
+    // What one transaction waited for in vain is none of the next one's business.
+    b.rows("BEGIN").await;
+    b.rows("SELECT nextval('u') FROM t").await;
+    database.log.lose_leadership(false);
+    database.log.regain_leadership();
+    assert_eq!(b.value("SELECT 1").await, "1");
+    b.rows("ROLLBACK").await;
+    assert_eq!(b.value("SELECT n FROM t WHERE id = 1").await, "10");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_writes_and_nothing_else() {
+    let (database, mut a, mut b) = two().await;
+    database.log.set_full(true);
+    for sql in ["INSERT INTO t VALUES (3, 30)", "UPDATE t SET n = 0", "CREATE TABLE u (id int)"] {
+        let error = a.simple(sql, "").await.unwrap_err();
+        assert_eq!(error.state().code(), "53100", "{sql}");
+        assert_eq!(error.message(), "could not extend the log: No space left on device");
+    }
+    a.rows("BEGIN").await;
+    a.rows("UPDATE t SET n = n + 1 WHERE id = 1").await;
+    assert_eq!(a.fails("COMMIT").await, "53100");
+    // Its locks are gone, and reads go on.
+    assert_eq!(b.value("SELECT n FROM t WHERE id = 1 FOR UPDATE NOWAIT").await, "10");
+    assert_eq!(b.value("SELECT count(*) FROM t").await, "2");
+    database.log.set_full(false);
+    b.rows("UPDATE t SET n = n + 1 WHERE id = 1").await;
+    assert_eq!(a.value("SELECT n FROM t WHERE id = 1").await, "11");
+}

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::known::Known;
 use crate::StartError;
-use crate::wal::disk::write_file_atomically;
+use crate::wal::disk::{create_directory, sync_directory, write_file_atomically};
 
 /// Changes when a directory of an older version cannot be used any more.
 pub const FORMAT: u32 = 1;
@@ -15,6 +16,8 @@ const IDENTITY: &str = "cluster.toml";
 const LOCK: &str = "lock";
 /// What may lie in a directory that has no identity yet.
 const HARMLESS: [&str; 4] = [LOCK, "cluster.new", "lost+found", "lockstep.toml"];
+/// Beginning of the name of a directory with what a damaged node left behind.
+const DAMAGED: &str = "damaged-node";
 
 /// Who a node is, for the rest of its life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,12 +27,16 @@ pub struct Identity {
     pub node_id: u64,
     /// The cluster began on this node.
     pub founder: bool,
+    /// The log and the checkpoints that lie here are damaged and belong to the node with this id, whose place this one
+    /// takes: they have to be put aside before anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<u64>,
 }
 
 impl Identity {
     pub fn founder() -> Self {
         let random: u128 = rand::random();
-        Self { format: FORMAT, cluster_id: format!("{random:032x}"), node_id: 1, founder: true }
+        Self { format: FORMAT, cluster_id: format!("{random:032x}"), node_id: 1, founder: true, replaces: None }
     }
 }
 
@@ -44,7 +51,7 @@ pub struct DataDir {
 impl DataDir {
     pub fn open(path: &Path) -> Result<Self, StartError> {
         let unusable = |source: io::Error| StartError::DataDir { path: path.to_owned(), source };
-        std::fs::create_dir_all(path).map_err(unusable)?;
+        create_directory(path).map_err(unusable)?;
         let identity = read_identity(path)?;
         if identity.is_none() {
             for entry in std::fs::read_dir(path).map_err(unusable)? {
@@ -72,6 +79,38 @@ impl DataDir {
         write_file_atomically(&self.path.join(IDENTITY), text.as_bytes()).map_err(unusable)?;
         self.identity = Some(identity);
         Ok(())
+    }
+
+    /// Completes the change to an identity that replaces a damaged one: what lies here is put aside, for whoever wants to
+    /// look at it. Only the latest such remains are kept. Does nothing when there is nothing to be done; may be cut
+    /// short at any point and is then done at the next start.
+    pub fn put_damaged_aside(&mut self) -> Result<(), StartError> {
+        let Some(identity) = self.identity.clone() else { return Ok(()) };
+        let Some(replaced) = identity.replaces else { return Ok(()) };
+        let unusable = |source: io::Error| StartError::DataDir { path: self.path.clone(), source };
+        let aside = self.path.join(format!("{DAMAGED}{replaced}"));
+        for entry in std::fs::read_dir(&self.path).map_err(unusable)? {
+            let path = entry.map_err(unusable)?.path();
+            let remains = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(DAMAGED));
+            if remains && path != aside {
+                std::fs::remove_dir_all(&path).map_err(unusable)?;
+            }
+        }
+        create_directory(&aside).map_err(unusable)?;
+        for from in [self.wal(), self.checkpoints()] {
+            let to = aside.join(from.file_name().unwrap_or_default());
+            match std::fs::rename(&from, &to) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unusable(error)),
+                _ => {}
+            }
+        }
+        Known::remove(&self.path).map_err(unusable)?;
+        sync_directory(&aside).and_then(|()| sync_directory(&self.path)).map_err(unusable)?;
+        self.adopt(Identity { replaces: None, ..identity })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     pub fn wal(&self) -> PathBuf {
@@ -119,6 +158,40 @@ mod tests {
         data.adopt(identity.clone()).unwrap();
         drop(data);
         assert_eq!(DataDir::open(&path).unwrap().identity, Some(identity));
+    }
+
+    #[test]
+    fn what_a_damaged_node_left_is_put_aside_whenever_that_was_cut_short() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data");
+        let mut data = DataDir::open(&path).unwrap();
+        data.adopt(Identity::founder()).unwrap();
+        data.put_damaged_aside().unwrap();
+        let fill = |data: &DataDir| {
+            for directory in [data.wal(), data.checkpoints()] {
+                std::fs::create_dir_all(&directory).unwrap();
+                std::fs::write(directory.join("file"), "x").unwrap();
+            }
+            Known::default().write(data.path()).unwrap();
+        };
+        fill(&data);
+        data.adopt(Identity { node_id: 4, founder: false, replaces: Some(1), ..Identity::founder() }).unwrap();
+        // Cut short after one of the two was moved.
+        std::fs::create_dir(path.join("damaged-node1")).unwrap();
+        std::fs::rename(data.wal(), path.join("damaged-node1/wal")).unwrap();
+        drop(data);
+        let mut data = DataDir::open(&path).unwrap();
+        data.put_damaged_aside().unwrap();
+        let identity = data.identity.clone().unwrap();
+        assert_eq!((identity.node_id, identity.founder, identity.replaces), (4, false, None));
+        assert!(!data.wal().exists() && !data.checkpoints().exists());
+        assert_eq!(Known::read(&path).unwrap(), None);
+        assert!(path.join("damaged-node1/wal/file").exists() && path.join("damaged-node1/checkpoints/file").exists());
+        // The next time: only the latest remains are kept.
+        fill(&data);
+        data.adopt(Identity { node_id: 5, replaces: Some(4), ..identity }).unwrap();
+        data.put_damaged_aside().unwrap();
+        assert!(!path.join("damaged-node1").exists() && path.join("damaged-node4/wal/file").exists());
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The cluster as a set of nodes: identity ([`identity`]), admission ([`join`]), promotion of learners and changed
-//! addresses ([`Members::tend`]), and what is known of everybody ([`status`]).
+//! addresses ([`Members::tend`]), what is known of everybody ([`status`]), and what is remembered of them ([`known`]).
 //!
 //! Invariants:
 //! 1. Ids are given out by the primary through the log, one above the highest, and a member is only removed when a
@@ -7,29 +7,35 @@
 
 pub mod identity;
 pub mod join;
+pub mod known;
 pub mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openraft::ChangeMembers;
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::net::client::Caller;
-use crate::net::message::{Join, JoinAnswer, NodeReport, Request};
+use crate::net::message::{Join, JoinAnswer, NodeReport, Request, Response};
 use crate::raft::machine::Machine;
+use crate::raft::roles::best_successor;
 use crate::raft::types::{PeerNode, StoredMembership};
 use crate::raft::{Raft, known_primary, leads};
 use crate::wal::GroupLog;
+use known::Known;
 use status::Samples;
 
 /// A learner that is at most this many entries behind becomes a voter.
 const CLOSE: u64 = 1000;
 /// How often the primary looks after its learners, and a node after its own entry.
 const ROUND: Duration = Duration::from_millis(100);
+/// A primary whose disk is full this long looks for another one.
+const FULL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The members, seen from one of them.
 pub struct Members {
@@ -39,15 +45,24 @@ pub struct Members {
     pub caller: Arc<Caller>,
     /// This node as the others should know it.
     pub me: PeerNode,
+    /// The data directory.
+    directory: PathBuf,
     samples: Mutex<Samples>,
     /// Admissions go one after the other.
     admission: tokio::sync::Mutex<()>,
 }
 
 impl Members {
-    pub fn new(raft: Raft, machine: Arc<Machine>, log: GroupLog, caller: Arc<Caller>, me: PeerNode) -> Self {
+    pub fn new(
+        raft: Raft,
+        machine: Arc<Machine>,
+        log: GroupLog,
+        caller: Arc<Caller>,
+        me: PeerNode,
+        directory: PathBuf,
+    ) -> Self {
         let (samples, admission) = (Mutex::default(), tokio::sync::Mutex::new(()));
-        Self { raft, machine, log, caller, me, samples, admission }
+        Self { raft, machine, log, caller, me, directory, samples, admission }
     }
 
     pub fn cluster(&self) -> &str {
@@ -107,15 +122,41 @@ impl Members {
     pub async fn tend(self: Arc<Self>) {
         let mut round = tokio::time::interval(ROUND);
         round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut remembered, mut full_since) = (None, None);
         loop {
             round.tick().await;
             self.sample();
+            self.remember(&mut remembered).await;
             if self.me_is_outdated() {
                 self.announce().await;
             }
             if self.machine.reign().is_some() {
                 self.promote_learners().await;
             }
+            self.hand_over_when_full(&mut full_since).await;
+        }
+    }
+
+    /// Writes down who the others are, once this node is one of them and whenever that changed.
+    async fn remember(&self, remembered: &mut Option<Known>) {
+        let membership = self.membership();
+        // That the file is there says that there was a log.
+        if membership.get_node(&self.id()).is_none() || self.log.synced().is_none() {
+            return;
+        }
+        let others =
+            membership.nodes().filter(|(id, node)| **id != self.id() && node.peer_address != self.me.peer_address);
+        let known = Known { others: others.map(|(_, node)| node.peer_address.clone()).collect() };
+        if remembered.as_ref() == Some(&known) {
+            return;
+        }
+        let (directory, writing) = (self.directory.clone(), known.clone());
+        let written = tokio::task::spawn_blocking(move || writing.write(&directory)).await;
+        match written {
+            Ok(Ok(())) => *remembered = Some(known),
+            // Tried again in the next round; with a full disk that may be for long, and says enough by itself.
+            Ok(Err(error)) => debug!("cannot write down the members: {error}"),
+            Err(error) => debug!("cannot write down the members: {error}"),
         }
     }
 
@@ -174,6 +215,28 @@ impl Members {
         }
     }
 
+    /// A primary that has no space for its log lets a standby that has some lead.
+    async fn hand_over_when_full(&self, since: &mut Option<Instant>) {
+        if self.machine.reign().is_none() || !self.log.is_full() {
+            *since = None;
+            return;
+        }
+        if since.get_or_insert_with(Instant::now).elapsed() < FULL_PATIENCE {
+            return;
+        }
+        *since = None;
+        let Some(successor) = best_successor(&self.raft, self.id()) else { return };
+        let Some(address) = self.address_of(successor) else { return };
+        let wait = self.caller.patience.progress;
+        let report = self.caller.ask(successor, &address, &Request::NodeStatus, wait).await;
+        if matches!(report, Ok(Response::NodeStatus(report)) if !report.full) {
+            warn!(successor, "there is no space for the log: another node is asked to be the primary");
+            if let Err(error) = self.raft.trigger().transfer_leader(successor).await {
+                debug!("the leadership cannot be handed over: {error}");
+            }
+        }
+    }
+
     /// What this node knows of itself.
     pub fn report(&self) -> NodeReport {
         let metrics = self.raft.metrics();
@@ -193,6 +256,7 @@ impl Members {
             applied: applied.index,
             applied_position: applied.position,
             installing: false,
+            full: self.log.is_full(),
         }
     }
 }

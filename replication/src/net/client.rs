@@ -70,7 +70,7 @@ impl Connection {
     pub async fn open(address: &str, hello: &Hello, patience: Duration) -> Result<Self, NetError> {
         timeout(patience, async {
             let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
+            super::prepare(&stream)?;
             let (reader, mut writer) = stream.into_split();
             let mut reader = FrameReader::new(reader, GREETING_BYTES_MAX);
             write_frame(&mut writer, &encode(hello)?, &[]).await?;

@@ -15,7 +15,7 @@ use crate::raft::types::{self, LogId, PeerNode, RECORD_BYTES_MAX, SnapshotMeta, 
 use crate::wal::{EntryId, EntryKind, LogEntry, WalError};
 
 /// Changes with every incompatible change of this file.
-pub const PROTOCOL: u16 = 1;
+pub const PROTOCOL: u16 = 2;
 /// A message before the two sides know each other.
 pub const GREETING_BYTES_MAX: usize = 16 << 10;
 /// A message carries at most one record of the largest size, or many small ones.
@@ -70,6 +70,8 @@ pub enum Response {
     SnapshotReady,
     Snapshot(SnapshotResponse<TypeConfig>),
     Error(String),
+    /// What arrived is not whole, although each chunk is what was sent.
+    SnapshotDamaged(String),
 }
 
 /// What a node says of itself.
@@ -83,6 +85,8 @@ pub struct NodeReport {
     pub applied: Option<u64>,
     pub applied_position: LogPosition,
     pub installing: bool,
+    /// There is no space for its log.
+    pub full: bool,
 }
 
 /// A node that wants to be a member, or, with an id, one whose addresses changed.

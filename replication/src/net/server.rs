@@ -61,7 +61,7 @@ impl Server {
     }
 
     async fn converse(self: Arc<Self>, stream: TcpStream) -> io::Result<()> {
-        stream.set_nodelay(true)?;
+        super::prepare(&stream)?;
         let (reader, mut writer) = stream.into_split();
         let mut reader = FrameReader::new(reader, GREETING_BYTES_MAX);
         let greeting = tokio::time::timeout(GREETING, reader.next()).await??;
@@ -211,7 +211,7 @@ impl Server {
                 _ => return Err(io::Error::other("a request among the chunks of a checkpoint")),
             }
         }
-        let response = receiving.install(&self.raft).await.map_or_else(Response::Error, Response::Snapshot);
+        let response = receiving.install(&self.machine, &self.raft).await;
         respond(writer, &response).await
     }
 }

@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use engine::commit_log::CheckpointError;
 use openraft::raft::SnapshotResponse;
 use openraft::storage::Snapshot;
 use tokio::time::timeout;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::client::{Connection, NetError};
 use super::message::{Patience, Request, Response, SnapshotHeader};
@@ -79,6 +80,10 @@ pub async fn send(
     // Installing takes as long as it takes; openraft cancels it when leadership changes.
     match connection.receive().await? {
         Response::Snapshot(response) => Ok(response),
+        Response::SnapshotDamaged(what) => {
+            stored.condemn();
+            Err(NetError::Remote(what))
+        }
         _ => Err(NetError::Protocol),
     }
 }
@@ -153,11 +158,29 @@ impl Receiving {
         Ok(())
     }
 
-    /// Everything arrived: installs it.
-    pub async fn install(mut self, raft: &Raft) -> Result<SnapshotResponse<TypeConfig>, String> {
-        let this = blocking(move || self.finish().map(|()| self)).await.map_err(|e| e.to_string())?;
+    /// Everything arrived: installs it, if it is whole. A damaged one must not reach consensus, for which a checkpoint
+    /// that cannot be installed is the end.
+    pub async fn install(mut self, machine: &Arc<Machine>, raft: &Raft) -> Response {
+        let verifier = machine.clone();
+        let verified = blocking(move || {
+            self.finish()?;
+            let verified = verifier.verify(&self.unpublished.state());
+            Ok((verified, self))
+        });
+        let this = match verified.await {
+            Ok((Ok(()), this)) => this,
+            Ok((Err(CheckpointError::Corrupt(what)), _)) => {
+                warn!("a checkpoint arrived that is damaged: {what}");
+                return Response::SnapshotDamaged(what);
+            }
+            Ok((Err(error), _)) => return Response::Error(error.to_string()),
+            Err(error) => return Response::Error(error.to_string()),
+        };
         let SnapshotHeader { vote, meta, position, .. } = this.header;
         let snapshot = Snapshot { meta, snapshot: SnapshotData::Received(this.unpublished, position) };
-        raft.install_full_snapshot(vote, snapshot).await.map_err(|e| e.to_string())
+        match raft.install_full_snapshot(vote, snapshot).await {
+            Ok(response) => Response::Snapshot(response),
+            Err(error) => Response::Error(error.to_string()),
+        }
     }
 }

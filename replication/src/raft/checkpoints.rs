@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use engine::commit_log::{Checkpoint, CheckpointError, LogPosition};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tracing::{info, warn};
+use tokio::sync::Notify;
+use tracing::{error, info, warn};
 
 use super::types::{SnapshotMeta, StoredMembership};
 use crate::wal::disk::{sync_directory, write_file_atomically};
@@ -45,14 +46,19 @@ impl CheckpointMeta {
         Ok(bytes)
     }
 
-    fn read(directory: &Path) -> Result<Self, String> {
+    fn read(directory: &Path) -> Result<Self, CheckpointError> {
         let path = directory.join(META);
-        let bytes = std::fs::read(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-        let (crc, body) = bytes.split_at_checked(4).ok_or_else(|| format!("{} is cut short", path.display()))?;
+        let corrupt = |what: String| CheckpointError::Corrupt(format!("{} {what}", path.display()));
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(corrupt("is missing".to_owned())),
+            Err(error) => return Err(error.into()),
+        };
+        let (crc, body) = bytes.split_at_checked(4).ok_or_else(|| corrupt("is cut short".to_owned()))?;
         if crc != crc32c::crc32c(body).to_le_bytes() {
-            return Err(format!("{} is damaged", path.display()));
+            return Err(corrupt("is damaged".to_owned()));
         }
-        postcard::from_bytes(body).map_err(|e| format!("{} cannot be read: {e}", path.display()))
+        postcard::from_bytes(body).map_err(|error| corrupt(format!("cannot be read: {error}")))
     }
 }
 
@@ -62,12 +68,30 @@ pub struct StoredCheckpoint {
     directory: PathBuf,
     pub meta: CheckpointMeta,
     obsolete: AtomicBool,
+    /// Whoever received it found it damaged.
+    damaged: AtomicBool,
+    replace: Arc<Notify>,
 }
 
 impl StoredCheckpoint {
+    fn new(directory: PathBuf, meta: CheckpointMeta, replace: Arc<Notify>) -> Self {
+        Self { directory, meta, obsolete: AtomicBool::new(false), damaged: AtomicBool::new(false), replace }
+    }
+
     /// Directory of the engine's files.
     pub fn state(&self) -> PathBuf {
         self.directory.join(STATE)
+    }
+
+    /// Has another one written in its place, none of whose files are taken from it.
+    pub fn condemn(&self) {
+        error!("the checkpoint {} is damaged and is written anew", self.directory.display());
+        self.damaged.store(true, Ordering::Release);
+        self.replace.notify_one();
+    }
+
+    pub fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Acquire)
     }
 }
 
@@ -108,40 +132,39 @@ pub struct Checkpoints {
     root: PathBuf,
     current: Mutex<Option<Arc<StoredCheckpoint>>>,
     counter: AtomicU64,
+    /// The current one was found to be damaged.
+    pub replace: Arc<Notify>,
 }
 
 impl Checkpoints {
     /// Finds the newest checkpoint and deletes what was never published.
-    pub fn open(root: PathBuf) -> Result<Self, String> {
-        let describe = |e: io::Error| format!("cannot use {}: {e}", root.display());
-        std::fs::create_dir_all(&root).map_err(describe)?;
-        if let Some(parent) = root.parent() {
-            sync_directory(parent).map_err(describe)?;
-        }
+    pub fn open(root: PathBuf) -> Result<Self, CheckpointError> {
+        disk::create_directory(&root)?;
         let mut published = Vec::new();
-        for entry in std::fs::read_dir(&root).map_err(describe)? {
-            let path = entry.map_err(describe)?.path();
+        for entry in std::fs::read_dir(&root)? {
+            let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if name.starts_with("checkpoint-") {
                 published.push(path);
             } else if name.starts_with("writing-") || name.starts_with("incoming-") {
-                std::fs::remove_dir_all(&path).map_err(describe)?;
+                std::fs::remove_dir_all(&path)?;
             }
         }
-        // Names sort by index.
+        // Names sort by index, and those of one index by age.
         published.sort();
+        let replace = Arc::new(Notify::new());
         let current = match published.pop() {
             None => None,
             Some(directory) => {
                 let meta = CheckpointMeta::read(&directory)?;
                 info!(last = ?meta.last, "found checkpoint {}", directory.display());
-                Some(Arc::new(StoredCheckpoint { directory, meta, obsolete: AtomicBool::new(false) }))
+                Some(Arc::new(StoredCheckpoint::new(directory, meta, replace.clone())))
             }
         };
         for older in published {
-            std::fs::remove_dir_all(&older).map_err(describe)?;
+            std::fs::remove_dir_all(&older)?;
         }
-        Ok(Self { root, current: Mutex::new(current), counter: AtomicU64::new(0) })
+        Ok(Self { root, current: Mutex::new(current), counter: AtomicU64::new(0), replace })
     }
 
     pub fn current(&self) -> Option<Arc<StoredCheckpoint>> {
@@ -164,7 +187,7 @@ impl Checkpoints {
         meta: CheckpointMeta,
     ) -> Result<Arc<StoredCheckpoint>, CheckpointError> {
         let unpublished = self.unpublished("writing")?;
-        let previous = self.current();
+        let previous = self.current().filter(|previous| !previous.is_damaged());
         checkpoint.write(&unpublished.state(), previous.as_deref().map(StoredCheckpoint::state).as_deref())?;
         Ok(self.publish(unpublished, meta)?)
     }
@@ -173,15 +196,19 @@ impl Checkpoints {
     pub fn publish(&self, mut unpublished: Unpublished, meta: CheckpointMeta) -> io::Result<Arc<StoredCheckpoint>> {
         disk::sync_directory(&unpublished.state())?;
         write_file_atomically(&unpublished.directory.join(META), &meta.to_bytes()?)?;
-        let directory = self.root.join(format!("checkpoint-{:020}", meta.last.map_or(0, |last| last.index + 1)));
+        let mut directory = self.root.join(format!("checkpoint-{:020}", meta.last.map_or(0, |last| last.index + 1)));
         let mut current = self.current.lock();
         if let Some(current) = current.as_ref().filter(|current| current.meta.last >= meta.last) {
-            return Ok(current.clone());
+            if !current.is_damaged() || current.meta.last > meta.last {
+                return Ok(current.clone());
+            }
+            directory = current.directory.clone();
+            directory.as_mut_os_string().push("-again");
         }
         std::fs::rename(&unpublished.directory, &directory)?;
         unpublished.published = true;
         sync_directory(&self.root)?;
-        let stored = Arc::new(StoredCheckpoint { directory, meta, obsolete: AtomicBool::new(false) });
+        let stored = Arc::new(StoredCheckpoint::new(directory, meta, self.replace.clone()));
         if let Some(old) = current.replace(stored.clone()) {
             old.obsolete.store(true, Ordering::Release);
         }

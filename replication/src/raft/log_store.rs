@@ -134,8 +134,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
-        self.log.truncate_after(last.as_ref().map(types::entry_id));
-        Ok(())
+        // Awaited: a checkpoint that comes in place of the entries must not survive a crash together with them.
+        let (done, truncated) = signal();
+        self.log.truncate_after(last.as_ref().map(types::entry_id), done);
+        Ok(truncated.await.map_err(io::Error::other)??)
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {

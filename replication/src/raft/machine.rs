@@ -8,6 +8,7 @@
 //!    that heartbeats go on.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -165,7 +166,8 @@ impl Machine {
         let (checkpoint, meta, bytes) = {
             let state = self.gate.lock().await;
             let last = state.applied.as_ref().map(types::entry_id);
-            if let Some(current) = self.checkpoints.current().filter(|current| current.meta.last >= last) {
+            let is_new = |current: &Arc<StoredCheckpoint>| current.meta.last >= last && !current.is_damaged();
+            if let Some(current) = self.checkpoints.current().filter(is_new) {
                 return Ok(current);
             }
             let meta = CheckpointMeta { last, membership: state.membership.clone(), position: state.position };
@@ -177,6 +179,11 @@ impl Machine {
         self.since_checkpoint.fetch_sub(bytes, Ordering::Relaxed);
         info!(last = ?stored.meta.last, "checkpoint written");
         Ok(stored)
+    }
+
+    /// Checks a checkpoint that arrived. Blocks.
+    pub fn verify(&self, state: &Path) -> Result<(), CheckpointError> {
+        self.engine.verify(state)
     }
 
     async fn apply_records(&self, index: u64, records: &Records) -> io::Result<LogPosition> {

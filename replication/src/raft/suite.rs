@@ -51,6 +51,10 @@ impl StateMachine for Positions {
         Box::new(At(self.applied()))
     }
 
+    fn verify(&self, dir: &Path) -> Result<(), CheckpointError> {
+        Ok(std::fs::metadata(dir.join("position")).map(drop)?)
+    }
+
     fn restore(&self, dir: &Path) -> Result<LogPosition, CheckpointError> {
         let position = LogPosition(std::fs::read_to_string(dir.join("position"))?.parse().unwrap());
         *self.0.lock() = position;

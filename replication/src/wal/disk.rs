@@ -12,7 +12,8 @@ pub trait Disk: Send + Sync + 'static {
     fn list(&self) -> io::Result<Vec<String>>;
 
     /// A new file of `size` zero bytes whose name and size survive a power loss once this returns. `written`: the
-    /// zeros are really written, which takes a while and makes each later sync cheaper, as it changes data only.
+    /// zeros are really written, which takes a while and makes each later sync cheaper, as it changes data only. On an
+    /// error no file of that name is left behind, or it is one that [`Self::remove`] takes away.
     fn create(&self, name: &str, size: u64, written: bool) -> io::Result<Arc<dyn DiskFile>>;
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
@@ -44,10 +45,7 @@ impl RealDisk {
     /// Creates the directory when it does not exist.
     pub fn new(directory: impl Into<PathBuf>) -> io::Result<Self> {
         let directory = directory.into();
-        std::fs::create_dir_all(&directory)?;
-        if let Some(parent) = directory.parent() {
-            sync_directory(parent)?;
-        }
+        create_directory(&directory)?;
         Ok(Self { directory })
     }
 }
@@ -72,22 +70,15 @@ impl Disk for RealDisk {
     fn create(&self, name: &str, size: u64, written: bool) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.directory.join(name);
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size)?;
-        if written {
-            let zeros = vec![0; ZEROS];
-            let mut at = 0;
-            while at < size {
-                let part = (size - at).min(ZEROS as u64);
-                file.write_all_at(zeros.get(..part as usize).unwrap_or_default(), at)?;
-                at += part;
-                // A little at a time, or commits would wait behind it.
-                file.sync_data()?;
-                std::thread::sleep(ZEROS_PAUSE);
+        match fill(&file, size, written).and_then(|()| sync_directory(&self.directory)) {
+            Ok(()) => Ok(Arc::new(RealFile { file })),
+            Err(error) => {
+                drop(file);
+                // It would be in the way of the next attempt, and it takes space.
+                let _ = std::fs::remove_file(&path);
+                Err(error)
             }
         }
-        file.sync_all()?;
-        sync_directory(&self.directory)?;
-        Ok(Arc::new(RealFile { file }))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -98,6 +89,46 @@ impl Disk for RealDisk {
     fn remove(&self, name: &str) -> io::Result<()> {
         std::fs::remove_file(self.directory.join(name))
     }
+}
+
+/// Gives a new file its size, in blocks that are its own.
+fn fill(file: &File, size: u64, written: bool) -> io::Result<()> {
+    let allocated = rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, size);
+    let written = match allocated {
+        Ok(()) => written,
+        // A file system that cannot: writing takes the space as well.
+        Err(rustix::io::Errno::OPNOTSUPP) => true,
+        Err(error) => return Err(error.into()),
+    };
+    if written {
+        let zeros = vec![0; ZEROS];
+        let mut at = 0;
+        while at < size {
+            let part = (size - at).min(ZEROS as u64);
+            file.write_all_at(zeros.get(..part as usize).unwrap_or_default(), at)?;
+            at += part;
+            // A little at a time, or commits would wait behind it.
+            file.sync_data()?;
+            std::thread::sleep(ZEROS_PAUSE);
+        }
+    }
+    file.sync_all()
+}
+
+/// Whether an error says that there is no space left, which may change.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Creates a directory and what is missing above it, so that all of it survives a power loss.
+pub fn create_directory(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> =
+        path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+    std::fs::create_dir_all(path)?;
+    for created in missing {
+        sync_directory(created.parent().unwrap_or(Path::new("")))?;
+    }
+    Ok(())
 }
 
 struct RealFile {

@@ -1,11 +1,14 @@
 //! The layout of a segment file. All numbers are little-endian.
 //!
 //! ```text
-//! segment = header (64 bytes) batch* zeros
+//! segment = header (64 bytes) batch* [mark] zeros
 //! header  = "LSWALSEG" version:u32 crc:u32 segment:u64 first_batch:u64 salt:u32 zeros
 //! batch   = "LSWB" crc:u32 sequence:u64 length:u64 records:u32 salt:u32  record*  padding to 8 bytes
 //! record  = crc:u32 length:u32 group:u32 kind:u8 zero:[u8;3] term:u64 index:u64  payload
+//! mark    = "LSWM" crc:u32 sequence:u64 salt:u32 zero:u32
 //! ```
+//! The mark stands behind the last batch while nobody writes, and says that the batch of this number was synced; the
+//! next batch overwrites it.
 //! The batch's checksum covers its header, a record's covers the rest of the record. The salt is random for each
 //! segment, so that no payload can pass for a batch when the space behind a damaged one is searched.
 
@@ -17,7 +20,10 @@ pub const SEGMENT_HEADER: usize = 64;
 pub const BATCH_HEADER: usize = 32;
 pub const RECORD_HEADER: usize = 32;
 const SEGMENT_MAGIC: &[u8; 8] = b"LSWALSEG";
+/// No batch is shorter than the mark that it overwrites.
+pub const MARK: usize = 24;
 const BATCH_MAGIC: &[u8; 4] = b"LSWB";
+const MARK_MAGIC: &[u8; 4] = b"LSWM";
 const VERSION: u32 = 1;
 
 /// What a record says. The payload of an entry is the record's payload.
@@ -241,15 +247,36 @@ pub fn read_batch(segment: &[u8], offset: usize, salt: u32) -> Option<BatchRef<'
     (at.next_multiple_of(8) == length).then_some(BatchRef { sequence, length, records })
 }
 
-/// True when a batch with a sequence number above `sequence` begins anywhere behind `offset`.
-pub fn later_batch_exists(segment: &[u8], offset: usize, salt: u32, sequence: u64) -> bool {
+/// Says that the batch with this number, and with it all before it, was synced.
+pub fn synced_mark(sequence: u64, salt: u32) -> [u8; MARK] {
+    let mut mark = [0; MARK];
+    mark[..4].copy_from_slice(MARK_MAGIC);
+    mark[8..16].copy_from_slice(&sequence.to_le_bytes());
+    mark[16..20].copy_from_slice(&salt.to_le_bytes());
+    let crc = crc32c::crc32c(&mark[8..]);
+    mark[4..8].copy_from_slice(&crc.to_le_bytes());
+    mark
+}
+
+/// The number in the mark that begins `bytes`, if there is one.
+pub fn read_mark(bytes: &[u8], salt: u32) -> Option<u64> {
+    let mark = bytes.get(..MARK)?;
+    let sound = &mark[..4] == MARK_MAGIC && u32_at(mark, 4)? == crc32c::crc32c(&mark[8..]) && u32_at(mark, 16)? == salt;
+    if sound { u64_at(mark, 8) } else { None }
+}
+
+/// True when anything at or behind `offset` proves that the batch with number `sequence` was synced: a later batch
+/// that begins there, or a mark.
+pub fn proves_synced(segment: &[u8], offset: usize, salt: u32, sequence: u64) -> bool {
     let start = offset.next_multiple_of(8);
+    let later = |bytes: &[u8]| read_batch_header(bytes, salt).is_some_and(|(found, _, _)| found > sequence);
+    let marked = |bytes: &[u8]| read_mark(bytes, salt).is_some_and(|found| found >= sequence);
     segment
         .get(start..)
         .unwrap_or_default()
         .chunks_exact(8)
         .enumerate()
-        .filter(|(_, chunk)| &chunk[..4] == BATCH_MAGIC)
-        .filter_map(|(i, _)| segment.get(start + i * 8..).and_then(|bytes| read_batch_header(bytes, salt)))
-        .any(|(found, _, _)| found > sequence)
+        .filter(|(_, chunk)| &chunk[..4] == BATCH_MAGIC || &chunk[..4] == MARK_MAGIC)
+        .filter_map(|(i, _)| segment.get(start + i * 8..))
+        .any(|bytes| later(bytes) || marked(bytes))
 }

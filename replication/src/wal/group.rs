@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use engine::commit_log::GroupId;
@@ -195,10 +196,11 @@ impl GroupLog {
         self.shared.queue(self.group, Change::Mark(RecordKind::Committed(id)), None);
     }
 
-    /// Voids the entries behind `last`; ordered before all later changes.
-    pub fn truncate_after(&self, last: Option<EntryId>) {
+    /// Voids the entries behind `last`; ordered before all later changes. `done` is called when that is on stable
+    /// storage.
+    pub fn truncate_after(&self, last: Option<EntryId>, done: Done) {
         self.with(|state| state.truncate(last));
-        self.shared.queue(self.group, Change::Mark(RecordKind::Truncate(last)), None);
+        self.shared.queue(self.group, Change::Mark(RecordKind::Truncate(last)), Some(done));
     }
 
     /// Forgets the entries up to `upto`; their segments are deleted once that is on stable storage.
@@ -242,6 +244,12 @@ impl GroupLog {
     /// Waits while more than the bound is queued for the writer.
     pub async fn room(&self) {
         self.shared.room().await;
+    }
+
+    /// True while there is no space for the log to grow: no more should be let in. What is on its way is kept waiting
+    /// and loses nothing.
+    pub fn is_full(&self) -> bool {
+        self.shared.full.load(Ordering::Acquire)
     }
 
     /// The entries of `range` that are in the log, at least one and otherwise no more than `bytes_max`.

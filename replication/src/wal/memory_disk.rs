@@ -17,7 +17,7 @@ const SECTOR: usize = 512;
 pub enum Fault {
     Write,
     Sync,
-    NoSpace,
+    Allocation,
 }
 
 #[derive(Default)]
@@ -32,6 +32,8 @@ struct Content {
 struct State {
     files: BTreeMap<String, Arc<Mutex<Content>>>,
     fault: Option<Fault>,
+    /// No file can be created.
+    full: bool,
     syncs: u64,
 }
 
@@ -43,6 +45,10 @@ pub struct MemoryDisk {
 impl MemoryDisk {
     pub fn fail_next(&self, fault: Fault) {
         self.state.lock().fault = Some(fault);
+    }
+
+    pub fn set_full(&self, full: bool) {
+        self.state.lock().full = full;
     }
 
     pub fn syncs(&self) -> u64 {
@@ -65,7 +71,7 @@ impl MemoryDisk {
             let content = Content { seen: bytes.clone(), synced: bytes };
             files.insert(name.clone(), Arc::new(Mutex::new(content)));
         }
-        MemoryDisk { state: Arc::new(Mutex::new(State { files, fault: None, syncs: 0 })) }
+        MemoryDisk { state: Arc::new(Mutex::new(State { files, ..State::default() })) }
     }
 
     /// Changes the bytes of a file behind the back of everybody.
@@ -88,10 +94,7 @@ impl MemoryDisk {
         let mut state = self.state.lock();
         if state.fault == Some(fault) {
             state.fault = None;
-            return Err(match fault {
-                Fault::NoSpace => io::Error::from(io::ErrorKind::StorageFull),
-                _ => io::Error::other("injected fault"),
-            });
+            return Err(io::Error::other("injected fault"));
         }
         Ok(())
     }
@@ -103,7 +106,10 @@ impl Disk for MemoryDisk {
     }
 
     fn create(&self, name: &str, size: u64, _written: bool) -> io::Result<Arc<dyn DiskFile>> {
-        self.check(Fault::NoSpace)?;
+        self.check(Fault::Allocation)?;
+        if self.state.lock().full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let zeros = vec![0; size as usize];
         let content = Arc::new(Mutex::new(Content { seen: zeros.clone(), synced: zeros }));
         let mut state = self.state.lock();

@@ -7,11 +7,14 @@
 //!
 //! Invariants:
 //! 1. A batch is written only after the batch before it was synced, so a readable batch proves that all before it
-//!    were synced: damage below the last readable batch is corruption, damage after it is a torn write.
+//!    were synced; whenever the writer has nothing to do it leaves a mark that proves it of the last batch. Damage below
+//!    what is proven to be synced is corruption, damage after it is a torn write.
 //! 2. Changes reach the disk in the order in which they were queued, votes and entries alike.
-//! 3. After a failed write or sync nothing is acknowledged any more; the process ends.
+//! 3. After a failed write or sync nothing is acknowledged any more; the process ends. Only a full disk is waited out:
+//!    the space for a segment is allocated before anything is written to it.
 //! 4. A segment is deleted only after the purge mark that makes it unneeded was synced, oldest first.
 
+mod allocator;
 pub mod disk;
 mod format;
 mod group;
@@ -98,6 +101,9 @@ pub enum WalError {
     /// Synced data cannot be read back. The node must not vote with it.
     #[error("{0}")]
     Corrupt(String),
+    /// Whole, as far as can be told, and written by another version.
+    #[error("{0}")]
+    Version(String),
     #[error("{context}: {source}")]
     Io { context: String, source: Arc<std::io::Error> },
     /// A write or sync failed before; nothing is acknowledged any more.

@@ -1,8 +1,8 @@
 //! Reading the log back: finds the last whole batch, tells a torn write from corruption, and makes sure that what it
 //! found is on stable storage before anybody votes with it.
 //!
-//! A kernel that failed to write a page may still show it to readers, so the last batch, which nothing after it proves
-//! to be synced, is written and synced again.
+//! A kernel that failed to write a page may still show it to readers, so the last batch, which perhaps nothing proves to
+//! be synced, is written and synced again.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -98,7 +98,7 @@ fn open_segment(disk: &dyn Disk, number: u64, last: bool) -> Result<Option<Opene
             Ok(Some(Opened { number, name, file, bytes, first_batch, salt }))
         }
         SegmentHeader::Version(version) => {
-            Err(WalError::Corrupt(format!("{name} is of format version {version}, which this version cannot read")))
+            Err(WalError::Version(format!("{name} is of format version {version}, which this version cannot read")))
         }
         // The header is synced together with the first batch: without it nothing here was acknowledged, and the
         // bytes behind it are at most that one batch.
@@ -125,21 +125,24 @@ struct End {
     bytes: Vec<u8>,
     last_batch: usize,
     offset: usize,
+    /// Number of bytes of the mark that stands at `offset`.
+    mark: usize,
 }
 
 impl End {
     /// Writes the last batch again, wipes the torn bytes behind it, and syncs.
     fn make_durable(&self) -> Result<(), WalError> {
         let torn = self.bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+        let end = self.offset + self.mark;
         let write = |bytes: &[u8], at: usize| {
             let context = || format!("cannot rewrite the end of {}", self.name);
             self.file.write_all_at(bytes, at as u64).map_err(|e| WalError::io(context(), e))
         };
         write(self.bytes.get(..SEGMENT_HEADER).unwrap_or_default(), 0)?;
-        write(self.bytes.get(self.last_batch..self.offset).unwrap_or_default(), self.last_batch)?;
-        if torn > self.offset {
-            warn!(segment = self.name, bytes = torn - self.offset, "cut a torn write off the end of the log");
-            write(&vec![0; torn - self.offset], self.offset)?;
+        write(self.bytes.get(self.last_batch..end).unwrap_or_default(), self.last_batch)?;
+        if torn > end {
+            warn!(segment = self.name, bytes = torn - end, "cut a torn write off the end of the log");
+            write(&vec![0; torn - end], end)?;
         }
         self.file.sync().map_err(|e| WalError::io(format!("cannot sync {}", self.name), e))
     }
@@ -171,14 +174,16 @@ impl Replay {
             sequence += 1;
         }
         // In an older segment the next one tells whether batches are missing here.
-        if last && format::later_batch_exists(&bytes, offset, salt, sequence) {
+        if last && format::proves_synced(&bytes, offset, salt, sequence) {
             return Err(WalError::Corrupt(format!(
                 "{name} is damaged at offset {offset}, and what follows shows that it had been synced"
             )));
         }
+        let marked = bytes.get(offset..).and_then(|tail| format::read_mark(tail, salt));
+        let mark = if marked.is_some() { format::MARK } else { 0 };
         self.next_sequence = Some(sequence);
         self.segments.push_back(segment);
-        Ok(End { name, file, bytes, last_batch, offset })
+        Ok(End { name, file, bytes, last_batch, offset, mark })
     }
 
     fn batch(&mut self, batch: &BatchRef<'_>, first: bool, name: &str, segment: &mut Segment) -> Result<(), WalError> {

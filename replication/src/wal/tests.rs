@@ -81,7 +81,7 @@ fn entries_votes_and_marks_are_read_back_from_the_files() {
     save_vote(&log, 3);
     let entries: Vec<_> = (0..100).map(|i| entry(3, i, 150)).collect();
     append(&log, entries[..50].to_vec()).unwrap();
-    log.truncate_after(Some(EntryId { term: 3, index: 19 }));
+    log.truncate_after(Some(EntryId { term: 3, index: 19 }), Box::new(|_| {}));
     log.save_committed(EntryId { term: 3, index: 19 });
     append(&log, entries[20..].to_vec()).unwrap();
     assert!(!log.span(0..10, u64::MAX).is_cached(), "the cache is bounded");
@@ -165,7 +165,7 @@ fn a_purge_beyond_the_last_entry_leaves_an_empty_log_that_goes_on() {
     assert_eq!(all(&wal.group(GROUP)), vec![entry(4, 501, 10)]);
 }
 
-/// Name and content of the first segment after `count` batches of one entry each.
+/// Disk, name of the first segment and end of its last batch, after `count` batches of one entry each.
 fn one_segment(count: u64) -> (MemoryDisk, String, usize) {
     let disk = MemoryDisk::default();
     let wal = open_wal(&disk);
@@ -174,13 +174,22 @@ fn one_segment(count: u64) -> (MemoryDisk, String, usize) {
     }
     drop(wal);
     let name = format::segment_name(1);
-    let end = disk.content(&name).iter().rposition(|b| *b != 0).unwrap() + 1;
+    let bytes = disk.content(&name);
+    let end = bytes.windows(4).rposition(|window| window == b"LSWM").unwrap();
+    assert!(bytes[end + format::MARK..].iter().all(|byte| *byte == 0), "the mark is the last thing");
+    (disk, name, end)
+}
+
+/// As after a power loss: the mark behind the last batch never reached the disk.
+fn unmarked(count: u64) -> (MemoryDisk, String, usize) {
+    let (disk, name, end) = one_segment(count);
+    disk.damage(&name, |bytes| bytes[end..].fill(0));
     (disk, name, end)
 }
 
 #[test]
 fn a_torn_tail_is_cut_and_the_log_goes_on() {
-    let (disk, name, end) = one_segment(10);
+    let (disk, name, end) = unmarked(10);
     disk.damage(&name, |bytes| bytes[end - 20..end].fill(0xAA));
     let wal = open_wal(&disk);
     let log = wal.group(GROUP);
@@ -191,12 +200,49 @@ fn a_torn_tail_is_cut_and_the_log_goes_on() {
 }
 
 #[test]
-fn damage_below_a_later_batch_is_refused() {
+fn a_torn_write_behind_the_mark_is_cut() {
     let (disk, name, end) = one_segment(10);
+    // Of the next batch only a later sector arrived.
+    disk.damage(&name, |bytes| bytes[(end + 512).next_multiple_of(512)..][..100].fill(0xAA));
+    let wal = open_wal(&disk);
+    assert_eq!(wal.group(GROUP).last().unwrap().index, 9);
+    append(&wal.group(GROUP), vec![entry(2, 10, 1000)]).unwrap();
+    drop(wal);
+    assert_eq!(open_wal(&disk).group(GROUP).last(), Some(EntryId { term: 2, index: 10 }));
+}
+
+#[test]
+fn damage_below_a_later_batch_is_refused() {
+    let (disk, name, end) = unmarked(10);
     disk.damage(&name, |bytes| bytes[end / 2] ^= 1);
     let Err(error) = try_open(&disk) else { panic!("opened a damaged log") };
     assert!(matches!(error, WalError::Corrupt(_)), "{error}");
     assert!(error.to_string().contains("is damaged at offset"), "{error}");
+}
+
+#[test]
+fn a_running_log_marks_what_it_synced() {
+    let disk = MemoryDisk::default();
+    let wal = open_wal(&disk);
+    append(&wal.group(GROUP), vec![entry(1, 0, 50)]).unwrap();
+    // Behind a later batch there is no mark of the earlier one.
+    append(&wal.group(GROUP), vec![entry(1, 1, 0)]).unwrap();
+    let name = format::segment_name(1);
+    let marks = || disk.content(&name).windows(4).filter(|window| window == b"LSWM").count();
+    // The writer marks when it has answered everybody.
+    while marks() == 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(marks(), 1);
+    // The process is killed here: its writes stay.
+    let killed = MemoryDisk::default();
+    let bytes = disk.content(&name);
+    let file = disk::Disk::create(&killed, &name, bytes.len() as u64, false).unwrap();
+    file.write_all_at(&bytes, 0).unwrap();
+    drop(wal);
+    let last = bytes.iter().rposition(|byte| *byte != 0).unwrap() - 60;
+    killed.damage(&name, |bytes| bytes[last] ^= 1);
+    assert!(matches!(try_open(&killed), Err(WalError::Corrupt(_))));
 }
 
 #[test]
@@ -213,7 +259,8 @@ fn damage_in_an_older_segment_and_a_missing_segment_are_refused() {
         } else {
             // The last batch of the segment, so that only the next segment shows that it was synced.
             disk.damage(&format::segment_name(2), |bytes| {
-                let end = bytes.iter().rposition(|b| *b != 0).unwrap();
+                let mark = bytes.windows(4).rposition(|window| window == b"LSWM").unwrap_or(bytes.len());
+                let end = bytes[..mark].iter().rposition(|b| *b != 0).unwrap();
                 bytes[end] ^= 1;
             });
         }
@@ -222,8 +269,24 @@ fn damage_in_an_older_segment_and_a_missing_segment_are_refused() {
 }
 
 #[test]
-fn every_single_flipped_byte_is_cut_or_refused_but_never_believed() {
+fn every_single_flipped_byte_is_refused() {
     let (disk, name, end) = one_segment(6);
+    let expected: Vec<_> = (0..6).map(|i| entry(1, i, 50)).collect();
+    for at in 0..end + format::MARK {
+        let disk = disk.crashed(&mut StdRng::seed_from_u64(0));
+        disk.damage(&name, |bytes| bytes[at] ^= 0x10);
+        match try_open(&disk) {
+            // The mark itself, and zeros that fill a batch up, carry nothing.
+            Ok((wal, _)) => assert_eq!(all(&wal.group(GROUP)), expected, "byte {at}"),
+            Err(WalError::Version(_)) => assert!((8..12).contains(&at), "byte {at}"),
+            Err(error) => assert!(matches!(error, WalError::Corrupt(_)) && at < end, "byte {at}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn without_a_mark_a_flipped_byte_costs_at_most_the_last_batch() {
+    let (disk, name, end) = unmarked(6);
     for at in 0..end {
         let disk = disk.crashed(&mut StdRng::seed_from_u64(0));
         disk.damage(&name, |bytes| bytes[at] ^= 0x10);
@@ -237,7 +300,7 @@ fn every_single_flipped_byte_is_cut_or_refused_but_never_believed() {
 
 #[test]
 fn a_failed_write_sync_or_allocation_is_final() {
-    for fault in [Fault::Write, Fault::Sync, Fault::NoSpace] {
+    for fault in [Fault::Write, Fault::Sync, Fault::Allocation] {
         let disk = MemoryDisk::default();
         let (wal, failures) = try_open(&disk).unwrap();
         let log = wal.group(GROUP);
@@ -252,6 +315,54 @@ fn a_failed_write_sync_or_allocation_is_final() {
         let last = open_wal(&disk.crashed(&mut StdRng::seed_from_u64(1))).group(GROUP).last();
         assert!(last >= Some(EntryId { term: 1, index: 0 }), "{fault:?}");
     }
+}
+
+#[test]
+fn a_full_disk_is_said_and_waited_out() {
+    let disk = MemoryDisk::default();
+    let (wal, failures) = try_open(&disk).unwrap();
+    let log = wal.group(GROUP);
+    append(&log, vec![entry(1, 0, 100)]).unwrap();
+    assert!(!log.is_full());
+    disk.set_full(true);
+    // More than half of the segment is used: the next one is wanted, and the present one still takes writes.
+    append(&log, vec![entry(1, 1, 2500)]).unwrap();
+    while !log.is_full() {
+        std::thread::yield_now();
+    }
+    append(&log, vec![entry(1, 2, 100)]).unwrap();
+    // What does not fit any more waits, and so does what comes behind it.
+    let (done, waits) = waiting();
+    log.append(vec![entry(1, 3, 3000)], done).unwrap();
+    let (done, waits_too) = waiting();
+    log.append(vec![entry(1, 4, 10)], done).unwrap();
+    assert_eq!(log.synced(), Some(EntryId { term: 1, index: 2 }));
+    assert!(waits.try_recv().is_err() && waits_too.try_recv().is_err());
+    disk.set_full(false);
+    answer(&waits).unwrap();
+    answer(&waits_too).unwrap();
+    assert!(!log.is_full() && failures.lock().is_empty());
+    drop(wal);
+    assert_eq!(open_wal(&disk).group(GROUP).last(), Some(EntryId { term: 1, index: 4 }));
+}
+
+#[test]
+fn a_log_without_space_can_be_closed() {
+    let disk = MemoryDisk::default();
+    let (mut wal, failures) = try_open(&disk).unwrap();
+    let log = wal.group(GROUP);
+    append(&log, vec![entry(1, 0, 100)]).unwrap();
+    disk.set_full(true);
+    let (done, waits) = waiting();
+    log.append(vec![entry(1, 1, 4000)], done).unwrap();
+    while !log.is_full() {
+        std::thread::yield_now();
+    }
+    wal.close();
+    answer(&waits).unwrap_err();
+    assert!(failures.lock().is_empty(), "asked to stop, it stops");
+    drop(wal);
+    assert_eq!(open_wal(&disk).group(GROUP).last(), Some(EntryId { term: 1, index: 0 }));
 }
 
 /// Random work, a power loss at a random moment, recovery: everything acknowledged is there, in order, and what is
@@ -302,7 +413,11 @@ fn step(log: &GroupLog, random: &mut StdRng, model: &mut Vec<LogEntry>, purged: 
         1 if model.len() > *purged => {
             let keep = random.random_range(*purged..model.len());
             model.truncate(keep);
-            log.truncate_after(model.last().map(|entry| entry.id));
+            let (done, truncated) = waiting();
+            log.truncate_after(model.last().map(|entry| entry.id), done);
+            if random.random() {
+                answer(&truncated).unwrap();
+            }
             let next = entry(*term, keep as u64, 20);
             append(log, vec![next.clone()]).unwrap();
             model.push(next);

@@ -5,13 +5,15 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use engine::commit_log::GroupId;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 use tracing::error;
 
+use super::allocator::Allocation;
 use super::disk::{Disk, DiskFile};
 use super::format::{self, BatchEncoder, RECORD_HEADER, RecordKind, SEGMENT_HEADER};
 use super::group::{GroupLog, GroupState};
@@ -58,7 +60,10 @@ pub(super) struct Shared {
     files: Mutex<BTreeMap<u64, Arc<dyn DiskFile>>>,
     queue: Mutex<Queue>,
     queued: Condvar,
+    ending: Condvar,
     drained: Notify,
+    /// There is no space for the next segment. What is queued goes into what is left of the present one, or waits.
+    pub full: AtomicBool,
     options: WalOptions,
 }
 
@@ -83,6 +88,20 @@ impl Shared {
         }
     }
 
+    /// Waits until the log is being closed or has failed, at most so long. True: it is.
+    pub fn ends_within(&self, wait: Duration) -> bool {
+        let until = std::time::Instant::now() + wait;
+        let mut queue = self.queue.lock();
+        loop {
+            if queue.closed || queue.failed.is_some() {
+                return true;
+            }
+            if self.ending.wait_until(&mut queue, until).timed_out() {
+                return false;
+            }
+        }
+    }
+
     pub async fn room(&self) {
         loop {
             let drained = self.drained.notified();
@@ -104,7 +123,7 @@ impl Shared {
 /// The open log. Dropping it writes what is queued and ends the writer.
 pub struct Wal {
     shared: Arc<Shared>,
-    writer: Option<JoinHandle<()>>,
+    writer: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Wal {
@@ -123,7 +142,9 @@ impl Wal {
             files: Mutex::new(files),
             queue: Mutex::default(),
             queued: Condvar::new(),
+            ending: Condvar::new(),
             drained: Notify::new(),
+            full: AtomicBool::new(false),
             options,
         });
         let mut writer = Writer {
@@ -134,6 +155,7 @@ impl Wal {
             next_segment: recovered.next_segment,
             sequence: recovered.next_sequence,
             offset: recovered.offset,
+            marked: false,
             prepared: None,
             encoder: BatchEncoder::default(),
             held_back: Vec::new(),
@@ -155,6 +177,7 @@ impl Wal {
     pub fn close(&mut self) {
         self.shared.queue.lock().closed = true;
         self.shared.queued.notify_one();
+        self.shared.ending.notify_all();
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {
@@ -222,18 +245,15 @@ struct Writer {
     next_segment: u64,
     sequence: u64,
     offset: u64,
-    prepared: Option<Prepared>,
+    /// The mark stands behind the last batch, as far as one can.
+    marked: bool,
+    /// The next segment, while the present one fills up.
+    prepared: Option<Allocation>,
     encoder: BatchEncoder,
     /// Only with the seeded bug: what should have been written, and the number of its first batch.
     held_back: Vec<u8>,
     held_back_first: u64,
     on_fatal: FatalHandler,
-}
-
-/// The next segment, allocated by another thread while the present one fills up.
-struct Prepared {
-    size: u64,
-    thread: JoinHandle<std::io::Result<Arc<dyn DiskFile>>>,
 }
 
 /// An entry's place in the batch that is being built.
@@ -245,6 +265,7 @@ struct Place {
 
 impl Writer {
     fn run(&mut self) {
+        self.mark_synced();
         while let Some(batch) = self.next() {
             let (purged, result) = match self.write(&batch) {
                 Ok(purged) => (purged, Ok(())),
@@ -265,20 +286,25 @@ impl Writer {
             }
         }
         self.flush_held_back();
+        self.sync_mark();
         let ended = WalError::Stopped("the node is stopping".to_owned());
         self.shared.queue.lock().failed = Some(ended.to_string());
         self.refuse_rest(Err(ended));
         if let Some(prepared) = self.prepared.take() {
             // Read back as never written, or written once it is needed: nothing depends on it.
-            let _ = prepared.thread.join();
+            prepared.give_up();
         }
     }
 
     /// Waits for changes that somebody waits for; `None` at the end.
     fn next(&mut self) -> Option<Vec<Queued>> {
-        let mut queue = self.shared.queue.lock();
+        if !self.marked && !self.shared.queue.lock().awaited {
+            self.mark_synced();
+        }
+        let shared = self.shared.clone();
+        let mut queue = shared.queue.lock();
         while !queue.awaited && !queue.closed {
-            self.shared.queued.wait(&mut queue);
+            shared.queued.wait(&mut queue);
         }
         if queue.changes.is_empty() {
             return None;
@@ -295,8 +321,35 @@ impl Writer {
         queue.bytes -= bytes;
         queue.awaited = queue.changes.iter().any(|queued| queued.done.is_some());
         drop(queue);
-        self.shared.drained.notify_waiters();
+        shared.drained.notify_waiters();
         Some(batch)
+    }
+
+    /// Says behind the last batch that it was synced, for as long as nothing else stands there. It is not synced itself:
+    /// the end of the process does not harm it, after a power loss it may be missing.
+    fn mark_synced(&mut self) {
+        self.marked = true;
+        let Some(segment) = self.segments.back() else { return };
+        let written = self.offset > SEGMENT_HEADER as u64;
+        if !written || self.offset + format::MARK as u64 > segment.size || seeded::skip_fsync() {
+            return;
+        }
+        let mark = format::synced_mark(self.sequence - 1, segment.salt);
+        if let Err(error) = segment.file.write_all_at(&mark, self.offset) {
+            // Nothing depends on it; a disk that is broken fails the next batch as well.
+            tracing::warn!("cannot mark the end of the log: {error}");
+        }
+    }
+
+    /// At the end of the writer the mark is on stable storage too.
+    fn sync_mark(&mut self) {
+        self.mark_synced();
+        if let Some(segment) = self.segments.back()
+            && let Err(error) = segment.file.sync()
+        {
+            // All that was acknowledged had been synced before.
+            tracing::warn!("cannot sync the end of the log: {error}");
+        }
     }
 
     /// Writes and syncs one batch; true when it purged something.
@@ -365,6 +418,7 @@ impl Writer {
         drop(groups);
         self.offset += bytes.len() as u64;
         self.sequence += 1;
+        self.marked = false;
         self.prepare_next()?;
         Ok(purged)
     }
@@ -375,27 +429,31 @@ impl Writer {
         if !half_full || self.prepared.is_some() {
             return Ok(());
         }
-        let (disk, size) = (self.disk.clone(), self.shared.options.segment_bytes);
-        let name = format::segment_name(self.next_segment);
-        let thread = std::thread::Builder::new()
-            .name("wal-allocator".to_owned())
-            .spawn(move || disk.create(&name, size, true))
-            .map_err(|e| WalError::io("cannot start the thread that allocates segments", e))?;
-        self.prepared = Some(Prepared { size, thread });
+        self.prepared = Some(self.begin_allocation(self.shared.options.segment_bytes, true)?);
         Ok(())
     }
 
-    /// The file of the next segment, with at least `size` bytes.
-    fn allocate(&mut self, name: &str, size: u64) -> std::io::Result<(Arc<dyn DiskFile>, u64)> {
+    fn begin_allocation(&self, size: u64, written: bool) -> Result<Allocation, WalError> {
+        let (disk, name) = (self.disk.clone(), format::segment_name(self.next_segment));
+        Allocation::begin(disk, name, size, written, self.shared.clone())
+            .map_err(|e| WalError::io("cannot start the thread that allocates segments", e))
+    }
+
+    /// The file of the next segment, with at least `size` bytes. Waits while the disk is full.
+    fn allocate(&mut self, size: u64) -> Result<(Arc<dyn DiskFile>, u64), WalError> {
+        let name = format::segment_name(self.next_segment);
+        let failed = |e| WalError::io(format!("cannot allocate {size} bytes for {name}"), e);
         if let Some(prepared) = self.prepared.take() {
-            let file = prepared.thread.join().map_err(|_| std::io::Error::other("the allocator panicked"))??;
-            if prepared.size >= size {
-                return Ok((file, prepared.size));
+            let prepared_size = prepared.size;
+            let file = prepared.finish().map_err(failed)?;
+            if prepared_size >= size {
+                return Ok((file, prepared_size));
             }
-            self.disk.remove(name)?;
+            drop(file);
+            self.disk.remove(&name).map_err(failed)?;
         }
         let size = size.max(self.shared.options.segment_bytes);
-        Ok((self.disk.create(name, size, false)?, size))
+        Ok((self.begin_allocation(size, false)?.finish().map_err(failed)?, size))
     }
 
     /// Begins a new segment when `size` more bytes do not fit; its first batch repeats votes and marks, so that older
@@ -406,10 +464,7 @@ impl Writer {
             let marks = self.written.len() * 4 * RECORD_HEADER;
             let needed = size + (marks + SEGMENT_HEADER) as u64;
             let number = self.next_segment;
-            let name = format::segment_name(number);
-            let (file, size) = self
-                .allocate(&name, needed)
-                .map_err(|e| WalError::io(format!("cannot allocate {needed} bytes for {name}"), e))?;
+            let (file, size) = self.allocate(needed)?;
             self.next_segment += 1;
             self.offset = SEGMENT_HEADER as u64;
             self.shared.files.lock().insert(number, file.clone());
@@ -453,11 +508,21 @@ impl Writer {
     }
 
     fn fail(&mut self, error: WalError) -> WalError {
-        error!("the log stops: {error}");
         let reason = error.to_string();
-        self.shared.queue.lock().failed = Some(reason.clone());
+        let stopping = {
+            let mut queue = self.shared.queue.lock();
+            queue.failed = Some(reason.clone());
+            queue.closed
+        };
+        self.shared.ending.notify_all();
         self.shared.drained.notify_waiters();
-        (self.on_fatal)(Fatal(reason));
+        if stopping && self.shared.full.load(Ordering::Acquire) {
+            // Asked to stop while it waited for space: what waits was never acknowledged.
+            tracing::warn!("the log ends while its disk is full: {reason}");
+        } else {
+            error!("the log stops: {error}");
+            (self.on_fatal)(Fatal(reason));
+        }
         error
     }
 

@@ -66,6 +66,11 @@ impl Counting {
     }
 }
 
+fn checksum(dir: &Path) -> std::io::Result<u32> {
+    let bytes = [std::fs::read(dir.join("position"))?, std::fs::read(dir.join("records"))?].concat();
+    Ok(bytes.iter().fold(17, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte))))
+}
+
 struct Frozen(State);
 
 impl Checkpoint for Frozen {
@@ -75,7 +80,8 @@ impl Checkpoint for Frozen {
 
     fn write(self: Box<Self>, dir: &Path, _previous: Option<&Path>) -> Result<(), CheckpointError> {
         std::fs::write(dir.join("position"), self.0.position.0.to_string())?;
-        Ok(std::fs::write(dir.join("records"), self.0.records.join("\n"))?)
+        std::fs::write(dir.join("records"), self.0.records.join("\n"))?;
+        Ok(std::fs::write(dir.join("checksum"), checksum(dir)?.to_string())?)
     }
 }
 
@@ -103,7 +109,15 @@ impl StateMachine for Counting {
         Box::new(Frozen(self.state.lock().clone()))
     }
 
+    fn verify(&self, dir: &Path) -> Result<(), CheckpointError> {
+        match std::fs::read_to_string(dir.join("checksum"))? == checksum(dir)?.to_string() {
+            true => Ok(()),
+            false => Err(CheckpointError::Corrupt("the checksum is wrong".to_owned())),
+        }
+    }
+
     fn restore(&self, dir: &Path) -> Result<LogPosition, CheckpointError> {
+        self.verify(dir)?;
         let position = LogPosition(std::fs::read_to_string(dir.join("position"))?.parse().unwrap());
         let records = std::fs::read_to_string(dir.join("records"))?;
         self.change(|state| {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod counting;
+mod damage;
 mod failover;
 mod partition;
 mod proxy;

@@ -177,6 +177,56 @@ async fn parts_of_a_dead_reign_are_discarded() {
 }
 
 #[tokio::test]
+async fn parts_of_a_transaction_that_is_refused_are_forgotten() {
+    let node = Node::new();
+    let table = seeded(&node).await;
+    let long = "x".repeat(10_000);
+    let mut big = node.open_at(Isolation::Serializable).await;
+    assert_eq!(rows_of(&mut big, &table).len(), 4);
+    for id in 100..1500 {
+        big.insert(&table, row(id, 0, &long)).await.unwrap().unwrap();
+    }
+    let mut other = node.open().await;
+    update_with(&mut other, &table, 1, |_| 1).await.unwrap();
+    other.commit().await.unwrap();
+    assert_eq!(big.commit().await.unwrap_err().state(), SqlState::SerializationFailure);
+    // One more commit: the record that says so is applied.
+    let mut other = node.open().await;
+    update_with(&mut other, &table, 1, |_| 2).await.unwrap();
+    other.commit().await.unwrap();
+    let records = node.log.records();
+    let kinds: Vec<_> = records.iter().map(|r| record::open(r).unwrap().0.kind).collect();
+    assert!(kinds.contains(&record::Kind::Part) && kinds.contains(&record::Kind::Forget), "{kinds:?}");
+    let applier = Applier::new(empty_machine(1 << 30).0);
+    for (i, record) in records.iter().enumerate() {
+        applier.apply(LogPosition(i as u64 + 1), record);
+    }
+    assert_eq!(applier.unfinished(), 0, "nobody keeps them");
+}
+
+#[tokio::test]
+async fn who_locked_and_read_commits_only_while_this_node_leads() {
+    for locked in [false, true] {
+        let node = Node::new();
+        let table = seeded(&node).await;
+        let mut t = node.open().await;
+        if locked {
+            t.lock_row(&table, &key(&table, 1), RowLock::Share, Wait::Block).await.unwrap();
+        }
+        t.begin_statement(Reads::Snapshot).await.unwrap();
+        assert!(t.get(&table, &key(&table, 2), None).is_some());
+        node.log.lose_leadership(false);
+        let committed = t.commit().await;
+        match locked {
+            // It asked before each read.
+            false => committed.unwrap(),
+            // Since it locked a row it asked nobody: what it read may have been old.
+            true => assert_eq!(committed.unwrap_err().state(), SqlState::SerializationFailure),
+        }
+    }
+}
+
+#[tokio::test]
 async fn repeatable_read_keeps_its_snapshot_and_refuses_lost_updates() {
     let node = Node::new();
     let table = seeded(&node).await;
