@@ -1,7 +1,7 @@
 //! The allocator, and giving back to the system what it keeps.
 //!
 //! mimalloc keeps freed pages for the threads that freed them. After a bulk load or a large result nothing asks for them
-//! again, and the process would stay large for ever (docs/decisions/0009-giving-memory-back.md).
+//! again, and the process would stay large for ever (docs/decisions/0012-giving-memory-back.md).
 
 use std::sync::Arc;
 use std::time::Duration;
