@@ -268,7 +268,8 @@ impl Session {
     pub(crate) async fn commit_transaction(&mut self) -> Result<()> {
         // Up to here the commit can be given up; once it is in the log nobody drops it.
         let shared = self.shared.clone();
-        if let Err(error) = shared.interruptible(None, pin!(self.check_deferred())).await {
+        let checked = shared.interruptible(None, pin!(self.check_deferred())).await;
+        if let Err(error) = checked {
             self.abandon();
             return Err(error);
         }

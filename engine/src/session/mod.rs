@@ -24,6 +24,7 @@ pub(crate) mod utility;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
@@ -319,7 +320,7 @@ impl Session {
         let shared = self.shared.clone();
         let error = match self.block.transaction.as_mut().filter(|_| tells_of_data(&error)) {
             None => error,
-            Some(transaction) => match shared.interruptible(None, transaction.wait_for_dependencies()).await {
+            Some(transaction) => match shared.interruptible(None, pin!(transaction.wait_for_dependencies())).await {
                 Ok(()) => error,
                 Err(lost) => lost,
             },

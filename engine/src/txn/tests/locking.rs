@@ -30,7 +30,7 @@ fn modes_conflict_as_in_postgresql() {
     };
     check(LockKey::Table(Oid(1)), &TABLE_MATRIX);
     check(LockKey::Row(Oid(1), RowKey::default()), &ROW_MATRIX);
-    check(LockKey::Advisory(1), &["...x"]);
+    check(LockKey::Advisory(Advisory::Single(1)), &["...x"]);
 }
 
 async fn seeded(node: &Node) -> Arc<Table> {
