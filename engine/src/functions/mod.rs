@@ -29,6 +29,7 @@ mod datetime_fields;
 #[cfg(test)]
 mod expression_tests;
 mod format;
+mod format_text;
 mod json_edit;
 mod json_functions;
 mod json_text;
