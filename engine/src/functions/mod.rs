@@ -28,6 +28,8 @@ mod datetime;
 mod datetime_fields;
 #[cfg(test)]
 mod expression_tests;
+#[cfg(test)]
+mod extreme_tests;
 mod format;
 mod format_text;
 mod json_edit;
