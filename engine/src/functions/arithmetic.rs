@@ -177,30 +177,35 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("float8up", row!(|a: float8| Ok(Datum::Float8(a)))),
         ("float4abs", row!(|a: float4| Ok(Datum::Float4(a.abs())))),
         ("float8abs", row!(|a: float8| Ok(Datum::Float8(a.abs())))),
-        ("numeric_add", row!(|a: numeric, b: numeric| Ok(Datum::from(a.add(b))))),
-        ("numeric_sub", row!(|a: numeric, b: numeric| Ok(Datum::from(a.sub(b))))),
-        ("numeric_mul", row!(|a: numeric, b: numeric| Ok(Datum::from(a.mul(b))))),
-        ("numeric_div", row!(|a: numeric, b: numeric| a.div(b).map(Datum::from))),
+        ("numeric_add", row!(|a: numeric, b: numeric| a.add(b).in_format().map(Datum::from))),
+        ("numeric_sub", row!(|a: numeric, b: numeric| a.sub(b).in_format().map(Datum::from))),
+        ("numeric_mul", row!(|a: numeric, b: numeric| a.mul(b).in_format().map(Datum::from))),
+        ("numeric_div", row!(|a: numeric, b: numeric| a.div(b)?.in_format().map(Datum::from))),
         ("numeric_mod", row!(|a: numeric, b: numeric| a.rem(b).map(Datum::from))),
-        ("numeric_div_trunc", row!(|a: numeric, b: numeric| a.div_truncated(b).map(Datum::from))),
+        ("numeric_div_trunc", row!(|a: numeric, b: numeric| a.div_truncated(b)?.in_format().map(Datum::from))),
         ("numeric_power", row!(|a: numeric, b: numeric| a.power(b).map(Datum::from))),
         ("numeric_uminus", row!(|a: numeric| Ok(Datum::from(a.negate())))),
         ("numeric_uplus", row!(|a: numeric| Ok(Datum::from(a.clone())))),
         ("numeric_abs", row!(|a: numeric| Ok(Datum::from(a.abs())))),
-        ("numeric_inc", row!(|a: numeric| Ok(Datum::from(a.add(&Numeric::from(1i32)))))),
+        ("numeric_inc", row!(|a: numeric| a.add(&Numeric::from(1i32)).in_format().map(Datum::from))),
         (
             "pg_lsn_mi",
             row!(|a: int8, b: int8| Ok(Datum::from(Numeric::from(i128::from(a as u64) - i128::from(b as u64))))),
         ),
-        ("pg_lsn_pli", row!(|a: int8, b: numeric| lsn_add(a, b))),
-        ("pg_lsn_mii", row!(|a: int8, b: numeric| lsn_add(a, &b.negate()))),
-        ("#5023", row!(|b: numeric, a: int8| lsn_add(a, b))),
+        ("pg_lsn_pli", row!(|a: int8, b: numeric| lsn_add(a, b, "cannot add NaN to pg_lsn"))),
+        ("pg_lsn_mii", row!(|a: int8, b: numeric| lsn_add(a, &b.negate(), "cannot subtract NaN from pg_lsn"))),
+        ("#5023", row!(|b: numeric, a: int8| lsn_add(a, b, "cannot add NaN to pg_lsn"))),
     ]);
 }
 
-fn lsn_add(lsn: i64, bytes: &Numeric) -> Result<Datum> {
-    let out_of_range = || Error::new(SqlState::NumericValueOutOfRange, "pg_lsn out of range");
-    let bytes = bytes.to_i128(0).ok_or_else(out_of_range)?;
-    let sum = i128::from(lsn as u64).checked_add(bytes).and_then(|s| u64::try_from(s).ok());
-    sum.map(|s| Datum::Int8(s as i64)).ok_or_else(out_of_range)
+fn lsn_add(lsn: i64, bytes: &Numeric, of_nan: &str) -> Result<Datum> {
+    if bytes.is_nan() {
+        return Err(Error::new(SqlState::FeatureNotSupported, of_nan));
+    }
+    if !bytes.is_finite() {
+        return Err(Error::new(SqlState::FeatureNotSupported, "cannot convert infinity to pg_lsn"));
+    }
+    // Added as numerics, rounded then.
+    let sum = Numeric::from(lsn as u64).add(bytes).to_i128(0).and_then(|s| u64::try_from(s).ok());
+    sum.map(|s| Datum::Int8(s as i64)).ok_or_else(|| Error::new(SqlState::InvalidParameterValue, "pg_lsn out of range"))
 }

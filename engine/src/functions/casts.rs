@@ -210,9 +210,9 @@ pub fn apply_modifier(value: Datum, to: PgType, explicit: bool) -> Result<Datum>
         (Datum::Text(v), TypeOid::BPCHAR) => text::pad(limit(&v, to.typmod, explicit, "character")?, to.typmod),
         (Datum::Numeric(v), TypeOid::NUMERIC) => Datum::from(text::numeric_with_modifier(*v, to)?),
         (Datum::Time(v), _) => Datum::Time(crate::types::datetime::round_micros(v, to.typmod)),
-        (Datum::Timestamp(v), _) => Datum::Timestamp(crate::types::datetime::round_micros(v, to.typmod)),
-        (Datum::Timestamptz(v), _) => Datum::Timestamptz(crate::types::datetime::round_micros(v, to.typmod)),
-        (Datum::Interval(v), _) => Datum::Interval(interval::adjust(v, to.typmod)),
+        (Datum::Timestamp(v), _) => Datum::Timestamp(crate::types::datetime::round_timestamp(v, to.typmod)),
+        (Datum::Timestamptz(v), _) => Datum::Timestamptz(crate::types::datetime::round_timestamp(v, to.typmod)),
+        (Datum::Interval(v), _) => Datum::Interval(interval::adjust(v, to.typmod)?),
         (Datum::Array(items), _) => {
             let element = element_type(to);
             let items: Result<Vec<Datum>> =

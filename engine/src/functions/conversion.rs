@@ -1,11 +1,12 @@
 //! The functions behind pg_cast: conversions between numbers, strings and times.
 
+use super::EvalContext;
 use super::args::row;
 use super::arithmetic::overflow;
 use super::comparison::{local, zoned};
 use super::registry::Implementations;
 use crate::error::{Error, Result, SqlState};
-use crate::types::calendar::timestamp_out_of_range;
+use crate::types::calendar::checked_timestamp;
 use crate::types::interval::{MICROS_PER_DAY, MICROS_PER_SECOND};
 use crate::types::json::{self, Json};
 use crate::types::numeric::Numeric;
@@ -67,9 +68,8 @@ pub(super) fn date_to_timestamp(days: i32) -> Result<i64> {
     match days {
         i32::MIN => Ok(i64::MIN),
         i32::MAX => Ok(i64::MAX),
-        days => i64::from(days)
-            .checked_mul(MICROS_PER_DAY)
-            .ok_or_else(|| Error::new(SqlState::DatetimeFieldOverflow, "date out of range for timestamp")),
+        days => checked_timestamp(i128::from(days) * i128::from(MICROS_PER_DAY))
+            .map_err(|_| Error::new(SqlState::DatetimeFieldOverflow, "date out of range for timestamp")),
     }
 }
 
@@ -176,13 +176,13 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("i8tooid", row!(|v: int8| u32::try_from(v).map(Datum::Oid).map_err(|_| overflow("OID")))),
         ("oidtoi8", row!(|v: oid| Ok(Datum::Int8(v.into())))),
         ("xid8toxid", row!(|v: int8| Ok(Datum::Oid(v as u32)))),
-        ("chartoi4", row!(|v: text| Ok(Datum::Int4(v.bytes().next().map_or(0, |b| i32::from(b as i8)))))),
+        ("chartoi4", row!(|v: text| Ok(Datum::Int4(i32::from(text::byte_of_char(v) as i8))))),
         (
             "i4tochar",
             row!(|v: int4| {
                 let byte = i8::try_from(v)
                     .map_err(|_| Error::new(SqlState::NumericValueOutOfRange, "\"char\" out of range"))?;
-                Ok(Datum::from(if byte <= 0 { String::new() } else { char::from(byte as u8).to_string() }))
+                Ok(Datum::from(text::char_of_byte(byte as u8)))
             }),
         ),
         ("rtrim1", row!(|v: text| Ok(Datum::from(compare::unpadded(v))))),
@@ -194,10 +194,10 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("char_bpchar", row!(|v: text| Ok(Datum::from(v)))),
         ("text_char", row!(|v: text| text::parse(v, TypeOid::CHAR.into(), &Default::default()))),
         ("date_timestamp", row!(|v: date| date_to_timestamp(v).map(Datum::Timestamp))),
-        ("date_timestamptz", row!(call, |v: date| Ok(Datum::Timestamptz(zoned(date_to_timestamp(v)?, call.context))))),
+        ("date_timestamptz", row!(call, |v: date| instant(date_to_timestamp(v)?, call.context))),
         ("timestamp_date", row!(|v: timestamp| Ok(Datum::Date(timestamp_to_date(v))))),
         ("timestamptz_date", row!(call, |v: timestamp| Ok(Datum::Date(timestamp_to_date(local(v, call.context)))))),
-        ("timestamp_timestamptz", row!(call, |v: timestamp| Ok(Datum::Timestamptz(zoned(v, call.context))))),
+        ("timestamp_timestamptz", row!(call, |v: timestamp| instant(v, call.context))),
         ("timestamptz_timestamp", row!(call, |v: timestamp| Ok(Datum::Timestamp(local(v, call.context))))),
         ("timestamp_time", row!(|v: timestamp| Ok(time_of(v)))),
         ("timestamptz_time", row!(call, |v: timestamp| Ok(time_of(local(v, call.context))))),
@@ -208,7 +208,7 @@ pub(super) fn register(implementations: &mut Implementations) {
         (
             "#1176",
             row!(call, |d: date, t: time| match add_time(d, t)? {
-                Datum::Timestamp(v) => Ok(Datum::Timestamptz(zoned(v, call.context))),
+                Datum::Timestamp(v) => instant(v, call.context),
                 other => Ok(other),
             }),
         ),
@@ -245,7 +245,16 @@ fn add_time(days: i32, micros: i64) -> Result<Datum> {
     if midnight == i64::MIN || midnight == i64::MAX {
         return Ok(Datum::Timestamp(midnight));
     }
-    midnight.checked_add(micros).map(Datum::Timestamp).ok_or_else(timestamp_out_of_range)
+    checked_timestamp(i128::from(midnight) + i128::from(micros)).map(Datum::Timestamp)
+}
+
+/// A local time of the session's zone as an instant (22008 beyond the range).
+fn instant(local: i64, context: &EvalContext) -> Result<Datum> {
+    let utc = match local {
+        i64::MIN | i64::MAX => local,
+        local => checked_timestamp(zoned(local, context).into())?,
+    };
+    Ok(Datum::Timestamptz(utc))
 }
 
 /// Seconds (with fraction) as microseconds.

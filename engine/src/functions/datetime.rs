@@ -11,7 +11,8 @@ use crate::types::calendar::{
     timestamp_out_of_range, zone_by_name,
 };
 use crate::types::interval::{MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, out_of_range};
-use crate::types::{Datum, Interval};
+use crate::types::text::IntervalStyle;
+use crate::types::{Datum, Interval, float, interval};
 
 pub(super) fn infinite(micros: i64) -> bool {
     micros == i64::MIN || micros == i64::MAX
@@ -93,7 +94,7 @@ fn scale(span: &Interval, apply: impl Fn(f64) -> f64) -> Result<Interval> {
     }
     days = days.checked_add(month_rest as i32).ok_or_else(out_of_range)?;
     let micros = (apply(span.micros as f64) + seconds * 1e6).round_ties_even();
-    if micros.is_nan() || micros.abs() >= 9_223_372_036_854_775_808.0 {
+    if !(-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&micros) {
         return Err(out_of_range());
     }
     Ok(Interval { months, days, micros: micros as i64 })
@@ -112,27 +113,45 @@ fn difference(a: i64, b: i64) -> Result<Interval> {
         return Err(Error::new(SqlState::DatetimeFieldOverflow, "cannot subtract infinite timestamps"));
     }
     let micros = a.checked_sub(b).ok_or_else(out_of_range)?;
-    Ok(justify_hours(&Interval::new(0, 0, micros)))
+    justify_hours(&Interval::new(0, 0, micros))
 }
 
-fn justify_hours(span: &Interval) -> Interval {
-    let mut result = *span;
-    result.days = result.days.saturating_add((result.micros / MICROS_PER_DAY) as i32);
-    result.micros %= MICROS_PER_DAY;
-    if result.days > 0 && result.micros < 0 {
-        result.micros += MICROS_PER_DAY;
-        result.days -= 1;
-    } else if result.days < 0 && result.micros > 0 {
-        result.micros -= MICROS_PER_DAY;
-        result.days += 1;
+/// Moves whole days of the time to the days.
+fn carry_days(span: &mut Interval) -> Result<()> {
+    let days = (span.micros / MICROS_PER_DAY) as i32;
+    span.days = span.days.checked_add(days).ok_or_else(out_of_range)?;
+    span.micros %= MICROS_PER_DAY;
+    Ok(())
+}
+
+/// Moves whole months of thirty days to the months.
+fn carry_months(span: &mut Interval) -> Result<()> {
+    span.months = span.months.checked_add(span.days / 30).ok_or_else(out_of_range)?;
+    span.days %= 30;
+    Ok(())
+}
+
+/// Gives days and time one sign.
+fn align_days(span: &mut Interval) {
+    if span.days > 0 && span.micros < 0 {
+        span.micros += MICROS_PER_DAY;
+        span.days -= 1;
+    } else if span.days < 0 && span.micros > 0 {
+        span.micros -= MICROS_PER_DAY;
+        span.days += 1;
     }
-    result
 }
 
-fn justify_days(span: &Interval) -> Interval {
+fn justify_hours(span: &Interval) -> Result<Interval> {
     let mut result = *span;
-    result.months = result.months.saturating_add(result.days / 30);
-    result.days %= 30;
+    carry_days(&mut result)?;
+    align_days(&mut result);
+    Ok(result)
+}
+
+fn justify_days(span: &Interval) -> Result<Interval> {
+    let mut result = *span;
+    carry_months(&mut result)?;
     if result.months > 0 && result.days < 0 {
         result.days += 30;
         result.months -= 1;
@@ -140,15 +159,17 @@ fn justify_days(span: &Interval) -> Interval {
         result.days -= 30;
         result.months += 1;
     }
-    result
+    Ok(result)
 }
 
-fn justify_interval(span: &Interval) -> Interval {
+fn justify_interval(span: &Interval) -> Result<Interval> {
     let mut result = *span;
-    result.days = result.days.saturating_add((result.micros / MICROS_PER_DAY) as i32);
-    result.micros %= MICROS_PER_DAY;
-    result.months = result.months.saturating_add(result.days / 30);
-    result.days %= 30;
+    if (result.days > 0 && result.micros > 0) || (result.days < 0 && result.micros < 0) {
+        // So the days have room for those of the time.
+        carry_months(&mut result)?;
+    }
+    carry_days(&mut result)?;
+    carry_months(&mut result)?;
     if result.months > 0 && (result.days < 0 || (result.days == 0 && result.micros < 0)) {
         result.days += 30;
         result.months -= 1;
@@ -156,14 +177,8 @@ fn justify_interval(span: &Interval) -> Interval {
         result.days -= 30;
         result.months += 1;
     }
-    if result.days > 0 && result.micros < 0 {
-        result.micros += MICROS_PER_DAY;
-        result.days -= 1;
-    } else if result.days < 0 && result.micros > 0 {
-        result.micros -= MICROS_PER_DAY;
-        result.days += 1;
-    }
-    result
+    align_days(&mut result);
+    Ok(result)
 }
 
 /// Years, months, days and time between two timestamps, by calendar (`age`).
@@ -224,7 +239,7 @@ fn make_date(year: i32, month: i32, day: i32) -> Result<i32> {
 
 fn make_time(hour: i32, minute: i32, second: f64) -> Result<i64> {
     let micros = seconds_to_micros(second);
-    let hours = i64::from(hour.clamp(-100, 100)) * MICROS_PER_HOUR;
+    let hours = i64::from(hour) * MICROS_PER_HOUR;
     let total = (hours + i64::from(minute) * MICROS_PER_MINUTE).saturating_add(micros);
     let valid = (0..=24).contains(&hour)
         && (0..=59).contains(&minute)
@@ -232,7 +247,11 @@ fn make_time(hour: i32, minute: i32, second: f64) -> Result<i64> {
         && !second.is_nan()
         && total <= MICROS_PER_DAY;
     if !valid {
-        return Err(field_out_of_range(format!("time field value out of range: {hour}:{minute:02}:{second:02}")));
+        let mut shown = Vec::new();
+        // C's %02g.
+        float::write_f64(second, -9, &mut shown);
+        let shown = String::from_utf8_lossy(&shown);
+        return Err(field_out_of_range(format!("time field value out of range: {hour}:{minute:02}:{shown:0>2}")));
     }
     Ok(total)
 }
@@ -247,7 +266,8 @@ fn make_timestamp(args: &[Datum]) -> Result<i64> {
 fn make_interval(args: &[Datum]) -> Result<Datum> {
     let int = |i: usize| args::int4(args.get(i)).map(i64::from);
     let seconds = args::float8(args.get(6))?;
-    if !seconds.is_finite() {
+    // More than an interval holds, NaN too.
+    if !(seconds.abs() < 1e13) {
         return Err(out_of_range());
     }
     let months = int(0)? * 12 + int(1)?;
@@ -270,11 +290,27 @@ fn from_epoch(seconds: f64) -> Result<Datum> {
     if seconds.is_nan() {
         return Err(Error::new(SqlState::DatetimeFieldOverflow, "timestamp cannot be NaN"));
     }
-    checked_timestamp((seconds * 1e6).round_ties_even() as i128).map(Datum::Timestamptz)
+    // Counted from the year 2000, as PostgreSQL rounds it.
+    let micros = (((seconds - SECONDS_2000) * 1e6).round_ties_even() as i128).saturating_add(MICROS_2000);
+    checked_timestamp(micros).map(Datum::Timestamptz).map_err(|_| {
+        let mut shown = Vec::new();
+        float::write_f64(seconds, -9, &mut shown);
+        field_out_of_range(format!("timestamp out of range: \"{}\"", String::from_utf8_lossy(&shown)))
+    })
 }
+
+/// Seconds from 1970 to 2000.
+const SECONDS_2000: f64 = 946_684_800.0;
+const MICROS_2000: i128 = 946_684_800_000_000;
 
 /// The start of the bin of width `stride` that holds the time.
 fn bin(stride: &Interval, micros: i64, origin: i64) -> Result<i64> {
+    if infinite(micros) {
+        return Ok(micros);
+    }
+    if infinite(origin) {
+        return Err(field_out_of_range("origin out of range".into()));
+    }
     if stride.months != 0 {
         return Err(Error::new(
             SqlState::FeatureNotSupported,
@@ -286,8 +322,8 @@ fn bin(stride: &Interval, micros: i64, origin: i64) -> Result<i64> {
     if width <= 0 {
         return Err(field_out_of_range("stride must be greater than zero".into()));
     }
-    let offset = micros.checked_sub(origin).ok_or_else(out_of_range)?;
-    Ok(origin + offset.div_euclid(width) * width)
+    let (offset, width) = (i128::from(micros) - i128::from(origin), i128::from(width));
+    checked_timestamp(i128::from(origin) + offset.div_euclid(width) * width)
 }
 
 pub(super) fn register(implementations: &mut Implementations) {
@@ -339,9 +375,9 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("interval_mul", row!(|i: interval, f: float8| scale(&i, |v| v * f).map(Datum::Interval))),
         ("mul_d_interval", row!(|f: float8, i: interval| scale(&i, |v| v * f).map(Datum::Interval))),
         ("interval_div", row!(|i: interval, f: float8| divide_interval(&i, f).map(Datum::Interval))),
-        ("interval_justify_hours", row!(|i: interval| Ok(Datum::Interval(justify_hours(&i))))),
-        ("interval_justify_days", row!(|i: interval| Ok(Datum::Interval(justify_days(&i))))),
-        ("interval_justify_interval", row!(|i: interval| Ok(Datum::Interval(justify_interval(&i))))),
+        ("interval_justify_hours", row!(|i: interval| justify_hours(&i).map(Datum::Interval))),
+        ("interval_justify_days", row!(|i: interval| justify_days(&i).map(Datum::Interval))),
+        ("interval_justify_interval", row!(|i: interval| justify_interval(&i).map(Datum::Interval))),
         ("timestamp_age", row!(|a: timestamp, b: timestamp| age(a, b).map(Datum::Interval))),
         (
             "timestamptz_age",
@@ -360,30 +396,43 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("make_date", row!(|y: int4, m: int4, d: int4| make_date(y, m, d).map(Datum::Date))),
         ("make_time", row!(|h: int4, m: int4, s: float8| make_time(h, m, s).map(Datum::Time))),
         ("make_timestamp", |_, args| make_timestamp(args).map(Datum::Timestamp)),
-        ("make_timestamptz", |call, args| Ok(Datum::Timestamptz(zoned(make_timestamp(args)?, call.context)))),
+        ("make_timestamptz", |call, args| instant(zoned(make_timestamp(args)?, call.context))),
         ("make_timestamptz_at_timezone", |_, args| {
-            Ok(Datum::Timestamptz(zone(args::text(args.get(6))?)?.to_utc(make_timestamp(args)?)))
+            let local = make_timestamp(args)?;
+            instant(zone(args::text(args.get(6))?)?.to_utc(local))
         }),
         ("make_interval", |_, args| make_interval(args)),
         ("float8_timestamptz", row!(|s: float8| from_epoch(s))),
         (
             "timestamp_zone",
-            row!(|z: text, t: timestamp| Ok(Datum::Timestamptz(if infinite(t) { t } else { zone(z)?.to_utc(t) }))),
+            row!(|z: text, t: timestamp| if infinite(t) {
+                Ok(Datum::Timestamptz(t))
+            } else {
+                instant(zone(z)?.to_utc(t))
+            }),
         ),
         (
             "timestamptz_zone",
-            row!(|z: text, t: timestamp| Ok(Datum::Timestamp(if infinite(t) { t } else { zone(z)?.to_local(t) }))),
+            row!(|z: text, t: timestamp| if infinite(t) {
+                Ok(Datum::Timestamp(t))
+            } else {
+                checked_timestamp(zone(z)?.to_local(t).into()).map(Datum::Timestamp)
+            }),
         ),
         (
             "timestamp_izone",
-            row!(|z: interval, t: timestamp| {
-                Ok(Datum::Timestamptz(if infinite(t) { t } else { t.saturating_sub(z.micros) }))
+            row!(|z: interval, t: timestamp| if infinite(t) {
+                Ok(Datum::Timestamptz(t))
+            } else {
+                checked_timestamp(i128::from(t) - displacement(&z)?).map(Datum::Timestamptz)
             }),
         ),
         (
             "timestamptz_izone",
-            row!(|z: interval, t: timestamp| {
-                Ok(Datum::Timestamp(if infinite(t) { t } else { t.saturating_add(z.micros) }))
+            row!(|z: interval, t: timestamp| if infinite(t) {
+                Ok(Datum::Timestamp(t))
+            } else {
+                checked_timestamp(i128::from(t) + displacement(&z)?).map(Datum::Timestamp)
             }),
         ),
         ("timestamp_bin", row!(|s: interval, t: timestamp, o: timestamp| bin(&s, t, o).map(Datum::Timestamp))),
@@ -395,18 +444,17 @@ pub(super) fn register(implementations: &mut Implementations) {
         (
             "timestamptz_trunc",
             row!(call, |u: text, t: timestamp| {
-                let cut = fields::truncate(u, local(t, call.context), "timestamp with time zone")?;
-                Ok(Datum::Timestamptz(zoned(cut, call.context)))
+                let zone = Zone::Named(call.context.format.time_zone);
+                truncate_zoned(u, t, zone).map(Datum::Timestamptz)
             }),
         ),
         (
             "timestamptz_trunc_zone",
             row!(|u: text, t: timestamp, z: text| {
-                let zone = zone(z)?;
                 if infinite(t) {
                     return Ok(Datum::Timestamptz(t));
                 }
-                Ok(Datum::Timestamptz(zone.to_utc(fields::truncate(u, zone.to_local(t), "timestamp with time zone")?)))
+                truncate_zoned(u, t, zone(z)?).map(Datum::Timestamptz)
             }),
         ),
         ("interval_trunc", row!(|u: text, i: interval| fields::truncate_interval(u, &i).map(Datum::Interval))),
@@ -444,8 +492,36 @@ pub(super) fn register(implementations: &mut Implementations) {
             }),
         ),
         ("time_part", row!(|u: text, t: time| fields::of_time(u, t).map(fields::as_float))),
-        ("interval_part", row!(|u: text, i: interval| fields::of_interval(u, &i).map(fields::as_float))),
+        ("interval_part", row!(|u: text, i: interval| fields::part_of_interval(u, &i))),
     ]);
+}
+
+fn instant(utc: i64) -> Result<Datum> {
+    checked_timestamp(utc.into()).map(Datum::Timestamptz)
+}
+
+/// An interval as a zone's offset, in whole seconds east of Greenwich; in microseconds.
+fn displacement(zone: &Interval) -> Result<i128> {
+    if zone.months != 0 || zone.days != 0 {
+        let mut shown = Vec::new();
+        interval::write(zone, IntervalStyle::Postgres, &mut shown);
+        return Err(Error::new(
+            SqlState::InvalidParameterValue,
+            format!("interval time zone \"{}\" must not include months or days", String::from_utf8_lossy(&shown)),
+        ));
+    }
+    Ok(i128::from(zone.micros / MICROS_PER_SECOND * MICROS_PER_SECOND))
+}
+
+fn truncate_zoned(unit: &str, utc: i64, zone: Zone) -> Result<i64> {
+    const NAME: &str = "timestamp with time zone";
+    if infinite(utc) {
+        return fields::truncate(unit, utc, NAME);
+    }
+    let local = zone.to_local(utc);
+    let cut = fields::truncate(unit, local, NAME)?;
+    let utc = if fields::within_hour(unit) { utc - (local - cut) } else { zone.to_utc(cut) };
+    checked_timestamp(utc.into())
 }
 
 /// Midnight of the current date in the session's zone.

@@ -3,75 +3,39 @@
 use super::EvalContext;
 use super::datetime::{infinite, split};
 use crate::error::{Error, Result, SqlState};
-use crate::types::calendar::{day_of_week, day_of_year, days_from_civil, iso_week, offset_at};
+use crate::types::calendar::{checked_timestamp, day_of_week, day_of_year, days_from_civil, iso_week, offset_at};
+use crate::types::datetime::words::{self, Unit};
 use crate::types::interval::{MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND};
 use crate::types::numeric::Numeric;
 use crate::types::{Datum, Interval};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unit {
-    Microseconds,
-    Milliseconds,
-    Second,
-    Minute,
-    Hour,
-    Day,
-    Week,
-    Month,
-    Quarter,
-    Year,
-    Decade,
-    Century,
-    Millennium,
-    Julian,
-    DayOfWeek,
-    IsoDayOfWeek,
-    DayOfYear,
-    IsoYear,
-    Epoch,
-    Timezone,
-    TimezoneHour,
-    TimezoneMinute,
+fn not_recognized(name: &str, type_name: &str) -> Error {
+    Error::new(
+        SqlState::InvalidParameterValue,
+        format!("unit \"{}\" not recognized for type {type_name}", name.to_ascii_lowercase()),
+    )
 }
 
+/// The field that a name stands for.
 fn unit(name: &str, type_name: &str) -> Result<Unit> {
-    use Unit::*;
-    Ok(match name.trim().to_ascii_lowercase().as_str() {
-        "microseconds" | "microsecond" | "us" | "usec" | "usecs" | "useconds" | "usecond" | "microsec" => Microseconds,
-        "milliseconds" | "millisecond" | "ms" | "msec" | "msecs" | "mseconds" | "msecond" | "millisec" => Milliseconds,
-        "second" | "seconds" | "sec" | "secs" | "s" => Second,
-        "minute" | "minutes" | "min" | "mins" | "m" => Minute,
-        "hour" | "hours" | "hr" | "hrs" | "h" => Hour,
-        "day" | "days" | "d" => Day,
-        "week" | "weeks" | "w" => Week,
-        "month" | "months" | "mon" | "mons" => Month,
-        "quarter" | "qtr" => Quarter,
-        "year" | "years" | "yr" | "yrs" | "y" => Year,
-        "decade" | "decades" | "dec" | "decs" => Decade,
-        "century" | "centuries" | "cent" | "c" => Century,
-        "millennium" | "millennia" | "mil" | "mils" => Millennium,
-        "julian" | "jd" | "j" => Julian,
-        "dow" => DayOfWeek,
-        "isodow" => IsoDayOfWeek,
-        "doy" => DayOfYear,
-        "isoyear" => IsoYear,
-        "epoch" => Epoch,
-        "timezone" => Timezone,
-        "timezone_hour" | "timezone_h" => TimezoneHour,
-        "timezone_minute" | "timezone_m" => TimezoneMinute,
-        _ => {
-            return Err(Error::new(
-                SqlState::InvalidParameterValue,
-                format!("unit \"{name}\" not recognized for type {type_name}"),
-            ));
+    match words::field(&name.to_ascii_lowercase()) {
+        Some(Ok(unit)) => Ok(unit),
+        Some(Err(_)) if !matches!(type_name, "interval" | "time without time zone") => {
+            Err(unsupported(name, type_name))
         }
-    })
+        _ => Err(not_recognized(name, type_name)),
+    }
+}
+
+/// The unit that `date_trunc` cuts to.
+fn unit_of_time(name: &str, type_name: &str) -> Result<Unit> {
+    words::unit(&name.to_ascii_lowercase()).ok_or_else(|| not_recognized(name, type_name))
 }
 
 fn unsupported(name: &str, type_name: &str) -> Error {
     Error::new(
         SqlState::FeatureNotSupported,
-        format!("unit \"{}\" not supported for type {type_name}", name.trim().to_ascii_lowercase()),
+        format!("unit \"{}\" not supported for type {type_name}", name.to_ascii_lowercase()),
     )
 }
 
@@ -105,8 +69,8 @@ fn epoch_of_year(unit: Unit, year: i64) -> i64 {
 fn of_day(unit: Unit, time: i64) -> Option<Datum> {
     let second = time % MICROS_PER_MINUTE;
     Some(match unit {
-        Unit::Microseconds => whole(second),
-        Unit::Milliseconds => scaled(i128::from(second), 3),
+        Unit::Microsecond => whole(second),
+        Unit::Millisecond => scaled(i128::from(second), 3),
         Unit::Second => scaled(i128::from(second), 6),
         Unit::Minute => whole(time / MICROS_PER_MINUTE % 60),
         Unit::Hour => whole(time / MICROS_PER_HOUR),
@@ -147,7 +111,7 @@ fn of_infinity(unit: Unit, positive: bool) -> Option<Datum> {
         Year | Decade | Century | Millennium | Julian | IsoYear | Epoch => {
             Some(Datum::from(if positive { Numeric::Infinity } else { Numeric::NegInfinity }))
         }
-        Microseconds | Milliseconds | Second | Minute | Hour | Day | Week | Month | Quarter | DayOfWeek
+        Microsecond | Millisecond | Second | Minute | Hour | Day | Week | Month | Quarter | DayOfWeek
         | IsoDayOfWeek | DayOfYear => Some(Datum::Null),
         Timezone | TimezoneHour | TimezoneMinute => None,
     }
@@ -166,8 +130,7 @@ pub(super) fn of_timestamp(
     if infinite(local) {
         return match of_infinity(unit, local > 0) {
             Some(value) => Ok(value),
-            None if offset.is_some() => Ok(Datum::Null),
-            None => Err(no_zone()),
+            None => Ok(Datum::Null),
         };
     }
     let (days, time) = (local.div_euclid(MICROS_PER_DAY), local.rem_euclid(MICROS_PER_DAY));
@@ -188,8 +151,8 @@ pub(super) fn of_date(name: &str, date: i32) -> Result<Datum> {
     let unit = unit(name, "date")?;
     let clock = matches!(
         unit,
-        Unit::Microseconds
-            | Unit::Milliseconds
+        Unit::Microsecond
+            | Unit::Millisecond
             | Unit::Second
             | Unit::Minute
             | Unit::Hour
@@ -239,19 +202,30 @@ pub(super) fn of_interval(name: &str, span: &Interval) -> Result<Datum> {
     })
 }
 
+/// `date_part` of an interval: its epoch is summed up in floats.
+pub(super) fn part_of_interval(name: &str, span: &Interval) -> Result<Datum> {
+    if unit(name, "interval")? != Unit::Epoch {
+        return of_interval(name, span).map(as_float);
+    }
+    const DAY: f64 = 86_400.0;
+    let (years, months) = (f64::from(span.months / 12), f64::from(span.months % 12));
+    let seconds = span.micros as f64 / 1e6 + 365.25 * DAY * years + 30.0 * DAY * months + DAY * f64::from(span.days);
+    Ok(Datum::Float8(seconds))
+}
+
 /// The first moment of the unit that holds a local time.
 pub(super) fn truncate(name: &str, local: i64, type_name: &str) -> Result<i64> {
-    let unit = unit(name, type_name)?;
     if infinite(local) {
         return Ok(local);
     }
+    let unit = unit_of_time(name, type_name)?;
     let (year, month, _, _) = split(local);
     let days = local.div_euclid(MICROS_PER_DAY);
     let cut = |width: i64| local.div_euclid(width) * width;
     let first = |year: i64, month: i64| days_from_civil(year, month, 1).saturating_mul(MICROS_PER_DAY);
-    Ok(match unit {
-        Unit::Microseconds => local,
-        Unit::Milliseconds => cut(1000),
+    let cut = match unit {
+        Unit::Microsecond => local,
+        Unit::Millisecond => cut(1000),
         Unit::Second => cut(MICROS_PER_SECOND),
         Unit::Minute => cut(MICROS_PER_MINUTE),
         Unit::Hour => cut(MICROS_PER_HOUR),
@@ -268,17 +242,25 @@ pub(super) fn truncate(name: &str, local: i64, type_name: &str) -> Result<i64> {
             first(if year > 0 { (year + 999) / 1000 * 1000 - 999 } else { -((999 - (year - 1)) / 1000) * 1000 + 1 }, 1)
         }
         _ => return Err(unsupported(name, type_name)),
-    })
+    };
+    checked_timestamp(cut.into())
+}
+
+/// Whether a unit's pieces are the same in every zone: `date_trunc` keeps the offset then, and in a repeated hour stays on
+/// its side of the change.
+pub(super) fn within_hour(name: &str) -> bool {
+    let unit = words::unit(&name.to_ascii_lowercase());
+    matches!(unit, Some(Unit::Microsecond | Unit::Millisecond | Unit::Second | Unit::Minute | Unit::Hour))
 }
 
 pub(super) fn truncate_interval(name: &str, span: &Interval) -> Result<Interval> {
-    let unit = unit(name, "interval")?;
+    let unit = unit_of_time(name, "interval")?;
     let mut cut = *span;
     let clock = |width: i64| span.micros / width * width;
     let years = |count: i32| span.months / (12 * count) * (12 * count);
     match unit {
-        Unit::Microseconds => {}
-        Unit::Milliseconds => cut.micros = clock(1000),
+        Unit::Microsecond => {}
+        Unit::Millisecond => cut.micros = clock(1000),
         Unit::Second => cut.micros = clock(MICROS_PER_SECOND),
         Unit::Minute => cut.micros = clock(MICROS_PER_MINUTE),
         Unit::Hour => cut.micros = clock(MICROS_PER_HOUR),

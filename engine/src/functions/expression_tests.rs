@@ -92,3 +92,8 @@ fn json_matches_postgresql() {
     let different = [("'\"\\u0000\"'::json", "a zero character is refused on input, not when it is read")];
     check("json", include_str!("testdata/json.tsv"), &different);
 }
+
+#[test]
+fn extremes_match_postgresql() {
+    check("extremes", include_str!("testdata/extremes.tsv"), &[]);
+}

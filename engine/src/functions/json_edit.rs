@@ -119,6 +119,15 @@ fn change(args: &[Datum], change: Change) -> Result<Datum> {
         let verb = if matches!(change, Change::Delete) { "delete" } else { "set" };
         return Err(invalid_parameter(format!("cannot {verb} path in scalar")));
     }
+    let empty = match &document {
+        Json::Object(members) => members.is_empty(),
+        Json::Array(items) => items.is_empty(),
+        _ => false,
+    };
+    // Nothing is there that could change.
+    if empty && matches!(change, Change::Delete | Change::Set { create: false, .. }) {
+        return printed(document);
+    }
     printed(edit(document, steps, 0, &change)?)
 }
 

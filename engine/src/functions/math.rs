@@ -10,6 +10,16 @@ use crate::error::{Error, Result, SqlState};
 use crate::types::numeric::Numeric;
 use crate::types::{Datum, compare};
 
+const RADIANS_PER_DEGREE: f64 = std::f64::consts::PI / 180.0;
+
+/// The square inside overflows for large numbers.
+fn asinh(value: f64) -> f64 {
+    if value.is_finite() && value.abs() > 1e150 {
+        return (value.abs().ln() + std::f64::consts::LN_2).copysign(value);
+    }
+    value.asinh()
+}
+
 fn out_of_range_input() -> Error {
     Error::new(SqlState::NumericValueOutOfRange, "input is out of range")
 }
@@ -106,8 +116,30 @@ fn aligned(a: &Numeric, b: &Numeric) -> Option<(BigInt, BigInt, u16)> {
     }
 }
 
-/// Bucket from 1 to `count`; 0 below, count + 1 above.
-fn width_bucket(operand: &Numeric, low: &Numeric, high: &Numeric, count: i32) -> Result<Datum> {
+/// Bucket from 1 to `count`; 0 below, count + 1 above. `inside` answers how many buckets lie below an operand between the
+/// bounds.
+fn width_bucket<T: PartialOrd>(
+    operand: &T,
+    (low, high): (&T, &T),
+    count: i32,
+    inside: impl Fn() -> Result<i32>,
+) -> Result<Datum> {
+    if low == high {
+        return width_bucket_error("lower bound cannot equal upper bound");
+    }
+    let ascending = low < high;
+    let (before, behind) = if ascending { (operand < low, operand >= high) } else { (operand > low, operand <= high) };
+    if before {
+        return Ok(Datum::Int4(0));
+    }
+    if behind {
+        return count.checked_add(1).map(Datum::Int4).ok_or_else(|| overflow("integer"));
+    }
+    // A quotient may round up to one.
+    Ok(Datum::Int4(inside()?.clamp(0, count - 1) + 1))
+}
+
+fn width_bucket_numeric(operand: &Numeric, low: &Numeric, high: &Numeric, count: i32) -> Result<Datum> {
     if count <= 0 {
         return width_bucket_error("count must be greater than zero");
     }
@@ -117,20 +149,30 @@ fn width_bucket(operand: &Numeric, low: &Numeric, high: &Numeric, count: i32) ->
     if !low.is_finite() || !high.is_finite() {
         return width_bucket_error("lower and upper bounds must be finite");
     }
-    if low == high {
-        return width_bucket_error("lower bound cannot equal upper bound");
+    width_bucket(operand, (low, high), count, || {
+        let bucket = operand.sub(low).mul(&Numeric::from(count)).div_truncated(&high.sub(low))?;
+        Ok(bucket.to_i64().and_then(|b| i32::try_from(b).ok()).unwrap_or(0))
+    })
+}
+
+fn width_bucket_float(operand: f64, low: f64, high: f64, count: i32) -> Result<Datum> {
+    if count <= 0 {
+        return width_bucket_error("count must be greater than zero");
     }
-    let above = count.checked_add(1).ok_or_else(|| overflow("integer"));
-    let ascending = low < high;
-    let (before, behind) = if ascending { (operand < low, operand >= high) } else { (operand > low, operand <= high) };
-    if before {
-        return Ok(Datum::Int4(0));
+    if operand.is_nan() || low.is_nan() || high.is_nan() {
+        return width_bucket_error("operand, lower bound, and upper bound cannot be NaN");
     }
-    if behind {
-        return above.map(Datum::Int4);
+    if !low.is_finite() || !high.is_finite() {
+        return width_bucket_error("lower and upper bounds must be finite");
     }
-    let bucket = operand.sub(low).mul(&Numeric::from(count)).div_truncated(&high.sub(low))?;
-    Ok(Datum::Int4(bucket.to_i64().unwrap_or(0) as i32 + 1))
+    width_bucket(&operand, (&low, &high), count, || {
+        let part = if (high - low).is_finite() {
+            (operand - low) / (high - low)
+        } else {
+            (operand / 2.0 - low / 2.0) / (high / 2.0 - low / 2.0)
+        };
+        Ok((f64::from(count) * part) as i32)
+    })
 }
 
 fn width_bucket_error(message: &str) -> Result<Datum> {
@@ -170,11 +212,11 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("dsinh", row!(|v: float8| Ok(Datum::Float8(v.sinh())))),
         ("dcosh", row!(|v: float8| Ok(Datum::Float8(v.cosh())))),
         ("dtanh", row!(|v: float8| Ok(Datum::Float8(v.tanh())))),
-        ("dasinh", row!(|v: float8| Ok(Datum::Float8(v.asinh())))),
+        ("dasinh", row!(|v: float8| Ok(Datum::Float8(asinh(v))))),
         ("dacosh", row!(|v: float8| bounded(v, 1.0, f64::INFINITY, f64::acosh))),
         ("datanh", row!(|v: float8| bounded(v, -1.0, 1.0, f64::atanh))),
-        ("degrees", row!(|v: float8| float(v, v.to_degrees(), true))),
-        ("radians", row!(|v: float8| Ok(Datum::Float8(v.to_radians())))),
+        ("degrees", row!(|v: float8| float(v, v / RADIANS_PER_DEGREE, true))),
+        ("radians", row!(|v: float8| float(v, v * RADIANS_PER_DEGREE, v == 0.0))),
         ("dpi", |_, _| Ok(Datum::Float8(std::f64::consts::PI))),
         ("drandom", |_, _| Ok(Datum::Float8(rand::random::<f64>()))),
         ("gen_random_uuid", |_, _| Ok(Datum::Uuid(*uuid::Uuid::new_v4().as_bytes()))),
@@ -184,10 +226,10 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("numeric_log", row!(|b: numeric, v: numeric| v.log(b).map(Datum::from))),
         ("#1741", row!(|v: numeric| v.log(&Numeric::from(10i32)).map(Datum::from))),
         ("#1481", row!(|v: numeric| v.log(&Numeric::from(10i32)).map(Datum::from))),
-        ("numeric_ceil", row!(|v: numeric| Ok(Datum::from(v.ceil())))),
-        ("numeric_floor", row!(|v: numeric| Ok(Datum::from(v.floor())))),
-        ("numeric_round", row!(|v: numeric, n: int4| Ok(Datum::from(v.round(n.into()))))),
-        ("#1708", row!(|v: numeric| Ok(Datum::from(v.round(0))))),
+        ("numeric_ceil", row!(|v: numeric| v.ceil().in_format().map(Datum::from))),
+        ("numeric_floor", row!(|v: numeric| v.floor().in_format().map(Datum::from))),
+        ("numeric_round", row!(|v: numeric, n: int4| v.round(n.into()).in_format().map(Datum::from))),
+        ("#1708", row!(|v: numeric| v.round(0).in_format().map(Datum::from))),
         ("numeric_trunc", row!(|v: numeric, n: int4| Ok(Datum::from(v.trunc(n.into()))))),
         ("#1710", row!(|v: numeric| Ok(Datum::from(v.trunc(0))))),
         (
@@ -229,18 +271,14 @@ pub(super) fn register(implementations: &mut Implementations) {
         (
             "numeric_lcm",
             row!(|a: numeric, b: numeric| {
-                Ok(Datum::from(aligned(a, b).map_or(Numeric::NaN, |(a, b, scale)| Numeric::new(a.lcm(&b), scale))))
+                aligned(a, b)
+                    .map_or(Numeric::NaN, |(a, b, scale)| Numeric::new(a.lcm(&b), scale))
+                    .in_format()
+                    .map(Datum::from)
             }),
         ),
-        ("width_bucket_numeric", row!(|v: numeric, l: numeric, h: numeric, n: int4| width_bucket(v, l, h, n))),
-        (
-            "width_bucket_float8",
-            row!(|v: float8, l: float8, h: float8, n: int4| {
-                // Exact in decimals of enough digits, as the float version is at the edges.
-                let exact = |f: f64| Numeric::parse(&format!("{f:?}")).unwrap_or_else(|_| Numeric::from_f64(f));
-                width_bucket(&exact(v), &exact(l), &exact(h), n)
-            }),
-        ),
+        ("width_bucket_numeric", row!(|v: numeric, l: numeric, h: numeric, n: int4| width_bucket_numeric(v, l, h, n))),
+        ("width_bucket_float8", row!(|v: float8, l: float8, h: float8, n: int4| width_bucket_float(v, l, h, n))),
         ("width_bucket_array", |call, args| {
             let (Some(value), Some(Datum::Array(bounds))) = (args.first(), args.get(1)) else { return Ok(Datum::Null) };
             let ty = call.types.first().copied().unwrap_or(call.ret);

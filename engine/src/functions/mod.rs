@@ -28,7 +28,10 @@ mod datetime;
 mod datetime_fields;
 #[cfg(test)]
 mod expression_tests;
+#[cfg(test)]
+mod extreme_tests;
 mod format;
+mod format_text;
 mod json_edit;
 mod json_functions;
 mod json_text;

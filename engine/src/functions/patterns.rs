@@ -371,8 +371,12 @@ fn expand(template: &str, captures: &regex::Captures<'_>, out: &mut String) {
 
 /// Replaces match number `nth` (0: all) from character `start` on.
 fn regexp_replace(text: &str, pattern: &str, with: &str, flags: Flags, start: i32, nth: i32) -> Result<Datum> {
+    positive("start", start)?;
+    if nth < 0 {
+        return Err(invalid_parameter(format!("invalid value for parameter \"n\": {nth}")));
+    }
     let regex = compile(pattern, flags)?;
-    let from = char_offset(text, start)?;
+    let Some(from) = search_start(text, start) else { return Ok(Datum::from(text)) };
     let mut out = String::from(&text[..from]);
     let mut last = from;
     for (i, captures) in regex.captures_iter(&text[from..]).enumerate() {
@@ -391,12 +395,27 @@ fn regexp_replace(text: &str, pattern: &str, with: &str, flags: Flags, start: i3
     Ok(Datum::from(out))
 }
 
-/// Byte offset of a character position from 1.
-fn char_offset(text: &str, start: i32) -> Result<usize> {
-    if start <= 0 {
-        return Err(invalid_parameter(format!("invalid value for parameter \"start\": {start}")));
+fn positive(name: &str, value: i32) -> Result<()> {
+    if value > 0 {
+        return Ok(());
     }
-    Ok(text.char_indices().nth(start as usize - 1).map_or(text.len(), |(at, _)| at))
+    Err(invalid_parameter(format!("invalid value for parameter \"{name}\": {value}")))
+}
+
+/// Flags of a function that looks for one match or counts them.
+fn single(function: &str, options: &str) -> Result<Flags> {
+    let flags = flags(options)?;
+    if flags.global {
+        return Err(invalid_parameter(format!("{function}() does not support the \"global\" option")));
+    }
+    Ok(flags)
+}
+
+/// Byte offset of a character position from 1; `None` beyond the text's end.
+fn search_start(text: &str, start: i32) -> Option<usize> {
+    let skipped = usize::try_from(start).ok()?.checked_sub(1)?;
+    let ends = std::iter::once(text.len());
+    text.char_indices().map(|(at, _)| at).chain(ends).nth(skipped)
 }
 
 fn split(text: &str, pattern: &str, options: &str) -> Result<Vec<Datum>> {
@@ -431,25 +450,30 @@ fn substring_regex(text: &str, pattern: &str) -> Result<Datum> {
 
 /// A match by number, from a position.
 fn regexp_substr(text: &str, pattern: &str, start: i32, nth: i32, options: &str, group: i32) -> Result<Datum> {
-    if nth <= 0 {
-        return Err(invalid_parameter(format!("invalid value for parameter \"n\": {nth}")));
-    }
-    let regex = compile(pattern, flags(options)?)?;
-    let from = char_offset(text, start)?;
+    positive("start", start)?;
+    positive("n", nth)?;
+    let regex = compile(pattern, single("regexp_substr", options)?)?;
+    let Some(from) = search_start(text, start) else { return Ok(Datum::Null) };
     let captures = regex.captures_iter(&text[from..]).nth(nth as usize - 1);
     Ok(captures.and_then(|c| c.get(group.max(0) as usize)).map_or(Datum::Null, |m| Datum::from(m.as_str())))
 }
 
 fn regexp_count(text: &str, pattern: &str, start: i32, options: &str) -> Result<Datum> {
-    let regex = compile(pattern, flags(options)?)?;
-    let from = char_offset(text, start)?;
+    positive("start", start)?;
+    let regex = compile(pattern, single("regexp_count", options)?)?;
+    let Some(from) = search_start(text, start) else { return Ok(Datum::Int4(0)) };
     Ok(Datum::Int4(regex.find_iter(&text[from..]).count() as i32))
 }
 
 fn regexp_instr(text: &str, pattern: &str, start: i32, nth: i32, end: i32, options: &str) -> Result<Datum> {
-    let regex = compile(pattern, flags(options)?)?;
-    let from = char_offset(text, start)?;
-    let found = regex.find_iter(&text[from..]).nth((nth.max(1) - 1) as usize);
+    positive("start", start)?;
+    positive("n", nth)?;
+    if !(0..=1).contains(&end) {
+        return Err(invalid_parameter(format!("invalid value for parameter \"endoption\": {end}")));
+    }
+    let regex = compile(pattern, single("regexp_instr", options)?)?;
+    let Some(from) = search_start(text, start) else { return Ok(Datum::Int4(0)) };
+    let found = regex.find_iter(&text[from..]).nth(nth as usize - 1);
     let at = found.map(|m| if end == 1 { m.end() } else { m.start() });
     Ok(Datum::Int4(at.map_or(0, |at| text[..from + at].chars().count() as i32 + 1)))
 }
@@ -457,6 +481,16 @@ fn regexp_instr(text: &str, pattern: &str, start: i32, nth: i32, end: i32, optio
 macro_rules! like_row {
     ($negated:literal, $insensitive:literal) => {
         row!(|t: text, p: text| Ok(Datum::Bool(like(t, p, $insensitive)? != $negated)))
+    };
+}
+
+/// Bytes match as characters of one byte each do.
+macro_rules! bytes_like_row {
+    ($negated:literal) => {
+        row!(|t: bytea, p: bytea| {
+            let latin = |bytes: &[u8]| bytes.iter().map(|b| char::from(*b)).collect::<String>();
+            Ok(Datum::Bool(matches(&latin(t), &latin(p))? != $negated))
+        })
     };
 }
 
@@ -472,6 +506,8 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("textnlike", like_row!(true, false)),
         ("texticlike", like_row!(false, true)),
         ("texticnlike", like_row!(true, true)),
+        ("bytealike", bytes_like_row!(false)),
+        ("byteanlike", bytes_like_row!(true)),
         ("namelike", like_row!(false, false)),
         ("namenlike", like_row!(true, false)),
         ("nameiclike", like_row!(false, true)),
@@ -488,7 +524,10 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("nameicregexeq", regex_row!(false, true)),
         ("nameicregexne", regex_row!(true, true)),
         ("regexp_like_no_flags", regex_row!(false, false)),
-        ("regexp_like", row!(|t: text, p: text, f: text| Ok(Datum::Bool(compile(p, flags(f)?)?.is_match(t))))),
+        (
+            "regexp_like",
+            row!(|t: text, p: text, f: text| Ok(Datum::Bool(compile(p, single("regexp_like", f)?)?.is_match(t)))),
+        ),
         ("textregexsubstr", row!(|t: text, p: text| substring_regex(t, p))),
         ("#2074", row!(|t: text, p: text, e: text| substring_regex(t, &similar(p, Some(e))?))),
         ("regexp_match_no_flags", row!(|t: text, p: text| regexp_match(t, p, ""))),
@@ -511,6 +550,7 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("textregexreplace_extended", |_, a| {
             let int = |i: usize| args::int4(a.get(i));
             let text = |i: usize| args::text(a.get(i));
+            positive("start", int(3)?)?;
             regexp_replace(text(0)?, text(1)?, text(2)?, flags(text(5)?)?, int(3)?, int(4)?)
         }),
         ("regexp_split_to_array_no_flags", row!(|t: text, p: text| split(t, p, "").map(Datum::from))),

@@ -1,13 +1,12 @@
 //! String and bytea functions.
 
-use std::fmt::Write as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::Call;
 use super::args::{self, row};
 use super::casts::output;
+use super::format_text;
 use super::registry::Implementations;
 use crate::error::{Error, Result, SqlState};
 use crate::types::compare::unpadded;
@@ -17,8 +16,10 @@ pub(super) fn invalid_parameter(message: impl Into<String>) -> Error {
     Error::new(SqlState::InvalidParameterValue, message)
 }
 
-/// Longest string that a function builds; PostgreSQL's limit is 1 GB.
-const LENGTH_MAX: usize = 0x3fff_ffff;
+/// Longest string that a function builds, in bytes: PostgreSQL's 1 GB less the four bytes of a value's header.
+pub(super) const LENGTH_MAX: usize = 0x3fff_ffff - 4;
+/// Most bytes of a character, by which lengths in characters are judged before the string is there.
+const CHARACTER_BYTES_MAX: usize = 4;
 
 fn too_long() -> Error {
     Error::new(SqlState::ProgramLimitExceeded, "requested length too large")
@@ -58,18 +59,26 @@ fn overlay(text: &str, new: &str, start: i32, length: i32) -> Result<Datum> {
 
 fn pad(text: &str, length: i32, fill: &str, left: bool) -> Result<Datum> {
     let wanted = length.max(0) as usize;
-    if wanted > LENGTH_MAX {
+    let count = text.chars().count();
+    if fill.is_empty() && wanted > count {
+        return Ok(Datum::from(text));
+    }
+    if wanted > LENGTH_MAX / CHARACTER_BYTES_MAX {
         return Err(too_long());
     }
-    let count = text.chars().count();
     if wanted <= count {
         return Ok(Datum::from(text.chars().take(wanted).collect::<String>()));
     }
-    if fill.is_empty() {
-        return Ok(Datum::from(text));
+    let missing = wanted - count;
+    let mut out = String::with_capacity(text.len() + missing);
+    if !left {
+        out.push_str(text);
     }
-    let padding: String = fill.chars().cycle().take(wanted - count).collect();
-    Ok(Datum::from(if left { padding + text } else { text.to_string() + &padding }))
+    out.extend(fill.chars().cycle().take(missing));
+    if left {
+        out.push_str(text);
+    }
+    Ok(Datum::from(out))
 }
 
 /// `n` characters from the start, or all but `-n` at the end.
@@ -338,7 +347,7 @@ pub fn quote_literal(text: &str) -> String {
     format!("{escape}'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-fn shown(call: &Call<'_>, value: &Datum, index: usize) -> Result<String> {
+pub(super) fn shown(call: &Call<'_>, value: &Datum, index: usize) -> Result<String> {
     let ty = call.types.get(index).copied().unwrap_or(PgType::from(TypeOid::TEXT));
     if let Datum::Bool(v) = value {
         return Ok(if *v { "t" } else { "f" }.to_string());
@@ -355,85 +364,17 @@ fn spread(call: &Call<'_>, args: &[Datum], first: usize) -> Result<Vec<Option<St
         .collect()
 }
 
-/// `format('%s %I %L %1$s %-10s', …)`.
-fn format(call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
-    let Some(Datum::Text(template)) = args.first() else { return Ok(Datum::Null) };
-    let mut out = String::new();
-    let mut next = 1;
-    let mut chars = template.chars().peekable();
-    let unterminated =
-        || invalid_parameter("unterminated format() type specifier").hint("For a single \"%\" use \"%%\".");
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            out.push(c);
-            continue;
-        }
-        if chars.peek() == Some(&'%') {
-            chars.next();
-            out.push('%');
-            continue;
-        }
-        let number = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>| -> Option<usize> {
-            let mut value: Option<usize> = None;
-            while let Some(d) = chars.peek().and_then(|c| c.to_digit(10)) {
-                value = Some(value.unwrap_or(0).saturating_mul(10).saturating_add(d as usize).min(LENGTH_MAX));
-                chars.next();
-            }
-            value
-        };
-        let mut width = number(&mut chars);
-        let mut index = None;
-        if chars.peek() == Some(&'$') {
-            chars.next();
-            index = width.take();
-            if index == Some(0) {
-                return Err(invalid_parameter("format specifies argument 0, but arguments are numbered from 1"));
-            }
-        }
-        let mut left_aligned = false;
-        while chars.peek() == Some(&'-') {
-            chars.next();
-            left_aligned = true;
-        }
-        width = width.or_else(|| number(&mut chars));
-        let kind = chars.next().ok_or_else(unterminated)?;
-        if !matches!(kind, 's' | 'I' | 'L') {
-            return Err(invalid_parameter(format!("unrecognized format() type specifier \"{kind}\""))
-                .hint("For a single \"%\" use \"%%\"."));
-        }
-        let at = index.unwrap_or(next);
-        next = at + 1;
-        let value = args.get(at).ok_or_else(|| invalid_parameter("too few arguments for format()"))?;
-        let text = match (kind, value.is_null()) {
-            ('I', true) => {
-                return Err(Error::new(
-                    SqlState::NullValueNotAllowed,
-                    "null values cannot be formatted as an SQL identifier",
-                ));
-            }
-            ('L', true) => "NULL".to_string(),
-            (_, true) => String::new(),
-            ('I', _) => quote_ident(&shown(call, value, at)?),
-            ('L', _) => quote_literal(&shown(call, value, at)?),
-            _ => shown(call, value, at)?,
-        };
-        let missing = width.unwrap_or(0).saturating_sub(text.chars().count());
-        let padding = " ".repeat(missing);
-        let _ = if left_aligned { write!(out, "{text}{padding}") } else { write!(out, "{padding}{text}") };
-    }
-    Ok(Datum::from(out))
-}
-
 fn chr(code: i32) -> Result<Datum> {
     if code == 0 {
         return Err(Error::new(SqlState::ProgramLimitExceeded, "null character not permitted"));
     }
     if code < 0 {
-        return Err(Error::new(SqlState::ProgramLimitExceeded, "character number must be positive"));
+        return Err(invalid_parameter("character number must be positive"));
     }
     let c = char::from_u32(code as u32);
     c.map(|c| Datum::from(c.to_string())).ok_or_else(|| {
-        Error::new(SqlState::ProgramLimitExceeded, format!("requested character too large for encoding: {code}"))
+        let what = if code > 0x10_ffff { "too large" } else { "not valid" };
+        Error::new(SqlState::ProgramLimitExceeded, format!("requested character {what} for encoding: {code}"))
     })
 }
 
@@ -468,14 +409,58 @@ fn encode(data: &[u8], format: &str) -> Result<Datum> {
 fn decode(text: &str, format: &str) -> Result<Datum> {
     match format.to_ascii_lowercase().as_str() {
         "hex" => bytes::parse_hex(text).map(Datum::from),
-        "base64" => {
-            let compact: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-            let invalid = |_| invalid_parameter("invalid base64 end sequence");
-            BASE64.decode(compact).map(Datum::from).map_err(invalid)
-        }
+        "base64" => decode_base64(text).map(Datum::from),
         "escape" => bytes::parse_escape(text).map(Datum::from),
         _ => Err(invalid_parameter(format!("unrecognized encoding: \"{format}\""))),
     }
+}
+
+/// Base64 with blanks anywhere; padding is checked where it stands (encode.c, `pg_base64_decode`).
+fn decode_base64(text: &str) -> Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut buffer, mut position, mut padding) = (0u32, 0, 0);
+    for c in text.chars() {
+        let digit = match c {
+            ' ' | '\t' | '\n' | '\r' => continue,
+            '=' => {
+                if padding == 0 {
+                    padding = match position {
+                        2 => 1,
+                        3 => 2,
+                        _ => return Err(invalid_parameter("unexpected \"=\" while decoding base64 sequence")),
+                    };
+                }
+                0
+            }
+            'A'..='Z' => c as u32 - 'A' as u32,
+            'a'..='z' => c as u32 - 'a' as u32 + 26,
+            '0'..='9' => c as u32 - '0' as u32 + 52,
+            '+' => 62,
+            '/' => 63,
+            _ => {
+                let message = format!("invalid symbol \"{c}\" found while decoding base64 sequence");
+                return Err(invalid_parameter(message));
+            }
+        };
+        buffer = (buffer << 6 | digit) & 0xff_ffff;
+        position += 1;
+        if position == 4 {
+            let [_, a, b, c] = buffer.to_be_bytes();
+            out.push(a);
+            if padding == 0 || padding > 1 {
+                out.push(b);
+            }
+            if padding == 0 || padding > 2 {
+                out.push(c);
+            }
+            (buffer, position) = (0, 0);
+        }
+    }
+    if position != 0 {
+        return Err(invalid_parameter("invalid base64 end sequence")
+            .hint("Input data is missing padding, is truncated, or is otherwise corrupted."));
+    }
+    Ok(out)
 }
 
 fn hex(digest: &[u8]) -> String {
@@ -567,8 +552,8 @@ pub(super) fn register(implementations: &mut Implementations) {
             let parts: Vec<String> = spread(call, args, 1)?.into_iter().flatten().collect();
             Ok(Datum::from(parts.join(separator)))
         }),
-        ("text_format", format),
-        ("text_format_nv", format),
+        ("text_format", format_text::format),
+        ("text_format_nv", format_text::format),
         ("md5_text", row!(|t: text| Ok(Datum::from(hex(&super::md5::digest(t.as_bytes())))))),
         ("md5_bytea", row!(|b: bytea| Ok(Datum::from(hex(&super::md5::digest(b)))))),
         (
@@ -607,6 +592,12 @@ pub(super) fn register(implementations: &mut Implementations) {
             "pg_convert_from",
             row!(|b: bytea, e: text| {
                 utf8(e)?;
+                if b.contains(&0) {
+                    return Err(Error::new(
+                        SqlState::CharacterNotInRepertoire,
+                        "invalid byte sequence for encoding \"UTF8\": 0x00",
+                    ));
+                }
                 let text = std::str::from_utf8(b);
                 text.map(Datum::from).map_err(|_| {
                     Error::new(SqlState::CharacterNotInRepertoire, "invalid byte sequence for encoding \"UTF8\"")
@@ -646,6 +637,22 @@ pub(super) fn register(implementations: &mut Implementations) {
             }),
         ),
         ("bytea_bit_count", row!(|b: bytea| Ok(Datum::Int8(b.iter().map(|x| i64::from(x.count_ones())).sum())))),
+        (
+            "bpchar_pattern_lt",
+            row!(|a: text, b: text| Ok(Datum::Bool(unpadded(a).as_bytes() < unpadded(b).as_bytes()))),
+        ),
+        (
+            "bpchar_pattern_le",
+            row!(|a: text, b: text| Ok(Datum::Bool(unpadded(a).as_bytes() <= unpadded(b).as_bytes()))),
+        ),
+        (
+            "bpchar_pattern_gt",
+            row!(|a: text, b: text| Ok(Datum::Bool(unpadded(a).as_bytes() > unpadded(b).as_bytes()))),
+        ),
+        (
+            "bpchar_pattern_ge",
+            row!(|a: text, b: text| Ok(Datum::Bool(unpadded(a).as_bytes() >= unpadded(b).as_bytes()))),
+        ),
         ("text_pattern_lt", row!(|a: text, b: text| Ok(Datum::Bool(a.as_bytes() < b.as_bytes())))),
         ("text_pattern_le", row!(|a: text, b: text| Ok(Datum::Bool(a.as_bytes() <= b.as_bytes())))),
         ("text_pattern_gt", row!(|a: text, b: text| Ok(Datum::Bool(a.as_bytes() > b.as_bytes())))),

@@ -391,7 +391,7 @@ impl SeriesStream {
             .map_err(|e| Error::internal(e.to_string()))
     }
 
-    fn readers<'a>(&self, current: &Current) -> Result<Vec<Vec<Datum>>> {
+    fn readers(&self, current: &Current) -> Result<Vec<Vec<Datum>>> {
         // Read whole: a row's iterator must not borrow from the batch.
         let types = self.calls.iter().flat_map(|c| c.types.iter());
         current

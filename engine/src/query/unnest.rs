@@ -292,7 +292,7 @@ impl Unnester {
             }
             QueryExpr::Array { rel, column: wanted } => {
                 let rel = self.rel(Arc::unwrap_or_clone(rel))?;
-                let (rel, order_by) = split_order(rel, wanted);
+                let (rel, order_by) = split_order(rel);
                 let id = self.fresh();
                 let element = PgType::new(ty.oid.element().unwrap_or(TypeOid::TEXT), ty.typmod);
                 let args = vec![ScalarExpr::column(wanted, element)];
@@ -867,11 +867,11 @@ fn without_order(rel: Rel) -> Rel {
 }
 
 /// Takes the order of a query's rows off it, as keys for the aggregate that collects its column.
-fn split_order(rel: Rel, wanted: ColumnId) -> (Rel, Vec<SortKey>) {
+fn split_order(rel: Rel) -> (Rel, Vec<SortKey>) {
     match rel {
         Rel::Sort { input, keys } => (*input, keys),
         Rel::Project { input, columns } if matches!(*input, Rel::Sort { .. }) => {
-            let (input, keys) = split_order(*input, wanted);
+            let (input, keys) = split_order(*input);
             let mut all = columns;
             for key in &keys {
                 if let ExprKind::Column { id, .. } = key.expr.kind

@@ -62,6 +62,7 @@ pub struct Copy {
 }
 
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "one exists for a statement, and none is kept in numbers")]
 pub enum Utility {
     Begin(TransactionModes),
     Commit {

@@ -74,6 +74,10 @@ pub struct RowImage {
 
 /// Result of [`Transaction::lock_row`].
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it is returned; a box would cost each locked row one"
+)]
 pub enum Locked {
     /// The lock is held. `latest`: the newest version, own changes and sequenced commits included; `None`: the row is gone.
     /// `changed`: it is not the version that the snapshot sees, so a condition must be checked again.

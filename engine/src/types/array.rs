@@ -13,12 +13,11 @@ fn malformed(text: &str, detail: &str) -> Error {
 /// Reads a one-dimensional array; more dimensions and other lower bounds answer 0A000.
 pub fn parse_array(text: &str, element: PgType, format: &FormatSettings) -> Result<Datum> {
     let mut body = text.trim();
+    let mut expected = None;
     if body.starts_with('[') {
         let (bounds, rest) =
             body.split_once('=').ok_or_else(|| malformed(text, "Missing \"=\" after array dimensions."))?;
-        if !bounds.trim().starts_with("[1:") || bounds.matches('[').count() > 1 {
-            return Err(Error::unsupported("an array with several dimensions or a lower bound other than one"));
-        }
+        expected = Some(upper_bound(text, bounds.trim())?);
         body = rest.trim();
     }
     let Some(inner) = body.strip_prefix('{') else {
@@ -99,7 +98,28 @@ pub fn parse_array(text: &str, element: PgType, format: &FormatSettings) -> Resu
     if !inner[end..].trim().is_empty() {
         return Err(malformed(text, "Junk after closing right brace."));
     }
+    if expected.is_some_and(|upper| usize::try_from(upper) != Ok(items.len())) {
+        return Err(malformed(text, "Specified array dimensions do not match array contents."));
+    }
     Ok(Datum::Array(Arc::new(items)))
+}
+
+/// The upper bound of `[1:3]` or `[3]`; several dimensions and other lower bounds answer 0A000.
+fn upper_bound(text: &str, bounds: &str) -> Result<i32> {
+    let inner = bounds.strip_prefix('[').and_then(|b| b.strip_suffix(']'));
+    let inner = inner.ok_or_else(|| malformed(text, "Missing \"]\" in array dimensions."))?;
+    let (lower, upper) = inner.split_once(':').unwrap_or(("1", inner));
+    let number = |bound: &str| bound.parse::<i32>().ok();
+    match (number(lower), number(upper)) {
+        (Some(1), Some(upper)) if upper >= 0 => Ok(upper),
+        (Some(lower), Some(upper)) if upper < lower => {
+            Err(Error::new(SqlState::ArraySubscriptError, "upper bound cannot be less than lower bound"))
+        }
+        (None, _) | (_, None) if !inner.contains(['[', ']']) => {
+            Err(malformed(text, "\"[\" must introduce explicitly-specified array dimensions."))
+        }
+        _ => Err(Error::unsupported("an array with several dimensions or a lower bound other than one")),
+    }
 }
 
 /// Reads `1 2 3`.

@@ -185,7 +185,37 @@ enum Inner {
     Array { lengths: Vec<usize>, valid: Vec<bool>, items: Box<ColumnBuilder> },
 }
 
+/// Arrow's offsets are 32 bits wide: a batch whose values are longer together is too much (53200).
+fn bounded(length: usize, added: usize) -> Result<()> {
+    if length.saturating_add(added) > i32::MAX as usize {
+        return Err(Error::new(SqlState::OutOfMemory, "the values of a column are too long for one batch"));
+    }
+    Ok(())
+}
+
 impl ColumnBuilder {
+    /// Values appended so far.
+    fn len(&self) -> usize {
+        match &self.inner {
+            Inner::Bool(b) => b.len(),
+            Inner::Int2(b) => b.len(),
+            Inner::Int4(b) => b.len(),
+            Inner::Int8(b) => b.len(),
+            Inner::Oid(b) => b.len(),
+            Inner::Float4(b) => b.len(),
+            Inner::Float8(b) => b.len(),
+            Inner::Decimal(b, _) => b.len(),
+            Inner::Numeric(b, _) | Inner::Bytea(b) => b.len(),
+            Inner::Text(b) => b.len(),
+            Inner::Date(b) => b.len(),
+            Inner::Time(b) => b.len(),
+            Inner::Timestamp(b) => b.len(),
+            Inner::Interval(b) => b.len(),
+            Inner::Uuid(b) => b.len(),
+            Inner::Array { lengths, .. } => lengths.len(),
+        }
+    }
+
     pub fn new(ty: PgType, capacity: usize) -> Result<ColumnBuilder> {
         let inner = match ty.arrow() {
             DataType::Boolean => Inner::Bool(BooleanBuilder::with_capacity(capacity)),
@@ -248,12 +278,19 @@ impl ColumnBuilder {
             (Inner::Numeric(b, buffer), Datum::Numeric(v)) => {
                 buffer.clear();
                 v.encode_into(buffer);
+                bounded(b.values_slice().len(), buffer.len())?;
                 b.append_value(&buffer);
             }
             (Inner::Numeric(b, _), Datum::Null) => b.append_null(),
-            (Inner::Text(b), Datum::Text(v)) => b.append_value(v),
+            (Inner::Text(b), Datum::Text(v)) => {
+                bounded(b.values_slice().len(), v.len())?;
+                b.append_value(v);
+            }
             (Inner::Text(b), Datum::Null) => b.append_null(),
-            (Inner::Bytea(b), Datum::Bytea(v)) => b.append_value(v),
+            (Inner::Bytea(b), Datum::Bytea(v)) => {
+                bounded(b.values_slice().len(), v.len())?;
+                b.append_value(v);
+            }
             (Inner::Bytea(b), Datum::Null) => b.append_null(),
             (Inner::Date(b), Datum::Date(v)) => b.append_value(*v),
             (Inner::Date(b), Datum::Null) => b.append_null(),
@@ -266,6 +303,7 @@ impl ColumnBuilder {
             (Inner::Uuid(b), Datum::Uuid(v)) => b.append_value(v).map_err(|e| Error::internal(e.to_string()))?,
             (Inner::Uuid(b), Datum::Null) => b.append_null(),
             (Inner::Array { lengths, valid, items }, Datum::Array(values)) => {
+                bounded(items.len(), values.len())?;
                 for value in values.iter() {
                     items.append(value)?;
                 }

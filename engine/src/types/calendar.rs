@@ -5,6 +5,7 @@
 use chrono::{DateTime, NaiveDateTime, Offset, TimeZone, Utc};
 use chrono_tz::{OffsetName, Tz};
 
+use super::datetime::words::{Abbreviation, abbreviation};
 use super::interval::{MICROS_PER_DAY, MICROS_PER_SECOND};
 use crate::error::{Error, Result, SqlState};
 
@@ -13,6 +14,9 @@ pub const DATE_MIN: i64 = -2_440_588;
 pub const DATE_MAX: i64 = 2_145_042_905;
 /// First instant that a timestamp can hold: 4714-11-24 BC.
 pub const TIMESTAMP_MIN: i64 = DATE_MIN * MICROS_PER_DAY;
+/// Last one, in January 294247: two days before the integers end, so that no zone's local time leaves them and none is
+/// the infinity. (PostgreSQL counts from 2000 and so reaches 294276.)
+pub const TIMESTAMP_MAX: i64 = i64::MAX - 2 * MICROS_PER_DAY;
 
 /// Days since 1970-01-01 of a date in the proleptic Gregorian calendar.
 pub fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
@@ -82,7 +86,10 @@ pub fn timestamp_out_of_range() -> Error {
 
 /// Microseconds since 1970 as a timestamp holds them; MIN and MAX stand for the infinities.
 pub fn checked_timestamp(micros: i128) -> Result<i64> {
-    i64::try_from(micros).ok().filter(|m| *m >= TIMESTAMP_MIN && *m < i64::MAX).ok_or_else(timestamp_out_of_range)
+    i64::try_from(micros)
+        .ok()
+        .filter(|m| (TIMESTAMP_MIN..=TIMESTAMP_MAX).contains(m))
+        .ok_or_else(timestamp_out_of_range)
 }
 
 /// Offset of the zone east of Greenwich, in seconds, at an instant.
@@ -133,6 +140,14 @@ pub enum Zone {
 }
 
 impl Zone {
+    /// With so many seconds more of daylight saving time; a zone with rules has its own.
+    pub fn shifted(self, daylight: i64) -> Zone {
+        match self {
+            Zone::Fixed(seconds) => Zone::Fixed(seconds + daylight),
+            named => named,
+        }
+    }
+
     pub fn to_utc(self, local_micros: i64) -> i64 {
         match self {
             Zone::Fixed(seconds) => local_micros.saturating_sub(seconds * MICROS_PER_SECOND),
@@ -148,65 +163,44 @@ impl Zone {
     }
 }
 
-/// Abbreviations that input knows (PostgreSQL's Default set, the common ones), seconds east of Greenwich.
-const ABBREVIATIONS: &[(&str, i64)] = &[
-    ("utc", 0),
-    ("gmt", 0),
-    ("z", 0),
-    ("zulu", 0),
-    ("ut", 0),
-    ("uct", 0),
-    ("wet", 0),
-    ("west", 3600),
-    ("bst", 3600),
-    ("cet", 3600),
-    ("cest", 7200),
-    ("met", 3600),
-    ("mest", 7200),
-    ("eet", 7200),
-    ("eest", 10800),
-    ("ist", 7200),
-    ("msk", 10800),
-    ("msd", 14400),
-    ("sast", 7200),
-    ("jst", 32400),
-    ("kst", 32400),
-    ("hkt", 28800),
-    ("est", -18000),
-    ("edt", -14400),
-    ("cst", -21600),
-    ("cdt", -18000),
-    ("mst", -25200),
-    ("mdt", -21600),
-    ("pst", -28800),
-    ("pdt", -25200),
-    ("akst", -32400),
-    ("akdt", -28800),
-    ("hst", -36000),
-    ("ast", -14400),
-    ("adt", -10800),
-    ("nst", -12600),
-    ("ndt", -9000),
-    ("brt", -10800),
-    ("art", -10800),
-    ("aest", 36000),
-    ("aedt", 39600),
-    ("acst", 34200),
-    ("awst", 28800),
-    ("nzst", 43200),
-    ("nzdt", 46800),
-];
-
-/// A zone by abbreviation, full name (any case) or offset as in `+05:30`, `-8`.
+/// A zone as `AT TIME ZONE` names it: an abbreviation or [`zone_by_rule`], in any case.
 pub fn zone_by_name(name: &str) -> Option<Zone> {
-    let lower = name.trim().to_ascii_lowercase();
-    if let Some((_, offset)) = ABBREVIATIONS.iter().find(|(n, _)| *n == lower) {
-        return Some(Zone::Fixed(*offset));
+    let lower = name.to_ascii_lowercase();
+    match abbreviation(&lower) {
+        Some(Abbreviation::Fixed(seconds)) => Some(Zone::Fixed(seconds)),
+        Some(Abbreviation::Of(zone)) => Some(Zone::Named(zone)),
+        None => zone_by_rule(&lower),
     }
-    if let Some(tz) = named_zone(&lower) {
-        return Some(Zone::Named(tz));
+}
+
+/// A zone of the tz database, or a rule of POSIX without daylight saving time: a name that may be empty or stand in
+/// angle brackets, and the offset west of Greenwich (`UTC+3`, `<+03>-3`, `-5:30`).
+pub fn zone_by_rule(name: &str) -> Option<Zone> {
+    if let Some(zone) = named_zone(name) {
+        return Some(Zone::Named(zone));
     }
-    parse_offset(&lower).map(Zone::Fixed)
+    let rule = match name.strip_prefix('<') {
+        Some(quoted) => quoted.split_once('>')?.1,
+        None => name.trim_start_matches(|c: char| !c.is_ascii_digit() && !matches!(c, ',' | '-' | '+')),
+    };
+    let (west, body) = match rule.as_bytes().first()? {
+        b'-' => (-1, rule.get(1..)?),
+        b'+' => (1, rule.get(1..)?),
+        _ => (1, rule),
+    };
+    // At most a week.
+    const LIMITS: [i64; 3] = [167, 59, 59];
+    let mut seconds = 0;
+    let parts: Vec<&str> = body.split(':').collect();
+    if parts.len() > LIMITS.len() {
+        return None;
+    }
+    for (at, (part, unit)) in parts.iter().zip([3600, 60, 1]).enumerate() {
+        let digits = !part.is_empty() && part.len() <= 3 && part.bytes().all(|b| b.is_ascii_digit());
+        let limit = LIMITS.get(at).copied().unwrap_or(0);
+        seconds += part.parse::<i64>().ok().filter(|n| digits && *n <= limit)? * unit;
+    }
+    Some(Zone::Fixed(-west * seconds))
 }
 
 /// A zone of the tz database by name, in any case.
@@ -214,26 +208,4 @@ pub fn named_zone(name: &str) -> Option<Tz> {
     name.parse::<Tz>()
         .ok()
         .or_else(|| chrono_tz::TZ_VARIANTS.iter().copied().find(|tz| tz.name().eq_ignore_ascii_case(name)))
-}
-
-/// `±H[H][:MM[:SS]]` or `±HHMM`, at most 15:59:59; seconds east.
-pub fn parse_offset(text: &str) -> Option<i64> {
-    let (sign, body) = match text.as_bytes().first()? {
-        b'+' => (1, &text[1..]),
-        b'-' => (-1, &text[1..]),
-        _ => return None,
-    };
-    if !body.bytes().all(|b| b.is_ascii_digit() || b == b':') {
-        return None;
-    }
-    let parts: Vec<&str> = body.split(':').collect();
-    let (h, m, s) = match parts.as_slice() {
-        [d] if d.len() <= 2 => (d.parse::<i64>().ok()?, 0, 0),
-        [d] if d.len() <= 4 => (d[..d.len() - 2].parse::<i64>().ok()?, d[d.len() - 2..].parse().ok()?, 0),
-        [d] if d.len() == 6 => (d[..2].parse::<i64>().ok()?, d[2..4].parse().ok()?, d[4..].parse().ok()?),
-        [h, m] => (h.parse().ok()?, m.parse().ok()?, 0),
-        [h, m, s] => (h.parse().ok()?, m.parse().ok()?, s.parse().ok()?),
-        _ => return None,
-    };
-    (h <= 15 && m < 60 && s < 60).then_some(sign * (h * 3600 + m * 60 + s))
 }

@@ -29,14 +29,21 @@ fn parse(text: &str, type_name: &str, convert: fn(&str) -> Option<f64>) -> Resul
     if !body.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
         let negative = trimmed.starts_with('-');
         return match body.to_ascii_lowercase().as_str() {
-            "nan" if trimmed.len() == body.len() => Ok(f64::NAN),
+            "nan" => Ok(f64::NAN),
             "infinity" | "inf" => Ok(if negative { f64::NEG_INFINITY } else { f64::INFINITY }),
             _ => Err(invalid()),
         };
     }
-    let value = convert(trimmed).ok_or_else(invalid)?;
+    let value = match body.strip_prefix("0x").or_else(|| body.strip_prefix("0X")) {
+        Some(digits) => {
+            let magnitude = hexadecimal(digits).ok_or_else(invalid)?;
+            if trimmed.starts_with('-') { -magnitude } else { magnitude }
+        }
+        None => convert(trimmed).ok_or_else(invalid)?,
+    };
     let mantissa = body.split(['e', 'E']).next().unwrap_or(body);
-    let vanished = value == 0.0 && mantissa.bytes().any(|b| (b'1'..=b'9').contains(&b));
+    let hexadecimal = body.len() > 1 && matches!(body.as_bytes().get(1), Some(b'x' | b'X'));
+    let vanished = value == 0.0 && !hexadecimal && mantissa.bytes().any(|b| (b'1'..=b'9').contains(&b));
     if value.is_infinite() || vanished {
         return Err(Error::new(
             SqlState::NumericValueOutOfRange,
@@ -44,6 +51,24 @@ fn parse(text: &str, type_name: &str, convert: fn(&str) -> Option<f64>) -> Resul
         ));
     }
     Ok(value)
+}
+
+/// C's hexadecimal floats: `1f`, `1.8p3`; digits beyond a double's are cut.
+fn hexadecimal(text: &str) -> Option<f64> {
+    let (digits, exponent) = match text.find(['p', 'P']) {
+        Some(at) => (text.get(..at)?, text.get(at + 1..)?.parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let mut value = 0.0;
+    for digit in whole.chars().chain(fraction.chars()) {
+        value = value * 16.0 + f64::from(digit.to_digit(16)?);
+    }
+    let places = i32::try_from(fraction.len()).ok()?.checked_mul(4)?;
+    Some(value * 2f64.powi(exponent.saturating_sub(places)))
 }
 
 pub fn write_f64(value: f64, extra_digits: i32, out: &mut Vec<u8>) {

@@ -8,6 +8,10 @@ use crate::error::{Error, Result, SqlState};
 /// Deepest nesting that is read; deeper input answers 54001, as PostgreSQL's stack limit does.
 const DEPTH_MAX: usize = 1000;
 
+/// Stack that one level of nesting may need, and what is added when less is left.
+const STACK_RED_ZONE: usize = 64 << 10;
+const STACK_SEGMENT: usize = 1 << 20;
+
 /// A parsed JSON value. Objects keep the order and the duplicates of their text.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Json {
@@ -21,19 +25,22 @@ pub enum Json {
 
 /// Parses JSON text (22P02).
 pub fn parse(text: &str) -> Result<Json> {
-    let mut parser = Parser { text, at: 0 };
+    document(Parser { text, at: 0, any_number: false })
+}
+
+fn document(mut parser: Parser<'_>) -> Result<Json> {
     let value = parser.value(0)?;
     parser.space();
-    if parser.at < text.len() {
+    if parser.at < parser.text.len() {
         let token = parser.token();
         return Err(parser.invalid(format!("Expected end of input, but found \"{token}\".")));
     }
     Ok(value)
 }
 
-/// Checks json input; the text itself is the value.
+/// Checks json input; the text itself is the value, so its numbers may be of any size.
 pub fn validate(text: &str) -> Result<()> {
-    parse(text).map(|_| ())
+    document(Parser { text, at: 0, any_number: true }).map(|_| ())
 }
 
 /// The text that PostgreSQL prints for this text read as jsonb.
@@ -46,11 +53,13 @@ pub fn normalize(text: &str) -> Result<String> {
 struct Parser<'a> {
     text: &'a str,
     at: usize,
+    /// Numbers are checked for their form alone and read as zero.
+    any_number: bool,
 }
 
 impl<'a> Parser<'a> {
     fn invalid(&self, detail: String) -> Error {
-        let line = self.text[..self.at.min(self.text.len())].matches('\n').count() + 1;
+        let line = self.text.bytes().take(self.at).filter(|b| *b == b'\n').count() + 1;
         Error::new(SqlState::InvalidTextRepresentation, "invalid input syntax for type json")
             .detail(detail)
             .context(format!("JSON data, line {line}"))
@@ -89,6 +98,10 @@ impl<'a> Parser<'a> {
     }
 
     fn value(&mut self, depth: usize) -> Result<Json> {
+        stacker::maybe_grow(STACK_RED_ZONE, STACK_SEGMENT, || self.value_here(depth))
+    }
+
+    fn value_here(&mut self, depth: usize) -> Result<Json> {
         if depth > DEPTH_MAX {
             return Err(Error::new(SqlState::StatementTooComplex, "stack depth limit exceeded"));
         }
@@ -175,14 +188,17 @@ impl<'a> Parser<'a> {
             None => true,
         };
         let valid = digits(integer) && (integer == "0" || !integer.starts_with('0')) && fraction_ok;
-        match Numeric::parse(token) {
-            Ok(number) if valid => {
-                self.at += token.len();
-                Ok(Json::Number(number))
-            }
-            Err(error) if valid && error.state() == SqlState::NumericValueOutOfRange => Err(error),
-            _ => Err(self.unexpected("")),
+        if !valid {
+            return Err(self.unexpected(""));
         }
+        let number = match Numeric::parse(token) {
+            Ok(number) => number,
+            Err(error) if error.state() != SqlState::NumericValueOutOfRange => return Err(self.unexpected("")),
+            Err(_) if self.any_number => Numeric::zero(),
+            Err(error) => return Err(error),
+        };
+        self.at += token.len();
+        Ok(Json::Number(number))
     }
 
     fn string(&mut self) -> Result<String> {
@@ -213,6 +229,7 @@ impl<'a> Parser<'a> {
     fn escape(&mut self) -> Result<char> {
         let code = self.text.as_bytes().get(self.at + 1).copied();
         self.at += 2;
+        // Whatever follows the backslash is one byte, or an error.
         Ok(match code {
             Some(b'"') => '"',
             Some(b'\\') => '\\',

@@ -25,6 +25,7 @@ pub mod datetime;
 pub mod datetime_out;
 pub mod float;
 pub mod interval;
+pub mod interval_in;
 pub mod json;
 pub mod names;
 pub mod numeric;

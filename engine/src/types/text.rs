@@ -7,7 +7,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use super::numeric::Numeric;
-use super::{Datum, PgType, TypeOid, array, bytes, datetime, datetime_out, float, interval, json, names};
+use super::{Datum, PgType, TypeOid, array, bytes, datetime, datetime_out, float, interval, interval_in, json, names};
 use crate::error::{Error, Result, SqlState};
 
 /// The settings that text input and output depend on.
@@ -118,9 +118,8 @@ pub fn parse(text: &str, ty: PgType, format: &FormatSettings) -> Result<Datum> {
         T::FLOAT8 => Datum::Float8(float::parse_f64(text)?),
         T::NUMERIC => Datum::from(numeric_with_modifier(Numeric::parse(text)?, ty)?),
         T::OID => Datum::Oid(parse_oid(text, "oid")?),
-        T::XID => Datum::Oid(parse_oid(text, "xid")?),
-        T::CID => Datum::Oid(parse_oid(text, "cid")?),
-        T::XID8 => Datum::Int8(trim(text).parse::<u64>().map_err(|_| invalid("xid8", text))? as i64),
+        T::XID | T::CID => Datum::Oid(parse_counter(text) as u32),
+        T::XID8 => Datum::Int8(parse_counter(text) as i64),
         T::REGTYPE => Datum::Oid(parse_regtype(text)?),
         oid if is_reg(oid) => match trim(text) {
             "-" => Datum::Oid(0),
@@ -138,13 +137,13 @@ pub fn parse(text: &str, ty: PgType, format: &FormatSettings) -> Result<Datum> {
         T::VARCHAR => varchar(text, ty.typmod)?,
         T::BPCHAR => bpchar(text, ty.typmod)?,
         T::NAME => Datum::from(truncate_name(text)),
-        T::CHAR => Datum::from(single_char(text).as_str()),
+        T::CHAR => Datum::from(char_of_byte(byte_of_char(text))),
         T::BYTEA => Datum::Bytea(Arc::from(bytes::parse(text)?)),
         T::DATE => Datum::Date(datetime::parse_date(text, format)?),
         T::TIME => Datum::Time(datetime::parse_time(text, ty.typmod, format)?),
         T::TIMESTAMP => Datum::Timestamp(datetime::parse_timestamp(text, ty.typmod, format)?),
         T::TIMESTAMPTZ => Datum::Timestamptz(datetime::parse_timestamptz(text, ty.typmod, format)?),
-        T::INTERVAL => Datum::Interval(interval::parse(text, ty.typmod)?),
+        T::INTERVAL => Datum::Interval(interval_in::parse(text, ty.typmod, format.interval_style)?),
         T::UUID => Datum::Uuid(parse_uuid(text)?),
         T::JSON => {
             json::validate(text)?;
@@ -307,10 +306,36 @@ fn parse_oid(text: &str, type_name: &str) -> Result<u32> {
     Ok(value as u32)
 }
 
+/// C's strtoul with any base: what is no number is zero, what is too large the largest.
+fn parse_counter(text: &str) -> u64 {
+    let body = text.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b');
+    let (negative, body) = match body.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, body.strip_prefix('+').unwrap_or(body)),
+    };
+    let hexadecimal = body.strip_prefix("0x").or_else(|| body.strip_prefix("0X"));
+    let hexadecimal = hexadecimal.filter(|digits| digits.starts_with(|c: char| c.is_ascii_hexdigit()));
+    let (digits, base) = match hexadecimal {
+        Some(digits) => (digits, 16),
+        None => (body, if body.starts_with('0') { 8 } else { 10 }),
+    };
+    let mut value = 0u64;
+    for digit in digits.chars().map_while(|c| c.to_digit(base)) {
+        match value.checked_mul(base.into()).and_then(|v| v.checked_add(digit.into())) {
+            Some(next) => value = next,
+            None => return u64::MAX,
+        }
+    }
+    if negative { value.wrapping_neg() } else { value }
+}
+
 fn parse_regtype(text: &str) -> Result<u32> {
     let trimmed = trim(text);
     if trimmed == "-" {
         return Ok(0);
+    }
+    if trimmed.is_empty() {
+        return Err(Error::new(SqlState::SyntaxError, format!("invalid type name \"{text}\"")));
     }
     if !trimmed.is_empty() && trimmed.bytes().all(|b| b.is_ascii_digit()) {
         return parse_oid(trimmed, "oid");
@@ -373,15 +398,19 @@ pub fn truncate_name(text: &str) -> &str {
     &text[..end]
 }
 
-/// "char": one byte; `\ooo` for bytes beyond ASCII.
-fn single_char(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let octal = bytes.len() == 4 && bytes[0] == b'\\' && bytes[1..].iter().all(|b| (b'0'..=b'7').contains(b));
-    let byte = match (octal, bytes.first()) {
-        (true, _) => u8::from_str_radix(&text[1..], 8).unwrap_or(0),
-        (false, Some(first)) => *first,
-        (false, None) => 0,
-    };
+/// The byte of a "char": its text is one character of ASCII, or `\ooo`; nothing is zero.
+pub fn byte_of_char(text: &str) -> u8 {
+    match text.as_bytes() {
+        [b'\\', a @ b'0'..=b'7', b @ b'0'..=b'7', c @ b'0'..=b'7'] => {
+            (a - b'0').wrapping_mul(64).wrapping_add((b - b'0') * 8 + (c - b'0'))
+        }
+        [first, ..] => *first,
+        [] => 0,
+    }
+}
+
+/// The text of a "char".
+pub fn char_of_byte(byte: u8) -> String {
     match byte {
         0 => String::new(),
         1..=127 => char::from(byte).to_string(),

@@ -27,7 +27,9 @@ impl Default for Net {
 
 impl Net {
     pub fn cut_off(&self, id: u64) {
-        self.cut.send_modify(|cut| drop(cut.insert(id)));
+        self.cut.send_modify(|cut| {
+            cut.insert(id);
+        });
     }
 
     pub fn heal(&self) {

@@ -137,7 +137,7 @@ fn write_reg(value: &Datum, ty: PgType, _: &FormatSettings, out: &mut Vec<u8>) -
 
 fn write_char(value: &Datum, ty: PgType, _: &FormatSettings, out: &mut Vec<u8>) -> Result<()> {
     match value {
-        Datum::Text(text) => out.push(text.bytes().next().unwrap_or(0)),
+        Datum::Text(text) => out.push(text::byte_of_char(text)),
         other => return Err(wrong(other, ty)),
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use engine::error::{Error, Result, SqlState};
+use engine::types::calendar::checked_timestamp;
 use engine::types::text::{self, FormatSettings};
 use engine::types::{Datum, Interval, PgType, TypeOid};
 
@@ -53,13 +54,7 @@ fn read_binary(reader: &mut Reader<'_>, ty: TypeOid) -> Result<Datum> {
         Family::Float8 => Datum::Float8(f64::from_bits(read_i64(reader)? as u64)),
         Family::Oid | Family::Reg => Datum::Oid(reader.i32()? as u32),
         Family::Numeric => Datum::Numeric(Box::new(numeric::read(reader)?)),
-        Family::Text if ty == TypeOid::CHAR => {
-            let byte = reader.u8()?;
-            match byte {
-                0 => Datum::from(""),
-                _ => Datum::from(utf8(&[byte])?),
-            }
-        }
+        Family::Text if ty == TypeOid::CHAR => Datum::from(text::char_of_byte(reader.u8()?)),
         Family::Text => Datum::from(utf8(take_rest(reader)?)?),
         Family::Jsonb => {
             let version = reader.u8()?;
@@ -120,7 +115,7 @@ fn micros_from_wire(micros: i64) -> Result<i64> {
     match micros {
         i64::MIN | i64::MAX => Ok(micros),
         // The last 30 years of PostgreSQL's range do not fit our epoch.
-        _ if TIMESTAMPS.contains(&micros) => micros.checked_add(EPOCH_MICROS).ok_or_else(|| out_of_range("timestamp")),
+        _ if TIMESTAMPS.contains(&micros) => checked_timestamp(i128::from(micros) + i128::from(EPOCH_MICROS)),
         _ => Err(out_of_range("timestamp")),
     }
 }

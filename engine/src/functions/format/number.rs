@@ -324,12 +324,16 @@ fn roman(number: i64) -> String {
 
 /// C's `%+.*e` with a blank for the plus.
 fn scientific_float(value: f64, digits: usize) -> String {
-    let shown = format!("{value:.digits$e}");
+    // A double has no digits beyond those; the rest are zeros.
+    const DIGITS_MAX: usize = 1100;
+    let exact = digits.min(DIGITS_MAX);
+    let shown = format!("{value:.exact$e}");
     let (mantissa, exponent) = shown.split_once('e').unwrap_or((&shown, "0"));
+    let zeros = "0".repeat(digits - exact);
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let sign = if value.is_sign_negative() { "" } else { " " };
     let exponent_sign = if exponent < 0 { '-' } else { '+' };
-    format!("{sign}{mantissa}e{exponent_sign}{:02}", exponent.abs())
+    format!("{sign}{mantissa}{zeros}e{exponent_sign}{:02}", exponent.abs())
 }
 
 /// A numeric in scientific form (numeric_out_sci): the significand is rounded, not normalised again.
@@ -482,7 +486,7 @@ fn write(digits: &Digits, mut template: Template) -> Result<String> {
     }
     let negative = digits.negative;
     let sign_written = if template.plus || template.minus {
-        !(template.plus && !template.minus)
+        !template.plus || template.minus
     } else {
         if !negative && template.brackets && template.fill {
             template.brackets = false;
@@ -522,8 +526,8 @@ fn write(digits: &Digits, mut template: Template) -> Result<String> {
 
 fn last_relevant(digits: &Digits, template: &Template) -> Option<usize> {
     let point = digits.text.find('.')?;
-    let last = digits.text.bytes().enumerate().skip(point + 1).filter(|(_, b)| *b != b'0').map(|(i, _)| i).last();
-    let last = last.unwrap_or(point);
+    let last = digits.text.bytes().rposition(|b| b != b'0');
+    let last = last.unwrap_or(point).max(point);
     if template.zero_end > digits.blanks {
         let zero = (digits.text.len() - 1).min(template.zero_end - digits.blanks);
         return Some(last.max(zero));
@@ -752,10 +756,8 @@ impl Scanner<'_> {
                 self.sign = sign;
                 self.at += 1;
             }
-        } else if !taken && (self.template.plus || self.template.minus) {
-            if let b'-' | b'+' = next {
-                self.sign = next;
-            }
+        } else if !taken && (self.template.plus || self.template.minus) && matches!(next, b'-' | b'+') {
+            self.sign = next;
         }
     }
 

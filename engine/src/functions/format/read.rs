@@ -10,7 +10,7 @@ use crate::functions::comparison::zoned;
 use crate::types::calendar::{
     checked_date, checked_timestamp, civil_from_days, days_from_civil, days_in_month, is_leap,
 };
-use crate::types::datetime::round_micros;
+use crate::types::datetime::round_timestamp;
 use crate::types::interval::{MICROS_PER_DAY, MICROS_PER_SECOND};
 
 /// Days between the Julian epoch and 1970-01-01.
@@ -75,7 +75,7 @@ pub(super) fn timestamp(text: &str, template: &str, context: &EvalContext) -> Re
         Some(seconds) => checked_timestamp(i128::from(local) - i128::from(seconds * MICROS_PER_SECOND))?,
         None => zoned(local, context),
     };
-    Ok(moment.precision.map_or(utc, |digits| round_micros(utc, digits.into())))
+    Ok(moment.precision.map_or(utc, |digits| round_timestamp(utc, digits.into())))
 }
 
 fn invalid(message: String) -> Error {

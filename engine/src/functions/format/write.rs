@@ -115,7 +115,7 @@ fn number(value: i64, width: usize, pattern: &Pattern, out: &mut String) -> Resu
 fn name(name: &str, pattern: &Pattern, out: &mut String) {
     let short = matches!(pattern.field, Field::DayShort | Field::MonthShort);
     let width = if pattern.fill || pattern.translated || short { 0 } else { 9 };
-    let capitals = pattern.name.bytes().nth(1).is_some_and(|b| b.is_ascii_uppercase());
+    let capitals = pattern.name.as_bytes().get(1).is_some_and(u8::is_ascii_uppercase);
     let shown = match (pattern.lower, capitals) {
         (true, _) => name.to_ascii_lowercase(),
         (_, true) => name.to_ascii_uppercase(),

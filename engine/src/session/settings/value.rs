@@ -259,7 +259,7 @@ pub fn parse_time_zone(value: &str) -> Result<(chrono_tz::Tz, String)> {
         // POSIX counts westward: three hours east of Greenwich is Etc/GMT-3.
         let tz = match hours {
             0 => chrono_tz::UTC,
-            -14..=12 | 13 | 14 => format!("Etc/GMT{:+}", -hours).parse().map_err(|_| invalid("TimeZone", value))?,
+            -14..=14 => format!("Etc/GMT{:+}", -hours).parse().map_err(|_| invalid("TimeZone", value))?,
             _ => return Err(invalid("TimeZone", value)),
         };
         let shown = match hours {

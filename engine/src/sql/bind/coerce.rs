@@ -22,7 +22,8 @@ impl Binder {
         match self.coerce(expr, to, Situation::Implicit, span)? {
             Some(out) => Ok(out),
             None => {
-                let message = format!("cannot cast type {} to {}", resolve::type_name(from), resolve::type_name(to));
+                let message =
+                    format!("cannot cast type {} to {}", resolve::type_name(from), resolve::type_name(to.oid.into()));
                 Err(self.source.locate(Error::new(SqlState::CannotCoerce, message), span))
             }
         }
@@ -33,7 +34,8 @@ impl Binder {
         match self.coerce(expr, to, Situation::Explicit, span)? {
             Some(out) => Ok(out),
             None => {
-                let message = format!("cannot cast type {} to {}", resolve::type_name(from), resolve::type_name(to));
+                let message =
+                    format!("cannot cast type {} to {}", resolve::type_name(from), resolve::type_name(to.oid.into()));
                 Err(self.source.locate(Error::new(SqlState::CannotCoerce, message), span))
             }
         }

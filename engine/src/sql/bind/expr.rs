@@ -171,10 +171,10 @@ impl Binder {
     /// A boolean; `clause` names the place in messages.
     pub(super) fn boolean(&mut self, expr: &Expr, clause: &str) -> Result<ScalarExpr> {
         let bound = self.expr(expr)?;
-        self.to_boolean(bound, clause, expr.span())
+        self.coerce_to_boolean(bound, clause, expr.span())
     }
 
-    pub(super) fn to_boolean(&mut self, bound: ScalarExpr, clause: &str, span: Span) -> Result<ScalarExpr> {
+    pub(super) fn coerce_to_boolean(&mut self, bound: ScalarExpr, clause: &str, span: Span) -> Result<ScalarExpr> {
         if bound.ty.oid == TypeOid::UNKNOWN {
             return self.coerce_implicit(bound, TypeOid::BOOL.into(), span);
         }
@@ -295,8 +295,12 @@ impl Binder {
                 // A negative constant is a constant.
                 let bound = self.expr(arg)?;
                 match &bound.kind {
-                    ExprKind::Const(Datum::Int4(n)) => Ok(ScalarExpr::constant(Datum::Int4(-n), TypeOid::INT4)),
-                    ExprKind::Const(Datum::Int8(n)) => Ok(ScalarExpr::constant(Datum::Int8(-n), TypeOid::INT8)),
+                    ExprKind::Const(Datum::Int4(n)) if n != i32::MIN => {
+                        Ok(ScalarExpr::constant(Datum::Int4(-n), TypeOid::INT4))
+                    }
+                    ExprKind::Const(Datum::Int8(n)) if n != i64::MIN => {
+                        Ok(ScalarExpr::constant(Datum::Int8(-n), TypeOid::INT8))
+                    }
                     _ => self.operator("-", None, bound, span),
                 }
             }

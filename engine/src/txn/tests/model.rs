@@ -10,6 +10,8 @@ use crate::error::SqlState;
 use crate::storage::IndexRange;
 
 type Rows = BTreeMap<i32, (i32, String)>;
+/// Changed rows; `None`: deleted.
+type Changes = BTreeMap<i32, Option<(i32, String)>>;
 
 /// An open transaction and what the model says of it.
 struct Open {
@@ -18,10 +20,10 @@ struct Open {
     /// What it sees: its snapshot with its own changes.
     view: Rows,
     /// Rows that it changed.
-    changed: BTreeMap<i32, Option<(i32, String)>>,
+    changed: Changes,
     /// Number of commits when its snapshot was taken.
     snapshot: usize,
-    savepoints: Vec<(SavepointId, Rows, BTreeMap<i32, Option<(i32, String)>>)>,
+    savepoints: Vec<(SavepointId, Rows, Changes)>,
 }
 
 struct Model {

@@ -3,17 +3,20 @@
 //! Values are computed in fixed point with guard digits and rounded once at the end.
 
 use num_bigint::BigInt;
+use num_integer::Integer;
 use num_traits::{One, Signed, ToPrimitive, Zero};
 
 use super::arithmetic::{RESULT_SCALE_MAX, SIGNIFICANT_DIGITS_MIN, divide_rounding, leading_group};
-use super::{Numeric, pow10};
+use super::{Numeric, overflow, pow10};
 use crate::error::{Error, Result, SqlState};
 
 const GUARD_DIGITS: u32 = 12;
 
-fn overflow() -> Error {
-    Error::new(SqlState::NumericValueOutOfRange, "value overflows numeric format")
-}
+/// Exponents of e beyond which the result overflows or vanishes (numeric.c, NUMERIC_MAX_RESULT_SCALE * 3).
+const EXP_MAX: f64 = 6000.0;
+/// Decimal weight beyond which a power surely overflows, and below which it vanishes.
+const POWER_WEIGHT_MAX: f64 = 131_080.0;
+const POWER_WEIGHT_MIN: f64 = -2000.0;
 
 impl Numeric {
     /// 2201F for a negative number.
@@ -60,10 +63,10 @@ impl Numeric {
     fn exp_scaled(&self, result_scale: u32) -> Result<Numeric> {
         let value = self.to_f64();
         let weight = value * std::f64::consts::LOG10_E;
-        if weight > 131_072.0 {
+        if value >= EXP_MAX {
             return Err(overflow());
         }
-        if weight < -f64::from(result_scale) - 3.0 {
+        if value <= -EXP_MAX || weight < -f64::from(result_scale) - 3.0 {
             return Ok(Numeric::new(BigInt::zero(), result_scale as u16));
         }
         let digits = result_scale + GUARD_DIGITS + weight.max(0.0) as u32;
@@ -201,34 +204,57 @@ impl Numeric {
         if self.signum() < 0 && exponent.trim_scale().scale() > 0 {
             return undefined("a negative number raised to a non-integer power yields a complex result");
         }
-        match exponent.exact_i64().and_then(|e| i32::try_from(e).ok()) {
-            Some(integer) => self.power_integer(integer),
-            None => self.power_fraction(exponent),
-        }
+        let result = match exponent.exact_i64().and_then(|e| i32::try_from(e).ok()) {
+            Some(integer) => self.power_integer(integer)?,
+            None if self.signum() < 0 => {
+                // The exponent is an integer beyond 32 bits.
+                let power = self.negate().power_fraction(exponent)?;
+                if exponent.is_odd() { power.negate() } else { power }
+            }
+            None => self.power_fraction(exponent)?,
+        };
+        result.in_format()
     }
 
+    /// Whether it is an odd integer.
+    fn is_odd(&self) -> bool {
+        matches!(self.trim_scale(), Numeric::Finite { mantissa, scale: 0 } if mantissa.is_odd())
+    }
+
+    /// Where a side is NaN or infinite: the rules of POSIX for pow.
     fn power_special(&self, exponent: &Numeric) -> Result<Numeric> {
         let one = Numeric::from(1i32);
-        if exponent.is_finite() && exponent.is_zero() || *self == one {
+        let undefined = |message: &str| Err(Error::new(SqlState::InvalidArgumentForPowerFunction, message));
+        if self.is_nan() || exponent.is_nan() {
+            let is_one = if self.is_nan() { exponent.is_zero() } else { *self == one };
+            return Ok(if is_one { one } else { Numeric::NaN });
+        }
+        if self.is_zero() && exponent.signum() < 0 {
+            return undefined("zero raised to a negative power is undefined");
+        }
+        if self.signum() < 0 && exponent.trim_scale().scale() > 0 {
+            return undefined("a negative number raised to a non-integer power yields a complex result");
+        }
+        if *self == one || exponent.is_zero() {
             return Ok(one);
         }
-        if self.is_nan() || exponent.is_nan() {
-            return Ok(Numeric::NaN);
+        if self.is_zero() {
+            return Ok(Numeric::zero());
         }
-        // The floating-point result is exactly 0, 1 or an infinity here, and follows the same rules.
-        if self.is_zero() && exponent.signum() < 0 {
-            return Err(Error::new(
-                SqlState::InvalidArgumentForPowerFunction,
-                "zero raised to a negative power is undefined",
-            ));
+        if !exponent.is_finite() {
+            let magnitude = self.abs();
+            return Ok(match (magnitude.cmp(&one), exponent.signum() > 0) {
+                (std::cmp::Ordering::Equal, _) => one,
+                (std::cmp::Ordering::Greater, true) | (std::cmp::Ordering::Less, false) => Numeric::Infinity,
+                _ => Numeric::zero(),
+            });
         }
-        if self.signum() < 0 && exponent.is_finite() && exponent.trim_scale().scale() > 0 {
-            return Err(Error::new(
-                SqlState::InvalidArgumentForPowerFunction,
-                "a negative number raised to a non-integer power yields a complex result",
-            ));
-        }
-        Ok(Numeric::from_f64(self.to_f64().powf(exponent.to_f64())))
+        // An infinite base and a finite exponent that is not zero.
+        Ok(match (exponent.signum() < 0, self.signum() < 0 && exponent.is_odd()) {
+            (true, _) => Numeric::zero(),
+            (false, true) => Numeric::NegInfinity,
+            (false, false) => Numeric::Infinity,
+        })
     }
 
     fn power_integer(&self, exponent: i32) -> Result<Numeric> {
@@ -240,10 +266,13 @@ impl Numeric {
         } else {
             f64::from(exponent) * big_ln(&mantissa.abs(), *scale) * std::f64::consts::LOG10_E
         };
-        if weight > 131_072.0 {
+        if weight > POWER_WEIGHT_MAX {
             return Err(overflow());
         }
         let result_scale = SIGNIFICANT_DIGITS_MIN.max(i64::from(*scale)).min(RESULT_SCALE_MAX);
+        if weight + 1.0 < POWER_WEIGHT_MIN.max(-(result_scale as f64)) {
+            return Ok(Numeric::zero().round(result_scale));
+        }
         if exponent == 0 {
             return Ok(Numeric::from(1i32).round(result_scale));
         }
@@ -289,13 +318,14 @@ impl Numeric {
             return Ok(Numeric::zero().round(SIGNIFICANT_DIGITS_MIN));
         }
         let rough = (8 - self.ln_weight()).max(0) as u32;
-        let estimate = self.ln_scaled(rough).mul(exponent).to_f64() * std::f64::consts::LOG10_E;
-        if estimate > 131_072.0 {
+        let estimate = self.ln_scaled(rough).mul(exponent).to_f64();
+        if estimate > EXP_MAX * 1.003 {
             return Err(overflow());
         }
-        if estimate < -(RESULT_SCALE_MAX as f64) - 1.0 {
+        if estimate < -EXP_MAX * 1.003 {
             return Ok(Numeric::new(BigInt::zero(), RESULT_SCALE_MAX as u16));
         }
+        let estimate = estimate * std::f64::consts::LOG10_E;
         let result_scale = (SIGNIFICANT_DIGITS_MIN - estimate as i64).max(scales).clamp(0, RESULT_SCALE_MAX) as u32;
         let significant = i64::from(result_scale) + estimate.max(0.0) as i64 + i64::from(GUARD_DIGITS);
         let magnitude = (exponent.to_f64().abs().log10().max(0.0) as i64) + significant;

@@ -35,6 +35,13 @@ pub const DISPLAY_SCALE_MAX: i64 = 16383;
 /// Most digits before the point (131072 in PostgreSQL's manual).
 const INTEGER_DIGITS_MAX: u64 = 131_072;
 
+/// Exponents of input are below it.
+const EXPONENT_MAX: u64 = i32::MAX as u64 / 2;
+
+pub(crate) fn overflow() -> Error {
+    Error::new(SqlState::NumericValueOutOfRange, "value overflows numeric format")
+}
+
 /// A numeric value. `Finite` is `mantissa * 10^-scale`; `scale` is also what is displayed (dscale).
 #[derive(Debug, Clone)]
 pub enum Numeric {
@@ -195,18 +202,27 @@ impl Numeric {
         )))
     }
 
+    /// The value unless it has more digits before the point than PostgreSQL's numeric holds (22003).
+    pub fn in_format(self) -> Result<Numeric> {
+        if let Numeric::Finite { mantissa, scale } = &self {
+            let digits = INTEGER_DIGITS_MAX + u64::from(*scale);
+            // 2^(3 n) is less than 10^n.
+            if mantissa.bits() > digits * 3 && mantissa.magnitude() >= pow10(digits as u32).magnitude() {
+                return Err(overflow());
+            }
+        }
+        Ok(self)
+    }
+
     /// Drops trailing zeros behind the point (`trim_scale`).
     pub fn trim_scale(&self) -> Numeric {
         match self {
+            Numeric::Finite { mantissa, .. } if mantissa.is_zero() => Numeric::zero(),
+            Numeric::Finite { mantissa, scale: 0 } => Numeric::new(mantissa.clone(), 0),
             Numeric::Finite { mantissa, scale } => {
-                let mut mantissa = mantissa.clone();
-                let mut scale = *scale;
-                let ten = BigInt::from(10);
-                while scale > 0 && (&mantissa % &ten).is_zero() {
-                    mantissa /= &ten;
-                    scale -= 1;
-                }
-                Numeric::Finite { mantissa, scale }
+                let digits = mantissa.magnitude().to_string();
+                let zeros = (digits.len() - digits.trim_end_matches('0').len()).min(usize::from(*scale)) as u16;
+                Numeric::new(mantissa / pow10(zeros.into()), scale - zeros)
             }
             other => other.clone(),
         }
@@ -238,7 +254,7 @@ fn parse_finite(text: &str) -> Option<Result<Numeric>> {
             if !valid {
                 return None;
             }
-            (&body[..at], exponent.parse::<i64>().ok().filter(|e| e.abs() < i64::from(i32::MAX) / 2))
+            (&body[..at], exponent.parse::<i64>().ok().filter(|e| e.unsigned_abs() < EXPONENT_MAX))
         }
         None => (body, Some(0)),
     };
@@ -247,7 +263,7 @@ fn parse_finite(text: &str) -> Option<Result<Numeric>> {
     if (integer.is_empty() && fraction.is_empty()) || !digits_only(integer) || !digits_only(fraction) {
         return None;
     }
-    let overflow = || Err(Error::new(SqlState::NumericValueOutOfRange, "value overflows numeric format"));
+    let overflow = || Err(overflow());
     let Some(exponent) = exponent else {
         return Some(overflow());
     };
@@ -262,13 +278,7 @@ fn parse_finite(text: &str) -> Option<Result<Numeric>> {
     let mantissa = if negative { -mantissa } else { mantissa };
     let scale = fraction.len() as i64 - exponent;
     if scale > DISPLAY_SCALE_MAX {
-        // Digits that far behind the point are rounded away, as numeric_in does.
-        let excess = scale - DISPLAY_SCALE_MAX;
-        if excess > digits.len() as i64 + 1 {
-            return Some(Ok(Numeric::new(BigInt::zero(), DISPLAY_SCALE_MAX as u16)));
-        }
-        let rounded = arithmetic::divide_rounding(&mantissa, &pow10(excess as u32));
-        return Some(Ok(Numeric::new(rounded, DISPLAY_SCALE_MAX as u16)));
+        return Some(overflow());
     }
     if scale < 0 {
         if mantissa.is_zero() {

@@ -320,6 +320,7 @@ impl State {
                 v.to_i64().map(Datum::Int8).ok_or_else(|| crate::functions::arithmetic::overflow("bigint"))
             }
             (Fold::Sum, Datum::Float8(v)) if ret.oid == TypeOid::FLOAT4 => Ok(Datum::Float4(*v as f32)),
+            (Fold::Sum, Datum::Numeric(v)) => v.as_ref().clone().in_format().map(Datum::from),
             (Fold::Sum, sum) => Ok(sum.clone()),
             (Fold::Average, Datum::Numeric(v)) => v.div(&Numeric::from(self.count)).map(Datum::from),
             (Fold::Average, Datum::Float8(v)) => Ok(Datum::Float8(v / self.count as f64)),
