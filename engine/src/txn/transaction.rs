@@ -330,6 +330,11 @@ impl Transaction {
         self.table_locks.iter().any(|(t, _)| *t == oid)
     }
 
+    /// Whether the transaction has the table in ROW SHARE or a stronger mode, each of which does what ROW SHARE does.
+    pub(super) fn has_row_share(&self, oid: Oid) -> bool {
+        self.table_locks.iter().any(|(t, modes)| *t == oid && modes >> TableLock::RowShare as u8 != 0)
+    }
+
     fn relation_name(&self, oid: Oid) -> String {
         self.catalog().relation(oid).map_or_else(String::new, |r| r.name().to_owned())
     }

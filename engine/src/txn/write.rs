@@ -34,7 +34,7 @@ impl Transaction {
     pub async fn lock_row(&mut self, table: &Arc<Table>, key: &RowKey, mode: RowLock, wait: Wait) -> Result<Locked> {
         self.check_writable()?;
         let oid = table.def.oid;
-        if !self.covers(oid) {
+        if !self.covers(oid) && !self.has_row_share(oid) {
             // Whoever goes on to change the row takes the stronger lock then.
             self.lock_table(oid, TableLock::RowShare, Wait::Block).await?;
         }
