@@ -54,7 +54,7 @@ fn def(oid: u32, columns: &[TypeOid], keyed: bool) -> TableDef {
     }
 }
 
-fn begin(shared: &Arc<Transactions>) -> Transaction {
+fn begin(shared: &Arc<Transactions>) -> Box<Transaction> {
     let options =
         TransactionOptions { isolation: Isolation::ReadCommitted, read_only: false, process: 1, lock_timeout: None };
     Transaction::begin(shared, options)

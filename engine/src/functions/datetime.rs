@@ -267,7 +267,7 @@ fn make_interval(args: &[Datum]) -> Result<Datum> {
     let int = |i: usize| args::int4(args.get(i)).map(i64::from);
     let seconds = args::float8(args.get(6))?;
     // More than an interval holds, NaN too.
-    if !(seconds.abs() < 1e13) {
+    if seconds.is_nan() || seconds.abs() >= 1e13 {
         return Err(out_of_range());
     }
     let months = int(0)? * 12 + int(1)?;

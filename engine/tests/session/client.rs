@@ -14,6 +14,7 @@ use engine::{Engine, EngineConfig};
 
 pub struct Database {
     pub engine: Arc<Engine>,
+    pub log: Arc<MemoryLog>,
 }
 
 impl Database {
@@ -21,8 +22,8 @@ impl Database {
         let config = EngineConfig { partitions: 4, query_threads: 2, memory_limit: 1 << 30, ..EngineConfig::default() };
         let engine = Engine::new(config);
         let log = MemoryLog::start(engine.state_machine());
-        engine.attach_log(log);
-        Database { engine }
+        engine.attach_log(log.clone());
+        Database { engine, log }
     }
 
     pub async fn client(&self) -> Client {

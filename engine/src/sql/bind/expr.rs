@@ -295,10 +295,10 @@ impl Binder {
                 // A negative constant is a constant.
                 let bound = self.expr(arg)?;
                 match &bound.kind {
-                    ExprKind::Const(Datum::Int4(n)) if n != i32::MIN => {
+                    ExprKind::Const(Datum::Int4(n)) if *n != i32::MIN => {
                         Ok(ScalarExpr::constant(Datum::Int4(-n), TypeOid::INT4))
                     }
-                    ExprKind::Const(Datum::Int8(n)) if n != i64::MIN => {
+                    ExprKind::Const(Datum::Int8(n)) if *n != i64::MIN => {
                         Ok(ScalarExpr::constant(Datum::Int8(-n), TypeOid::INT8))
                     }
                     _ => self.operator("-", None, bound, span),

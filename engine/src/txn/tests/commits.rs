@@ -1,7 +1,7 @@
 //! Commits: order, dependencies, isolation levels, and what is left of one that is cut at any point.
 
 use super::*;
-use crate::commit_log::LogPosition;
+use crate::commit_log::{LogPosition, StateMachine};
 use crate::error::SqlState;
 use crate::record;
 
