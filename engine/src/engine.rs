@@ -127,7 +127,12 @@ impl Engine {
     }
 
     pub(crate) fn locks(&self) -> Vec<LockRow> {
-        Vec::new()
+        self.transactions.locks.list()
+    }
+
+    /// Processes that a process waits for.
+    pub(crate) fn blocking(&self, process: i32) -> Vec<i32> {
+        self.transactions.locks.blocking(process)
     }
 
     /// A session for a client that has authenticated. Errors: 57P03 while the node recovers, 3D000 for an unknown

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::Session;
 use super::registry::SessionShared;
 use super::settings::Settings;
-use crate::catalog::{Catalog, Oid, SequenceDef};
+use crate::catalog::{Catalog, Oid, Relation, SequenceDef};
 use crate::commit_log::ClusterStatus;
 use crate::engine::Engine;
 use crate::error::{Error, Result, SqlState};
@@ -164,6 +164,8 @@ impl SystemHost for StatementHost {
     }
 
     fn sessions(&self) -> Vec<SessionRow> {
+        let locks = self.session.engine.locks();
+        let waits: HashMap<i32, &str> = locks.iter().filter(|l| !l.granted).map(|l| (l.pid, l.kind)).collect();
         let row = |s: Arc<SessionShared>| {
             let activity = s.activity.lock().clone();
             SessionRow {
@@ -175,8 +177,8 @@ impl SystemHost for StatementHost {
                 xact_start: activity.transaction_start,
                 query_start: Some(activity.query_start),
                 state_change: Some(activity.state_change),
-                wait_event_type: None,
-                wait_event: None,
+                wait_event_type: waits.get(&s.key.process).map(|_| "Lock".into()),
+                wait_event: waits.get(&s.key.process).map(|kind| (*kind).into()),
                 state: activity.state.text().into(),
                 query: activity.query.to_string(),
                 backend_type: "client backend".into(),
@@ -187,6 +189,10 @@ impl SystemHost for StatementHost {
 
     fn locks(&self) -> Vec<LockRow> {
         self.session.engine.locks()
+    }
+
+    fn blocking(&self, process: i32) -> Vec<i32> {
+        self.session.engine.blocking(process)
     }
 
     fn prepared_statements(&self) -> Vec<PreparedStatementRow> {
@@ -202,12 +208,20 @@ impl SystemHost for StatementHost {
     }
 
     fn table_figures(&self, table: Oid) -> Option<TableFigures> {
-        let known = self.session.engine.transactions().storage.table(table)?.statistics();
-        Some(TableFigures { live_rows: known.rows as u64, bytes: known.bytes as u64, ..TableFigures::default() })
+        let table = self.session.engine.transactions().storage.table(table)?;
+        let known = table.statistics();
+        let indexes: usize = table.def.indexes.iter().filter_map(|i| table.store.index_bytes(i.oid)).sum();
+        // The bytes of the whole are counted now and then, those of the indexes at once.
+        let bytes = known.bytes.saturating_sub(indexes) as u64;
+        Some(TableFigures { live_rows: known.rows as u64, bytes, ..TableFigures::default() })
     }
 
-    fn index_bytes(&self, _index: Oid) -> Option<u64> {
-        None
+    fn index_bytes(&self, index: Oid) -> Option<u64> {
+        let Some(Relation::Index(table, _)) = self.catalog.relation(index) else {
+            return None;
+        };
+        let table = self.session.engine.transactions().storage.table(table.oid)?;
+        table.store.index_bytes(index).map(|bytes| bytes as u64)
     }
 
     fn sequence_state(&self, sequence: Oid) -> Option<(i64, bool)> {

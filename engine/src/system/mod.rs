@@ -12,6 +12,7 @@ mod cluster;
 mod definitions;
 pub mod deparse;
 mod empty;
+pub(crate) mod expression;
 mod fixed;
 pub mod functions;
 mod information_schema;
@@ -72,6 +73,8 @@ pub trait SystemHost: Send + Sync {
     fn settings(&self) -> Vec<SettingRow>;
     fn sessions(&self) -> Vec<SessionRow>;
     fn locks(&self) -> Vec<LockRow>;
+    /// Processes that a process waits for.
+    fn blocking(&self, process: i32) -> Vec<i32>;
     fn prepared_statements(&self) -> Vec<PreparedStatementRow>;
     fn cursors(&self) -> Vec<CursorRow>;
     /// Status of the cluster, gathered when the statement began.
@@ -129,17 +132,42 @@ pub struct SessionRow {
 /// One row of pg_locks.
 #[derive(Debug, Clone, Default)]
 pub struct LockRow {
-    /// `relation`, `tuple`, `transactionid`, `advisory`.
-    pub kind: String,
+    /// `relation`, `transactionid`, `advisory`.
+    pub kind: &'static str,
     pub relation: Option<Oid>,
+    /// The transaction that is locked.
     pub transaction: Option<u64>,
     pub class: Option<u32>,
     pub object: Option<u32>,
     pub object_sub: Option<i16>,
+    /// The transaction that has or wants the lock.
+    pub owner: u64,
     pub pid: i32,
-    pub mode: String,
+    pub mode: &'static str,
     pub granted: bool,
     pub wait_start: Option<i64>,
+}
+
+impl LockRow {
+    pub fn of_relation(relation: Oid) -> LockRow {
+        LockRow { kind: "relation", relation: Some(relation), ..LockRow::default() }
+    }
+
+    pub fn of_transaction(transaction: u64) -> LockRow {
+        LockRow { kind: "transactionid", transaction: Some(transaction), ..LockRow::default() }
+    }
+
+    /// The halves of the key; the subobject says that it was given as one number.
+    pub fn of_advisory(key: i64) -> LockRow {
+        let key = key as u64;
+        LockRow {
+            kind: "advisory",
+            class: Some((key >> 32) as u32),
+            object: Some(key as u32),
+            object_sub: Some(1),
+            ..LockRow::default()
+        }
+    }
 }
 
 /// One row of pg_prepared_statements.

@@ -19,6 +19,10 @@ impl SystemHost for QuietHost {
     fn sessions(&self) -> Vec<SessionRow> {
         vec![SessionRow { pid: 7, user: Some(Oid::SUPERUSER), ..SessionRow::default() }]
     }
+    fn blocking(&self, _: i32) -> Vec<i32> {
+        Vec::new()
+    }
+
     fn locks(&self) -> Vec<LockRow> {
         vec![LockRow::default()]
     }

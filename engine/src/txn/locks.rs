@@ -23,8 +23,10 @@ use tokio::sync::oneshot;
 use crate::catalog::Oid;
 use crate::error::{Error, Result, SqlState};
 use crate::session::Row;
+use crate::session::registry::now_micros;
 use crate::storage::layout::IndexKey;
 use crate::storage::{CommitTs, RowKey};
+use crate::system::LockRow;
 
 /// Strength of a row lock (PostgreSQL manual, "Row-Level Locks"), weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,9 +117,16 @@ pub(crate) enum Granted {
 
 #[derive(Debug, Default)]
 struct Entry {
-    holders: SmallVec<[(TxnId, Modes); 2]>,
+    holders: SmallVec<[Holder; 2]>,
     waiters: VecDeque<Waiter>,
     pending: Option<(CommitTs, Pending)>,
+}
+
+#[derive(Debug)]
+struct Holder {
+    txn: TxnId,
+    modes: Modes,
+    process: i32,
 }
 
 #[derive(Debug)]
@@ -125,6 +134,8 @@ struct Waiter {
     id: u64,
     asker: Asker,
     mode: u8,
+    /// When the wait began, microseconds since 1970.
+    since: i64,
     wake: oneshot::Sender<()>,
 }
 
@@ -164,7 +175,7 @@ impl Locks {
         };
         let granted = entry.is_free(key, mode, asker.txn);
         if granted {
-            entry.grant(asker.txn, mode);
+            entry.grant(asker, mode);
         }
         granted
     }
@@ -222,10 +233,10 @@ impl Locks {
         let mut shard = self.shard(key).lock();
         let entry = shard.entry(key.clone()).or_default();
         if entry.is_free(key, mode, asker.txn) {
-            entry.grant(asker.txn, mode);
+            entry.grant(asker, mode);
             return None;
         }
-        let waiter = Waiter { id, asker, mode, wake };
+        let waiter = Waiter { id, asker, mode, since: now_micros(), wake };
         match entry.holds(asker.txn) {
             true => entry.waiters.push_front(waiter),
             false => entry.waiters.push_back(waiter),
@@ -243,6 +254,45 @@ impl Locks {
     /// When the pending state of a key was sequenced.
     pub fn pending_ts(&self, key: &LockKey) -> Option<CommitTs> {
         self.shard(key).lock().get(key)?.pending.as_ref().map(|(ts, _)| *ts)
+    }
+
+    /// Every lock that is held or awaited, as pg_locks shows them. As in PostgreSQL the locks of rows are not listed one by
+    /// one: whoever holds some has an exclusive lock on its transaction, and who waits for a row waits for the
+    /// transaction that has it. The shards are read one after another.
+    pub fn list(&self) -> Vec<LockRow> {
+        let mut rows = Vec::new();
+        let mut writers = HashMap::new();
+        for shard in &self.shards {
+            for (key, entry) in shard.lock().iter() {
+                match key {
+                    LockKey::Table(oid) => entry.list(|| LockRow::of_relation(*oid), table_mode, &mut rows),
+                    LockKey::Advisory(key) => entry.list(|| LockRow::of_advisory(*key), advisory_mode, &mut rows),
+                    LockKey::Row(..) | LockKey::Unique(..) => {
+                        writers.extend(entry.holders.iter().map(|h| (h.txn, h.process)));
+                        entry.list_waits_for_holders(key, &mut rows);
+                    }
+                }
+            }
+        }
+        rows.extend(writers.into_iter().map(|(txn, process)| LockRow {
+            owner: txn.0,
+            pid: process,
+            mode: "ExclusiveLock",
+            granted: true,
+            ..LockRow::of_transaction(txn.0)
+        }));
+        rows
+    }
+
+    /// Processes that a process waits for: those with locks in its way, and those before it in the queue.
+    pub fn blocking(&self, process: i32) -> Vec<i32> {
+        let of_process = |(txn, wait): (&TxnId, &(LockKey, u8, i32))| (wait.2 == process).then(|| (*txn, wait.clone()));
+        let waits: Vec<_> = self.waiting.lock().iter().filter_map(of_process).collect();
+        let blockers = waits.iter().flat_map(|(txn, (key, mode, _))| self.blockers(key, *mode, *txn));
+        let mut found: Vec<i32> = blockers.map(|(_, process)| process).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 
     /// Whether nothing is held, awaited or pending.
@@ -302,11 +352,10 @@ impl Locks {
         let edge = |(waiter, key, mode, txn, blocker): &(i32, LockKey, u8, TxnId, i32)| {
             let what = match key {
                 LockKey::Table(oid) => {
-                    let mode = TABLE_NAMES.get(usize::from(*mode)).unwrap_or(&"Lock");
-                    format!("{mode} on relation {} of database 5", oid.0)
+                    format!("{} on relation {} of database 5", table_mode(*mode), oid.0)
                 }
                 LockKey::Advisory(key) => {
-                    let mode = if *mode == RowLock::Share as u8 { "ShareLock" } else { "ExclusiveLock" };
+                    let mode = advisory_mode(*mode);
                     format!("{mode} on advisory lock [5,{},{},1]", (*key as u64) >> 32, *key as u32)
                 }
                 _ => format!("ShareLock on transaction {}", txn.0),
@@ -355,8 +404,8 @@ impl Locks {
         // Granted already and not yet awake: it waits for nobody, whatever `waiting` still says.
         let Some(place) = entry.waiters.iter().position(|w| w.asker.txn == txn) else { return Vec::new() };
         let conflicts = conflicts(key, mode);
-        let holders = entry.holders.iter().filter(|(t, modes)| *t != txn && modes & conflicts != 0);
-        let mut blockers: Vec<_> = holders.map(|(t, _)| (*t, 0)).collect();
+        let holders = entry.holders.iter().filter(|h| h.txn != txn && h.modes & conflicts != 0);
+        let mut blockers: Vec<_> = holders.map(|h| (h.txn, h.process)).collect();
         let ahead = entry.waiters.iter().take(place);
         blockers.extend(ahead.filter(|w| conflicts >> w.mode & 1 == 1).map(|w| (w.asker.txn, w.asker.process)));
         blockers
@@ -388,7 +437,7 @@ impl Drop for WaitGuard<'_> {
 
 impl Entry {
     fn modes(&self, txn: TxnId) -> Modes {
-        self.holders.iter().find(|(t, _)| *t == txn).map_or(0, |(_, modes)| *modes)
+        self.holders.iter().find(|h| h.txn == txn).map_or(0, |h| h.modes)
     }
 
     fn holds(&self, txn: TxnId) -> bool {
@@ -398,7 +447,7 @@ impl Entry {
     /// Whether nobody else's lock conflicts.
     fn is_compatible(&self, key: &LockKey, mode: u8, txn: TxnId) -> bool {
         let conflicts = conflicts(key, mode);
-        self.holders.iter().all(|(t, modes)| *t == txn || modes & conflicts == 0)
+        self.holders.iter().all(|h| h.txn == txn || h.modes & conflicts == 0)
     }
 
     /// Whether the lock can be had without a wait: compatible, and nobody is passed who waits for what it conflicts with.
@@ -408,15 +457,15 @@ impl Entry {
         self.is_compatible(key, mode, txn) && passes()
     }
 
-    fn grant(&mut self, txn: TxnId, mode: u8) {
-        match self.holders.iter_mut().find(|(t, _)| *t == txn) {
-            Some((_, modes)) => *modes |= 1 << mode,
-            None => self.holders.push((txn, 1 << mode)),
+    fn grant(&mut self, asker: Asker, mode: u8) {
+        match self.holders.iter_mut().find(|h| h.txn == asker.txn) {
+            Some(holder) => holder.modes |= 1 << mode,
+            None => self.holders.push(Holder { txn: asker.txn, modes: 1 << mode, process: asker.process }),
         }
     }
 
     fn release(&mut self, key: &LockKey, txn: TxnId) {
-        self.holders.retain(|(t, _)| *t != txn);
+        self.holders.retain(|h| h.txn != txn);
         self.serve(key);
     }
 
@@ -427,7 +476,7 @@ impl Entry {
                 return;
             }
             let Some(waiter) = self.waiters.pop_front() else { return };
-            self.grant(waiter.asker.txn, waiter.mode);
+            self.grant(waiter.asker, waiter.mode);
             if waiter.wake.send(()).is_err() {
                 // Cancelled: the transaction has the lock until it ends, as it lists the key.
                 tracing::trace!(txn = waiter.asker.txn.0, "a lock was granted to a cancelled wait");
@@ -435,9 +484,51 @@ impl Entry {
         }
     }
 
+    /// One row for each mode that is held, and one for each wait.
+    fn list(&self, row: impl Fn() -> LockRow, name: fn(u8) -> &'static str, rows: &mut Vec<LockRow>) {
+        for holder in &self.holders {
+            let held = (0..Modes::BITS as u8).filter(|mode| holder.modes >> mode & 1 == 1);
+            rows.extend(held.map(|mode| LockRow {
+                owner: holder.txn.0,
+                pid: holder.process,
+                mode: name(mode),
+                granted: true,
+                ..row()
+            }));
+        }
+        rows.extend(self.waiters.iter().map(|w| w.row(name(w.mode), row())));
+    }
+
+    /// Those who wait for a row wait for the first holder that is in their way, or, behind others, for the first of these.
+    fn list_waits_for_holders(&self, key: &LockKey, rows: &mut Vec<LockRow>) {
+        for waiter in &self.waiters {
+            let conflicts = conflicts(key, waiter.mode);
+            let holder = self.holders.iter().find(|h| h.txn != waiter.asker.txn && h.modes & conflicts != 0);
+            let ahead = self.waiters.iter().find(|w| w.asker.txn != waiter.asker.txn && conflicts >> w.mode & 1 == 1);
+            if let Some(txn) = holder.map(|h| h.txn).or(ahead.map(|w| w.asker.txn)) {
+                rows.push(waiter.row("ShareLock", LockRow::of_transaction(txn.0)));
+            }
+        }
+    }
+
     fn is_idle(&self) -> bool {
         self.holders.is_empty() && self.waiters.is_empty() && self.pending.is_none()
     }
+}
+
+impl Waiter {
+    fn row(&self, mode: &'static str, of: LockRow) -> LockRow {
+        let (owner, pid) = (self.asker.txn.0, self.asker.process);
+        LockRow { owner, pid, mode, granted: false, wait_start: Some(self.since), ..of }
+    }
+}
+
+fn table_mode(mode: u8) -> &'static str {
+    TABLE_NAMES.get(usize::from(mode)).copied().unwrap_or("Lock")
+}
+
+fn advisory_mode(mode: u8) -> &'static str {
+    if mode == RowLock::Share as u8 { "ShareLock" } else { "ExclusiveLock" }
 }
 
 fn conflicts(key: &LockKey, mode: u8) -> Modes {

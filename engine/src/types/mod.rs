@@ -28,6 +28,7 @@ pub mod interval;
 pub mod json;
 pub mod names;
 pub mod numeric;
+pub mod record;
 #[cfg(test)]
 mod tests;
 pub mod text;

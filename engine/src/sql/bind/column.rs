@@ -180,13 +180,13 @@ impl Binder {
     }
 }
 
-enum Lookup<'a> {
+pub(super) enum Lookup<'a> {
     None,
     One(&'a ScopeColumn, Option<&'a ScopeRelation>),
     Many,
 }
 
-fn lookup<'a>(scope: &'a Scope, name: &str) -> Lookup<'a> {
+pub(super) fn lookup<'a>(scope: &'a Scope, name: &str) -> Lookup<'a> {
     let mut merged = scope.merged.iter().filter(|c| c.name == name);
     let mut own = scope
         .relations

@@ -138,8 +138,7 @@ impl Binder {
             }
             Expr::Function(function) => self.function(function, expr.span()),
             Expr::Exists { subquery, negated } => {
-                let rel = self.subquery(subquery)?.rel;
-                let test = query(QueryExpr::Exists { rel: rel.into() }, TypeOid::BOOL.into());
+                let test = self.exists(subquery)?;
                 Ok(negate(test, *negated))
             }
             Expr::Subquery(subquery) => self.scalar_subquery(subquery, expr.span()),
@@ -543,7 +542,7 @@ impl Binder {
         let (mut values, ty) = self.unify(values, "CASE", span)?;
         let otherwise = if has_else { values.pop().map(Box::new) } else { None };
         let whens = whens.into_iter().zip(values).collect();
-        Ok(ScalarExpr::new(ExprKind::Case { whens, otherwise }, ty))
+        Ok(ScalarExpr::new(ExprKind::Case { whens, otherwise, simple: operand.is_some() }, ty))
     }
 
     /// Coerces alternatives to their common type (manual, section 10.5).
@@ -627,7 +626,7 @@ impl Binder {
         }
         if let Some((ast::AccessExpr::Dot(Expr::Identifier(field)), rest)) = chain.split_first()
             && value.is_none()
-            && let Some(bound) = self.series_field(root, &fold(field))?
+            && let Some(bound) = self.row_field(root, &fold(field))?
         {
             value = Some(bound);
             chain = rest;

@@ -1,9 +1,10 @@
 //! Functions about the session and the server as the catalog and its host know them.
 
-use super::{Implementation, SetImplementation, bool_arg, oid_arg, optional, relation_arg, text, text_arg};
+use super::{Implementation, SetImplementation, bool_arg, int_arg, oid_arg, optional, relation_arg, text, text_arg};
 use crate::catalog::Relation;
 use crate::error::Result;
 use crate::functions::Call;
+use crate::sql::bind::from::{SEQUENCE_CALLED, SEQUENCE_VALUE};
 use crate::system::relations::role_name;
 use crate::system::{SystemContext, deparse};
 use crate::types::Datum;
@@ -20,6 +21,7 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     ("current_schemas", current_schemas),
     ("version", |_, _, _| Ok(text(version()))),
     ("pg_backend_pid", |c, _, _| Ok(Datum::Int4(c.host.backend_pid()))),
+    ("pg_blocking_pids", blocking_pids),
     ("pg_postmaster_start_time", |c, _, _| Ok(Datum::Timestamptz(c.host.server_start()))),
     ("pg_conf_load_time", |c, _, _| Ok(Datum::Timestamptz(c.host.server_start()))),
     ("getdatabaseencoding", |_, _, _| Ok(text("UTF8"))),
@@ -36,6 +38,8 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     ("pg_stat_get_live_tuples", |c, _, a| figure(c, a, |f| f.live_rows)),
     ("pg_stat_get_dead_tuples", |c, _, a| figure(c, a, |f| f.dead_rows)),
     ("pg_sequence_last_value", sequence_last_value),
+    (SEQUENCE_VALUE, |c, _, a| sequence_state(c, a).map(|s| s.map_or(Datum::Null, |s| Datum::Int8(s.0)))),
+    (SEQUENCE_CALLED, |c, _, a| sequence_state(c, a).map(|s| s.map_or(Datum::Null, |s| Datum::Bool(s.1)))),
     ("pg_index_column_has_property", index_column_property),
     ("pg_index_has_property", |_, _, a| {
         Ok(match text_arg(a, 1) {
@@ -49,6 +53,9 @@ pub const SCALARS: &[(&str, Implementation)] = &[
 pub const SETS: &[(&str, SetImplementation)] = &[
     ("pg_get_keywords", keywords),
     ("pg_options_to_table", options_to_table),
+    ("pg_timezone_names", |_, _| Ok(crate::system::fixed::timezones().into_iter().map(Vec::from).collect())),
+    // Nobody can LISTEN.
+    ("pg_listening_channels", |_, _| Ok(Vec::new())),
     // There are no partitions.
     ("pg_partition_ancestors", |_, _| Ok(Vec::new())),
     ("pg_partition_tree", |_, _| Ok(Vec::new())),
@@ -63,6 +70,12 @@ pub fn version() -> String {
         std::env::consts::ARCH,
         std::env::consts::OS
     )
+}
+
+fn blocking_pids(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    let process = int_arg(args, 0).and_then(|pid| i32::try_from(pid).ok());
+    let pids = process.map_or_else(Vec::new, |pid| context.host.blocking(pid));
+    Ok(Datum::Array(std::sync::Arc::new(pids.into_iter().map(Datum::Int4).collect())))
 }
 
 fn user_by_id(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
@@ -117,14 +130,17 @@ fn figure(context: &SystemContext, args: &[Datum], of: fn(&crate::system::TableF
     Ok(Datum::Int8(figures.map_or(0, |f| i64::try_from(of(&f)).unwrap_or(i64::MAX))))
 }
 
-fn sequence_last_value(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+/// Last value and whether it was handed out.
+fn sequence_state(context: &SystemContext, args: &[Datum]) -> Result<Option<(i64, bool)>> {
     Ok(match relation_arg(context, args, 0)? {
-        Some(Relation::Sequence(s)) => match context.host.sequence_state(s.oid) {
-            Some((last, true)) => Datum::Int8(last),
-            _ => Datum::Null,
-        },
-        _ => Datum::Null,
+        Some(Relation::Sequence(s)) => context.host.sequence_state(s.oid),
+        _ => None,
     })
+}
+
+fn sequence_last_value(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    let called = sequence_state(context, args)?.filter(|s| s.1);
+    Ok(called.map_or(Datum::Null, |s| Datum::Int8(s.0)))
 }
 
 fn index_column_property(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {

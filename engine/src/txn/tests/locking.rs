@@ -33,6 +33,41 @@ fn modes_conflict_as_in_postgresql() {
     check(LockKey::Advisory(1), &["...x"]);
 }
 
+#[tokio::test]
+async fn locks_are_listed_as_pg_locks_shows_them() {
+    let locks = Arc::new(Locks::new());
+    let row = LockKey::Row(Oid(7), RowKey::default());
+    assert!(locks.try_lock(&LockKey::Table(Oid(7)), TableLock::RowExclusive as u8, asker(1)));
+    assert!(locks.try_lock(&row, RowLock::Update as u8, asker(1)));
+    assert!(locks.try_lock(&LockKey::Advisory(1 << 32 | 2), RowLock::Share as u8, asker(2)));
+    let waiting = {
+        let (locks, row) = (locks.clone(), row.clone());
+        tokio::spawn(async move { locks.lock(&row, RowLock::Share as u8, asker(2), Wait::Block, None, "t").await })
+    };
+    settle().await;
+    let shown = || {
+        let line = |l: crate::system::LockRow| {
+            let what = (l.relation.map(|r| r.0), l.transaction, l.class, l.object);
+            format!("{} {what:?} {} {} {}", l.kind, l.pid, l.mode, l.granted)
+        };
+        let mut lines: Vec<String> = locks.list().into_iter().map(line).collect();
+        lines.sort();
+        lines
+    };
+    let held = [
+        "advisory (None, None, Some(1), Some(2)) 2 ShareLock true",
+        "relation (Some(7), None, None, None) 1 RowExclusiveLock true",
+        "transactionid (None, Some(1), None, None) 1 ExclusiveLock true",
+        "transactionid (None, Some(1), None, None) 2 ShareLock false",
+    ];
+    assert_eq!(shown(), held);
+    assert_eq!((locks.blocking(2), locks.blocking(1)), (vec![1], vec![]));
+    locks.release(&row, TxnId(1));
+    waiting.await.unwrap().unwrap();
+    assert_eq!(shown()[2], "transactionid (None, Some(2), None, None) 2 ExclusiveLock true");
+    assert!(locks.blocking(2).is_empty());
+}
+
 async fn seeded(node: &Node) -> Arc<Table> {
     let table = node.create(keyed()).await;
     let mut t = node.open().await;
