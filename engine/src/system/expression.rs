@@ -76,6 +76,10 @@ static OPERATORS: LazyLock<HashMap<u32, Arc<Operator>>> = LazyLock::new(|| {
 
 /// The operator that a call is written with: infix with two arguments, a prefix with one.
 fn operator_of(function: &Function, args: usize) -> Option<&'static str> {
+    // Called by its name more often than by its operator.
+    if function.name == "starts_with" {
+        return None;
+    }
     let operator = OPERATORS.get(&function.oid)?;
     (args == if operator.left.is_some() { 2 } else { 1 }).then_some(operator.name)
 }
@@ -219,14 +223,20 @@ impl Writer<'_> {
             QueryExpr::Array { rel, .. } => self.subquery("ARRAY(", rel, ")"),
             QueryExpr::Exists { rel } => self.subquery("(EXISTS (", rel, "))"),
             QueryExpr::Quantified { rel, condition, all } => {
-                let K::Call { function, args } = &condition.kind else {
-                    return Err(Error::unsupported("a comparison of rows with a subquery"));
+                let comparisons = match &condition.kind {
+                    K::And(parts) => parts.as_slice(),
+                    _ => std::slice::from_ref(&**condition),
                 };
-                let (Some(name), Some(left)) = (operator_of(function, 2), args.first()) else {
-                    return Err(Error::internal("a subquery is compared by no operator"));
-                };
+                let sides: Option<Vec<_>> = comparisons.iter().map(operands).collect();
+                let sides = sides.ok_or_else(|| Error::unsupported("this comparison of rows with a subquery"))?;
+                let name = sides.first().map_or("=", |(name, _)| *name);
                 self.push("(");
-                self.write(left, true)?;
+                self.push(if sides.len() > 1 { "(" } else { "" });
+                for (i, (_, left)) in sides.iter().enumerate() {
+                    self.push(if i > 0 { ", " } else { "" });
+                    self.write(left, true)?;
+                }
+                self.push(if sides.len() > 1 { ")" } else { "" });
                 let word = match (name, all) {
                     ("=", false) => " IN (".to_owned(),
                     (name, false) => format!(" {name} ANY ("),
@@ -369,6 +379,17 @@ impl Writer<'_> {
         match (function.name, args) {
             ("current_user" | "session_user", []) => self.push(&function.name.to_uppercase()),
             (name, []) if name.starts_with("CURRENT_") || name.starts_with("LOCAL") => self.push(name),
+            ("SUBSTRING", [text, from, rest @ ..]) => {
+                self.push("SUBSTRING(");
+                self.write(text, false)?;
+                self.push(" FROM ");
+                self.write(from, false)?;
+                for count in rest {
+                    self.push(" FOR ");
+                    self.write(count, false)?;
+                }
+                self.push(")");
+            }
             // In the catalog they are calls, which sqlparser reads without ado.
             _ if self.layout == Layout::Stored => return Ok(false),
             ("extract", [ScalarExpr { kind: K::Const(Datum::Text(field)), .. }, value]) => {
@@ -390,13 +411,21 @@ impl Writer<'_> {
                 self.write(text, false)?;
                 self.push("))");
             }
-            ("btrim" | "ltrim" | "rtrim", [text, rest @ ..]) => {
-                let side = match function.name {
-                    "btrim" => "BOTH",
-                    "ltrim" => "LEADING",
-                    _ => "TRAILING",
-                };
-                self.push(&format!("TRIM({side}"));
+            ("overlay", [text, what, from, rest @ ..]) => {
+                self.push("OVERLAY(");
+                self.write(text, false)?;
+                self.push(" PLACING ");
+                self.write(what, false)?;
+                self.push(" FROM ");
+                self.write(from, false)?;
+                for count in rest {
+                    self.push(" FOR ");
+                    self.write(count, false)?;
+                }
+                self.push(")");
+            }
+            ("btrim", [text, rest @ ..]) => {
+                self.push("TRIM(BOTH");
                 for what in rest {
                     self.push(" ");
                     self.write(what, false)?;
@@ -631,6 +660,14 @@ pub fn direction(descending: bool, nulls_first: bool) -> &'static str {
 /// A text with its lines further right.
 pub fn indented(text: &str, by: usize) -> String {
     text.replace('\n', &format!("\n{}", " ".repeat(by)))
+}
+
+/// The operator and the left side of a comparison.
+fn operands(comparison: &ScalarExpr) -> Option<(&'static str, &ScalarExpr)> {
+    match &comparison.kind {
+        K::Call { function, args } => Some((operator_of(function, args.len())?, args.first()?)),
+        _ => None,
+    }
 }
 
 /// Operands of a condition of a simple CASE.

@@ -23,6 +23,26 @@ use crate::types::text::FormatSettings;
 pub(super) struct Described {
     layout: Layout,
     subqueries: HashMap<usize, String>,
+    /// Names of the relations of the queries around: one inside has another name.
+    taken: Vec<String>,
+    /// Names of relations that had to change, by their columns.
+    renamed: HashMap<ColumnId, String>,
+}
+
+/// The relations of one FROM clause by their names in the text, in order.
+struct Leaves {
+    names: Vec<String>,
+    /// The next one.
+    at: usize,
+}
+
+impl Leaves {
+    fn next(&mut self) -> Result<(usize, String)> {
+        let at = self.at;
+        self.at += 1;
+        let name = self.names.get(at).cloned();
+        name.map(|name| (at, name)).ok_or_else(|| Error::internal("a relation without a name"))
+    }
 }
 
 /// Columns that a query's expressions and nested queries are indented by.
@@ -44,7 +64,8 @@ impl Names for Binder {
         self.scopes.iter().rev().find_map(|scope| {
             let mut columns = scope.relations.iter().flat_map(|r| r.columns.iter().map(move |c| (r, c)));
             let own = columns.find(|(_, c)| c.id == id);
-            own.map(|(r, c)| format!("{}.{}", quote_ident(&r.name), quote_ident(&c.name)))
+            let renamed = self.described.as_ref().and_then(|d| d.renamed.get(&id));
+            own.map(|(r, c)| format!("{}.{}", quote_ident(renamed.unwrap_or(&r.name)), quote_ident(&c.name)))
                 .or_else(|| scope.merged.iter().find(|c| c.id == id).map(|c| quote_ident(&c.name)))
         })
     }
@@ -58,7 +79,8 @@ impl Binder {
     /// The text of a view's query; `names` are the view's columns.
     pub fn describe(&mut self, query: &ast::Query, names: &[String], pretty: bool) -> Result<String> {
         let layout = if pretty { Layout::Pretty } else { Layout::Full };
-        self.described = Some(Described { layout, subqueries: HashMap::new() });
+        self.described =
+            Some(Described { layout, subqueries: HashMap::new(), taken: Vec::new(), renamed: HashMap::new() });
         let text = self.query_text(query, Titles::View(names), 0);
         self.described = None;
         text
@@ -90,12 +112,47 @@ impl Binder {
 
     fn query_text(&mut self, query: &ast::Query, titles: Titles<'_>, base: usize) -> Result<String> {
         let ctes = self.ctes.len();
-        let text = self.query_text_with(query, titles, base);
+        let names = match &*query.body {
+            SetExpr::Select(select) => self.take_names(&select.from),
+            _ => Vec::new(),
+        };
+        let text = self.query_text_with(query, titles, base, &names);
+        self.leave_names(names.len());
         self.ctes.truncate(ctes);
         text
     }
 
-    fn query_text_with(&mut self, query: &ast::Query, titles: Titles<'_>, base: usize) -> Result<String> {
+    /// Names for the relations of a FROM clause, none of which a query around has.
+    fn take_names(&mut self, from: &[TableWithJoins]) -> Vec<String> {
+        let mut own = Vec::new();
+        from.iter().for_each(|item| leaf_names(item, &mut own));
+        let Some(described) = &mut self.described else {
+            return own;
+        };
+        let mut out: Vec<String> = Vec::new();
+        for name in own {
+            let free = |n: &String| !described.taken.contains(n) && !out.contains(n);
+            let numbered = (1..).map(|i| format!("{name}_{i}"));
+            let chosen = std::iter::once(name.clone()).chain(numbered).find(free);
+            out.extend(chosen);
+        }
+        described.taken.extend(out.iter().cloned());
+        out
+    }
+
+    fn leave_names(&mut self, count: usize) {
+        if let Some(described) = &mut self.described {
+            described.taken.truncate(described.taken.len().saturating_sub(count));
+        }
+    }
+
+    fn query_text_with(
+        &mut self,
+        query: &ast::Query,
+        titles: Titles<'_>,
+        base: usize,
+        names: &[String],
+    ) -> Result<String> {
         if !query.locks.is_empty() || query.fetch.is_some() {
             return Err(Error::unsupported("the text of this query"));
         }
@@ -109,7 +166,7 @@ impl Binder {
             Some(ast::OrderByKind::All(_)) => return Err(Error::unsupported("ORDER BY ALL")),
         };
         match &*query.body {
-            SetExpr::Select(select) => out.push_str(&self.select_text(select, order, titles, base)?),
+            SetExpr::Select(select) => out.push_str(&self.select_text(select, order, titles, base, names)?),
             body => {
                 out.push_str(&self.set_text(body, titles, base)?);
                 out.push_str(&self.output_order(order, base)?);
@@ -144,7 +201,12 @@ impl Binder {
 
     fn set_text(&mut self, body: &SetExpr, titles: Titles<'_>, base: usize) -> Result<String> {
         match body {
-            SetExpr::Select(select) => self.select_text(select, &[], titles, base),
+            SetExpr::Select(select) => {
+                let names = self.take_names(&select.from);
+                let text = self.select_text(select, &[], titles, base, &names);
+                self.leave_names(names.len());
+                text
+            }
             SetExpr::Query(query)
                 if query.order_by.is_none() && query.limit_clause.is_none() && query.with.is_none() =>
             {
@@ -208,14 +270,21 @@ impl Binder {
         order: &[ast::OrderByExpr],
         titles: Titles<'_>,
         base: usize,
+        names: &[String],
     ) -> Result<String> {
         let (_, scope) = self.from(&select.from)?;
+        if let Some(described) = &mut self.described {
+            for (relation, name) in scope.relations.iter().zip(names).filter(|(r, name)| r.name != **name) {
+                described.renamed.extend(relation.columns.iter().map(|c| (c.id, name.clone())));
+            }
+        }
         self.scopes.push(scope);
         let windows = std::mem::replace(&mut self.windows, select.named_window.clone());
         let fields = std::mem::take(&mut self.series_fields);
         let uses = std::mem::take(&mut self.uses);
         let expects = self.expects;
-        let text = self.select_parts(select, order, titles, base);
+        let leaves = Leaves { names: names.to_vec(), at: 0 };
+        let text = self.select_parts(select, order, titles, base, leaves);
         self.expects = expects;
         self.windows = windows;
         self.series_fields = fields;
@@ -230,6 +299,7 @@ impl Binder {
         order: &[ast::OrderByExpr],
         titles: Titles<'_>,
         base: usize,
+        mut leaves: Leaves,
     ) -> Result<String> {
         let pad = " ".repeat(base);
         self.expects = Expects::SelectList;
@@ -259,7 +329,7 @@ impl Binder {
             out.push_str(&text);
         }
         for (i, item) in select.from.iter().enumerate() {
-            let text = self.from_text(item, base)?;
+            let text = self.from_text(item, base, &mut leaves)?;
             out.push_str(&if i > 0 { format!(",\n{pad}    {text}") } else { format!("\n{pad}   FROM {text}") });
         }
         if let Some(condition) = &select.selection {
@@ -367,8 +437,9 @@ impl Binder {
         self.described.as_ref().is_some_and(|d| d.layout == Layout::Pretty)
     }
 
-    fn from_text(&mut self, item: &TableWithJoins, base: usize) -> Result<String> {
-        let mut out = self.factor_text(&item.relation, base)?;
+    fn from_text(&mut self, item: &TableWithJoins, base: usize, leaves: &mut Leaves) -> Result<String> {
+        let first = leaves.at;
+        let mut out = self.factor_text(&item.relation, base, leaves)?;
         for join in &item.joins {
             let (word, constraint) = match &join.join_operator {
                 JoinOperator::Join(c) | JoinOperator::Inner(c) => ("JOIN", c),
@@ -378,18 +449,36 @@ impl Binder {
                 JoinOperator::CrossJoin(c) => ("CROSS JOIN", c),
                 _ => return Err(Error::unsupported("the text of this join")),
             };
-            let natural = if matches!(constraint, JoinConstraint::Natural) { "NATURAL " } else { "" };
-            let mut right = self.factor_text(&join.relation, base)?;
+            let at = leaves.at;
+            let mut right = self.factor_text(&join.relation, base, leaves)?;
             if self.is_pretty() && matches!(&join.relation, TableFactor::NestedJoin { alias: None, .. }) {
                 right = format!("({right})");
             }
-            let condition = self.constraint_text(constraint, base)?;
-            out = format!("{out}\n{}     {natural}{word} {right}{condition}", " ".repeat(base));
+            let condition = match constraint {
+                JoinConstraint::Natural => self.natural_text(first, at, leaves.at)?,
+                constraint => self.constraint_text(constraint, base)?,
+            };
+            out = format!("{out}\n{}     {word} {right}{condition}", " ".repeat(base));
             if !self.is_pretty() {
                 out = format!("({out})");
             }
         }
         Ok(out)
+    }
+
+    /// NATURAL, as USING of the columns that the relation at `at` has in common with those before it from `first` on.
+    fn natural_text(&self, first: usize, at: usize, end: usize) -> Result<String> {
+        let relations = self.scopes.last().map_or(&[][..], |s| s.relations.as_slice());
+        let (Some(left), Some(right), true) = (relations.get(first..at), relations.get(at), end == at + 1) else {
+            return Err(Error::unsupported("the text of this join"));
+        };
+        let mut names: Vec<String> = Vec::new();
+        for column in left.iter().flat_map(|r| &r.columns) {
+            if right.columns.iter().any(|c| c.name == column.name) && !names.contains(&column.name) {
+                names.push(column.name.clone());
+            }
+        }
+        Ok(format!(" USING {}", column_list(names.into_iter())))
     }
 
     fn constraint_text(&mut self, constraint: &JoinConstraint, base: usize) -> Result<String> {
@@ -409,33 +498,38 @@ impl Binder {
         }
     }
 
-    fn factor_text(&mut self, factor: &TableFactor, base: usize) -> Result<String> {
+    fn factor_text(&mut self, factor: &TableFactor, base: usize, leaves: &mut Leaves) -> Result<String> {
         match factor {
-            TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } => {
-                self.function_text(name, &args.args, *with_ordinality, alias.as_ref(), base)
+            TableFactor::Table { name, args: Some(args), with_ordinality, .. } => {
+                self.function_text(name, &args.args, *with_ordinality, base, leaves)
             }
-            TableFactor::Function { name, args, with_ordinality, alias, lateral, .. } => {
-                let text = self.function_text(name, args, *with_ordinality, alias.as_ref(), base)?;
+            TableFactor::Function { name, args, with_ordinality, lateral, .. } => {
+                let text = self.function_text(name, args, *with_ordinality, base, leaves)?;
                 Ok(if *lateral { format!("LATERAL {text}") } else { text })
             }
-            TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } => {
+            TableFactor::UNNEST { array_exprs, with_ordinality, .. } => {
                 let name = ast::ObjectName::from(vec![ast::Ident::new("unnest")]);
                 let expr = |e: &Expr| ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(e.clone()));
                 let args: Vec<_> = array_exprs.iter().map(expr).collect();
-                self.function_text(&name, &args, *with_ordinality, alias.as_ref(), base)
+                self.function_text(&name, &args, *with_ordinality, base, leaves)
             }
             TableFactor::Table { name, alias, args: None, .. } => {
-                Ok(format!("{}{}", self.table_name(name)?, alias_text(alias.as_ref())))
+                let (_, shown) = leaves.next()?;
+                let own = name.0.last().and_then(|p| p.as_ident()).map(fold).unwrap_or_default();
+                let text = self.table_name(name)?;
+                let named = alias.is_some() || shown != own;
+                Ok(if named { format!("{text}{}", alias_text(&shown, alias.as_ref())) } else { text })
             }
             TableFactor::Derived { lateral, subquery, alias, .. } => {
+                let (_, shown) = leaves.next()?;
                 // Without LATERAL the names beside it are out of reach.
                 let own = if *lateral { None } else { self.scopes.pop() };
                 let text = self.nested_text(subquery, Titles::Own, base + INDENT);
                 self.scopes.extend(own);
                 let word = if *lateral { "LATERAL " } else { "" };
-                Ok(format!("{word}({}){}", text?, alias_text(alias.as_ref())))
+                Ok(format!("{word}({}){}", text?, alias_text(&shown, alias.as_ref())))
             }
-            TableFactor::NestedJoin { table_with_joins, alias: None } => self.from_text(table_with_joins, base),
+            TableFactor::NestedJoin { table_with_joins, alias: None } => self.from_text(table_with_joins, base, leaves),
             _ => Err(Error::unsupported("the text of this form of table")),
         }
     }
@@ -458,9 +552,10 @@ impl Binder {
         name: &ast::ObjectName,
         args: &[ast::FunctionArg],
         ordinality: bool,
-        alias: Option<&ast::TableAlias>,
         base: usize,
+        leaves: &mut Leaves,
     ) -> Result<String> {
+        let (at, shown) = leaves.next()?;
         let function = name.0.last().and_then(|p| p.as_ident()).map(fold).unwrap_or_default();
         let expects = std::mem::replace(&mut self.expects, Expects::From);
         let texts: Result<Vec<String>> = args
@@ -474,9 +569,8 @@ impl Binder {
             })
             .collect();
         self.expects = expects;
-        let shown = alias.map_or_else(|| function.clone(), |a| fold(&a.name));
         let scope: Option<&Scope> = self.scopes.last();
-        let relation = scope.and_then(|s| s.relations.iter().find(|r| r.name == shown));
+        let relation = scope.and_then(|s| s.relations.get(at));
         let columns = column_list(relation.into_iter().flat_map(|r| &r.columns).map(|c| c.name.clone()));
         let ordinality = if ordinality { " WITH ORDINALITY" } else { "" };
         let texts = texts?.join(", ");
@@ -484,10 +578,26 @@ impl Binder {
     }
 }
 
-fn alias_text(alias: Option<&ast::TableAlias>) -> String {
-    alias.map_or_else(String::new, |a| {
-        format!(" {}{}", quote_ident(&fold(&a.name)), column_list(a.columns.iter().map(|c| fold(&c.name))))
-    })
+fn alias_text(shown: &str, alias: Option<&ast::TableAlias>) -> String {
+    let columns = alias.into_iter().flat_map(|a| &a.columns).map(|c| fold(&c.name));
+    format!(" {}{}", quote_ident(shown), column_list(columns))
+}
+
+/// Names of the relations of an item of FROM, in the order of its scope.
+fn leaf_names(item: &TableWithJoins, out: &mut Vec<String>) {
+    for factor in std::iter::once(&item.relation).chain(item.joins.iter().map(|j| &j.relation)) {
+        let (name, alias) = match factor {
+            TableFactor::Table { name, alias, .. } | TableFactor::Function { name, alias, .. } => (Some(name), alias),
+            TableFactor::Derived { alias, .. } | TableFactor::UNNEST { alias, .. } => (None, alias),
+            TableFactor::NestedJoin { table_with_joins, alias: None } => {
+                leaf_names(table_with_joins, out);
+                continue;
+            }
+            _ => continue,
+        };
+        let own = name.and_then(|n| n.0.last()).and_then(|p| p.as_ident()).map(fold);
+        out.push(alias.as_ref().map(|a| fold(&a.name)).or(own).unwrap_or_else(|| "unnest".to_owned()));
+    }
 }
 
 /// `(a, b)`, or nothing.

@@ -98,7 +98,7 @@ impl Binder {
                 let args = vec![self.expr(r#in)?, self.expr(arg)?];
                 self.call("position", args, expr.span())
             }
-            Expr::Substring { expr: arg, substring_from, substring_for, .. } => {
+            Expr::Substring { expr: arg, substring_from, substring_for, special, shorthand } => {
                 let mut args = vec![self.expr(arg)?];
                 match substring_from {
                     Some(from) => args.push(self.expr(from)?),
@@ -107,7 +107,14 @@ impl Binder {
                 if let Some(count) = substring_for {
                     args.push(self.expr(count)?);
                 }
-                self.call("substring", args, expr.span())
+                if *shorthand {
+                    return self.call("substr", args, expr.span());
+                }
+                let mut call = self.call("substring", args, expr.span())?;
+                if let (ExprKind::Call { function, .. }, false) = (&mut call.kind, *special) {
+                    *function = super::function::with_keywords(function);
+                }
+                Ok(call)
             }
             Expr::Trim { trim_where, trim_what, expr: arg, trim_characters } => {
                 let mut args = vec![self.expr(arg)?];
@@ -296,6 +303,9 @@ impl Binder {
                 match &bound.kind {
                     ExprKind::Const(Datum::Int4(n)) => Ok(ScalarExpr::constant(Datum::Int4(-n), TypeOid::INT4)),
                     ExprKind::Const(Datum::Int8(n)) => Ok(ScalarExpr::constant(Datum::Int8(-n), TypeOid::INT8)),
+                    ExprKind::Const(Datum::Numeric(n)) => {
+                        Ok(ScalarExpr::constant(Datum::from(n.negate()), TypeOid::NUMERIC))
+                    }
                     _ => self.operator("-", None, bound, span),
                 }
             }

@@ -61,6 +61,17 @@ static NOW: LazyLock<HashMap<&'static str, Arc<Function>>> = LazyLock::new(|| {
     named.collect()
 });
 
+/// The overloads of `substring` under the name that stands for `SUBSTRING(x FROM a FOR b)`.
+static SUBSTRING: LazyLock<HashMap<u32, Arc<Function>>> = LazyLock::new(|| {
+    let named = |f: &Arc<Function>| (f.oid, Arc::new(Function { name: "SUBSTRING", ..Function::clone(f) }));
+    registry().lookup("substring").iter().map(named).collect()
+});
+
+/// A function that was called in SQL's own syntax: definitions show that again.
+pub(super) fn with_keywords(function: &Arc<Function>) -> Arc<Function> {
+    SUBSTRING.get(&function.oid).unwrap_or(function).clone()
+}
+
 impl Binder {
     /// `left op right`, or `op right` when there is no left operand.
     pub(super) fn operator(

@@ -345,13 +345,6 @@ impl Binder {
                         items.push(self.star_item(&column));
                     }
                 }
-                SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::Expr(row), options) => {
-                    plain_wildcard(options)?;
-                    let fields = self.row_fields(row)?;
-                    for (name, value) in fields.ok_or_else(|| Error::unsupported("expansion of this row with .*"))? {
-                        items.push(self.item(name, value));
-                    }
-                }
                 SelectItem::QualifiedWildcard(kind, options) => {
                     plain_wildcard(options)?;
                     for column in self.qualified_star(kind)? {
