@@ -102,14 +102,21 @@ impl Binder {
     fn join(
         &mut self,
         left: Rel,
-        left_scope: Scope,
+        mut left_scope: Scope,
         right: Rel,
-        right_scope: Scope,
+        mut right_scope: Scope,
         kind: JoinKind,
         constraint: &JoinConstraint,
         lateral: bool,
         operator: &JoinOperator,
     ) -> Result<(Rel, Scope)> {
+        let filled = [
+            (&mut left_scope, matches!(kind, JoinKind::Right | JoinKind::Full)),
+            (&mut right_scope, matches!(kind, JoinKind::Left | JoinKind::Full)),
+        ];
+        for (scope, filled) in filled {
+            scope.relations.iter_mut().for_each(|r| r.nullable |= filled);
+        }
         let rel = |left, right, condition| Rel::Join {
             left: Box::new(left),
             right: Box::new(right),
@@ -320,8 +327,16 @@ impl Binder {
             }
         }
         let star = columns.clone();
-        let relation =
-            ScopeRelation { name, schema, columns, real_name: None, table: 0, scalar: false, lateral_ok: true };
+        let relation = ScopeRelation {
+            name,
+            schema,
+            columns,
+            real_name: None,
+            table: 0,
+            scalar: false,
+            lateral_ok: true,
+            nullable: false,
+        };
         Ok(Scope { relations: vec![relation], merged: vec![], star })
     }
 

@@ -255,6 +255,7 @@ impl Binder {
             table: table.oid.0,
             scalar: false,
             lateral_ok: true,
+            nullable: false,
         });
     }
 

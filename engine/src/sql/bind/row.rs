@@ -41,6 +41,18 @@ impl Binder {
         }
     }
 
+    /// [`Self::row_fields`] of a row that is there whenever its fields are: not one that an outer join may leave out.
+    pub(super) fn certain_row_fields(&mut self, expr: &Expr) -> Result<Option<Fields>> {
+        if let Expr::Identifier(ident) = expr {
+            let name = fold(ident);
+            let relation = self.scopes.iter().rev().find_map(|s| s.relations.iter().find(|r| r.name == name));
+            if relation.is_some_and(|r| r.nullable) {
+                return Ok(None);
+            }
+        }
+        self.row_fields(expr)
+    }
+
     /// The field that `(root).field` names; `None` when the root is no row.
     pub(super) fn row_field(&mut self, root: &Expr, field: &str) -> Result<Option<ScalarExpr>> {
         let Some(fields) = self.row_fields(root)? else {

@@ -394,7 +394,7 @@ impl Binder {
     }
 
     fn select_item(&mut self, name: String, expr: &Expr) -> Result<Item> {
-        if let Some(fields) = self.row_fields(expr)? {
+        if let Some(fields) = self.certain_row_fields(expr)? {
             return Ok(row_item(name, fields));
         }
         let bound = self.expr(expr)?;
