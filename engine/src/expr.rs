@@ -54,6 +54,8 @@ pub enum ExprKind {
     },
     /// Searched CASE; a simple CASE is bound to one with equality operators.
     Case {
+        /// `CASE operand WHEN value`: each condition is `operand = value`. Only for showing it.
+        simple: bool,
         whens: Vec<(ScalarExpr, ScalarExpr)>,
         otherwise: Option<Box<ScalarExpr>>,
     },

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::functions::{EvalContext, Function, cast_value};
-use crate::types::{Datum, PgType, TypeOid, compare};
+use crate::types::{Datum, PgType, TypeOid, compare, record};
 
 /// Where the columns of the row at hand are found.
 pub trait ColumnSource {
@@ -79,7 +79,7 @@ impl Evaluator<'_> {
                 };
                 Ok(Datum::Bool(distinct != *negated))
             }
-            ExprKind::Case { whens, otherwise } => {
+            ExprKind::Case { whens, otherwise, .. } => {
                 for (condition, value) in whens {
                     if matches!(self.value(condition)?, Datum::Bool(true)) {
                         return self.value(value);
@@ -110,7 +110,10 @@ impl Evaluator<'_> {
                 Ok(Datum::Array(Arc::new(items)))
             }
             ExprKind::Subscript { array, index } => self.subscript(array, index),
-            ExprKind::Row(_) => Err(Error::unsupported("a row as a value")),
+            ExprKind::Row(items) => {
+                let values = items.iter().map(|e| Ok((self.value(e)?, e.ty))).collect::<Result<Vec<_>>>()?;
+                Ok(Datum::from(record::write(&values, &self.context.format).as_str()))
+            }
             ExprKind::Query(_) => Err(Error::internal("a subquery reached row evaluation")),
         }
     }

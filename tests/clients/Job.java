@@ -159,6 +159,70 @@ public class Job {
         }
     }
 
+    /** Rows of a metadata query as text, the named columns joined by blanks. */
+    static List<String> read(ResultSet rows, String... columns) throws SQLException {
+        List<String> out = new ArrayList<>();
+        try (rows) {
+            while (rows.next()) {
+                List<String> values = new ArrayList<>();
+                for (String column : columns) values.add(rows.getString(column));
+                out.add(String.join(" ", values));
+            }
+        }
+        return out;
+    }
+
+    static void same(List<String> found, String... expected) {
+        check(found.equals(Arrays.asList(expected)), found + " instead of " + Arrays.toString(expected));
+    }
+
+    static void keys(Connection connection) throws SQLException {
+        try (Statement statement = connection.createStatement()) {
+            statement.execute("CREATE TABLE jdbc_parent (b int, a int, name text DEFAULT 'x', PRIMARY KEY (a, b))");
+            statement.execute("CREATE TABLE jdbc_child (id int PRIMARY KEY, x int, y int, CONSTRAINT jdbc_key FOREIGN KEY (x, y) "
+                + "REFERENCES jdbc_parent ON DELETE CASCADE ON UPDATE RESTRICT)");
+            statement.execute("CREATE INDEX jdbc_order ON jdbc_child (y DESC, x)");
+            statement.execute("CREATE VIEW jdbc_view AS SELECT name FROM jdbc_parent");
+            statement.execute("COMMENT ON COLUMN jdbc_parent.name IS 'a remark'");
+        }
+        DatabaseMetaData meta = connection.getMetaData();
+        same(read(meta.getPrimaryKeys(null, "public", "jdbc_parent"), "COLUMN_NAME", "KEY_SEQ", "PK_NAME"),
+            "a 1 jdbc_parent_pkey", "b 2 jdbc_parent_pkey");
+        String[] ends = {"PKTABLE_NAME", "PKCOLUMN_NAME", "FKTABLE_NAME", "FKCOLUMN_NAME", "KEY_SEQ", "UPDATE_RULE", "DELETE_RULE",
+            "FK_NAME", "PK_NAME", "DEFERRABILITY"};
+        String[] links = {"jdbc_parent a jdbc_child x 1 1 0 jdbc_key jdbc_parent_pkey 7",
+            "jdbc_parent b jdbc_child y 2 1 0 jdbc_key jdbc_parent_pkey 7"};
+        same(read(meta.getImportedKeys(null, "public", "jdbc_child"), ends), links);
+        same(read(meta.getExportedKeys(null, "public", "jdbc_parent"), ends), links);
+        same(read(meta.getCrossReference(null, "public", "jdbc_parent", null, "public", "jdbc_child"), ends), links);
+        same(read(meta.getIndexInfo(null, "public", "jdbc_child", false, false),
+                "INDEX_NAME", "NON_UNIQUE", "ORDINAL_POSITION", "COLUMN_NAME", "ASC_OR_DESC", "TYPE"),
+            "jdbc_child_pkey f 1 id A 3", "jdbc_order t 1 y D 3", "jdbc_order t 2 x A 3");
+        same(read(meta.getBestRowIdentifier(null, "public", "jdbc_parent", DatabaseMetaData.bestRowSession, false), "COLUMN_NAME", "TYPE_NAME"),
+            "b int4", "a int4");
+        same(read(meta.getTables(null, "public", "jdbc\\_%", new String[] {"TABLE", "VIEW"}), "TABLE_NAME", "TABLE_TYPE"),
+            "jdbc_child TABLE", "jdbc_parent TABLE", "jdbc_view VIEW");
+        same(read(meta.getColumns(null, "public", "jdbc_parent", "%"),
+                "COLUMN_NAME", "DATA_TYPE", "NULLABLE", "ORDINAL_POSITION", "COLUMN_DEF", "REMARKS", "IS_AUTOINCREMENT"),
+            "b 4 0 1 null null NO", "a 4 0 2 null null NO", "name 12 1 3 'x'::text a remark NO");
+        List<String> types = read(meta.getTypeInfo(), "TYPE_NAME", "DATA_TYPE");
+        check(types.containsAll(List.of("int4 4", "text 12", "numeric 2", "timestamptz 93", "bool -7", "bytea -2")), types.toString());
+        check(read(meta.getFunctions(null, "pg_catalog", "abs"), "FUNCTION_NAME").size() >= 6, "functions");
+        check(read(meta.getFunctionColumns(null, "pg_catalog", "length", null), "FUNCTION_NAME").size() >= 6, "columns of functions");
+        same(read(meta.getTableTypes(), "TABLE_TYPE").subList(0, 2), "FOREIGN TABLE", "INDEX");
+        same(read(meta.getCatalogs(), "TABLE_CAT").contains("postgres") ? List.of("postgres") : List.of(), "postgres");
+        same(read(meta.getProcedures(null, "public", "%"), "PROCEDURE_NAME"));
+        check(read(meta.getUDTs(null, "public", "jdbc%", null), "TYPE_NAME").contains("jdbc_parent"), "row types");
+        check(read(meta.getTablePrivileges(null, "public", "jdbc_parent"), "GRANTEE", "PRIVILEGE").contains("postgres SELECT"), "privileges");
+        check(read(meta.getColumnPrivileges(null, "public", "jdbc_parent", "a"), "GRANTEE", "PRIVILEGE").contains("postgres SELECT"), "of columns");
+        check(!read(meta.getTables(null, null, "%", null), "TABLE_NAME").isEmpty(), "all tables");
+        try (Statement statement = connection.createStatement()) {
+            statement.execute("DROP TABLE jdbc_child");
+            statement.execute("DROP VIEW jdbc_view");
+            statement.execute("DROP TABLE jdbc_parent");
+        }
+    }
+
     public static void main(String[] arguments) throws Exception {
         String host = arguments[0];
         int port = Integer.parseInt(arguments[1]);
@@ -170,6 +234,7 @@ public class Job {
             types(connection);
             batches(connection);
             metadata(connection);
+            keys(connection);
             try (Statement statement = connection.createStatement()) {
                 statement.execute("DROP TABLE jdbc");
             }

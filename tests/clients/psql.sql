@@ -16,7 +16,6 @@ SELECT * FROM shop_total ORDER BY name;
 \di
 \dv
 \ds
-\dn
 \df no_such_function
 \echo :ROW_COUNT
 SELECT count(*) AS n, max(price) AS top FROM shop_item \gset
@@ -39,5 +38,122 @@ fig,0.75
 "kiwi, green",0.60
 \.
 COPY (SELECT name, price FROM shop_item ORDER BY id) TO stdout WITH (FORMAT csv, HEADER);
+
+-- Definitions of every kind, as psql shows them.
+CREATE SCHEMA shop;
+COMMENT ON SCHEMA shop IS 'what is sold';
+COMMENT ON TABLE shop_item IS 'things';
+COMMENT ON COLUMN shop_item.price IS 'in francs';
+COMMENT ON INDEX shop_sale_item IS 'for the shelf';
+CREATE TABLE shop.kind (
+    code char(4) PRIMARY KEY,
+    title text NOT NULL DEFAULT 'new' CHECK (length(title) BETWEEN 1 AND 40),
+    level int DEFAULT -1 CONSTRAINT level_known CHECK (level IN (-1, 1, 2) OR level IS NULL),
+    made timestamptz DEFAULT now(),
+    day date DEFAULT CURRENT_DATE,
+    tags text[] DEFAULT '{}',
+    info jsonb,
+    state varchar(10) CHECK (state IN ('on', 'off') AND (level > 0 OR NOT state = 'on')),
+    twice int CHECK ((twice + 1) * 2 > level),
+    CONSTRAINT made_after CHECK (CASE WHEN day IS NULL THEN true ELSE made >= '2000-01-01'::date END)
+);
+CREATE TABLE shop.stock (
+    kind char(4) REFERENCES shop.kind ON UPDATE CASCADE ON DELETE SET NULL,
+    item int,
+    place int NOT NULL,
+    below int,
+    PRIMARY KEY (item, place),
+    FOREIGN KEY (item) REFERENCES shop_item,
+    CONSTRAINT on_top FOREIGN KEY (item, below) REFERENCES shop.stock (item, place)
+);
+CREATE UNIQUE INDEX stock_once ON shop.stock (place, kind DESC NULLS LAST);
+CREATE VIEW shop.full_stock (what, n) AS
+    SELECT k.title, count(*) FILTER (WHERE s.place > 1) FROM shop.stock s LEFT JOIN shop.kind k ON k.code = s.kind
+    WHERE s.item IN (SELECT id FROM shop_item WHERE price > 1) GROUP BY k.title HAVING count(*) > 1 ORDER BY 2 DESC;
+CREATE SEQUENCE shop.numbers AS smallint START 5 INCREMENT 3 MAXVALUE 100 CYCLE;
+\d shop.kind
+\d+ shop.kind
+\d shop.stock
+\d+ shop.stock
+\d+ shop.full_stock
+\d shop.numbers
+\d shop.kind_pkey
+\d shop.stock_once
+\d+ shop_sale_item
+\d shop_item_id_seq
+\d shop.*
+\dt shop.*
+\dt *.stock
+\di shop.*
+\dv shop.*
+\ds shop.*
+\d shop.k*
+\dn shop
+\dn+ shop
+\dp shop_item
+\dd
+\dd shop.*
+\du postgres
+\dT
+\dfS array_length
+\dC int8
+\dD
+\dy
+\dO
+\dc
+\dAc btree int4
+\dP
+\dew
+\des
+\det
+\drds
+\dconfig work_mem
+\dRp
+\dRs
+\ddp
+\dl
+\sv shop.full_stock
+-- What has sizes, owners' numbers or other databases in it is asked for and not compared.
+\o /dev/null
+\l
+\l+
+\dTS int4
+\do +
+\daS min
+\dA
+\dx
+\dL
+\dF
+\dFd
+\dFp
+\dFt
+\df
+\dfS
+\z
+\db
+\db+
+\dn
+\dn+
+\dt+
+\di+
+\dv+
+\ds+
+\dt+ shop.*
+\du
+\du+
+\dg
+\df+ shop.*
+\dfS+ abs
+\dTS+
+\doS
+\dC
+\dS
+\diS
+\dOS
+\dAo
+\dAp
+\dAf
+\o
 DROP VIEW shop_total;
+DROP SCHEMA shop CASCADE;
 DROP TABLE shop_sale, shop_item;

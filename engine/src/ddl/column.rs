@@ -124,7 +124,6 @@ fn apply(
         ColumnOption::Check(check) => new.constraints.push(Wanted::Check {
             name: name.or_else(|| check.name.as_ref().map(names::ident)),
             expr: check.expr.clone(),
-            column: Some(column),
         }),
         ColumnOption::ForeignKey(key) => new.constraints.push(Wanted::foreign_key(name, key, Some(column))?),
         ColumnOption::Generated {

@@ -23,7 +23,7 @@ use crate::types::{Datum, PgType, TypeOid, text};
 /// A constraint that a statement asks for.
 pub enum Wanted {
     Key { name: Option<String>, primary: bool, columns: Vec<String> },
-    Check { name: Option<String>, expr: Box<Expr>, column: Option<String> },
+    Check { name: Option<String>, expr: Box<Expr> },
     ForeignKey(WantedForeignKey),
 }
 
@@ -95,11 +95,9 @@ impl Wanted {
                 let name = key.name.as_ref().or(key.index_name.as_ref()).map(names::ident);
                 Wanted::key(name, false, key_columns(&key.columns)?, &key.characteristics)
             }
-            TableConstraint::Check(check) => Ok(Wanted::Check {
-                name: check.name.as_ref().map(names::ident),
-                expr: check.expr.clone(),
-                column: None,
-            }),
+            TableConstraint::Check(check) => {
+                Ok(Wanted::Check { name: check.name.as_ref().map(names::ident), expr: check.expr.clone() })
+            }
             TableConstraint::ForeignKey(key) => Wanted::foreign_key(None, key, None),
             other => Err(Error::unsupported(format!("constraint {other}"))),
         }
@@ -147,13 +145,13 @@ pub async fn add(
 ) -> Result<Arc<ConstraintDef>> {
     let constraint = match wanted {
         Wanted::Key { name, primary, columns } => add_key(table, name.as_deref(), *primary, columns, tx)?,
-        Wanted::Check { name, expr, column } => {
+        Wanted::Check { name, expr } => {
             let (expression, columns) = expression::check(expr, table, tx, context)?;
-            let read = match columns.as_slice() {
+            // Named after the column that it reads, wherever it was written.
+            let column = match columns.as_slice() {
                 [only] => table.attribute(*only).map(|c| c.name.clone()),
                 _ => None,
             };
-            let column = column.clone().or(read);
             let name = constraint_name(table, name.as_deref(), column.as_deref(), "check", tx)?;
             definition(allocate(tx)?, name, ConstraintKind::Check { expression, columns })
         }

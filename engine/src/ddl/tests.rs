@@ -121,12 +121,13 @@ impl Server {
         let Ok(Relation::Table(table)) = catalog.resolve_relation(schema, name, &path) else {
             return "no such table\n".to_owned();
         };
+        let display = deparse::Display::plain(&catalog, &path);
         let mut out = String::new();
         for c in table.live_columns() {
             write!(out, "column {} {}", c.name, deparse::type_name(c.ty)).unwrap();
             out.push_str(if c.not_null { " not null" } else { "" });
             if let Some(default) = &c.default {
-                write!(out, " default {}", deparse::shown(default, &catalog, &path)).unwrap();
+                write!(out, " default {}", display.expression(default, None)).unwrap();
             }
             match c.identity {
                 Some(Identity::Always) => out.push_str(" identity a"),
@@ -136,7 +137,7 @@ impl Server {
             out.push('\n');
         }
         let mut lines: Vec<String> = (table.constraints.iter())
-            .map(|c| format!("constraint {} {}", c.name, deparse::constraint_def(&table, c, &catalog, &path)))
+            .map(|c| format!("constraint {} {}", c.name, deparse::constraint_def(&table, c, &display)))
             .collect();
         lines.sort();
         let mut indexes = table.indexes.clone();

@@ -82,7 +82,7 @@ pub fn children(kind: &mut ExprKind) -> Vec<&mut ScalarExpr> {
         | ExprKind::Row(list) => list.iter_mut().collect(),
         ExprKind::Not(arg) | ExprKind::IsNull { arg, .. } | ExprKind::IsBool { arg, .. } => vec![arg],
         ExprKind::IsDistinct { left, right, .. } | ExprKind::NullIf { left, right, .. } => vec![left, right],
-        ExprKind::Case { whens, otherwise } => {
+        ExprKind::Case { whens, otherwise, .. } => {
             let mut parts: Vec<&mut ScalarExpr> = Vec::new();
             for (when, then) in whens {
                 parts.push(when);

@@ -189,6 +189,14 @@ fn unnest(_: &Call<'_>, args: &[Datum]) -> Result<Rows> {
     Ok(Box::new((0..items.len()).map(move |i| Ok(vec![items.get(i).cloned().unwrap_or(Datum::Null)]))))
 }
 
+/// `information_schema._pg_expandarray`: the elements with their numbers, from 1 whatever the lower bound.
+fn expand_array(_: &Call<'_>, args: &[Datum]) -> Result<Rows> {
+    let items = args::array(args.first())?.clone();
+    let count = items.len();
+    let row = move |i: usize| Ok(vec![items.get(i).cloned().unwrap_or(Datum::Null), Datum::Int4(i as i32 + 1)]);
+    Ok(Box::new((0..count).map(row)))
+}
+
 pub(super) fn register(implementations: &mut Implementations) {
     implementations.scalars(&[
         (
@@ -255,6 +263,7 @@ pub(super) fn register(implementations: &mut Implementations) {
         }),
     ]);
     implementations.set("array_unnest", unnest);
+    implementations.set("#13208", expand_array);
     implementations.set("generate_subscripts", subscripts);
     implementations.set("generate_subscripts_nodir", subscripts);
     implementations

@@ -151,6 +151,12 @@ impl Function {
         }
     }
 
+    /// The schema that the function lies in.
+    pub fn schema(&self) -> crate::catalog::Oid {
+        use crate::catalog::Oid;
+        if self.name.starts_with("_pg_") { Oid::INFORMATION_SCHEMA } else { Oid::PG_CATALOG }
+    }
+
     /// Rows of a set-returning function (none for a strict one with a NULL argument).
     pub fn rows(&self, context: &EvalContext, types: &[PgType], ret: PgType, args: &[Datum]) -> Result<Rows> {
         if self.strict && args.iter().any(Datum::is_null) {

@@ -331,7 +331,7 @@ impl Unnester {
                     (column(open, TypeOid::BOOL), boolean(Datum::Null)),
                 ];
                 let otherwise = Some(Box::new(boolean(Datum::Bool(false))));
-                let value = ScalarExpr::new(ExprKind::Case { whens, otherwise }, TypeOid::BOOL);
+                let value = ScalarExpr::new(ExprKind::Case { whens, otherwise, simple: false }, TypeOid::BOOL);
                 if all { not(value) } else { value }
             }
             _ => return Err(Error::internal("not a subquery")),

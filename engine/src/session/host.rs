@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::Session;
 use super::registry::{Activity, ActivityState, SessionShared, WaitEvent};
 use super::settings::Settings;
-use crate::catalog::{Catalog, Oid, SequenceDef};
+use crate::catalog::{Catalog, Oid, Relation, SequenceDef};
 use crate::commit_log::ClusterStatus;
 use crate::engine::Engine;
 use crate::error::{Error, Result, SqlState};
@@ -276,12 +276,20 @@ impl SystemHost for StatementHost {
     }
 
     fn table_figures(&self, table: Oid) -> Option<TableFigures> {
-        let known = self.session.engine.transactions().storage.table(table)?.statistics();
-        Some(TableFigures { live_rows: known.rows as u64, bytes: known.bytes as u64, ..TableFigures::default() })
+        let table = self.session.engine.transactions().storage.table(table)?;
+        let known = table.statistics();
+        let indexes: usize = table.def.indexes.iter().filter_map(|i| table.store.index_bytes(i.oid)).sum();
+        // The bytes of the whole are counted now and then, those of the indexes at once.
+        let bytes = known.bytes.saturating_sub(indexes) as u64;
+        Some(TableFigures { live_rows: known.rows as u64, bytes, ..TableFigures::default() })
     }
 
-    fn index_bytes(&self, _index: Oid) -> Option<u64> {
-        None
+    fn index_bytes(&self, index: Oid) -> Option<u64> {
+        let Some(Relation::Index(table, _)) = self.catalog.relation(index) else {
+            return None;
+        };
+        let table = self.session.engine.transactions().storage.table(table.oid)?;
+        table.store.index_bytes(index).map(|bytes| bytes as u64)
     }
 
     fn sequence_state(&self, sequence: Oid) -> Option<(i64, bool)> {

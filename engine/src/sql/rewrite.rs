@@ -67,6 +67,23 @@ pub(super) fn unsupported(tokens: &[TokenWithSpan]) -> Option<String> {
     Some(words.join(" ").to_uppercase())
 }
 
+/// `TRIM(LEADING FROM x)` becomes `ltrim(x)`: sqlparser wants the characters there.
+fn rewrite_trims(tokens: &mut Vec<TokenWithSpan>) {
+    let mut i = 0;
+    while i + 2 < tokens.len() {
+        if word(&tokens[i], "trim") && tokens[i + 1].token == Token::LParen {
+            let sides = [("leading", "ltrim"), ("trailing", "rtrim"), ("both", "btrim")];
+            let side = sides.iter().find(|(side, _)| word(&tokens[i + 2], side));
+            let from = if side.is_some() { i + 3 } else { i + 2 };
+            if tokens.get(from).is_some_and(|t| word(t, "from")) {
+                tokens[i].token = Token::make_word(side.map_or("btrim", |(_, function)| function), None);
+                tokens.drain(i + 2..=from);
+            }
+        }
+        i += 1;
+    }
+}
+
 /// The name that stands for KEY in a row lock's OF: no client can write it.
 pub(super) const KEY_MARK: &str = "\u{1}key";
 
@@ -96,6 +113,7 @@ fn mark_key_locks(tokens: &mut Vec<TokenWithSpan>) {
 }
 
 pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    rewrite_trims(&mut tokens);
     mark_key_locks(&mut tokens);
     let body = tokens.iter().any(|t| word(t, "function") || word(t, "procedure"));
     for token in &mut tokens {

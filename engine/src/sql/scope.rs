@@ -33,6 +33,8 @@ pub struct ScopeRelation {
     pub scalar: bool,
     /// False: this relation may not be referenced from here (its columns were merged or it is not LATERAL).
     pub lateral_ok: bool,
+    /// An outer join may yield NULLs in place of its rows.
+    pub nullable: bool,
 }
 
 /// The names that are visible to an expression; `outer` holds those of the enclosing queries, innermost first.

@@ -46,7 +46,7 @@ impl ScalarExpr {
             ExprKind::Cast(cast) => vec![&cast.arg],
             ExprKind::Not(arg) | ExprKind::IsNull { arg, .. } | ExprKind::IsBool { arg, .. } => vec![arg],
             ExprKind::IsDistinct { left, right, .. } | ExprKind::NullIf { left, right, .. } => vec![left, right],
-            ExprKind::Case { whens, otherwise } => {
+            ExprKind::Case { whens, otherwise, .. } => {
                 whens.iter().flat_map(|(a, b)| [a, b]).chain(otherwise.as_deref()).collect()
             }
             ExprKind::InList { arg, list, .. } => std::iter::once(&**arg).chain(list).collect(),
@@ -82,7 +82,7 @@ impl ScalarExpr {
                 f(left)?;
                 f(right)
             }
-            ExprKind::Case { whens, otherwise } => {
+            ExprKind::Case { whens, otherwise, .. } => {
                 for (condition, value) in whens {
                     f(condition)?;
                     f(value)?;
@@ -228,7 +228,7 @@ impl ScalarExpr {
             | (K::IsDistinct { negated: a, .. }, K::IsDistinct { negated: b, .. })
             | (K::InList { negated: a, .. }, K::InList { negated: b, .. }) => a == b,
             (K::IsBool { value: a, negated: c, .. }, K::IsBool { value: b, negated: d, .. }) => a == b && c == d,
-            (K::Case { whens: a, otherwise: c }, K::Case { whens: b, otherwise: d }) => {
+            (K::Case { whens: a, otherwise: c, .. }, K::Case { whens: b, otherwise: d, .. }) => {
                 a.len() == b.len() && c.is_some() == d.is_some()
             }
             (K::AnyAll { operator: a, all: c, .. }, K::AnyAll { operator: b, all: d, .. }) => {

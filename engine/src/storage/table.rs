@@ -136,6 +136,16 @@ impl TableStore {
         self.account.bytes()
     }
 
+    /// Bytes of one index. The primary key's are those of the hash over the rows, and of the order once it was asked for.
+    pub fn index_bytes(&self, index: Oid) -> Option<usize> {
+        let ordered = self.indexes().iter().find(|i| i.layout.oid == index).map(|i| i.bytes());
+        if self.layout().primary.as_ref().is_some_and(|p| p.oid == index) {
+            let hash: usize = self.partitions.iter().map(|p| p.read().index.allocation_size()).sum();
+            return Some(ordered.unwrap_or(0) + hash);
+        }
+        ordered
+    }
+
     /// Live rows, about.
     pub fn rows(&self) -> usize {
         usize::try_from(self.live.load(Ordering::Relaxed)).unwrap_or(0)

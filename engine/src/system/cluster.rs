@@ -2,7 +2,7 @@
 
 use super::relations::{PG_AUTHID, PG_DATABASE, role_name};
 use super::rows::{Null, Time, row};
-use super::{RowSink, RowSource, SystemContext};
+use super::{LockRow, RowSink, RowSource, SystemContext};
 use crate::catalog::{Oid, RoleDef, TableDef};
 use crate::error::Result;
 use crate::types::{Datum, Interval};
@@ -147,11 +147,15 @@ fn lockstep_nodes(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
 }
 
 fn pg_locks(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
-    for l in context.host.locks() {
-        let database = context.catalog.database.oid;
+    // What has no relation of the catalog is a lock of Lockstep's own, on no object that a client knows.
+    let known = |l: &LockRow| l.relation.is_none_or(|oid| context.catalog.relation(oid).is_some());
+    for l in context.host.locks().into_iter().filter(known) {
+        // A transaction belongs to no database.
+        let database = l.transaction.is_none().then_some(context.catalog.database.oid);
         row!(sink;
             l.kind, database, l.relation, Null, Null, Null, l.transaction.map(|t| t as u32), l.class, l.object,
-            l.object_sub, format!("{}/0", l.pid), l.pid, l.mode, l.granted, false, l.wait_start.map(Time));
+            l.object_sub, format!("{}/0", l.pid), l.pid, l.mode, l.granted, false,
+            l.wait_start.map(Time));
     }
     Ok(())
 }

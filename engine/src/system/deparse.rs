@@ -1,22 +1,21 @@
-//! From bound expressions and definitions back to text, as PostgreSQL's `ruleutils.c` writes it: what pg_get_expr,
-//! pg_get_constraintdef and pg_get_indexdef answer.
+//! From definitions back to text, as PostgreSQL's `ruleutils.c` writes it: what pg_get_expr, pg_get_constraintdef and
+//! pg_get_indexdef answer.
 //!
-//! Two forms: the *stored* one is what the catalog keeps and binds again (constants of regclass as the OID's digits, so that a
-//! rename does not break them), the *shown* one has names in their place ([`shown`]).
+//! An expression is kept in one form ([`stored`]) and bound again to be shown in another ([`Display`]).
 
-use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use sqlparser::ast::{self, VisitMut, VisitorMut};
 
+use super::expression::{self, Layout, Style};
 use crate::catalog::{Catalog, ConstraintDef, ConstraintKind, IndexDef, Oid, ReferentialAction, SearchPath, TableDef};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::expr::{ExprKind, ScalarExpr};
-use crate::functions::{Operator, registry};
-use crate::sql::Scope;
+use crate::functions::EvalContext;
 use crate::sql::parse::parse_expression;
-use crate::types::text::{self, FormatSettings};
-use crate::types::{Datum, PgType, TypeOid, names};
+use crate::sql::{Binder, Environment, Scope, Source};
+use crate::types::text::{FormatSettings, RegNames};
+use crate::types::{PgType, names};
 
 /// `format_type` of a type with its modifier.
 pub fn type_name(ty: impl Into<PgType>) -> String {
@@ -63,9 +62,8 @@ pub fn relation_name(oid: Oid, catalog: &Catalog, path: &SearchPath) -> Option<S
 
 /// An expression as the catalog keeps it; columns by the names in `scope`.
 pub fn stored(expr: &ScalarExpr, scope: &Scope) -> Result<String> {
-    let mut out = String::new();
-    Writer { scope }.write(expr, false, &mut out)?;
-    Ok(out)
+    let style = Style { layout: Layout::Stored, format: &FormatSettings::default(), indent: 0 };
+    expression::write(expr, scope, style, false)
 }
 
 /// Attribute numbers of the scope's columns that an expression reads.
@@ -98,7 +96,7 @@ fn walk(expr: &ScalarExpr, visit: &mut impl FnMut(&ScalarExpr)) {
             walk(left, visit);
             walk(right, visit);
         }
-        K::Case { whens, otherwise } => {
+        K::Case { whens, otherwise, .. } => {
             for (condition, value) in whens {
                 walk(condition, visit);
                 walk(value, visit);
@@ -120,218 +118,51 @@ fn walk(expr: &ScalarExpr, visit: &mut impl FnMut(&ScalarExpr)) {
     }
 }
 
-/// Operators by the function that computes them.
-static OPERATORS: LazyLock<HashMap<u32, Arc<Operator>>> = LazyLock::new(|| {
-    let mut map = HashMap::new();
-    for operator in registry().operators() {
-        map.entry(operator.function.oid).or_insert_with(|| operator.clone());
-    }
-    map
-});
-
-struct Writer<'a> {
-    scope: &'a Scope,
+/// How stored definitions are shown.
+pub struct Display<'a> {
+    pub catalog: &'a Arc<Catalog>,
+    pub path: &'a SearchPath,
+    /// For the form of constants, and the names behind those of the reg types.
+    pub eval: Arc<EvalContext>,
+    /// Without the parentheses that are not needed.
+    pub pretty: bool,
 }
 
-impl Writer<'_> {
-    /// `implicit`: casts that nobody wrote are shown, as in arguments of operators and functions.
-    fn write(&self, expr: &ScalarExpr, implicit: bool, out: &mut String) -> Result<()> {
-        use ExprKind as K;
-        match &expr.kind {
-            K::Const(value) => constant(value, expr.ty, out),
-            K::Column { id, .. } => {
-                let mut columns = self.scope.relations.iter().flat_map(|r| &r.columns);
-                let column = columns.find(|c| c.id == *id);
-                let column = column.ok_or_else(|| Error::internal("a column is not in scope"))?;
-                out.push_str(&quote_ident(&column.name));
-            }
-            K::Call { function, args } => match (OPERATORS.get(&function.oid), args.as_slice()) {
-                (Some(operator), [left, right]) => {
-                    self.infix(left, &operator_text(operator.name), right, out)?;
-                }
-                (Some(operator), [arg]) if operator.left.is_none() => {
-                    out.push('(');
-                    out.push_str(operator.name);
-                    out.push(' ');
-                    self.write(arg, true, out)?;
-                    out.push(')');
-                }
-                _ => self.list(&quote_ident(function.name), args, true, out)?,
-            },
-            K::Cast(cast) if !cast.explicit && !implicit => self.write(&cast.arg, implicit, out)?,
-            K::Cast(cast) => {
-                out.push('(');
-                self.write(&cast.arg, false, out)?;
-                out.push_str(")::");
-                out.push_str(&type_name(cast.to));
-            }
-            K::And(args) => self.joined(args, " AND ", out)?,
-            K::Or(args) => self.joined(args, " OR ", out)?,
-            K::Not(arg) => {
-                out.push_str("(NOT ");
-                self.write(arg, false, out)?;
-                out.push(')');
-            }
-            K::IsNull { arg, negated } => self.postfix(arg, if *negated { "IS NOT NULL" } else { "IS NULL" }, out)?,
-            K::IsBool { arg, value, negated } => {
-                let what = match value {
-                    Some(true) => "TRUE",
-                    Some(false) => "FALSE",
-                    None => "UNKNOWN",
-                };
-                self.postfix(arg, &format!("IS {}{what}", if *negated { "NOT " } else { "" }), out)?;
-            }
-            K::IsDistinct { left, right, negated } => {
-                let operator = if *negated { "IS NOT DISTINCT FROM" } else { "IS DISTINCT FROM" };
-                self.infix(left, operator, right, out)?;
-            }
-            K::Case { whens, otherwise } => self.case(whens, otherwise.as_deref(), out)?,
-            K::Coalesce(args) => self.list("COALESCE", args, true, out)?,
-            K::Greatest(args) => self.list("GREATEST", args, true, out)?,
-            K::Least(args) => self.list("LEAST", args, true, out)?,
-            K::Row(args) => self.list("ROW", args, true, out)?,
-            K::NullIf { left, right, .. } => {
-                out.push_str("NULLIF(");
-                self.write(left, true, out)?;
-                out.push_str(", ");
-                self.write(right, true, out)?;
-                out.push(')');
-            }
-            K::InList { arg, list, negated } => {
-                out.push('(');
-                self.write(arg, true, out)?;
-                out.push_str(if *negated { " <> ALL (" } else { " = ANY (" });
-                self.array(list, out)?;
-                out.push_str("))");
-            }
-            K::AnyAll { arg, operator, array, all } => {
-                let name = OPERATORS.get(&operator.oid).map_or("=", |o| o.name);
-                out.push('(');
-                self.write(arg, true, out)?;
-                out.push_str(&format!(" {name} {} (", if *all { "ALL" } else { "ANY" }));
-                self.write(array, true, out)?;
-                out.push_str("))");
-            }
-            K::Array(args) if args.is_empty() => out.push_str(&format!("ARRAY[]::{}", type_name(expr.ty))),
-            K::Array(args) => self.array(args, out)?,
-            K::Subscript { array, index } => {
-                let plain = matches!(array.kind, K::Column { .. });
-                out.push_str(if plain { "" } else { "(" });
-                self.write(array, true, out)?;
-                out.push_str(if plain { "[" } else { ")[" });
-                self.write(index, false, out)?;
-                out.push(']');
-            }
-            K::Param(_) => return Err(Error::unsupported("a parameter in a stored expression")),
-            K::Query(_) => return Err(Error::unsupported("a subquery or aggregate in a stored expression")),
-        }
-        Ok(())
+impl<'a> Display<'a> {
+    /// With all parentheses and standard forms of values.
+    pub fn plain(catalog: &'a Arc<Catalog>, path: &'a SearchPath) -> Display<'a> {
+        Display { catalog, path, eval: Arc::default(), pretty: false }
     }
 
-    fn infix(&self, left: &ScalarExpr, operator: &str, right: &ScalarExpr, out: &mut String) -> Result<()> {
-        out.push('(');
-        self.write(left, true, out)?;
-        out.push(' ');
-        out.push_str(operator);
-        out.push(' ');
-        self.write(right, true, out)?;
-        out.push(')');
-        Ok(())
+    /// A stored expression over the columns of a table: what pg_get_expr shows.
+    pub fn expression(&self, stored: &str, table: Option<&TableDef>) -> String {
+        let layout = if self.pretty { Layout::Pretty } else { Layout::Full };
+        let shown = self.bind(stored, table).and_then(|(expr, scope)| {
+            let format = FormatSettings { reg_names: RegNames(None), ..self.eval.format.clone() };
+            expression::write(&expr, &scope, Style { layout, format: &format, indent: 0 }, false)
+        });
+        // A text of an older form is shown as it is.
+        name_relations(shown.as_deref().unwrap_or(stored), self.catalog, self.path)
     }
 
-    fn postfix(&self, arg: &ScalarExpr, what: &str, out: &mut String) -> Result<()> {
-        out.push('(');
-        self.write(arg, true, out)?;
-        out.push(' ');
-        out.push_str(what);
-        out.push(')');
-        Ok(())
+    /// A binder for stored texts.
+    pub fn binder(&self, source: Source) -> Binder {
+        let environment =
+            Environment { catalog: self.catalog.clone(), search_path: self.path.clone(), eval: self.eval.clone() };
+        Binder::new(environment, source, &[]).without_parameters()
     }
 
-    fn joined(&self, args: &[ScalarExpr], separator: &str, out: &mut String) -> Result<()> {
-        out.push('(');
-        for (i, arg) in args.iter().enumerate() {
-            out.push_str(if i > 0 { separator } else { "" });
-            self.write(arg, false, out)?;
-        }
-        out.push(')');
-        Ok(())
-    }
-
-    fn list(&self, name: &str, args: &[ScalarExpr], implicit: bool, out: &mut String) -> Result<()> {
-        out.push_str(name);
-        out.push('(');
-        for (i, arg) in args.iter().enumerate() {
-            out.push_str(if i > 0 { ", " } else { "" });
-            self.write(arg, implicit, out)?;
-        }
-        out.push(')');
-        Ok(())
-    }
-
-    fn array(&self, items: &[ScalarExpr], out: &mut String) -> Result<()> {
-        out.push_str("ARRAY[");
-        for (i, item) in items.iter().enumerate() {
-            out.push_str(if i > 0 { ", " } else { "" });
-            self.write(item, true, out)?;
-        }
-        out.push(']');
-        Ok(())
-    }
-
-    fn case(&self, whens: &[(ScalarExpr, ScalarExpr)], otherwise: Option<&ScalarExpr>, out: &mut String) -> Result<()> {
-        out.push_str("CASE");
-        for (condition, value) in whens {
-            out.push_str(" WHEN ");
-            self.write(condition, false, out)?;
-            out.push_str(" THEN ");
-            self.write(value, true, out)?;
-        }
-        if let Some(otherwise) = otherwise {
-            out.push_str(" ELSE ");
-            self.write(otherwise, true, out)?;
-        }
-        out.push_str(" END");
-        Ok(())
+    fn bind(&self, stored: &str, table: Option<&TableDef>) -> Result<(ScalarExpr, Scope)> {
+        let (expr, source) = parse_expression(stored)?;
+        let mut binder = self.binder(source);
+        let scope = table.map(|t| binder.table_scope(t, None)).unwrap_or_default();
+        let bound = binder.bind_expr(&expr, &scope)?;
+        Ok((bound, scope))
     }
 }
 
-fn operator_text(name: &str) -> String {
-    name.to_owned()
-}
-
-/// As PostgreSQL's `get_const_expr`.
-fn constant(value: &Datum, ty: PgType, out: &mut String) {
-    match (value, ty.oid) {
-        (Datum::Null, _) => out.push_str(&format!("NULL::{}", type_name(ty))),
-        (Datum::Int4(n), _) if *n >= 0 => out.push_str(&n.to_string()),
-        (Datum::Bool(b), _) => out.push_str(if *b { "true" } else { "false" }),
-        (Datum::Oid(n), _) if ty.oid != TypeOid::OID => {
-            out.push_str(&format!("'{n}'::{}", type_name(ty)));
-        }
-        (value, TypeOid::NUMERIC) => {
-            let text = text::to_string(value, ty, &FormatSettings::default());
-            let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-            if plain && ty.typmod < 0 {
-                out.push_str(&text);
-            } else {
-                out.push_str(&format!("'{text}'::numeric"));
-            }
-        }
-        (value, _) => {
-            let text = text::to_string(value, ty, &FormatSettings::default());
-            let shown = match ty.oid {
-                TypeOid::BPCHAR => "bpchar".to_owned(),
-                TypeOid::VARCHAR => "character varying".to_owned(),
-                _ => type_name(ty),
-            };
-            out.push_str(&format!("{}::{shown}", quote_literal(&text)));
-        }
-    }
-}
-
-/// A stored expression with the names of its regclass constants: what pg_get_expr shows.
-pub fn shown(stored: &str, catalog: &Catalog, path: &SearchPath) -> String {
+/// A text with the names of its regclass constants, whose OIDs are stored.
+fn name_relations(stored: &str, catalog: &Catalog, path: &SearchPath) -> String {
     let mut out = String::with_capacity(stored.len());
     let mut rest = stored;
     while let Some(at) = rest.find("'::regclass") {
@@ -377,7 +208,19 @@ pub fn rename_column(stored: &str, from: &str, to: &str) -> Result<String> {
 }
 
 /// pg_get_constraintdef.
-pub fn constraint_def(table: &TableDef, constraint: &ConstraintDef, catalog: &Catalog, path: &SearchPath) -> String {
+pub fn constraint_def(table: &TableDef, constraint: &ConstraintDef, display: &Display<'_>) -> String {
+    let mut out = constraint_body(table, constraint, display);
+    if constraint.deferrable {
+        out.push_str(" DEFERRABLE");
+    }
+    if constraint.initially_deferred {
+        out.push_str(" INITIALLY DEFERRED");
+    }
+    out
+}
+
+fn constraint_body(table: &TableDef, constraint: &ConstraintDef, display: &Display<'_>) -> String {
+    let (catalog, path) = (display.catalog, display.path);
     let names = |table: &TableDef, attnums: &[i16]| {
         let names = attnums.iter().filter_map(|a| table.attribute(*a)).map(|c| quote_ident(&c.name));
         names.collect::<Vec<_>>().join(", ")
@@ -390,8 +233,7 @@ pub fn constraint_def(table: &TableDef, constraint: &ConstraintDef, catalog: &Ca
         ConstraintKind::PrimaryKey { index } => format!("PRIMARY KEY ({})", index_columns(index)),
         ConstraintKind::Unique { index } => format!("UNIQUE ({})", index_columns(index)),
         ConstraintKind::Check { expression, .. } => {
-            let text = shown(expression, catalog, path);
-            format!("CHECK ({})", if text.starts_with('(') { text } else { format!("({text})") })
+            format!("CHECK ({})", display.expression(expression, Some(table)))
         }
         ConstraintKind::ForeignKey(key) => {
             let to = catalog.tables.get(&key.references);
@@ -413,6 +255,9 @@ pub fn constraint_def(table: &TableDef, constraint: &ConstraintDef, catalog: &Ca
             };
             out.push_str(&action("UPDATE", key.on_update));
             out.push_str(&action("DELETE", key.on_delete));
+            if !key.set_columns.is_empty() {
+                out.push_str(&format!(" ({})", names(table, &key.set_columns)));
+            }
             out
         }
     }
@@ -474,9 +319,10 @@ mod tests {
 
     #[test]
     fn regclass_constants_are_shown_by_name() {
-        let catalog = Catalog::bootstrap("postgres", "postgres");
+        let catalog = Arc::new(Catalog::bootstrap("postgres", "postgres"));
         let path = catalog.search_path(&["public"], "postgres");
-        assert_eq!(shown("nextval('1'::regclass)", &catalog, &path), "nextval('1'::regclass)");
-        assert_eq!(shown("(a > 0)", &catalog, &path), "(a > 0)");
+        let display = Display::plain(&catalog, &path);
+        assert_eq!(display.expression("nextval('1'::regclass)", None), "nextval('1'::regclass)");
+        assert_eq!(display.expression("nextval('1259'::regclass)", None), "nextval('pg_class'::regclass)");
     }
 }

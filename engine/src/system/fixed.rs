@@ -145,7 +145,7 @@ fn proc_row(f: &Function, sink: &mut RowSink) {
     let language = if f.symbol.starts_with('#') { 14u32 } else { 12 };
     let rows = if f.returns_set { 1000.0f32 } else { 0.0 };
     row!(sink;
-        f.oid, f.name, Oid::PG_CATALOG, Oid::SUPERUSER, language, 1.0f32, rows, f.variadic.unwrap_or(TypeOid(0)), 0u32,
+        f.oid, f.name, f.schema(), Oid::SUPERUSER, language, 1.0f32, rows, f.variadic.unwrap_or(TypeOid(0)), 0u32,
         kind, false, false, f.strict, f.returns_set, volatility, 's', f.args.len() as i16, f.defaults as i16, f.ret,
         f.args.clone(), all_args, modes, arg_names, Null, Null, f.symbol, Null, Null, Null, Null);
 }
@@ -175,15 +175,21 @@ fn pg_cast(_: &SystemContext, sink: &mut RowSink) -> Result<()> {
 }
 
 fn pg_timezone_names(_: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    timezones().into_iter().for_each(|row| sink.push(row));
+    Ok(())
+}
+
+/// Every time zone: name, abbreviation and offset at the moment, and whether it is summer time.
+pub fn timezones() -> Vec<[Datum; 4]> {
     use chrono::{Offset, TimeZone};
     let now = chrono::Utc::now().naive_utc();
-    for zone in chrono_tz::TZ_VARIANTS {
-        let offset = chrono_tz::OffsetName::abbreviation(&zone.offset_from_utc_datetime(&now)).map(str::to_owned);
+    let row = |zone: &chrono_tz::Tz| {
         let local = zone.offset_from_utc_datetime(&now);
+        let abbreviation = chrono_tz::OffsetName::abbreviation(&local).unwrap_or_default();
         let daylight = chrono_tz::OffsetComponents::dst_offset(&local).num_seconds() != 0;
         let micros = i64::from(local.fix().local_minus_utc()) * 1_000_000;
-        let interval = Datum::Interval(crate::types::Interval { months: 0, days: 0, micros });
-        row!(sink; zone.name(), offset.unwrap_or_default(), interval, daylight);
-    }
-    Ok(())
+        let offset = Datum::Interval(crate::types::Interval { months: 0, days: 0, micros });
+        [Datum::from(zone.name()), Datum::from(abbreviation), offset, Datum::Bool(daylight)]
+    };
+    chrono_tz::TZ_VARIANTS.iter().map(row).collect()
 }

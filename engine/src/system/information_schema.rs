@@ -1,9 +1,10 @@
 //! information_schema: the standard's views (ISO/IEC 9075-11) over the catalog, with PostgreSQL's columns. A role sees
 //! what it may use: a superuser all, others what they own, everybody the system relations.
 
+use super::deparse::{self, Display};
 use super::relations::role_name;
 use super::rows::{Null, row};
-use super::{RowSink, RowSource, SystemContext, deparse, viewdef};
+use super::{RowSink, RowSource, SystemContext, viewdef};
 use crate::catalog::{
     Catalog, ColumnDef, ConstraintDef, ConstraintKind, Identity, Oid, ReferentialAction, SequenceDef, TableDef,
 };
@@ -197,7 +198,10 @@ fn columns(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
                 ty: c.ty,
                 nullable: !c.not_null,
                 updatable: true,
-                default: c.default.as_ref().map(|d| deparse::shown(d, catalog, &context.path)),
+                default: c
+                    .default
+                    .as_ref()
+                    .map(|d| Display::plain(&context.catalog, &context.path).expression(d, Some(t))),
                 identity: c.identity.zip(sequence.map(|s| &**s)),
             }
             .push(catalog, sink);
@@ -324,8 +328,9 @@ fn check_constraints(context: &SystemContext, sink: &mut RowSink) -> Result<()> 
     for t in visible_tables(context) {
         let schema = catalog.schema_name(t.schema);
         for c in &t.constraints {
-            if let ConstraintKind::Check { expression, .. } = &c.kind {
-                row!(sink; database, schema, &c.name, deparse::shown(expression, catalog, &context.path));
+            if matches!(c.kind, ConstraintKind::Check { .. }) {
+                let shown = deparse::constraint_def(t, c, &Display::plain(catalog, &context.path));
+                row!(sink; database, schema, &c.name, shown.trim_start_matches("CHECK "));
             }
         }
         for c in t.live_columns().filter(|c| c.not_null) {
@@ -383,7 +388,7 @@ fn views(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
         row!(sink; database, catalog.schema_name(r.schema), r.name, Null, "NONE", "NO", "NO", "NO", "NO", "NO");
     }
     for v in catalog.views.values().filter(|v| may_see(context, v.owner)) {
-        let definition = viewdef::definition(v, catalog, &context.path);
+        let definition = viewdef::definition(v, &Display::plain(catalog, &context.path));
         row!(sink;
             database, catalog.schema_name(v.schema), &v.name, definition, "NONE", "NO", "NO", "NO", "NO", "NO");
     }

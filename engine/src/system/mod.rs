@@ -12,6 +12,7 @@ mod cluster;
 mod definitions;
 pub mod deparse;
 mod empty;
+pub(crate) mod expression;
 mod fixed;
 pub mod functions;
 mod information_schema;

@@ -1,6 +1,9 @@
 //! What users made, as PostgreSQL's catalogs describe it: relations, columns, indexes, constraints, sequences, views, their
 //! comments and dependencies. The system relations describe themselves here too.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use super::rows::{Null, row};
 use super::{RowSink, RowSource, SystemContext, deparse};
 use crate::catalog::{
@@ -46,6 +49,17 @@ fn default_oid(table: Oid, attnum: i16) -> Oid {
     Oid(0x8000_0000 | (table.0.wrapping_mul(1601).wrapping_add(attnum as u32) & 0x7fff_ffff))
 }
 
+/// The column whose default an OID is.
+pub fn default_column(catalog: &Catalog, oid: Oid) -> Option<(&Arc<TableDef>, &ColumnDef)> {
+    let mut columns = catalog.tables.values().flat_map(|t| t.live_columns().map(move |c| (t, c)));
+    columns.find(|(t, c)| c.default.is_some() && default_oid(t.oid, c.attnum) == oid)
+}
+
+/// The view whose rule an OID is.
+pub fn rule_view(catalog: &Catalog, oid: Oid) -> Option<&Arc<ViewDef>> {
+    catalog.views.values().find(|v| rule_oid(v) == oid)
+}
+
 /// OID of a view's rule: allocated with the view, behind its row type and that one's array.
 fn rule_oid(view: &ViewDef) -> Oid {
     Oid(view.row_type.0 + 2)
@@ -68,6 +82,7 @@ struct ClassRow<'a> {
     shared: bool,
     checks: usize,
     has_rules: bool,
+    has_triggers: bool,
     options: &'a [(String, String)],
 }
 
@@ -83,7 +98,7 @@ impl ClassRow<'_> {
         row!(sink;
             self.oid, self.name, self.schema, self.row_type, 0u32, self.owner, self.am, self.file, 0u32,
             self.pages, self.rows, 0i32, 0u32, self.has_index, self.shared, 'p', self.kind,
-            self.columns as i16, self.checks as i16, self.has_rules, false, false, false, false, true,
+            self.columns as i16, self.checks as i16, self.has_rules, self.has_triggers, false, false, false, true,
             identity, false, 0u32, frozen, minimum, Null, options, Null);
     }
 }
@@ -112,10 +127,12 @@ fn pg_class(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
             shared: r.is_shared(),
             checks: 0,
             has_rules: false,
+            has_triggers: false,
             options: &[],
         }
         .push(sink);
     }
+    let in_foreign_keys = tables_in_foreign_keys(&context.catalog);
     for table in context.catalog.tables.values() {
         let figures = context.host.table_figures(table.oid);
         ClassRow {
@@ -134,6 +151,7 @@ fn pg_class(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
             shared: false,
             checks: table.constraints.iter().filter(|c| matches!(c.kind, ConstraintKind::Check { .. })).count(),
             has_rules: false,
+            has_triggers: in_foreign_keys.contains(&table.oid),
             options: &table.options,
         }
         .push(sink);
@@ -154,6 +172,7 @@ fn pg_class(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
                 shared: false,
                 checks: 0,
                 has_rules: false,
+                has_triggers: false,
                 options: &index.options,
             }
             .push(sink);
@@ -192,8 +211,23 @@ fn plain(oid: Oid, name: &str, schema: Oid, owner: Oid, kind: char, columns: usi
         shared: false,
         checks: 0,
         has_rules: false,
+        has_triggers: false,
         options: &[],
     }
+}
+
+/// Tables on either side of a foreign key. PostgreSQL enforces the keys by triggers on both, and clients (psql's `\d`, pg_dump)
+/// ask for them only where `relhastriggers` is set.
+fn tables_in_foreign_keys(catalog: &Catalog) -> HashSet<Oid> {
+    let mut found = HashSet::new();
+    for table in catalog.tables.values() {
+        for constraint in &table.constraints {
+            if let ConstraintKind::ForeignKey(key) = &constraint.kind {
+                found.extend([table.oid, key.references]);
+            }
+        }
+    }
+    found
 }
 
 /// What of pg_attribute differs between columns.
@@ -519,7 +553,7 @@ fn pg_views(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
         row!(sink; catalog.schema_name(r.schema), r.name, role_name(catalog, Oid::SUPERUSER), Null);
     }
     for v in catalog.views.values() {
-        let definition = super::viewdef::definition(v, catalog, &context.path);
+        let definition = super::viewdef::definition(v, &deparse::Display::plain(catalog, &context.path));
         row!(sink; catalog.schema_name(v.schema), &v.name, role_name(catalog, v.owner), definition);
     }
     Ok(())

@@ -9,19 +9,26 @@ use sqlparser::ast::{
     VisitorMut,
 };
 
-use super::deparse::quote_ident;
+use super::deparse::{Display, quote_ident};
 use crate::catalog::{Catalog, SearchPath, ViewDef};
 use crate::sql::parse::parse_query;
 
-/// The definition as `pg_get_viewdef(oid, true)` shows it, with a semicolon; expressions are written as they were given.
-pub fn definition(view: &ViewDef, catalog: &Catalog, path: &SearchPath) -> String {
-    let Ok((mut query, _)) = parse_query(&view.query) else {
+/// The definition as pg_get_viewdef shows it, with a semicolon.
+pub fn definition(view: &ViewDef, display: &Display<'_>) -> String {
+    let (catalog, path) = (display.catalog, display.path);
+    let Ok((mut query, source)) = parse_query(&view.query) else {
         return format!(" {};", view.query);
     };
-    let _ = query.visit(&mut Shortener { catalog, path });
-    let names: Vec<&str> = view.columns.iter().map(|(name, _)| name.as_str()).collect();
-    let mut out = String::new();
-    write_query(&query, &names, 0, &mut out);
+    let names: Vec<String> = view.columns.iter().map(|(name, _)| name.clone()).collect();
+    let described = display.binder(source).describe(&query, &names, display.pretty);
+    let mut out = described.unwrap_or_else(|_| {
+        // Forms that have no text of PostgreSQL's kind yet are shown as they were given.
+        let _ = query.visit(&mut Shortener { catalog, path });
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut out = String::new();
+        write_query(&query, &names, 0, &mut out);
+        out
+    });
     out.push(';');
     out
 }

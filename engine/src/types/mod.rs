@@ -29,6 +29,7 @@ pub mod interval_in;
 pub mod json;
 pub mod names;
 pub mod numeric;
+pub mod record;
 #[cfg(test)]
 mod tests;
 pub mod text;

@@ -75,7 +75,7 @@ impl Lowering<'_> {
                 let op = if *negated { Operator::IsNotDistinctFrom } else { Operator::IsDistinctFrom };
                 Ok(boolean(binary(l, op, r)))
             }
-            ExprKind::Case { whens, otherwise } => {
+            ExprKind::Case { whens, otherwise, .. } => {
                 let mut values = Vec::new();
                 let mut conditions = Vec::new();
                 for (condition, value) in whens {
@@ -130,10 +130,11 @@ impl Lowering<'_> {
                 }
                 self.shell(expr, schemas)
             }
-            ExprKind::Greatest(_) | ExprKind::Least(_) | ExprKind::Array(_) | ExprKind::Subscript { .. } => {
-                self.shell(expr, schemas)
-            }
-            ExprKind::Row(_) => Err(Error::unsupported("a row as a value")),
+            ExprKind::Greatest(_)
+            | ExprKind::Least(_)
+            | ExprKind::Array(_)
+            | ExprKind::Row(_)
+            | ExprKind::Subscript { .. } => self.shell(expr, schemas),
             ExprKind::Query(_) => Err(Error::internal("a subquery reached lowering")),
         }
     }

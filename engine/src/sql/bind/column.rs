@@ -70,7 +70,7 @@ impl Binder {
             }
             if let Some(relation) = scope.relations.iter().find(|r| r.name == name) {
                 let relation = relation.clone();
-                return Ok(self.whole_row(&relation, depth, span));
+                return self.whole_row(&relation, depth, span);
             }
         }
         let mut error = Error::new(SqlState::UndefinedColumn, format!("column \"{name}\" does not exist"));
@@ -141,14 +141,28 @@ impl Binder {
         ScalarExpr::new(ExprKind::Column { id: column.id, depth }, column.ty)
     }
 
-    fn whole_row(&mut self, relation: &ScopeRelation, depth: usize, span: Span) -> ScalarExpr {
+    fn whole_row(&mut self, relation: &ScopeRelation, depth: usize, span: Span) -> Result<ScalarExpr> {
         if relation.scalar
             && let Some(column) = relation.columns.first()
         {
-            return self.reference(column, Some(&relation.name), depth, span);
+            return Ok(self.reference(column, Some(&relation.name), depth, span));
         }
         let items = relation.columns.iter().map(|c| self.reference(c, Some(&relation.name), depth, span)).collect();
-        ScalarExpr::new(ExprKind::Row(items), TypeOid::RECORD)
+        let row = ScalarExpr::new(ExprKind::Row(items), TypeOid::RECORD);
+        if !relation.nullable {
+            return Ok(row);
+        }
+        // Where the join found no row the whole is NULL: a column that cannot be NULL otherwise tells.
+        let table = self.environment.catalog.tables.get(&crate::catalog::Oid(relation.table)).cloned();
+        let is_certain = |attnum: i16| table.as_ref().and_then(|t| t.attribute(attnum)).is_some_and(|c| c.not_null);
+        let Some(certain) = relation.columns.iter().find(|c| is_certain(c.attribute)) else {
+            return Err(self.source.locate(Error::unsupported("a whole row of an outer join"), span));
+        };
+        let arg = Box::new(self.reference(certain, Some(&relation.name), depth, span));
+        let missing = ScalarExpr::new(ExprKind::IsNull { arg, negated: false }, TypeOid::BOOL);
+        let null = ScalarExpr::constant(Datum::Null, TypeOid::RECORD);
+        let (whens, otherwise) = (vec![(missing, null)], Some(Box::new(row)));
+        Ok(ScalarExpr::new(ExprKind::Case { whens, otherwise, simple: false }, TypeOid::RECORD))
     }
 
     fn system_column(&self, name: &str, table: u32, span: Span) -> Result<ScalarExpr> {
@@ -180,13 +194,13 @@ impl Binder {
     }
 }
 
-enum Lookup<'a> {
+pub(super) enum Lookup<'a> {
     None,
     One(&'a ScopeColumn, Option<&'a ScopeRelation>),
     Many,
 }
 
-fn lookup<'a>(scope: &'a Scope, name: &str) -> Lookup<'a> {
+pub(super) fn lookup<'a>(scope: &'a Scope, name: &str) -> Lookup<'a> {
     let mut merged = scope.merged.iter().filter(|c| c.name == name);
     let mut own = scope
         .relations

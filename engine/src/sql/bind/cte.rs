@@ -57,6 +57,10 @@ impl Binder {
         Ok(())
     }
 
+    pub(super) fn is_cte(&self, name: &str) -> bool {
+        self.ctes.iter().any(|c| c.name == name)
+    }
+
     fn cte_columns(&self, cte: &ast::Cte, bound: &Bound) -> Result<Vec<(String, PgType)>> {
         let names = &cte.alias.columns;
         if names.len() > bound.columns.len() {

@@ -98,7 +98,7 @@ impl Binder {
                 let args = vec![self.expr(r#in)?, self.expr(arg)?];
                 self.call("position", args, expr.span())
             }
-            Expr::Substring { expr: arg, substring_from, substring_for, .. } => {
+            Expr::Substring { expr: arg, substring_from, substring_for, special, shorthand } => {
                 let mut args = vec![self.expr(arg)?];
                 match substring_from {
                     Some(from) => args.push(self.expr(from)?),
@@ -107,7 +107,14 @@ impl Binder {
                 if let Some(count) = substring_for {
                     args.push(self.expr(count)?);
                 }
-                self.call("substring", args, expr.span())
+                if *shorthand {
+                    return self.call("substr", args, expr.span());
+                }
+                let mut call = self.call("substring", args, expr.span())?;
+                if let (ExprKind::Call { function, .. }, false) = (&mut call.kind, *special) {
+                    *function = super::function::with_keywords(function);
+                }
+                Ok(call)
             }
             Expr::Trim { trim_where, trim_what, expr: arg, trim_characters } => {
                 let mut args = vec![self.expr(arg)?];
@@ -138,8 +145,7 @@ impl Binder {
             }
             Expr::Function(function) => self.function(function, expr.span()),
             Expr::Exists { subquery, negated } => {
-                let rel = self.subquery(subquery)?.rel;
-                let test = query(QueryExpr::Exists { rel: rel.into() }, TypeOid::BOOL.into());
+                let test = self.exists(subquery)?;
                 Ok(negate(test, *negated))
             }
             Expr::Subquery(subquery) => self.scalar_subquery(subquery, expr.span()),
@@ -300,6 +306,9 @@ impl Binder {
                     }
                     ExprKind::Const(Datum::Int8(n)) if *n != i64::MIN => {
                         Ok(ScalarExpr::constant(Datum::Int8(-n), TypeOid::INT8))
+                    }
+                    ExprKind::Const(Datum::Numeric(n)) => {
+                        Ok(ScalarExpr::constant(Datum::from(n.negate()), TypeOid::NUMERIC))
                     }
                     _ => self.operator("-", None, bound, span),
                 }
@@ -547,7 +556,7 @@ impl Binder {
         let (mut values, ty) = self.unify(values, "CASE", span)?;
         let otherwise = if has_else { values.pop().map(Box::new) } else { None };
         let whens = whens.into_iter().zip(values).collect();
-        Ok(ScalarExpr::new(ExprKind::Case { whens, otherwise }, ty))
+        Ok(ScalarExpr::new(ExprKind::Case { whens, otherwise, simple: operand.is_some() }, ty))
     }
 
     /// Coerces alternatives to their common type (manual, section 10.5).
@@ -631,7 +640,7 @@ impl Binder {
         }
         if let Some((ast::AccessExpr::Dot(Expr::Identifier(field)), rest)) = chain.split_first()
             && value.is_none()
-            && let Some(bound) = self.series_field(root, &fold(field))?
+            && let Some(bound) = self.row_field(root, &fold(field))?
         {
             value = Some(bound);
             chain = rest;

@@ -9,10 +9,11 @@ use super::{Binder, Expects, fold};
 use crate::catalog::{Relation, TableDef, ViewDef};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
+use crate::functions::{self, Function};
 use crate::sql::rel::{JoinKind, Output, Rel, Scan, ScanColumn, SetCall};
 use crate::sql::rewrite::KEY_MARK;
 use crate::sql::scope::{Scope, ScopeColumn, ScopeRelation};
-use crate::types::TypeOid;
+use crate::types::{Datum, TypeOid};
 
 impl Binder {
     /// The whole clause: items side by side. Without any, one row.
@@ -102,14 +103,21 @@ impl Binder {
     fn join(
         &mut self,
         left: Rel,
-        left_scope: Scope,
+        mut left_scope: Scope,
         right: Rel,
-        right_scope: Scope,
+        mut right_scope: Scope,
         kind: JoinKind,
         constraint: &JoinConstraint,
         lateral: bool,
         operator: &JoinOperator,
     ) -> Result<(Rel, Scope)> {
+        let filled = [
+            (&mut left_scope, matches!(kind, JoinKind::Right | JoinKind::Full)),
+            (&mut right_scope, matches!(kind, JoinKind::Left | JoinKind::Full)),
+        ];
+        for (scope, filled) in filled {
+            scope.relations.iter_mut().for_each(|r| r.nullable |= filled);
+        }
         let rel = |left, right, condition| Rel::Join {
             left: Box::new(left),
             right: Box::new(right),
@@ -320,8 +328,16 @@ impl Binder {
             }
         }
         let star = columns.clone();
-        let relation =
-            ScopeRelation { name, schema, columns, real_name: None, table: 0, scalar: false, lateral_ok: true };
+        let relation = ScopeRelation {
+            name,
+            schema,
+            columns,
+            real_name: None,
+            table: 0,
+            scalar: false,
+            lateral_ok: true,
+            nullable: false,
+        };
         Ok(Scope { relations: vec![relation], merged: vec![], star })
     }
 
@@ -364,11 +380,7 @@ impl Binder {
                     system.columns.iter().enumerate().map(|(i, c)| (i as i16 + 1, c.name, c.ty)).collect();
                 self.scan_columns(system.oid.0, system.name, &columns, true)
             }
-            Relation::Sequence(sequence) => {
-                return Err(self
-                    .source
-                    .locate(Error::unsupported(format!("SELECT from sequence \"{}\"", sequence.name)), span));
-            }
+            Relation::Sequence(sequence) => self.sequence_row(sequence.oid),
             Relation::Index(_, index) => {
                 let error = Error::new(SqlState::WrongObjectType, format!("cannot open relation \"{}\"", index.name))
                     .detail("This operation is not supported for indexes.");
@@ -417,6 +429,24 @@ impl Binder {
             system,
         };
         (Rel::Scan(scan), scope)
+    }
+
+    /// The one row of a sequence.
+    fn sequence_row(&mut self, sequence: crate::catalog::Oid) -> (Rel, Vec<ScopeColumn>) {
+        let values = [
+            ("last_value", sequence_state(SEQUENCE_VALUE, TypeOid::INT8, sequence.0)),
+            // Values that are handed out ahead are not counted by a row.
+            ("log_cnt", ScalarExpr::constant(Datum::Int8(0), TypeOid::INT8)),
+            ("is_called", sequence_state(SEQUENCE_CALLED, TypeOid::BOOL, sequence.0)),
+        ];
+        let mut columns = Vec::new();
+        let mut scope = Vec::new();
+        for (attribute, (name, value)) in (1..).zip(values) {
+            let (id, ty) = (self.fresh(), value.ty);
+            columns.push((id, value));
+            scope.push(ScopeColumn { name: name.into(), id, ty, table: sequence.0, attribute, visible: true });
+        }
+        (Rel::Unit.project(columns), scope)
     }
 
     /// A view: its query bound anew, in names of its own.
@@ -571,6 +601,35 @@ impl Binder {
             self.source.locate(error, of.span())
         })
     }
+}
+
+/// What a sequence's columns are read by; not in pg_proc.
+pub const SEQUENCE_VALUE: &str = "lockstep_sequence_value";
+pub const SEQUENCE_CALLED: &str = "lockstep_sequence_is_called";
+
+fn sequence_state(name: &'static str, ret: TypeOid, sequence: u32) -> ScalarExpr {
+    // Numbers that no function of PostgreSQL has.
+    let oid = if name == SEQUENCE_VALUE { u32::MAX } else { u32::MAX - 1 };
+    let function = Function {
+        oid,
+        name,
+        args: vec![TypeOid::REGCLASS],
+        variadic: None,
+        defaults: 0,
+        ret,
+        kind: functions::Kind::Scalar,
+        returns_set: false,
+        strict: true,
+        volatility: functions::Volatility::Volatile,
+        symbol: name,
+        all_args: vec![],
+        arg_modes: vec![],
+        arg_names: vec![],
+        scalar: None,
+        set: None,
+    };
+    let args = vec![ScalarExpr::constant(Datum::Oid(sequence), TypeOid::REGCLASS)];
+    ScalarExpr::new(ExprKind::Call { function: std::sync::Arc::new(function), args }, ret)
 }
 
 fn hide(scope: &mut Scope, id: ColumnId) {

@@ -1,6 +1,9 @@
 //! Calls: functions, operators, aggregates, window functions, set-returning functions, and the forms that look like
 //! functions and are none.
 
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
 use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned};
 use sqlparser::tokenizer::Span;
 
@@ -9,6 +12,7 @@ use super::resolve::{self, Kind, Resolution};
 use super::{Binder, Expects, fold};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ExprKind, ScalarExpr};
+use crate::functions::{Function, registry};
 use crate::sql::rel::{Aggregate, Output, QueryExpr, SetCall, SortKey};
 use crate::types::{Datum, PgType, TypeOid};
 
@@ -28,6 +32,44 @@ pub(super) fn is_value_function(name: &str) -> bool {
             | "current_catalog"
             | "current_schema"
     )
+}
+
+/// The function that a possibly qualified name means. Those of the information schema are found by their full name only.
+pub(super) fn called_name(parts: &[String]) -> Option<&str> {
+    let (schema, name) = match parts {
+        [name] => ("pg_catalog", name),
+        [schema, name] => (schema.as_str(), name),
+        _ => return None,
+    };
+    let home = if name.starts_with("_pg_") { "information_schema" } else { "pg_catalog" };
+    (schema == home).then_some(name.as_str())
+}
+
+/// `now()` under the names of the keywords, which definitions show again.
+static NOW: LazyLock<HashMap<&'static str, Arc<Function>>> = LazyLock::new(|| {
+    let names = [
+        ("current_date", "CURRENT_DATE"),
+        ("current_time", "CURRENT_TIME"),
+        ("current_timestamp", "CURRENT_TIMESTAMP"),
+        ("localtime", "LOCALTIME"),
+        ("localtimestamp", "LOCALTIMESTAMP"),
+    ];
+    let now = registry().lookup("now").first();
+    let named = now
+        .into_iter()
+        .flat_map(|now| names.map(|(keyword, name)| (keyword, Arc::new(Function { name, ..Function::clone(now) }))));
+    named.collect()
+});
+
+/// The overloads of `substring` under the name that stands for `SUBSTRING(x FROM a FOR b)`.
+static SUBSTRING: LazyLock<HashMap<u32, Arc<Function>>> = LazyLock::new(|| {
+    let named = |f: &Arc<Function>| (f.oid, Arc::new(Function { name: "SUBSTRING", ..Function::clone(f) }));
+    registry().lookup("substring").iter().map(named).collect()
+});
+
+/// A function that was called in SQL's own syntax: definitions show that again.
+pub(super) fn with_keywords(function: &Arc<Function>) -> Arc<Function> {
+    SUBSTRING.get(&function.oid).unwrap_or(function).clone()
 }
 
 impl Binder {
@@ -78,7 +120,10 @@ impl Binder {
             Some(ExprKind::Const(Datum::Int4(precision))) => (*precision).clamp(0, 6),
             _ => -1,
         };
-        let now = self.call("now", vec![], span)?;
+        let mut now = self.call("now", vec![], span)?;
+        if let (ExprKind::Call { function, .. }, Some(named)) = (&mut now.kind, NOW.get(name)) {
+            *function = named.clone();
+        }
         self.coerce_explicit(now, PgType::new(ty, typmod), span).map(Some)
     }
 
@@ -119,16 +164,10 @@ impl Binder {
 
     pub(super) fn function(&mut self, call: &ast::Function, span: Span) -> Result<ScalarExpr> {
         let parts: Vec<String> = call.name.0.iter().filter_map(|p| p.as_ident()).map(fold).collect();
-        let name = match parts.as_slice() {
-            [name] => name.as_str(),
-            [schema, name] if schema == "pg_catalog" || (schema == "information_schema" && name.starts_with('_')) => {
-                name.as_str()
-            }
-            _ => {
-                let error =
-                    Error::new(SqlState::UndefinedFunction, format!("function {}() does not exist", parts.join(".")));
-                return Err(self.source.locate(error, span));
-            }
+        let Some(name) = called_name(&parts) else {
+            let error =
+                Error::new(SqlState::UndefinedFunction, format!("function {}() does not exist", parts.join(".")));
+            return Err(self.source.locate(error, span));
         };
         if call.null_treatment.is_some() {
             return Err(Error::unsupported("RESPECT NULLS and IGNORE NULLS"));
@@ -136,10 +175,7 @@ impl Binder {
         let list = match &call.args {
             FunctionArguments::None => return self.call(name, vec![], span),
             FunctionArguments::Subquery(subquery) if name == "array" => return self.array_subquery(subquery),
-            FunctionArguments::Subquery(subquery) if name == "exists" => {
-                let rel = self.subquery(subquery)?.rel;
-                return Ok(query(QueryExpr::Exists { rel: rel.into() }, TypeOid::BOOL.into()));
-            }
+            FunctionArguments::Subquery(subquery) if name == "exists" => return self.exists(subquery),
             FunctionArguments::Subquery(subquery) => {
                 let arg = self.scalar_subquery(subquery, span)?;
                 return self.call(name, vec![arg], span);
@@ -262,22 +298,28 @@ impl Binder {
                 Err(self.source.locate(error, span))
             }
             Kind::Set => {
-                if self.expects != Expects::SelectList {
-                    let error = Error::new(
-                        SqlState::FeatureNotSupported,
-                        format!("set-returning functions are not allowed in {}", self.expects.clause()),
-                    );
-                    return Err(self.source.locate(error, span));
-                }
+                self.check_set_place(span)?;
                 let args = self.coerce_call_args(&resolved, args, span)?;
+                if resolved.function.ret == TypeOid::RECORD {
+                    return Ok(super::row::row_of(&self.series_row(resolved, args)));
+                }
                 let call = self.set_call(resolved, args);
-                let [output] = call.outputs.as_slice() else {
-                    return Err(Error::unsupported("a set of rows in the select list"));
+                let Some(output) = call.outputs.first() else {
+                    return Err(Error::internal("a set-returning function without a column"));
                 };
                 let ty = output.ty;
                 Ok(query(QueryExpr::Series(call), ty))
             }
         }
+    }
+
+    /// 0A000 outside the select list.
+    pub(super) fn check_set_place(&self, span: Span) -> Result<()> {
+        if self.expects == Expects::SelectList {
+            return Ok(());
+        }
+        let message = format!("set-returning functions are not allowed in {}", self.expects.clause());
+        Err(self.source.locate(Error::new(SqlState::FeatureNotSupported, message), span))
     }
 
     pub(super) fn set_function(&mut self, name: &str, types: &[TypeOid], span: Span) -> Result<resolve::Resolved> {
@@ -291,57 +333,6 @@ impl Binder {
         let outputs =
             resolve::set_columns(&resolved).into_iter().map(|(_, ty)| Output { id: self.fresh(), ty }).collect();
         SetCall { function: resolved.function, args, outputs }
-    }
-
-    /// `(function(…)).field` of a function that returns rows: the column of that name.
-    pub(super) fn series_field(&mut self, root: &Expr, field: &str) -> Result<Option<ScalarExpr>> {
-        let mut root = root;
-        while let Expr::Nested(inner) = root {
-            root = inner;
-        }
-        let Expr::Function(call) = root else {
-            return Ok(None);
-        };
-        let name = call.name.0.last().and_then(|p| p.as_ident()).map(fold).unwrap_or_default();
-        if resolve::kind(&name) != Some(Kind::Set) {
-            return Ok(None);
-        }
-        let FunctionArguments::List(list) = &call.args else {
-            return Ok(None);
-        };
-        let mut args = Vec::new();
-        for arg in &list.args {
-            if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg {
-                args.push(self.expr(expr)?);
-            }
-        }
-        let types: Vec<TypeOid> = args.iter().map(|a| a.ty.oid).collect();
-        let resolved = self.set_function(&name, &types, root.span())?;
-        let names = resolve::set_columns(&resolved);
-        let Some(at) = names.iter().position(|(n, _)| n == field) else {
-            let error =
-                Error::new(SqlState::UndefinedColumn, format!("column \"{field}\" not found in data type record"));
-            return Err(self.source.locate(error, root.span()));
-        };
-        let args = self.coerce_call_args(&resolved, args, root.span())?;
-        // The same call written twice in one select list is one set.
-        let known = self.series_fields.iter().find(|c| {
-            std::sync::Arc::ptr_eq(&c.function, &resolved.function)
-                && c.args.len() == args.len()
-                && c.args.iter().zip(&args).all(|(a, b)| a.same(b))
-        });
-        let call = match known {
-            Some(call) => call.clone(),
-            None => {
-                let call = self.set_call(resolved, args);
-                self.series_fields.push(call.clone());
-                call
-            }
-        };
-        let Some(output) = call.outputs.get(at).copied() else {
-            return Ok(None);
-        };
-        Ok(Some(ScalarExpr::column(output.id, output.ty)))
     }
 
     /// COALESCE and its kin: syntax with a function's look.
@@ -443,6 +434,9 @@ impl Binder {
 
     /// 42883 for a type without an order.
     pub(super) fn check_sortable(&self, ty: PgType, span: Span) -> Result<()> {
+        if ty.oid == TypeOid::RECORD {
+            return Err(self.source.locate(Error::unsupported("sorting by whole rows"), span));
+        }
         if matches!(ty.oid, TypeOid::JSON | TypeOid::XML | TypeOid::ACLITEM) {
             let error = Error::new(
                 SqlState::UndefinedFunction,

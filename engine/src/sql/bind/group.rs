@@ -28,6 +28,11 @@ impl GroupBy {
     pub(super) fn is_empty(&self) -> bool {
         !self.written
     }
+
+    /// The expressions, if there is one set of them.
+    pub(super) fn plain(&self) -> Option<&[ScalarExpr]> {
+        self.sets.is_none().then_some(self.exprs.as_slice())
+    }
 }
 
 /// A grouping while the expressions above it are rewritten.

@@ -9,13 +9,15 @@
 mod coerce;
 mod column;
 mod cte;
+mod describe;
 mod expr;
-mod from;
+pub(crate) mod from;
 mod function;
 mod group;
 mod names;
 mod query;
 mod resolve;
+mod row;
 mod select;
 mod subquery;
 mod target;
@@ -24,6 +26,7 @@ pub(crate) mod tests;
 pub mod types;
 mod window;
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use sqlparser::ast::{self, Spanned};
@@ -198,8 +201,12 @@ pub struct Binder {
     in_window: bool,
     /// Named windows of the query at hand.
     windows: Vec<ast::NamedWindowDefinition>,
-    /// Calls whose single columns were named, as in `(f(x)).n`.
+    /// Calls of the select list that yield rows of several columns.
     series_fields: Vec<SetCall>,
+    /// Columns of subqueries that are rows, with the names and columns of their fields.
+    row_columns: HashMap<ColumnId, Vec<(String, ColumnId, PgType)>>,
+    /// Set while the text of a query is made.
+    described: Option<describe::Described>,
     /// Columns of the query at hand where they were named, for messages about grouping.
     uses: Vec<(ColumnId, Span, String)>,
     /// Set-returning rows, views and CTEs share this counter of work tables.
@@ -226,6 +233,8 @@ impl Binder {
             in_window: false,
             windows: Vec::new(),
             series_fields: Vec::new(),
+            row_columns: HashMap::new(),
+            described: None,
             uses: Vec::new(),
             next_table: 0,
             locked: Vec::new(),
@@ -274,6 +283,7 @@ impl Binder {
             table: table.oid.0,
             scalar: false,
             lateral_ok: true,
+            nullable: false,
         });
     }
 

@@ -395,7 +395,7 @@ impl Binder {
         self.project_cast(bound, i, |b, e| b.coerce_implicit(e, to, span))
     }
 
-    fn values(&mut self, values: &ast::Values) -> Result<Bound> {
+    pub(super) fn values(&mut self, values: &ast::Values) -> Result<Bound> {
         let mut rows: Vec<Vec<(ScalarExpr, sqlparser::tokenizer::Span)>> = Vec::new();
         let outer = std::mem::replace(&mut self.expects, Expects::Values);
         let bound: Result<()> = (|| {

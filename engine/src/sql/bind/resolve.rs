@@ -46,6 +46,11 @@ pub(super) fn kind(name: &str) -> Option<Kind> {
     registry().lookup(name).first().map(|f| kind_of(f))
 }
 
+/// Whether the overloads of a name return rows of several columns.
+pub(super) fn returns_record(name: &str) -> bool {
+    registry().lookup(name).first().is_some_and(|f| f.ret == TypeOid::RECORD)
+}
+
 pub(super) fn function(name: &str, args: &[TypeOid], variadic: bool) -> Result<Resolution> {
     Ok(match functions::resolve::resolve_call(name, args, variadic)? {
         functions::Resolution::Cast(ty) => Resolution::Cast(ty),

@@ -4,6 +4,7 @@ use sqlparser::ast::{self, Expr, SelectItem, Spanned};
 
 use super::group::Grouping;
 use super::query::{Bound, Limits, OutColumn, lock_strength, ordinal};
+use super::row::{Fields, row_of};
 use super::{Binder, Expects, LockRequest, SimpleSelect, fold, names};
 use crate::catalog::Oid;
 use crate::error::{Error, Result, SqlState};
@@ -13,15 +14,17 @@ use crate::sql::scope::{Scope, ScopeColumn};
 use crate::types::{PgType, TypeOid};
 
 /// One column of the select list.
-struct Item {
-    name: String,
-    expr: ScalarExpr,
+pub(super) struct Item {
+    pub name: String,
+    pub expr: ScalarExpr,
     table: u32,
     attribute: i16,
+    /// Names of the fields, when `expr` is a row.
+    fields: Vec<String>,
 }
 
 /// What a sort or DISTINCT ON key is: a column of the select list or an expression of its own.
-enum Key {
+pub(super) enum Key {
     Output(usize),
     Expr(ScalarExpr),
 }
@@ -181,6 +184,9 @@ impl Binder {
         for (_, id) in &locks {
             columns.push((*id, ScalarExpr::column(*id, TypeOid::INT8)));
         }
+        for (i, item) in items.iter().enumerate() {
+            self.carry_fields(item, i, &mut columns);
+        }
         let kept = columns.len();
         let mut keys = Vec::new();
         for order in order {
@@ -232,6 +238,22 @@ impl Binder {
             rel = rel.project(restrict);
         }
         Ok(Bound { rel, columns: out, simple, constant, locks })
+    }
+
+    /// Selects the fields of item `i`, a row, beside it.
+    fn carry_fields(&mut self, item: &Item, i: usize, columns: &mut Vec<(ColumnId, ScalarExpr)>) {
+        let (ExprKind::Row(values), Some(row)) = (&item.expr.kind, columns.get(i).map(|c| c.0)) else {
+            return;
+        };
+        let mut fields = Vec::new();
+        for (name, value) in item.fields.iter().zip(values) {
+            let id = self.fresh();
+            fields.push((name.clone(), id, value.ty));
+            columns.push((id, value.clone()));
+        }
+        if !fields.is_empty() {
+            self.row_columns.insert(row, fields);
+        }
     }
 
     fn check_distinct(&self, ty: PgType) -> Result<()> {
@@ -303,18 +325,12 @@ impl Binder {
         })
     }
 
-    fn select_list(&mut self, projection: &[SelectItem]) -> Result<Vec<Item>> {
+    pub(super) fn select_list(&mut self, projection: &[SelectItem]) -> Result<Vec<Item>> {
         let mut items = Vec::new();
         for item in projection {
             match item {
-                SelectItem::UnnamedExpr(expr) => {
-                    let bound = self.expr(expr)?;
-                    items.push(self.item(names::output_name(expr), bound));
-                }
-                SelectItem::ExprWithAlias { expr, alias } => {
-                    let bound = self.expr(expr)?;
-                    items.push(self.item(fold(alias), bound));
-                }
+                SelectItem::UnnamedExpr(expr) => items.push(self.select_item(names::output_name(expr), expr)?),
+                SelectItem::ExprWithAlias { expr, alias } => items.push(self.select_item(fold(alias), expr)?),
                 SelectItem::Wildcard(options) => {
                     plain_wildcard(options)?;
                     let star = self.scopes.last().map(|s| s.star.clone()).unwrap_or_default();
@@ -374,13 +390,25 @@ impl Binder {
         Err(self.source.locate(error, name.span()))
     }
 
+    fn select_item(&mut self, name: String, expr: &Expr) -> Result<Item> {
+        if let Some(fields) = self.certain_row_fields(expr)? {
+            return Ok(row_item(name, fields));
+        }
+        let bound = self.expr(expr)?;
+        Ok(self.item(name, bound))
+    }
+
     fn star_item(&mut self, column: &ScopeColumn) -> Item {
+        if let Some(fields) = self.column_fields(column.id, 0) {
+            return row_item(column.name.clone(), fields);
+        }
         self.uses.push((column.id, sqlparser::tokenizer::Span::empty(), column.name.clone()));
         Item {
             name: column.name.clone(),
             expr: ScalarExpr::column(column.id, column.ty),
             table: column.table,
             attribute: column.attribute,
+            fields: Vec::new(),
         }
     }
 
@@ -393,11 +421,11 @@ impl Binder {
             _ => None,
         };
         let (table, attribute) = origin.map_or((0, 0), |c| (c.table, c.attribute));
-        Item { name, expr, table, attribute }
+        Item { name, expr, table, attribute, fields: Vec::new() }
     }
 
     /// A key of ORDER BY or DISTINCT ON: an output name, a position, or an expression over the input.
-    fn key(&mut self, expr: &Expr, items: &mut [Item], clause: &str) -> Result<Key> {
+    pub(super) fn key(&mut self, expr: &Expr, items: &mut [Item], clause: &str) -> Result<Key> {
         let at = match (expr, ordinal(expr)) {
             (_, Some(n)) => {
                 let found = usize::try_from(n).ok().and_then(|n| n.checked_sub(1)).filter(|i| *i < items.len());
@@ -522,6 +550,11 @@ impl Binder {
             _ => None,
         }
     }
+}
+
+fn row_item(name: String, fields: Fields) -> Item {
+    let expr = row_of(&fields);
+    Item { name, expr, table: 0, attribute: 0, fields: fields.into_iter().map(|(name, _)| name).collect() }
 }
 
 fn items_view(items: &[Item]) -> Vec<(String, ScalarExpr)> {

@@ -1,5 +1,7 @@
 //! Subqueries as expressions.
 
+use std::sync::Arc;
+
 use sqlparser::ast::{self, Expr};
 use sqlparser::tokenizer::Span;
 
@@ -8,7 +10,7 @@ use super::expr::{query, row_items};
 use super::query::Bound;
 use crate::error::{Error, Result, SqlState};
 use crate::expr::ScalarExpr;
-use crate::sql::rel::QueryExpr;
+use crate::sql::rel::{QueryExpr, Rel};
 use crate::types::{PgType, TypeOid};
 
 impl Binder {
@@ -28,7 +30,8 @@ impl Binder {
 
     pub(super) fn scalar_subquery(&mut self, subquery: &ast::Query, span: Span) -> Result<ScalarExpr> {
         let (bound, column, ty) = self.one_column(subquery, span)?;
-        Ok(query(QueryExpr::Scalar { rel: bound.rel.into(), column }, ty))
+        let rel = self.noted(subquery, bound)?;
+        Ok(query(QueryExpr::Scalar { rel, column }, ty))
     }
 
     pub(super) fn array_subquery(&mut self, subquery: &ast::Query) -> Result<ScalarExpr> {
@@ -39,7 +42,20 @@ impl Binder {
                 format!("could not find array type for data type {}", super::resolve::type_name(ty)),
             )
         })?;
-        Ok(query(QueryExpr::Array { rel: bound.rel.into(), column }, PgType::new(array, ty.typmod)))
+        let rel = self.noted(subquery, bound)?;
+        Ok(query(QueryExpr::Array { rel, column }, PgType::new(array, ty.typmod)))
+    }
+
+    pub(super) fn exists(&mut self, subquery: &ast::Query) -> Result<ScalarExpr> {
+        let bound = self.subquery(subquery)?;
+        let rel = self.noted(subquery, bound)?;
+        Ok(query(QueryExpr::Exists { rel }, TypeOid::BOOL.into()))
+    }
+
+    fn noted(&mut self, subquery: &ast::Query, bound: Bound) -> Result<Arc<Rel>> {
+        let rel = Arc::new(bound.rel);
+        self.note_subquery(subquery, &rel)?;
+        Ok(rel)
     }
 
     /// `left op ANY (subquery)` or `ALL`, `left` a value or a row. IN is `= ANY`.
@@ -73,7 +89,8 @@ impl Binder {
             let error = Error::new(SqlState::DatatypeMismatch, "operator must return type boolean, not another type");
             return Err(self.source.locate(error, span));
         }
-        let expr = QueryExpr::Quantified { rel: bound.rel.into(), condition: Box::new(condition), all };
+        let rel = self.noted(subquery, bound)?;
+        let expr = QueryExpr::Quantified { rel, condition: Box::new(condition), all };
         Ok(query(expr, TypeOid::BOOL.into()))
     }
 }

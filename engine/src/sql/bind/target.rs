@@ -35,6 +35,7 @@ impl Binder {
             table: table.oid.0,
             scalar: false,
             lateral_ok: true,
+            nullable: false,
         };
         let mut scope = Scope { relations: vec![relation], merged: vec![], star: columns };
         let mut rel = Rel::Scan(scan.clone());

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{Implementation, bool_arg, int_arg, oid_arg, optional, relation_arg, text, text_arg};
-use crate::catalog::{ConstraintDef, ConstraintKind, Oid, Relation, TableDef, ViewDef};
+use crate::catalog::{ConstraintDef, Oid, Relation, TableDef, ViewDef};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::{Call, Function, registry};
-use crate::system::deparse::{self, quote_ident, relation_name, type_name};
-use crate::system::relations::{PG_CLASS, PG_CONSTRAINT, PG_NAMESPACE};
+use crate::system::deparse::{self, Display, quote_ident, relation_name, type_name};
+use crate::system::relations::{PG_CLASS, PG_CONSTRAINT, PG_NAMESPACE, rule_view};
 use crate::system::{SystemContext, viewdef};
 use crate::types::Datum;
 
@@ -34,8 +34,14 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     ("pg_get_function_sqlbody", |_, _, _| Ok(Datum::Null)),
 ];
 
-fn get_expr(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
-    Ok(optional(text_arg(args, 0).map(|stored| deparse::shown(stored, &context.catalog, &context.path))))
+fn display<'a>(context: &'a SystemContext, call: &Call<'_>, pretty: bool) -> Display<'a> {
+    Display { catalog: &context.catalog, path: &context.path, eval: Arc::new(call.context.clone()), pretty }
+}
+
+fn get_expr(context: &SystemContext, call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    let table = oid_arg(args, 1).and_then(|oid| context.catalog.tables.get(&oid));
+    let display = display(context, call, bool_arg(args, 2));
+    Ok(optional(text_arg(args, 0).map(|stored| display.expression(stored, table.map(|t| &**t)))))
 }
 
 fn get_indexdef(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
@@ -62,32 +68,11 @@ fn find_constraint(context: &SystemContext, oid: Oid) -> Option<(&Arc<TableDef>,
     tables.flat_map(|t| t.constraints.iter().map(move |c| (t, c))).find(|(_, c)| c.oid == oid)
 }
 
-fn get_constraintdef(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+fn get_constraintdef(context: &SystemContext, call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
     let Some((table, constraint)) = oid_arg(args, 0).and_then(|oid| find_constraint(context, oid)) else {
         return Ok(Datum::Null);
     };
-    let mut shown = deparse::constraint_def(table, constraint, &context.catalog, &context.path);
-    if bool_arg(args, 1) && matches!(constraint.kind, ConstraintKind::Check { .. }) {
-        let inner = shown.strip_prefix("CHECK ((").and_then(|s| s.strip_suffix("))"));
-        shown = inner.filter(|i| balanced(i)).map_or(shown.clone(), |i| format!("CHECK ({i})"));
-    }
-    Ok(text(shown))
-}
-
-/// Whether the outer parentheses of `(text)` belong together.
-fn balanced(text: &str) -> bool {
-    let mut depth = 0i32;
-    for c in text.chars() {
-        depth += match c {
-            '(' => 1,
-            ')' => -1,
-            _ => 0,
-        };
-        if depth < 0 {
-            return false;
-        }
-    }
-    depth == 0
+    Ok(text(deparse::constraint_def(table, constraint, &display(context, call, bool_arg(args, 1)))))
 }
 
 fn view(context: &SystemContext, args: &[Datum]) -> Result<Option<Arc<ViewDef>>> {
@@ -97,16 +82,19 @@ fn view(context: &SystemContext, args: &[Datum]) -> Result<Option<Arc<ViewDef>>>
     })
 }
 
-fn get_viewdef(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
-    Ok(optional(view(context, args)?.map(|v| viewdef::definition(&v, &context.catalog, &context.path))))
+fn get_viewdef(context: &SystemContext, call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    // A number of columns to wrap lines at asks for the pretty form, too.
+    let pretty = bool_arg(args, 1) || int_arg(args, 1).is_some();
+    let view = view(context, args)?;
+    Ok(optional(view.map(|v| viewdef::definition(&v, &display(context, call, pretty)))))
 }
 
-fn get_ruledef(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+fn get_ruledef(context: &SystemContext, call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
     let rule = oid_arg(args, 0);
-    let view = context.catalog.views.values().find(|v| rule == Some(Oid(v.row_type.0 + 2)));
+    let view = rule.and_then(|oid| rule_view(&context.catalog, oid));
     Ok(optional(view.map(|v| {
         let name = relation_name(v.oid, &context.catalog, &context.path).unwrap_or_default();
-        let query = viewdef::definition(v, &context.catalog, &context.path);
+        let query = viewdef::definition(v, &display(context, call, bool_arg(args, 1)));
         format!("CREATE RULE \"_RETURN\" AS\n    ON SELECT TO {name} DO INSTEAD {query}")
     })))
 }

@@ -6,6 +6,7 @@
 
 mod definitions;
 mod names;
+mod objects;
 mod privileges;
 mod server;
 mod sizes;
@@ -25,7 +26,8 @@ type Implementation = fn(&SystemContext, &Call<'_>, &[Datum]) -> Result<Datum>;
 type SetImplementation = fn(&SystemContext, &[Datum]) -> Result<Vec<Vec<Datum>>>;
 
 static SCALARS: LazyLock<HashMap<&'static str, Implementation>> = LazyLock::new(|| {
-    let families = [definitions::SCALARS, names::SCALARS, privileges::SCALARS, server::SCALARS, sizes::SCALARS];
+    let families =
+        [definitions::SCALARS, names::SCALARS, objects::SCALARS, privileges::SCALARS, server::SCALARS, sizes::SCALARS];
     families.into_iter().flatten().copied().collect()
 });
 

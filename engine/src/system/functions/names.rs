@@ -23,6 +23,7 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     ("regprocedureout", |_, _, a| Ok(out(a, |oid| registry().function(oid.0).map(|f| signature(f))))),
     ("to_regprocedure", |_, _, a| Ok(missing_is_null(find_procedure(a)))),
     ("regoperout", |_, _, a| Ok(out(a, |oid| registry().operator_by_oid(oid.0).map(|o| o.name.to_owned())))),
+    ("regoperatorout", |_, _, a| Ok(out(a, operator_signature))),
     ("regnamespacein", |c, _, a| find_schema(c, a).map(Datum::Oid)),
     ("regnamespaceout", |c, _, a| Ok(out(a, |oid| c.catalog.schemas.get(&oid).map(|s| quote_ident(&s.name))))),
     ("to_regnamespace", |c, _, a| Ok(missing_is_null(find_schema(c, a)))),
@@ -61,6 +62,7 @@ pub fn reg_name(context: &SystemContext, ty: TypeOid, oid: u32) -> Option<String
         TypeOid::REGPROC => registry().function(oid.0).map(|f| quote_ident(f.name)),
         TypeOid::REGPROCEDURE => registry().function(oid.0).map(|f| signature(f)),
         TypeOid::REGOPER => registry().operator_by_oid(oid.0).map(|o| o.name.to_owned()),
+        TypeOid::REGOPERATOR => operator_signature(oid),
         TypeOid::REGNAMESPACE => catalog.schemas.get(&oid).map(|s| quote_ident(&s.name)),
         TypeOid::REGROLE => catalog.roles.get(&oid).map(|r| quote_ident(&r.name)),
         TypeOid::REGCOLLATION => collation_name(oid).map(quote_ident),
@@ -209,6 +211,13 @@ fn find_procedure(args: &[Datum]) -> Result<u32> {
     let wanted = wanted.ok_or_else(unknown)?;
     let found = registry().lookup(&name).iter().find(|f| f.args == wanted);
     found.map(|f| f.oid).ok_or_else(unknown)
+}
+
+/// `+(integer,integer)`; a prefix operator has no left side.
+fn operator_signature(oid: Oid) -> Option<String> {
+    let operator = registry().operator_by_oid(oid.0)?;
+    let left = operator.left.map_or_else(|| "NONE".to_owned(), |ty| types::format_type(ty, -1));
+    Some(format!("{}({left},{})", operator.name, types::format_type(operator.right, -1)))
 }
 
 fn signature(function: &Function) -> String {

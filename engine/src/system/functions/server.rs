@@ -1,9 +1,10 @@
 //! Functions about the session and the server as the catalog and its host know them.
 
-use super::{Implementation, SetImplementation, bool_arg, oid_arg, optional, relation_arg, text, text_arg};
+use super::{Implementation, SetImplementation, bool_arg, int_arg, oid_arg, optional, relation_arg, text, text_arg};
 use crate::catalog::Relation;
 use crate::error::Result;
 use crate::functions::Call;
+use crate::sql::bind::from::{SEQUENCE_CALLED, SEQUENCE_VALUE};
 use crate::system::relations::role_name;
 use crate::system::{SystemContext, deparse};
 use crate::types::Datum;
@@ -39,6 +40,8 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     ("pg_stat_get_live_tuples", |c, _, a| figure(c, a, |f| f.live_rows)),
     ("pg_stat_get_dead_tuples", |c, _, a| figure(c, a, |f| f.dead_rows)),
     ("pg_sequence_last_value", sequence_last_value),
+    (SEQUENCE_VALUE, |c, _, a| sequence_state(c, a).map(|s| s.map_or(Datum::Null, |s| Datum::Int8(s.0)))),
+    (SEQUENCE_CALLED, |c, _, a| sequence_state(c, a).map(|s| s.map_or(Datum::Null, |s| Datum::Bool(s.1)))),
     ("pg_index_column_has_property", index_column_property),
     ("pg_index_has_property", |_, _, a| {
         Ok(match text_arg(a, 1) {
@@ -52,6 +55,9 @@ pub const SCALARS: &[(&str, Implementation)] = &[
 pub const SETS: &[(&str, SetImplementation)] = &[
     ("pg_get_keywords", keywords),
     ("pg_options_to_table", options_to_table),
+    ("pg_timezone_names", |_, _| Ok(crate::system::fixed::timezones().into_iter().map(Vec::from).collect())),
+    // Nobody can LISTEN.
+    ("pg_listening_channels", |_, _| Ok(Vec::new())),
     // There are no partitions.
     ("pg_partition_ancestors", |_, _| Ok(Vec::new())),
     ("pg_partition_tree", |_, _| Ok(Vec::new())),
@@ -68,17 +74,17 @@ pub fn version() -> String {
     )
 }
 
+fn blocking_pids(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    let process = int_arg(args, 0).and_then(|pid| i32::try_from(pid).ok());
+    let pids = process.map_or_else(Vec::new, |pid| context.host.blocking(pid));
+    Ok(Datum::Array(std::sync::Arc::new(pids.into_iter().map(Datum::Int4).collect())))
+}
+
 fn user_by_id(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
     Ok(optional(oid_arg(args, 0).map(|oid| match context.catalog.roles.get(&oid) {
         Some(role) => role.name.clone(),
         None => format!("unknown (OID={})", oid.0),
     })))
-}
-
-fn blocking_pids(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
-    let Some(Datum::Int4(process)) = args.first() else { return Ok(Datum::Null) };
-    let processes = context.host.blocking(*process).into_iter().map(Datum::Int4).collect();
-    Ok(Datum::Array(std::sync::Arc::new(processes)))
 }
 
 fn current_schemas(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
@@ -126,14 +132,17 @@ fn figure(context: &SystemContext, args: &[Datum], of: fn(&crate::system::TableF
     Ok(Datum::Int8(figures.map_or(0, |f| i64::try_from(of(&f)).unwrap_or(i64::MAX))))
 }
 
-fn sequence_last_value(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+/// Last value and whether it was handed out.
+fn sequence_state(context: &SystemContext, args: &[Datum]) -> Result<Option<(i64, bool)>> {
     Ok(match relation_arg(context, args, 0)? {
-        Some(Relation::Sequence(s)) => match context.host.sequence_state(s.oid) {
-            Some((last, true)) => Datum::Int8(last),
-            _ => Datum::Null,
-        },
-        _ => Datum::Null,
+        Some(Relation::Sequence(s)) => context.host.sequence_state(s.oid),
+        _ => None,
     })
+}
+
+fn sequence_last_value(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    let called = sequence_state(context, args)?.filter(|s| s.1);
+    Ok(called.map_or(Datum::Null, |s| Datum::Int8(s.0)))
 }
 
 fn index_column_property(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {

@@ -1,0 +1,152 @@
+//! Rows as values: what `(row).field` may name, and how a query carries the fields of a row that it selects.
+//!
+//! Invariant: a column in [`Binder::row_columns`] stands beside the columns of its fields: whatever yields the one yields the
+//! others. A column that is not there (a set operation's, a CTE's) is a row without known fields.
+
+use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned};
+use sqlparser::tokenizer::Span;
+
+use super::column::{Lookup, lookup};
+use super::function::{called_name, is_value_function};
+use super::resolve::{self, Kind, Resolved};
+use super::{Binder, fold};
+use crate::error::{Error, Result, SqlState};
+use crate::expr::{ColumnId, ExprKind, ScalarExpr};
+use crate::sql::scope::ScopeRelation;
+use crate::types::{PgType, TypeOid};
+
+/// Names and values of a row's fields.
+pub(super) type Fields = Vec<(String, ScalarExpr)>;
+
+/// The row itself.
+pub(super) fn row_of(fields: &[(String, ScalarExpr)]) -> ScalarExpr {
+    ScalarExpr::new(ExprKind::Row(fields.iter().map(|(_, e)| e.clone()).collect()), TypeOid::RECORD)
+}
+
+impl Binder {
+    /// The fields of an expression that is a row: a call of a function that returns rows, a relation of FROM, `ROW(…)`, or a
+    /// subquery's column that is one of these. `None`: it is no row, or not one with known fields.
+    pub(super) fn row_fields(&mut self, expr: &Expr) -> Result<Option<Fields>> {
+        match expr {
+            Expr::Nested(inner) => self.row_fields(inner),
+            Expr::Tuple(items) => self.numbered_fields(items.iter()).map(Some),
+            Expr::Function(call) => self.call_fields(call, expr.span()),
+            Expr::Identifier(ident) if ident.quote_style.is_none() && is_value_function(&fold(ident)) => Ok(None),
+            Expr::Identifier(ident) => Ok(self.named_row(&fold(ident))),
+            Expr::CompoundIdentifier(parts) => match self.column_reference(parts)?.kind {
+                ExprKind::Column { id, depth } => Ok(self.column_fields(id, depth)),
+                _ => Ok(None),
+            },
+            _ => Ok(None),
+        }
+    }
+
+    /// [`Self::row_fields`] of a row that is there whenever its fields are: not one that an outer join may leave out.
+    pub(super) fn certain_row_fields(&mut self, expr: &Expr) -> Result<Option<Fields>> {
+        if let Expr::Identifier(ident) = expr {
+            let name = fold(ident);
+            let relation = self.scopes.iter().rev().find_map(|s| s.relations.iter().find(|r| r.name == name));
+            if relation.is_some_and(|r| r.nullable) {
+                return Ok(None);
+            }
+        }
+        self.row_fields(expr)
+    }
+
+    /// The field that `(root).field` names; `None` when the root is no row.
+    pub(super) fn row_field(&mut self, root: &Expr, field: &str) -> Result<Option<ScalarExpr>> {
+        let Some(fields) = self.row_fields(root)? else {
+            return Ok(None);
+        };
+        match fields.into_iter().find(|(name, _)| name == field) {
+            Some((_, value)) => Ok(Some(value)),
+            None => {
+                let error =
+                    Error::new(SqlState::UndefinedColumn, format!("column \"{field}\" not found in data type record"));
+                Err(self.source.locate(error, root.span()))
+            }
+        }
+    }
+
+    fn numbered_fields<'a>(&mut self, items: impl Iterator<Item = &'a Expr>) -> Result<Fields> {
+        items.enumerate().map(|(i, e)| Ok((format!("f{}", i + 1), self.known(e)?))).collect()
+    }
+
+    fn call_fields(&mut self, call: &ast::Function, span: Span) -> Result<Option<Fields>> {
+        let FunctionArguments::List(list) = &call.args else {
+            return Ok(None);
+        };
+        let mut exprs = Vec::with_capacity(list.args.len());
+        for arg in &list.args {
+            match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => exprs.push(expr),
+                _ => return Ok(None),
+            }
+        }
+        let parts: Vec<String> = call.name.0.iter().filter_map(|p| p.as_ident()).map(fold).collect();
+        let Some(name) = called_name(&parts) else {
+            return Ok(None);
+        };
+        if parts.len() == 1 && name == "row" {
+            return self.numbered_fields(exprs.into_iter()).map(Some);
+        }
+        let rows = resolve::kind(name) == Some(Kind::Set) && resolve::returns_record(name);
+        if !rows || call.over.is_some() {
+            return Ok(None);
+        }
+        self.check_set_place(span)?;
+        let args = exprs.into_iter().map(|e| self.expr(e)).collect::<Result<Vec<_>>>()?;
+        let types: Vec<TypeOid> = args.iter().map(|a| a.ty.oid).collect();
+        let resolved = self.set_function(name, &types, span)?;
+        let args = self.coerce_call_args(&resolved, args, span)?;
+        Ok(Some(self.series_row(resolved, args)))
+    }
+
+    /// The columns of one call of a set-returning function. The same call written twice in one select list is one set.
+    pub(super) fn series_row(&mut self, resolved: Resolved, args: Vec<ScalarExpr>) -> Fields {
+        let names = resolve::set_columns(&resolved);
+        let known = self.series_fields.iter().find(|c| {
+            std::sync::Arc::ptr_eq(&c.function, &resolved.function)
+                && c.args.len() == args.len()
+                && c.args.iter().zip(&args).all(|(a, b)| a.same(b))
+        });
+        let call = match known {
+            Some(call) => call.clone(),
+            None => {
+                let call = self.set_call(resolved, args);
+                self.series_fields.push(call.clone());
+                call
+            }
+        };
+        names.into_iter().zip(&call.outputs).map(|((name, _), o)| (name, ScalarExpr::column(o.id, o.ty))).collect()
+    }
+
+    /// A column that is a row, or a whole relation of FROM.
+    fn named_row(&self, name: &str) -> Option<Fields> {
+        for (depth, scope) in self.scopes.iter().rev().enumerate() {
+            match lookup(scope, name) {
+                Lookup::One(column, _) => return self.column_fields(column.id, depth),
+                Lookup::Many => return None,
+                Lookup::None => {}
+            }
+            if let Some(relation) = scope.relations.iter().find(|r| r.name == name) {
+                return (!relation.scalar).then(|| relation_fields(relation, depth));
+            }
+        }
+        None
+    }
+
+    /// The fields of a subquery's column.
+    pub(super) fn column_fields(&self, id: ColumnId, depth: usize) -> Option<Fields> {
+        let fields = self.row_columns.get(&id)?;
+        Some(fields.iter().map(|(name, id, ty)| (name.clone(), column_at(*id, *ty, depth))).collect())
+    }
+}
+
+fn relation_fields(relation: &ScopeRelation, depth: usize) -> Fields {
+    relation.columns.iter().map(|c| (c.name.clone(), column_at(c.id, c.ty, depth))).collect()
+}
+
+fn column_at(id: ColumnId, ty: PgType, depth: usize) -> ScalarExpr {
+    ScalarExpr::new(ExprKind::Column { id, depth }, ty)
+}
