@@ -251,10 +251,10 @@ fn find_constraint(
 impl Session {
     /// End of a statement: cascades, then what must hold now; deferred checks are kept for COMMIT.
     pub(crate) fn settle(&mut self, mut pending: Pending) -> BoxFuture<'_, Result<()>> {
+        if pending.checks.is_empty() && pending.actions.is_empty() {
+            return Box::pin(std::future::ready(Ok(())));
+        }
         Box::pin(async move {
-            if pending.checks.is_empty() && pending.actions.is_empty() {
-                return Ok(());
-            }
             self.see_references(&pending).await?;
             let mut cascaded = Pending::default();
             for (fk, old, new) in std::mem::take(&mut pending.actions) {

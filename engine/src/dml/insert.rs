@@ -384,7 +384,7 @@ pub async fn execute(session: &mut Session, plan: &Arc<InsertPlan>, params: &Arc
                 inserter.insert(session, row, params).await?;
             }
         }
-        Source::Query(bound) => inserter.insert_query(session, bound, params).await?,
+        Source::Query(bound) => Box::pin(inserter.insert_query(session, bound, params)).await?,
     }
     let Inserter { pending, changed, .. } = inserter;
     session.settle(pending).await?;
@@ -443,7 +443,7 @@ impl Inserter {
                 }
                 Err(duplicate) => {
                     let row = kept.unwrap_or_default();
-                    if self.resolve(session, &duplicate, &row, params).await? {
+                    if Box::pin(self.resolve(session, &duplicate, &row, params)).await? {
                         return Ok(());
                     }
                 }

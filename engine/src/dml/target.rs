@@ -136,7 +136,7 @@ impl TargetPlan {
             if round > 0 || self.reads() == Reads::LockedRows {
                 session.begin_statement(Reads::Snapshot).await?;
             }
-            let found = self.found(session, table, params).await?;
+            let found = Box::pin(self.found(session, table, params)).await?;
             if found.len() >= MANY_WRITES {
                 session.transaction()?.expect_many_writes(table).await?;
             }
@@ -144,7 +144,7 @@ impl TargetPlan {
                 let keys = found.into_iter().map(|f| f.key).collect();
                 return lock_simple(session, table, keys, filter.as_ref(), params, mode).await;
             }
-            if let Some(rows) = lock_joined(session, table, found, mode).await? {
+            if let Some(rows) = Box::pin(lock_joined(session, table, found, mode)).await? {
                 return Ok(rows);
             }
         }

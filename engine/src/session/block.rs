@@ -5,7 +5,6 @@
 //! 1. Outside a block, statements up to the next Sync (or the end of a simple query) are one implicit transaction.
 //! 2. A failed block holds no locks beyond those of its last savepoint: the failing statement's are released at once.
 
-use std::pin::pin;
 use std::sync::atomic::Ordering;
 
 use super::Session;
@@ -268,7 +267,10 @@ impl Session {
     pub(crate) async fn commit_transaction(&mut self) -> Result<()> {
         // Up to here the commit can be given up; once it is in the log nobody drops it.
         let shared = self.shared.clone();
-        let checked = shared.interruptible(None, pin!(self.check_deferred())).await;
+        let checked = match self.deferred.is_empty() {
+            true => Ok(()),
+            false => shared.interruptible(None, Box::pin(self.check_deferred()).as_mut()).await,
+        };
         if let Err(error) = checked {
             self.abandon();
             return Err(error);

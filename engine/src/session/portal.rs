@@ -343,7 +343,7 @@ impl Session {
                 let done = dml::delete::execute(self, plan, params).await?;
                 return Ok(done.state(Tag::Delete, plan.returning.is_some()));
             }
-            Plan::Ddl => return Ok(PortalState::Done(self.run_ddl(&prepared.parsed).await?)),
+            Plan::Ddl => return Ok(PortalState::Done(Box::pin(self.run_ddl(&prepared.parsed)).await?)),
             Plan::Utility | Plan::Empty => return Err(Error::internal("a utility statement was run as a query")),
         };
         Ok(PortalState::Rows { source, tag })

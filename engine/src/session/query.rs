@@ -36,7 +36,7 @@ impl Session {
             self.check_writable(lock_command(&plan.bound))?;
             let none = LockedLimit { limit: None, offset: None };
             let limits = self.limits(plan.locked_limit.as_ref().unwrap_or(&none), params)?;
-            let batches = self.lock_rows(&plan.bound, limits, params).await?;
+            let batches = Box::pin(self.lock_rows(&plan.bound, limits, params)).await?;
             return Ok(RowSource::Batches(batches.into()));
         }
         self.begin_statement(Reads::Snapshot).await?;
@@ -53,8 +53,10 @@ impl Session {
 
     /// Runs a bound query on the general path, over the statement's snapshot.
     pub(crate) async fn execute_bound(&mut self, bound: &BoundQuery, params: &Arc<[Datum]>) -> Result<ResultStream> {
-        let context = self.query_context(bound, params).await?;
-        self.engine.clone().query().execute(bound, context).await
+        // Boxed, like all that short statements seldom come to: it would make every statement's future larger.
+        let context = Box::pin(self.query_context(bound, params)).await?;
+        let engine = self.engine.clone();
+        Box::pin(engine.query().execute(bound, context)).await
     }
 
     pub(crate) async fn query_context(&mut self, bound: &BoundQuery, params: &Arc<[Datum]>) -> Result<QueryContext> {

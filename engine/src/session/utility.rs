@@ -63,7 +63,7 @@ impl Session {
                 "SET"
             }
             Utility::SetConstraints { names, deferred } => {
-                self.set_constraints(names, deferred).await?;
+                Box::pin(self.set_constraints(names, deferred)).await?;
                 "SET CONSTRAINTS"
             }
             Utility::Set { name, value, local } => {
@@ -87,11 +87,11 @@ impl Session {
             Utility::Declare { name, binary, scroll, hold, query } => {
                 self.transaction()?;
                 let text = portal.prepared.parsed.text.clone();
-                self.declare(name, &query, text, (binary, scroll.unwrap_or(false), hold), portal).await?;
+                Box::pin(self.declare(name, &query, text, (binary, scroll.unwrap_or(false), hold), portal)).await?;
                 "DECLARE CURSOR"
             }
             Utility::Fetch { cursor, direction, only_move } => {
-                return self.fetch(&cursor, direction, only_move, portal).await;
+                return Box::pin(self.fetch(&cursor, direction, only_move, portal)).await;
             }
             Utility::Close(None) => {
                 self.portals.retain(|_, p| p.cursor.is_none());
@@ -105,7 +105,7 @@ impl Session {
                 self.run_prepare(name, &types, *statement, text, portal)?;
                 "PREPARE"
             }
-            Utility::Execute { name, args } => return self.run_execute(&name, &args, portal).await,
+            Utility::Execute { name, args } => return Box::pin(self.run_execute(&name, &args, portal)).await,
             Utility::Deallocate(None) => {
                 self.statements.clear();
                 "DEALLOCATE ALL"
@@ -115,10 +115,10 @@ impl Session {
                 "DEALLOCATE"
             }
             Utility::Explain { options, statement } => {
-                portal.state = self.explain(&options, *statement, portal).await?;
+                portal.state = Box::pin(self.explain(&options, *statement, portal)).await?;
                 return Ok(None);
             }
-            Utility::Copy(copy) => return copy::start(self, copy, portal).await,
+            Utility::Copy(copy) => return Box::pin(copy::start(self, copy, portal)).await,
             Utility::Vacuum { .. } => {
                 self.forbid_block("VACUUM")?;
                 self.notice(
@@ -142,7 +142,7 @@ impl Session {
             Utility::Listen(_) | Utility::Notify { .. } => return Err(Error::unsupported("LISTEN and NOTIFY")),
             Utility::Unlisten(_) => "UNLISTEN",
             Utility::Lock { tables, mode, nowait } => {
-                self.lock_tables(&tables, &mode, nowait, portal).await?;
+                Box::pin(self.lock_tables(&tables, &mode, nowait, portal)).await?;
                 "LOCK TABLE"
             }
             Utility::Maintenance { command, tables } => {

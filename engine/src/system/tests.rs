@@ -118,7 +118,7 @@ fn pg_class_lists_users_and_system_relations() {
     assert!(texts("pg_description", "description").contains(&"about t".to_owned()));
     assert_eq!(texts("pg_indexes", "indexdef"), ["CREATE UNIQUE INDEX t_pkey ON public.t USING btree (a)"]);
     let views = texts("pg_views", "definition");
-    assert_eq!(views.last().unwrap(), " SELECT a,\n    b AS c\n   FROM t\n  WHERE a > 0;");
+    assert_eq!(views.last().unwrap(), " SELECT t.a,\n    t.b AS c\n   FROM t\n  WHERE (t.a > 0);");
 }
 
 #[test]
