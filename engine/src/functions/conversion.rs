@@ -44,9 +44,14 @@ fn numeric_to_integer(value: &Numeric, type_name: &str) -> Result<i64> {
     }
 }
 
+/// Whether a float came out too large, or as nothing though the number is something.
+fn out_of_float(float: f64, value: &Numeric) -> bool {
+    value.is_finite() && (float.is_infinite() || (float == 0.0 && !value.is_zero()))
+}
+
 fn numeric_to_f64(value: &Numeric) -> Result<f64> {
     let float = value.to_f64();
-    if float.is_infinite() && value.is_finite() {
+    if out_of_float(float, value) {
         return Err(Error::new(
             SqlState::NumericValueOutOfRange,
             format!("\"{value}\" is out of range for type double precision"),
@@ -57,7 +62,7 @@ fn numeric_to_f64(value: &Numeric) -> Result<f64> {
 
 fn numeric_to_f32(value: &Numeric) -> Result<f32> {
     let float = value.to_string().parse::<f32>().unwrap_or(f32::NAN);
-    if float.is_infinite() && value.is_finite() {
+    if out_of_float(f64::from(float), value) {
         return Err(Error::new(SqlState::NumericValueOutOfRange, format!("\"{value}\" is out of range for type real")));
     }
     Ok(float)

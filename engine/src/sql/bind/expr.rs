@@ -298,20 +298,12 @@ impl Binder {
                 Ok(ScalarExpr::new(ExprKind::Not(Box::new(arg)), TypeOid::BOOL))
             }
             UnaryOperator::Minus => {
-                // A negative constant is a constant.
-                let bound = self.expr(arg)?;
-                match &bound.kind {
-                    ExprKind::Const(Datum::Int4(n)) if *n != i32::MIN => {
-                        Ok(ScalarExpr::constant(Datum::Int4(-n), TypeOid::INT4))
-                    }
-                    ExprKind::Const(Datum::Int8(n)) if *n != i64::MIN => {
-                        Ok(ScalarExpr::constant(Datum::Int8(-n), TypeOid::INT8))
-                    }
-                    ExprKind::Const(Datum::Numeric(n)) => {
-                        Ok(ScalarExpr::constant(Datum::from(n.negate()), TypeOid::NUMERIC))
-                    }
-                    _ => self.operator("-", None, bound, span),
+                // A negative constant is a constant, and its sign belongs to it: the smallest integers are integers.
+                if let Some(text) = number_text(arg) {
+                    return Ok(number(&format!("-{text}")));
                 }
+                let bound = self.expr(arg)?;
+                self.operator("-", None, bound, span)
             }
             _ => {
                 let bound = self.expr(arg)?;
@@ -777,9 +769,21 @@ pub(super) fn operator_name(op: &ast::BinaryOperator) -> String {
 }
 
 /// int4 if it fits, else int8, else numeric.
+/// The digits of an unsigned number, in parentheses or not.
+fn number_text(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::Number(text, _) => Some(text),
+            _ => None,
+        },
+        Expr::Nested(inner) => number_text(inner),
+        _ => None,
+    }
+}
+
 fn number(text: &str) -> ScalarExpr {
     let text = text.replace('_', "");
-    if text.bytes().all(|b| b.is_ascii_digit()) {
+    if text.strip_prefix('-').unwrap_or(&text).bytes().all(|b| b.is_ascii_digit()) {
         if let Ok(n) = text.parse::<i32>() {
             return ScalarExpr::constant(Datum::Int4(n), TypeOid::INT4);
         }
