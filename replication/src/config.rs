@@ -56,9 +56,9 @@ impl NodeConfig {
 /// How fast a lost primary is noticed and how long a request may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Timings {
-    /// The primary tells the standbys this often that it lives. Default 50 ms.
+    /// The primary tells the standbys this often that it lives. Default 100 ms.
     pub heartbeat: Duration,
-    /// A standby that heard nothing for a random time between these two stands for election. Default 150-300 ms.
+    /// A standby that heard nothing for a random time between these two stands for election. Default 300-600 ms.
     pub election_min: Duration,
     pub election_max: Duration,
     /// A read barrier that takes longer is given up. Default 5 s.
@@ -70,9 +70,9 @@ pub struct Timings {
 impl Default for Timings {
     fn default() -> Self {
         Self {
-            heartbeat: Duration::from_millis(50),
-            election_min: Duration::from_millis(150),
-            election_max: Duration::from_millis(300),
+            heartbeat: Duration::from_millis(100),
+            election_min: Duration::from_millis(300),
+            election_max: Duration::from_millis(600),
             read_barrier: Duration::from_secs(5),
             join: Duration::from_secs(60),
         }

@@ -276,6 +276,10 @@ impl Numeric {
         if exponent == 0 {
             return Ok(Numeric::from(1i32).round(result_scale));
         }
+        // Its scale would grow with the exponent, and nothing cuts it.
+        if mantissa.is_zero() {
+            return Ok(Numeric::zero().round(result_scale));
+        }
         // Keep as many digits on the way as the result needs, not the exact product of a huge power.
         let keep = result_scale.unsigned_abs() as u32 + GUARD_DIGITS + weight.abs() as u32 + 24;
         let mut result = (BigInt::one(), 0i64);
