@@ -1,6 +1,6 @@
 //! No input makes a type, a function, an operator or a cast panic, and none is answered with XX000. Every type reads odd
 //! texts, every implemented function is called with odd and extreme values, every value is cast to every type and goes
-//! through every form of a value (text, key, Arrow memory). `LOCKSTEP_SEED` chooses the random ones.
+//! through every form of a value (text, key, Arrow memory). `LOCKSTEP_SEED` chooses other random ones than every run takes.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -177,7 +177,7 @@ impl Faults {
 }
 
 fn seeded() -> StdRng {
-    let seed = std::env::var("LOCKSTEP_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random);
+    let seed = std::env::var("LOCKSTEP_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
     println!("LOCKSTEP_SEED={seed}");
     StdRng::seed_from_u64(seed)
 }

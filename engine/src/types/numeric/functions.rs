@@ -332,7 +332,8 @@ impl Numeric {
         let estimate = estimate * std::f64::consts::LOG10_E;
         let result_scale = (SIGNIFICANT_DIGITS_MIN - estimate as i64).max(scales).clamp(0, RESULT_SCALE_MAX) as u32;
         let significant = i64::from(result_scale) + estimate.max(0.0) as i64 + i64::from(GUARD_DIGITS);
-        let magnitude = (exponent.to_f64().abs().log10().max(0.0) as i64) + significant;
+        // An exponent beyond float8's range goes with a base of one.
+        let magnitude = (exponent.to_f64().abs().log10().max(0.0) as i64).saturating_add(significant);
         let logarithm = self.ln_scaled(magnitude.clamp(0, 4000) as u32);
         logarithm.mul(exponent).exp_scaled(result_scale)
     }
