@@ -53,7 +53,7 @@ if (($# == 2)); then
 else
     if [[ -z ${BINARY:-} ]]; then
         say "building lockstep"
-        cargo build --bin lockstep
+        cargo build --workspace --bin lockstep
         BINARY=${CARGO_TARGET_DIR:-target}/debug/lockstep
     fi
     export PGHOST=127.0.0.1 PGPORT=${PGPORT:-$((21000 + RANDOM % 9000))}
@@ -101,7 +101,7 @@ sums="SELECT (SELECT sum(abalance) FROM pgbench_accounts) = (SELECT sum(delta) F
 "${psql[@]}" -c 'DROP TABLE pgbench_accounts, pgbench_branches, pgbench_tellers, pgbench_history'
 
 say "TPC-H, scale 0.01, by psql's \\copy"
-cargo build -q --example tpch
+cargo build -q --workspace --example tpch
 "${CARGO_TARGET_DIR:-target}/debug/examples/tpch" generate "$work/tpch" 0.01
 "${psql[@]}" -f tests/tpch/schema.sql
 for table in region nation part supplier partsupp customer orders lineitem; do
