@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 target=${CARGO_TARGET_DIR:-target}
 profile=debug; [[ " $* " == *" --release "* ]] && profile=release
-cargo build --locked "$@" --features seeded-bugs --bin lockstep --example faults
+cargo build --locked --workspace "$@" --features lockstep/seeded-bugs --bin lockstep --example faults
 # A copy: the next ordinary build replaces the binary.
 binary=$(mktemp); trap 'rm -f "$binary"' EXIT
 cp "$target/$profile/lockstep" "$binary"; chmod +x "$binary"
