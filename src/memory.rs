@@ -21,17 +21,22 @@ const KEPT_BYTES: usize = 48 << 20;
 pub async fn give_back(engine: Arc<Engine>) {
     let mut interval = tokio::time::interval(INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // What stayed the last time: asking again for what cannot be given would only cost page faults.
+    let mut floor = 0;
     loop {
         interval.tick().await;
-        if resident_bytes().is_some_and(|resident| is_wasteful(resident, engine.memory_used())) {
+        let Some(resident) = resident_bytes() else { return };
+        if is_wasteful(resident, engine.memory_used(), floor) {
             // It walks the allocator's pages: not on a thread that sessions wait for.
             let _ = tokio::task::spawn_blocking(collect).await;
+            floor = resident_bytes().unwrap_or(resident);
         }
+        floor = floor.min(resident);
     }
 }
 
-fn is_wasteful(resident: usize, used: usize) -> bool {
-    resident > used + used / 4 + KEPT_BYTES
+fn is_wasteful(resident: usize, used: usize, floor: usize) -> bool {
+    resident > floor.max(used + used / 4) + KEPT_BYTES
 }
 
 /// Resident bytes of this process that no file backs (proc(5), status); `None` where there is no /proc.
@@ -54,9 +59,10 @@ mod tests {
 
     #[test]
     fn memory_is_given_back_when_much_of_it_is_free() {
-        assert!(!is_wasteful(100 << 20, 80 << 20));
-        assert!(!is_wasteful(40 << 20, 0));
-        assert!(is_wasteful(400 << 20, 100 << 20));
+        assert!(!is_wasteful(100 << 20, 80 << 20, 0));
+        assert!(!is_wasteful(40 << 20, 0, 0));
+        assert!(is_wasteful(400 << 20, 100 << 20, 0));
+        assert!(!is_wasteful(400 << 20, 100 << 20, 390 << 20), "it did not help the last time");
         let block = vec![1u8; 32 << 20];
         assert!(resident_bytes().is_some_and(|bytes| bytes >= block.len()));
         collect();
