@@ -51,6 +51,17 @@ impl InFlight {
         Ticket { number, in_flight: Some(self.clone()) }
     }
 
+    /// Waits until nothing is on its way.
+    pub async fn none(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.inner.lock().batches.is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Waits until less than `bytes_max` is on its way.
     pub async fn room(&self, bytes_max: u64) {
         loop {

@@ -1,6 +1,6 @@
 //! From the engine's records to entries of the log, in the order of the calls.
 //!
-//! Records that wait together share an entry. An entry is handed to consensus and taken in, or refused, before the
+//! Records that wait together share an entry; while one entry is on its way, those behind it gather. An entry is handed to consensus and taken in, or refused, before the
 //! next one is: if one record of a reign is refused, none behind it is written, which matters because the engine
 //! lets a transaction build on one that is not durable yet.
 
@@ -22,6 +22,9 @@ use crate::seeded;
 
 /// Bytes at which an entry takes no further records; a larger record travels alone and uncopied.
 const ENTRY_BYTES: usize = 64 << 10;
+
+/// Longest time that records wait for the entry before theirs to be done, to share one with those that come meanwhile.
+const GATHER: Duration = Duration::from_millis(1);
 
 pub struct Proposal {
     pub epoch: Epoch,
@@ -65,6 +68,11 @@ impl Proposer {
         loop {
             if waiting.is_empty() && queue.recv_many(&mut received, 4096).await == 0 {
                 return;
+            }
+            let bytes: usize = waiting.iter().chain(&received).map(|proposal| proposal.record.len()).sum();
+            if bytes < ENTRY_BYTES {
+                // Timed out or not, what has come meanwhile goes along.
+                let _ = tokio::time::timeout(GATHER, self.machine.in_flight.none()).await;
             }
             while let Ok(more) = queue.try_recv() {
                 received.push(more);

@@ -23,6 +23,8 @@ use crate::{Fatal, FatalHandler, seeded};
 
 /// Bytes after which a batch takes no further changes; what waits longer goes into the next one.
 const BATCH_BYTES: usize = 8 << 20;
+/// Idle time after which the last batch is marked as synced.
+const MARK_AFTER: Duration = Duration::from_millis(5);
 
 pub(super) enum Change {
     Entries(Vec<LogEntry>),
@@ -298,13 +300,16 @@ impl Writer {
 
     /// Waits for changes that somebody waits for; `None` at the end.
     fn next(&mut self) -> Option<Vec<Queued>> {
-        if !self.marked && !self.shared.queue.lock().awaited {
-            self.mark_synced();
-        }
         let shared = self.shared.clone();
         let mut queue = shared.queue.lock();
         while !queue.awaited && !queue.closed {
-            shared.queued.wait(&mut queue);
+            if self.marked {
+                shared.queued.wait(&mut queue);
+            } else if shared.queued.wait_for(&mut queue, MARK_AFTER).timed_out() {
+                drop(queue);
+                self.mark_synced();
+                queue = shared.queue.lock();
+            }
         }
         if queue.changes.is_empty() {
             return None;
