@@ -51,11 +51,16 @@ impl InFlight {
         Ticket { number, in_flight: Some(self.clone()) }
     }
 
+    /// True when everything that was proposed has been completed.
+    pub fn is_empty(&self) -> bool {
+        self.inner.lock().batches.is_empty()
+    }
+
     /// Waits until nothing is on its way.
     pub async fn none(&self) {
         loop {
             let changed = self.changed.notified();
-            if self.inner.lock().batches.is_empty() {
+            if self.is_empty() {
                 return;
             }
             changed.await;

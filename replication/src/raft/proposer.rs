@@ -1,8 +1,8 @@
 //! From the engine's records to entries of the log, in the order of the calls.
 //!
-//! Records that wait together share an entry; while one entry is on its way, those behind it gather. An entry is handed to consensus and taken in, or refused, before the
-//! next one is: if one record of a reign is refused, none behind it is written, which matters because the engine
-//! lets a transaction build on one that is not durable yet.
+//! Records that wait together share an entry; while one entry is on its way, those behind it gather. An entry is
+//! taken in by consensus, or refused, before the next one is handed over: if one record of a reign is refused, none
+//! behind it is written, which matters because the engine lets a transaction build on one that is not durable yet.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub struct Proposal {
 pub struct Refusals {
     epoch: AtomicU64,
     pub happened: Notify,
-    /// Held while a proposal may be taken in.
+    /// Held from the last look at the epoch until a proposal is queued for consensus.
     pub proposing: Mutex<()>,
 }
 
@@ -94,6 +94,10 @@ impl Proposer {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.machine.in_flight.room(self.in_flight_bytes_max).await;
+        if !self.machine.in_flight.is_empty() {
+            // Answered behind the entry before this one, when that was taken in or refused.
+            let _ = self.raft.with_raft_state(|_| ()).await;
+        }
         let ticket = self.machine.in_flight.add(waiters, bytes);
         let _proposing = self.refusals.proposing.lock().await;
         if !self.may_propose(epoch) {
@@ -111,11 +115,8 @@ impl Proposer {
         };
         let write = self.raft.write(Records::pack(&records));
         let write = write.with_leader(CommittedLeader::from(types::term_of(epoch))).responder(Reply(Box::new(answer)));
-        // An error here drops the ticket: the node is stopping. The question behind it is answered after the
-        // proposal was taken in or refused.
-        if write.await.is_ok() {
-            let _ = self.raft.with_raft_state(|_| ()).await;
-        }
+        // An error here drops the ticket: the node is stopping.
+        let _ = write.await;
         if seeded::ack_before_quorum() {
             self.machine.in_flight.acknowledge_all(self.machine.applied().index.unwrap_or(0));
         }

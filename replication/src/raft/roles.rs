@@ -93,7 +93,7 @@ impl RoleWatcher {
         silent || self.refusals.includes(epoch)
     }
 
-    /// The last entry that earlier epochs can have written: none of their proposals is on its way while this asks.
+    /// The last entry that earlier epochs can have written: the question is answered behind all of their proposals.
     async fn settled(&self) -> Option<LogId> {
         let _nobody_proposes = self.refusals.proposing.lock().await;
         self.raft.with_raft_state(|state| state.log_ids.last().copied()).await.ok().flatten()
