@@ -18,6 +18,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use crate::cluster::{ClusterChange, ClusterChangeError, ClusterChanged};
+
 /// Place of a record in a group's log; 0 means "before the first record". Positions grow along the log and are not
 /// dense: the number of the log entry is in the upper 48 bits, that of the record within its entry in the lower 16.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -96,6 +98,11 @@ pub trait CommitLog: Send + Sync + 'static {
 
     /// Asks for a checkpoint now and returns when it is on disk.
     async fn checkpoint(&self) -> Result<LogPosition, CheckpointError>;
+
+    /// Changes the cluster as an operator asks, from any node. A change that was begun goes on when the future is dropped.
+    async fn change_cluster(&self, _change: ClusterChange) -> Result<ClusterChanged, ClusterChangeError> {
+        Err(ClusterChangeError::Unsupported)
+    }
 }
 
 /// The cluster as one node sees it.

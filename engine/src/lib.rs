@@ -8,6 +8,7 @@
 pub mod apply;
 pub mod catalog;
 mod checkpoint;
+pub mod cluster;
 pub mod commit_log;
 mod copy;
 pub mod ddl;

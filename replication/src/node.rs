@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::cluster::{ClusterChange, ClusterChangeError, ClusterChanged};
 use engine::commit_log::{
     AppendError, Appended, CheckpointError, ClusterStatus, CommitLog, Epoch, GroupId, LogPosition, ReadError, Record,
     SharedStateMachine,
@@ -181,11 +182,13 @@ impl Running {
         });
         let log = wal.group(GroupId::FIRST);
         let raft = start_raft(&config, &identity, &me, &caller, LogStore::new(log.clone()), &machine).await?;
-        let members =
-            Arc::new(Members::new(raft.clone(), machine.clone(), log, caller, me, directory.path().to_owned()));
+        let refusals = Arc::new(Refusals::default());
+        let data = directory.path().to_owned();
+        let members = Members::new(raft.clone(), machine.clone(), log, caller, me, refusals.clone(), data);
+        let members = Arc::new(members);
         let mut running =
             Self { raft, machine, id: identity.node_id, wal, _directory: directory, tasks: Default::default() };
-        let parts = running.spawn(&config, listener, members, on_fatal);
+        let parts = running.spawn(&config, listener, members, refusals, on_fatal);
         info!(cluster = identity.cluster_id, id = identity.node_id, "the node takes part");
         Ok((running, parts))
     }
@@ -195,12 +198,12 @@ impl Running {
         config: &NodeConfig,
         listener: TcpListener,
         members: Arc<Members>,
+        refusals: Arc<Refusals>,
         on_fatal: FatalHandler,
     ) -> Parts {
         let (proposals, proposed) = mpsc::unbounded_channel();
         let (readers, reading) = mpsc::unbounded_channel();
         let (raft, machine) = (self.raft.clone(), self.machine.clone());
-        let refusals = Arc::new(Refusals::default());
         let election = config.timings.election_max;
         let proposer = Proposer {
             raft: raft.clone(),
@@ -400,5 +403,11 @@ impl CommitLog for Node {
             Ok(stored.meta.position)
         });
         written.await.map_err(|_| CheckpointError::Stopping)?
+    }
+
+    async fn change_cluster(&self, change: ClusterChange) -> Result<ClusterChanged, ClusterChangeError> {
+        let members = self.members.clone();
+        let changed = self.runtime.spawn(async move { members.change(change).await });
+        changed.await.unwrap_or_else(|_| Err(ClusterChangeError::Unknown("the node is stopping".to_owned())))
     }
 }

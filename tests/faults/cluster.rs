@@ -232,6 +232,20 @@ impl Cluster {
         self.nodes[node].kill();
     }
 
+    /// SIGTERM.
+    pub fn terminate(&mut self, node: usize) {
+        self.nodes[node].terminate();
+    }
+
+    /// Waits for a process to end by itself.
+    pub fn wait(&mut self, node: usize) -> std::process::ExitStatus {
+        self.nodes[node].wait(crate::server::READY_WITHIN)
+    }
+
+    pub fn config(&self, node: usize) -> tokio_postgres::Config {
+        self.launches[node].config()
+    }
+
     pub fn restart(&mut self, node: usize) {
         self.nodes[node] = self.launches[node].spawn();
     }

@@ -6,4 +6,5 @@
 pub mod cluster;
 pub mod history;
 pub mod run;
+pub mod switchover;
 pub mod workload;

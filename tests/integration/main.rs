@@ -22,6 +22,7 @@ mod memory;
 mod serializable;
 mod slt;
 mod startup;
+mod switchover;
 mod target;
 mod tpch_rows;
 mod values;

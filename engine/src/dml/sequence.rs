@@ -37,6 +37,7 @@ pub fn is_session_call(function: &Function) -> bool {
             | "setval"
             | "set_config"
             | "pg_sleep"
+            | "lockstep_switchover"
             | "pg_cancel_backend"
             | "pg_terminate_backend"
             | "pg_advisory_lock"
@@ -161,6 +162,7 @@ impl Session {
                 }
                 Ok(Datum::from(""))
             }
+            "lockstep_switchover" => self.switch_over(args.first()).await,
             "pg_cancel_backend" | "pg_terminate_backend" => {
                 let process = integer(&arg(0))? as i32;
                 match self.engine.sessions().find(process) {

@@ -11,6 +11,7 @@
 mod access;
 pub mod advisory;
 pub(crate) mod block;
+mod cluster;
 pub(crate) mod cursor;
 mod functions;
 mod host;

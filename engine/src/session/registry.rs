@@ -53,6 +53,8 @@ pub enum WaitEvent {
     Sleep = 1,
     /// A commit that is not durable yet.
     Commit = 2,
+    /// A change of the cluster.
+    ClusterChange = 3,
 }
 
 impl WaitEvent {
@@ -61,6 +63,7 @@ impl WaitEvent {
         match self {
             WaitEvent::Sleep => ("Timeout", "PgSleep"),
             WaitEvent::Commit => ("IO", "WALSync"),
+            WaitEvent::ClusterChange => ("IPC", "ClusterChange"),
         }
     }
 }
@@ -128,7 +131,9 @@ impl SessionShared {
     }
 
     pub fn wait_event(&self) -> Option<WaitEvent> {
-        [WaitEvent::Sleep, WaitEvent::Commit].into_iter().find(|e| *e as u8 == self.waiting.load(Ordering::Relaxed))
+        [WaitEvent::Sleep, WaitEvent::Commit, WaitEvent::ClusterChange]
+            .into_iter()
+            .find(|e| *e as u8 == self.waiting.load(Ordering::Relaxed))
     }
 
     /// Forgets an interrupt that came while nothing ran.

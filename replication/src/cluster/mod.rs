@@ -5,10 +5,12 @@
 //! 1. Ids are given out by the primary through the log, one above the highest, and a member is only removed when a
 //!    node with a higher id takes its address: so an id is never used twice.
 
+mod change;
 pub mod identity;
 pub mod join;
 pub mod known;
 pub mod status;
+mod switchover;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -23,6 +25,7 @@ use tracing::{debug, info, warn};
 use crate::net::client::Caller;
 use crate::net::message::{Join, JoinAnswer, NodeReport, Request, Response};
 use crate::raft::machine::Machine;
+use crate::raft::proposer::Refusals;
 use crate::raft::roles::best_successor;
 use crate::raft::types::{PeerNode, StoredMembership};
 use crate::raft::{Raft, known_primary, leads};
@@ -45,10 +48,12 @@ pub struct Members {
     pub caller: Arc<Caller>,
     /// This node as the others should know it.
     pub me: PeerNode,
+    /// Holds proposals back while leadership changes hands.
+    refusals: Arc<Refusals>,
     /// The data directory.
     directory: PathBuf,
     samples: Mutex<Samples>,
-    /// Admissions go one after the other.
+    /// Changes of the membership and of leadership go one after the other.
     admission: tokio::sync::Mutex<()>,
 }
 
@@ -59,10 +64,11 @@ impl Members {
         log: GroupLog,
         caller: Arc<Caller>,
         me: PeerNode,
+        refusals: Arc<Refusals>,
         directory: PathBuf,
     ) -> Self {
         let (samples, admission) = (Mutex::default(), tokio::sync::Mutex::new(()));
-        Self { raft, machine, log, caller, me, directory, samples, admission }
+        Self { raft, machine, log, caller, me, refusals, directory, samples, admission }
     }
 
     pub fn cluster(&self) -> &str {
@@ -181,6 +187,8 @@ impl Members {
 
     /// Learners that have caught up become voters, in place of a member that had their address before.
     async fn promote_learners(&self) {
+        // Somebody else is changing the membership, or the leadership: there is another round.
+        let Ok(_one_at_a_time) = self.admission.try_lock() else { return };
         let (membership, caught_up) = {
             let metrics = self.raft.metrics();
             let metrics = metrics.borrow_watched();

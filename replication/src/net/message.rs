@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use engine::cluster::{ClusterChange, ClusterChangeError, ClusterChanged};
 use engine::commit_log::{ClusterStatus, LogPosition};
 use openraft::raft::{
     AppendEntriesRequest, SnapshotResponse, StreamAppendError, TransferLeaderRequest, TransferLeaderResponse,
@@ -15,7 +16,7 @@ use crate::raft::types::{self, LogId, PeerNode, RECORD_BYTES_MAX, SnapshotMeta, 
 use crate::wal::{EntryId, EntryKind, LogEntry, WalError};
 
 /// Changes with every incompatible change of this file.
-pub const PROTOCOL: u16 = 2;
+pub const PROTOCOL: u16 = 3;
 /// A message before the two sides know each other.
 pub const GREETING_BYTES_MAX: usize = 16 << 10;
 /// A message carries at most one record of the largest size, or many small ones.
@@ -49,6 +50,8 @@ pub enum Request {
     ClusterStatus,
     NodeStatus,
     Join(Join),
+    /// To the primary, from a member on which an operator asks for it.
+    Change(ClusterChange),
     Snapshot(SnapshotHeader),
     /// Part of the file with this number; the blob holds the bytes.
     SnapshotChunk {
@@ -67,6 +70,7 @@ pub enum Response {
     ClusterStatus(ClusterStatus),
     NodeStatus(NodeReport),
     Join(JoinAnswer),
+    Changed(Result<ClusterChanged, ClusterChangeError>),
     SnapshotReady,
     Snapshot(SnapshotResponse<TypeConfig>),
     Error(String),

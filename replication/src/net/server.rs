@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use engine::cluster::ClusterChangeError;
 use futures::StreamExt;
 use futures::stream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -17,9 +18,9 @@ use super::frame::{Frame, FrameReader, write_frame};
 use super::message::{GREETING_BYTES_MAX, Hello, MESSAGE_BYTES_MAX, PROTOCOL, Request, Response, Welcome};
 use super::transfer::Receiving;
 use crate::cluster::Members;
-use crate::raft::Raft;
 use crate::raft::barrier::Reader;
 use crate::raft::machine::Machine;
+use crate::raft::{Raft, leads};
 
 /// Time for a stranger to say who they are.
 const GREETING: Duration = Duration::from_secs(5);
@@ -138,6 +139,10 @@ impl Server {
                 Response::NodeStatus(report)
             }
             Request::Join(join) => Response::Join(self.members.admit(join).await),
+            Request::Change(change) => Response::Changed(match leads(&self.raft) {
+                true => self.members.change_here(change).await,
+                false => Err(ClusterChangeError::NoPrimary),
+            }),
             Request::Append(_) | Request::Snapshot(_) | Request::SnapshotChunk { .. } | Request::SnapshotEnd => {
                 return Err("that request does not stand here".to_owned());
             }

@@ -98,8 +98,10 @@ impl Proposer {
             // Answered behind the entry before this one, when that was taken in or refused.
             let _ = self.raft.with_raft_state(|_| ()).await;
         }
-        let ticket = self.machine.in_flight.add(waiters, bytes);
+        // Held back here, the records are on their way for nobody: if the leadership goes meanwhile, they were certainly
+        // not written.
         let _proposing = self.refusals.proposing.lock().await;
+        let ticket = self.machine.in_flight.add(waiters, bytes);
         if !self.may_propose(epoch) {
             let primary = super::known_primary(&self.raft).filter(|primary| primary.0 != *self.raft.node_id());
             return ticket.complete(&Outcome::Refused(primary));

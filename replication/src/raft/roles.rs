@@ -17,6 +17,9 @@ use super::types::{self, LogId};
 use super::{Raft, quorum_heard_within};
 use crate::{Fatal, FatalHandler};
 
+/// How often a new leader looks whether its reign can begin.
+const AWAITED: Duration = Duration::from_millis(2);
+
 pub struct RoleWatcher {
     pub raft: Raft,
     pub machine: Arc<Machine>,
@@ -35,6 +38,8 @@ impl RoleWatcher {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // Term that this node leads, since when, and its reigns in it.
         let (mut led, mut since, mut reigns) = (0, Instant::now(), 0);
+        // This node has just begun to lead and what its reign needs is not there yet: clients wait for it.
+        let mut awaited = false;
         self.machine.demote(None).await;
         loop {
             let changed = tokio::select! {
@@ -42,6 +47,7 @@ impl RoleWatcher {
                 _ = self.machine.term_begun.notified() => true,
                 _ = self.refusals.happened.notified() => true,
                 _ = tick.tick() => true,
+                () = tokio::time::sleep(AWAITED), if awaited => true,
             };
             if !changed {
                 break;
@@ -52,6 +58,7 @@ impl RoleWatcher {
                 (leads, metrics.vote.leader_id.term, metrics.current_leader)
             };
             if !leads {
+                awaited = false;
                 let primary = leader.filter(|leader| *leader != self.id).map(NodeId);
                 self.machine.demote(primary).await;
                 continue;
@@ -60,6 +67,7 @@ impl RoleWatcher {
                 (led, since, reigns) = (term, Instant::now(), 0);
             }
             let reign = self.machine.reign().filter(|epoch| types::term_of(*epoch) == term);
+            awaited = reign.is_none() && since.elapsed() < self.patience;
             match reign {
                 Some(epoch) if self.must_pause(epoch, since) => {
                     warn!(term, "no quorum of the voters answers: this node stops being the primary");
