@@ -6,6 +6,8 @@
 
 pub mod barrier;
 pub mod checkpoints;
+#[cfg(test)]
+mod crash_points;
 mod in_flight;
 pub mod log_store;
 pub mod machine;

@@ -47,6 +47,13 @@ impl MemoryDisk {
         self.state.lock().fault = Some(fault);
     }
 
+    /// A disk with these files, all synced.
+    pub fn holding(files: BTreeMap<String, Vec<u8>>) -> Self {
+        let content = |bytes: Vec<u8>| Arc::new(Mutex::new(Content { seen: bytes.clone(), synced: bytes }));
+        let files = files.into_iter().map(|(name, bytes)| (name, content(bytes))).collect();
+        MemoryDisk { state: Arc::new(Mutex::new(State { files, ..State::default() })) }
+    }
+
     pub fn set_full(&self, full: bool) {
         self.state.lock().full = full;
     }
@@ -84,6 +91,11 @@ impl MemoryDisk {
 
     pub fn content(&self, name: &str) -> Vec<u8> {
         self.state.lock().files[name].lock().seen.clone()
+    }
+
+    /// All files as a reader sees them.
+    pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        self.state.lock().files.iter().map(|(name, content)| (name.clone(), content.lock().seen.clone())).collect()
     }
 
     fn file(&self, content: Arc<Mutex<Content>>) -> Arc<dyn DiskFile> {

@@ -15,6 +15,8 @@
 //! 4. A segment is deleted only after the purge mark that makes it unneeded was synced, oldest first.
 
 mod allocator;
+#[cfg(test)]
+pub(crate) mod crash_points;
 pub mod disk;
 mod format;
 mod group;

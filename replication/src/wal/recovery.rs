@@ -97,12 +97,12 @@ fn open_segment(disk: &dyn Disk, number: u64, last: bool) -> Result<Option<Opene
         SegmentHeader::Valid { segment, first_batch, salt } if segment == number => {
             Ok(Some(Opened { number, name, file, bytes, first_batch, salt }))
         }
+        // The header is synced together with the first batch: without it nothing here was acknowledged, and the
+        // bytes behind it are at most that one batch. A header that was cut short may look like another version's.
+        _ if last && !bytes.iter().skip(SEGMENT_HEADER).any(|byte| *byte != 0) => Ok(None),
         SegmentHeader::Version(version) => {
             Err(WalError::Version(format!("{name} is of format version {version}, which this version cannot read")))
         }
-        // The header is synced together with the first batch: without it nothing here was acknowledged, and the
-        // bytes behind it are at most that one batch.
-        _ if last && !bytes.iter().skip(SEGMENT_HEADER).any(|byte| *byte != 0) => Ok(None),
         _ if last && bytes.iter().take(SEGMENT_HEADER).all(|byte| *byte == 0) => Ok(None),
         _ => Err(WalError::Corrupt(format!("the header of {name} is damaged"))),
     }

@@ -15,7 +15,7 @@ use super::memory_disk::{Fault, MemoryDisk};
 use super::*;
 use crate::Fatal;
 
-const GROUP: GroupId = GroupId::FIRST;
+pub(super) const GROUP: GroupId = GroupId::FIRST;
 
 fn options() -> WalOptions {
     WalOptions { segment_bytes: 4096, cache_bytes: 512, queue_bytes_max: 1 << 20 }
@@ -39,12 +39,12 @@ fn entry(term: u64, index: u64, size: usize) -> LogEntry {
     LogEntry { id: EntryId { term, index }, kind: EntryKind::Record, payload }
 }
 
-fn waiting() -> (Done, mpsc::Receiver<Result<(), WalError>>) {
+pub(super) fn waiting() -> (Done, mpsc::Receiver<Result<(), WalError>>) {
     let (sender, receiver) = mpsc::channel();
     (Box::new(move |result| drop(sender.send(result))), receiver)
 }
 
-fn answer(receiver: &mpsc::Receiver<Result<(), WalError>>) -> Result<(), WalError> {
+pub(super) fn answer(receiver: &mpsc::Receiver<Result<(), WalError>>) -> Result<(), WalError> {
     receiver.recv_timeout(Duration::from_secs(10)).unwrap()
 }
 
