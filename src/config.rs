@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 use serde::Deserialize;
@@ -68,6 +69,12 @@ struct Flags {
     /// PEM file with the server's private key
     #[arg(long, value_name = "FILE")]
     tls_key: Option<PathBuf>,
+    /// How often the nodes are compared, such as 30min; 0: never [default: 1h]
+    #[arg(long, value_name = "TIME")]
+    divergence_check_interval: Option<String>,
+    /// Bytes a second at which checkpoints go to other nodes and backups, such as 20MB; 0: no limit [default: 64MB]
+    #[arg(long, value_name = "BYTES")]
+    transfer_rate: Option<String>,
     /// error, warn, info, debug, trace, or a filter such as info,replication=debug [default: info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -88,6 +95,8 @@ struct File {
     auth: Option<Auth>,
     tls_certificate: Option<PathBuf>,
     tls_key: Option<PathBuf>,
+    divergence_check_interval: Option<String>,
+    transfer_rate: Option<String>,
     log_level: Option<String>,
 }
 
@@ -112,6 +121,10 @@ pub struct Config {
     pub auth: Auth,
     /// Certificate chain and key, both PEM files. Default none: SSLRequest is answered `N`.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// Between two comparisons of the nodes. Default one hour; `None`: never.
+    pub divergence_check_interval: Option<Duration>,
+    /// Bytes a second at which checkpoints leave this node. Default 64 MiB; 0: no limit.
+    pub transfer_rate: usize,
     /// Filter for the log on standard error. Default `info`.
     pub log_level: String,
 }
@@ -133,7 +146,13 @@ impl Config {
             None => SocketAddr::from(([127, 0, 0, 1], peer_port(listen.port()))),
         };
         let memory_limit = match flags.memory_limit.or(file.memory_limit) {
-            Some(text) => bytes("memory-limit", &text)?,
+            Some(text) => match bytes("memory-limit", &text)? {
+                few if few < 64 << 20 => {
+                    let (setting, message) = ("memory-limit", "at least 64MB are needed".into());
+                    return Err(ConfigError::Setting { setting, message });
+                }
+                enough => enough,
+            },
             None => machine_memory() / 4 * 3,
         };
         let tls = match (flags.tls_certificate.or(file.tls_certificate), flags.tls_key.or(file.tls_key)) {
@@ -154,7 +173,12 @@ impl Config {
         if node.is_empty() || node.len() > 63 || node.chars().any(char::is_control) {
             return Err(ConfigError::Setting { setting: "node", message: "a name has 1 to 63 bytes".into() });
         }
+        let interval = flags.divergence_check_interval.or(file.divergence_check_interval);
+        let interval = duration("divergence-check-interval", interval.as_deref().unwrap_or("1h"))?;
+        let transfer_rate = flags.transfer_rate.or(file.transfer_rate);
         Ok(Config {
+            divergence_check_interval: Some(interval).filter(|interval| !interval.is_zero()),
+            transfer_rate: bytes("transfer-rate", transfer_rate.as_deref().unwrap_or("64MB"))?,
             listen,
             peer_listen,
             data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| "lockstep-data".into()),
@@ -198,15 +222,26 @@ fn bytes(setting: &'static str, text: &str) -> Result<usize, ConfigError> {
         "TB" => 1 << 40,
         _ => return Err(wrong(format!("\"{unit}\" is not a unit; use B, kB, MB, GB or TB"))),
     };
-    let value = number
-        .parse::<usize>()
-        .ok()
-        .and_then(|n| n.checked_mul(factor))
-        .ok_or_else(|| wrong(format!("\"{text}\" is not a number of bytes")))?;
-    if value < 64 << 20 {
-        return Err(wrong("at least 64MB are needed".into()));
-    }
-    Ok(value)
+    let value = number.parse::<usize>().ok().and_then(|n| n.checked_mul(factor));
+    value.ok_or_else(|| wrong(format!("\"{text}\" is not a number of bytes")))
+}
+
+/// Reads `500ms`, `30s`, `10min`, `1h`, `2d`; a number alone means seconds.
+fn duration(setting: &'static str, text: &str) -> Result<Duration, ConfigError> {
+    let wrong = |message: String| ConfigError::Setting { setting, message };
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let milliseconds: u64 = match unit.trim() {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(wrong(format!("\"{unit}\" is not a unit; use ms, s, min, h or d"))),
+    };
+    let value = number.parse::<u64>().ok().and_then(|n| n.checked_mul(milliseconds));
+    value.map(Duration::from_millis).ok_or_else(|| wrong(format!("\"{text}\" is not a time")))
 }
 
 /// Physical memory in bytes, or 8 GiB where the system does not say.
@@ -237,6 +272,12 @@ mod tests {
         assert_eq!(config.data_dir, PathBuf::from("lockstep-data"));
         assert!(config.join.is_empty());
         assert_eq!(config.auth, Auth::Trust);
+        assert_eq!(
+            (config.divergence_check_interval, config.transfer_rate),
+            (Some(Duration::from_secs(3600)), 64 << 20)
+        );
+        let never = resolve(&["--divergence-check-interval", "0", "--transfer-rate", "20MB"]).expect("valid");
+        assert_eq!((never.divergence_check_interval, never.transfer_rate), (None, 20 << 20));
     }
 
     #[test]
@@ -262,6 +303,8 @@ mod tests {
             ("--memory-limit", "4 elephants"),
             ("--memory-limit", "1kB"),
             ("--max-connections", "0"),
+            ("--divergence-check-interval", "often"),
+            ("--transfer-rate", "fast"),
         ] {
             assert!(resolve(&[flag, value]).is_err(), "{flag} {value}");
         }

@@ -90,6 +90,7 @@ async fn serve(config: Config) -> Result<(), StartupError> {
     let mut node_config = NodeConfig::new(&config.data_dir, &config.node, config.peer_listen);
     node_config.client_address = client_address.to_string();
     node_config.join = config.join.clone();
+    node_config.transfer_bytes_per_second = config.transfer_rate as u64;
     let state_machine = engine.state_machine();
     // Recovery and joining block; the session threads stay free.
     let node = tokio::task::spawn_blocking(move || Node::start(node_config, state_machine, Arc::new(end_at_once)))
@@ -98,6 +99,8 @@ async fn serve(config: Config) -> Result<(), StartupError> {
     let node = Arc::new(node);
     engine.attach_log(node.clone());
     let giving_back = tokio::spawn(memory::give_back(engine.clone()));
+    let comparing = config.divergence_check_interval;
+    let comparing = comparing.map(|every| tokio::spawn(engine.clone().check_divergence_on_schedule(every)));
     let stop = shutdown_signal();
     tokio::pin!(stop);
     tokio::select! {
@@ -110,6 +113,7 @@ async fn serve(config: Config) -> Result<(), StartupError> {
     }
 
     giving_back.abort();
+    comparing.inspect(tokio::task::JoinHandle::abort);
     let _ = drain.send(());
     serving.await.map_err(std::io::Error::other)??;
     tracing::info!("clients are gone; writing a checkpoint");

@@ -16,7 +16,8 @@ use parking_lot::Mutex;
 
 use crate::catalog::Oid;
 use crate::checkpoint;
-use crate::commit_log::{Checkpoint, CheckpointError, Epoch, LogPosition, Record, Role, StateMachine};
+use crate::commit_log::{Checkpoint, CheckpointError, DigestAnswer, Epoch, LogPosition, Record, Role, StateMachine};
+use crate::divergence::Checker;
 use crate::error::{Error, Result};
 use crate::record::{self, Header, Kind, Operation, Operations};
 use crate::storage::chunk::Begins;
@@ -27,6 +28,7 @@ use crate::txn::Transactions;
 pub struct Applier {
     transactions: Arc<Transactions>,
     progress: Mutex<Progress>,
+    checker: Checker,
 }
 
 /// How far the log is applied.
@@ -41,7 +43,7 @@ struct Progress {
 
 impl Applier {
     pub fn new(transactions: Arc<Transactions>) -> Applier {
-        Applier { transactions, progress: Mutex::default() }
+        Applier { transactions, progress: Mutex::default(), checker: Checker::default() }
     }
 
     /// Transactions of which only parts have come.
@@ -81,6 +83,7 @@ impl Applier {
             Kind::Forget => {
                 progress.parts.remove(&header.transaction);
             }
+            Kind::Check => self.checker.begin(self.storage(), header.ts),
             Kind::Commit => {
                 let parts = progress.parts.remove(&header.transaction).unwrap_or_default();
                 if parts.len() != header.part as usize {
@@ -188,6 +191,15 @@ impl StateMachine for Applier {
         self.transactions.sequences.clear();
         self.transactions.sequencer.applied(mark.ts, &self.transactions.locks);
         Ok(mark.position)
+    }
+
+    fn digest(&self, check: u64) -> DigestAnswer {
+        let applied = self.progress.lock().ts;
+        self.checker.answer(check, applied)
+    }
+
+    fn set_out_of_service(&self, reason: Option<String>) {
+        self.transactions.set_out_of_service(reason);
     }
 
     fn set_role(&self, role: Role) {

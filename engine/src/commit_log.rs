@@ -103,6 +103,39 @@ pub trait CommitLog: Send + Sync + 'static {
     async fn change_cluster(&self, _change: ClusterChange) -> Result<ClusterChanged, ClusterChangeError> {
         Err(ClusterChangeError::Unsupported)
     }
+
+    /// What every member of the group answers about a check, this node, whose answer is `own`, first. Waits no longer
+    /// than `patience` for those that have not reached it yet.
+    async fn digests(&self, check: u64, own: DigestAnswer, patience: Duration) -> Vec<NodeDigest> {
+        let _ = (check, patience);
+        vec![NodeDigest { node: 1, name: String::new(), answer: own }]
+    }
+
+    /// Takes a node whose digest at a check is not `reference` out of service, to be rebuilt from the others. The error is
+    /// a sentence.
+    async fn condemn(&self, node: u64, check: u64, reference: Vec<u8>, reason: String) -> Result<(), String> {
+        let _ = (node, check, reference, reason);
+        Err("there is no other node to rebuild it from".to_owned())
+    }
+}
+
+/// What a node knows of its digest at a check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DigestAnswer {
+    /// The node has not reached the check yet, or is still reading.
+    Pending,
+    /// Opaque; two nodes have the same state if and, but for bad luck, only if they have the same bytes.
+    Ready(Vec<u8>),
+    /// There will be none. A sentence.
+    Unknown(String),
+}
+
+/// The digest of one node.
+#[derive(Debug, Clone)]
+pub struct NodeDigest {
+    pub node: u64,
+    pub name: String,
+    pub answer: DigestAnswer,
 }
 
 /// The cluster as one node sees it.
@@ -189,6 +222,17 @@ pub trait StateMachine: Send + Sync + 'static {
     fn restore(&self, dir: &Path) -> Result<LogPosition, CheckpointError>;
 
     fn set_role(&self, role: Role);
+
+    /// The digest of the state at the check that was applied under this number.
+    fn digest(&self, check: u64) -> DigestAnswer {
+        let _ = check;
+        DigestAnswer::Unknown("there are no digests here".to_owned())
+    }
+
+    /// With a reason: nothing may be read here until it is taken back, because the state is not to be trusted.
+    fn set_out_of_service(&self, reason: Option<String>) {
+        let _ = reason;
+    }
 }
 
 /// A shared state machine.

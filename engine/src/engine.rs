@@ -52,6 +52,8 @@ pub struct Engine {
     sessions: Sessions,
     log: OnceLock<Arc<dyn CommitLog>>,
     started: i64,
+    /// Checks for divergence go one after the other.
+    pub(crate) checking: tokio::sync::Mutex<()>,
     /// Dropped to end the maintenance of storage.
     maintenance: Mutex<Option<mpsc::Sender<()>>>,
 }
@@ -74,6 +76,7 @@ impl Engine {
             sessions: Sessions::default(),
             log: OnceLock::new(),
             started: now_micros(),
+            checking: tokio::sync::Mutex::default(),
             maintenance: Mutex::new(Some(maintain(storage))),
             config,
         })
@@ -92,6 +95,10 @@ impl Engine {
     pub fn attach_log(&self, log: Arc<dyn CommitLog>) {
         self.transactions.attach_log(log.clone());
         let _ = self.log.set(log);
+    }
+
+    pub(crate) fn machine(&self) -> &SharedStateMachine {
+        &self.machine
     }
 
     pub(crate) fn transactions(&self) -> &Arc<Transactions> {

@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod commit_log;
 mod copy;
 pub mod ddl;
+pub mod divergence;
 mod dml;
 pub mod engine;
 pub mod error;

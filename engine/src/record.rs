@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     Part,
     /// It will not come: the parts are forgotten.
     Forget,
+    /// Every node digests the state that it has here; nothing changes.
+    Check,
 }
 
 impl Kind {
@@ -49,6 +51,7 @@ impl Kind {
             Kind::Commit => 1,
             Kind::Part => 2,
             Kind::Forget => 3,
+            Kind::Check => 4,
         }
     }
 }
@@ -233,6 +236,7 @@ pub(crate) fn open(record: &Bytes) -> Result<(Header, Bytes)> {
         1 => Kind::Commit,
         2 => Kind::Part,
         3 => Kind::Forget,
+        4 => Kind::Check,
         _ => return Err(corrupt("its kind is unknown")),
     };
     let header = Header {

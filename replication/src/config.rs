@@ -31,6 +31,9 @@ pub struct NodeConfig {
     pub entry_cache_bytes: u64,
     /// Bytes of proposals on their way through consensus; more wait in the queue. Default 64 MiB.
     pub in_flight_bytes_max: u64,
+    /// Bytes a second at which checkpoints are sent to other nodes and backups, all together; 0: no limit.
+    /// Default 64 MiB.
+    pub transfer_bytes_per_second: u64,
 }
 
 impl NodeConfig {
@@ -49,6 +52,7 @@ impl NodeConfig {
             segment_bytes: 64 << 20,
             entry_cache_bytes: 16 << 20,
             in_flight_bytes_max: 64 << 20,
+            transfer_bytes_per_second: 64 << 20,
         }
     }
 }

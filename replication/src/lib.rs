@@ -10,6 +10,7 @@ mod net;
 mod node;
 mod opening;
 mod raft;
+mod rebuild;
 mod seeded;
 pub mod wal;
 

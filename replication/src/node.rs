@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use engine::cluster::{ClusterChange, ClusterChangeError, ClusterChanged};
 use engine::commit_log::{
-    AppendError, Appended, CheckpointError, ClusterStatus, CommitLog, Epoch, GroupId, LogPosition, ReadError, Record,
-    SharedStateMachine,
+    AppendError, Appended, CheckpointError, ClusterStatus, CommitLog, DigestAnswer, Epoch, GroupId, LogPosition,
+    NodeDigest, ReadError, Record, SharedStateMachine,
 };
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
@@ -24,6 +24,7 @@ use crate::cluster::identity::{DataDir, Identity};
 use crate::net::client::{Caller, Connection, NetError, Network};
 use crate::net::message::{Patience, Request, Response};
 use crate::net::server::Server;
+use crate::net::throttle::Throttle;
 use crate::opening::{Opened, Opening};
 use crate::raft::barrier::{AskPrimary, Barrier, Reader};
 use crate::raft::log_store::LogStore;
@@ -32,6 +33,7 @@ use crate::raft::proposer::{Proposal, Proposer, Refusals};
 use crate::raft::roles::{RoleWatcher, best_successor};
 use crate::raft::types::{PeerNode, RECORD_BYTES_MAX};
 use crate::raft::{self, Raft, known_primary};
+use crate::rebuild::{Mark, Rebuilder};
 use crate::wal::{GroupLog, Wal};
 use crate::{FatalHandler, NodeConfig, StartError};
 
@@ -179,6 +181,7 @@ impl Running {
             cluster: identity.cluster_id.clone(),
             id: identity.node_id,
             patience: patience(&config),
+            throttle: Arc::new(Throttle::new(config.transfer_bytes_per_second)),
         });
         let log = wal.group(GroupId::FIRST);
         let raft = start_raft(&config, &identity, &me, &caller, LogStore::new(log.clone()), &machine).await?;
@@ -233,12 +236,20 @@ impl Running {
             members: members.clone(),
             readers: readers.clone(),
             installing: Default::default(),
+            throttle: members.caller.throttle.clone(),
         });
+        let rebuilder = Rebuilder {
+            raft: raft.clone(),
+            machine: machine.clone(),
+            members: members.clone(),
+            mark: Mark::new(&config.data_dir),
+        };
         self.tasks.spawn(proposer.run(proposed));
         self.tasks.spawn(roles.run());
         self.tasks.spawn(barrier.run(reading));
         self.tasks.spawn(server.run(listener));
         self.tasks.spawn(members.clone().tend());
+        self.tasks.spawn(rebuilder.run());
         self.tasks.spawn(write_checkpoints(raft, machine));
         Parts { proposals, readers, members, runtime: Handle::current() }
     }
@@ -409,5 +420,16 @@ impl CommitLog for Node {
         let members = self.members.clone();
         let changed = self.runtime.spawn(async move { members.change(change).await });
         changed.await.unwrap_or_else(|_| Err(ClusterChangeError::Unknown("the node is stopping".to_owned())))
+    }
+
+    async fn digests(&self, check: u64, own: DigestAnswer, patience: Duration) -> Vec<NodeDigest> {
+        let members = self.members.clone();
+        self.runtime.spawn(async move { members.digests(check, own, patience).await }).await.unwrap_or_default()
+    }
+
+    async fn condemn(&self, node: u64, check: u64, reference: Vec<u8>, reason: String) -> Result<(), String> {
+        let members = self.members.clone();
+        let told = self.runtime.spawn(async move { members.condemn(node, check, reference, reason).await });
+        told.await.map_err(|_| "the node is stopping".to_owned())?
     }
 }

@@ -19,6 +19,7 @@ use crate::cluster::known::Known;
 use crate::raft::checkpoints::Checkpoints;
 use crate::raft::machine::Machine;
 use crate::raft::types::PeerNode;
+use crate::rebuild::Mark;
 use crate::wal::disk::RealDisk;
 use crate::wal::{self, Wal, WalError, WalOptions};
 use crate::{FatalHandler, NodeConfig, StartError};
@@ -85,6 +86,12 @@ impl Opening<'_> {
     /// The log, and the newest checkpoint restored into the engine.
     fn read(&self, directory: &DataDir) -> Result<(Wal, Arc<Machine>), StartError> {
         let wal = self.read_wal(directory)?;
+        let unusable = |source| StartError::DataDir { path: directory.path().to_owned(), source };
+        if let Some(reason) = Mark::new(directory.path()).read().map_err(unusable)? {
+            return Err(StartError::CorruptCheckpoint(format!(
+                "the state has diverged from that of the other nodes: {reason}"
+            )));
+        }
         let checkpoints = Checkpoints::open(directory.checkpoints()).map_err(checkpoint_error)?;
         let log = wal.group(GroupId::FIRST);
         let reached = checkpoints.current().and_then(|current| current.meta.last);
@@ -94,7 +101,6 @@ impl Opening<'_> {
                 "the log begins behind entry {index}, and there is none"
             )));
         }
-        let unusable = |source| StartError::DataDir { path: directory.path().to_owned(), source };
         if log.vote().is_none() && log.last().is_none() && Known::read(directory.path()).map_err(unusable)?.is_some() {
             return Err(StartError::CorruptLog("its files are gone".to_owned()));
         }

@@ -16,6 +16,7 @@ mod activity;
 mod arrows;
 mod cluster;
 mod damage;
+mod divergence;
 mod driver;
 mod isolation;
 mod memory;

@@ -13,6 +13,7 @@ use super::registry::{Activity, ActivityState, SessionShared, WaitEvent};
 use super::settings::Settings;
 use crate::catalog::{Catalog, Oid, Relation, SequenceDef};
 use crate::commit_log::ClusterStatus;
+use crate::divergence::{PATIENCE_OF_SQL, Verdict};
 use crate::engine::Engine;
 use crate::error::{Error, Result, SqlState};
 use crate::storage::CommitTs;
@@ -105,14 +106,31 @@ impl Session {
             (true, Some(log)) => log.status().await,
             _ => ClusterStatus::default(),
         };
+        let checks = |oid: &Oid| crate::system::by_oid(*oid).is_some_and(|r| r.name == "lockstep_check_divergence");
+        let divergence = match reads.iter().any(checks) {
+            true => self.divergence(catalog).await,
+            false => Ok(Vec::new()),
+        };
         let parts = self.host_parts();
         let host = StatementHost {
+            divergence,
             prepared: self.prepared_rows(),
             cursors: self.cursor_rows(),
             cluster,
             ..StatementHost::new(parts.clone(), catalog.clone())
         };
         parts.system_context(catalog.clone(), host)
+    }
+
+    /// `lockstep_check_divergence()`: checks all nodes now.
+    async fn divergence(&self, catalog: &Catalog) -> Result<Vec<Verdict>> {
+        if !catalog.roles.get(&self.user).is_some_and(|role| role.superuser) {
+            return Err(Error::new(
+                SqlState::InsufficientPrivilege,
+                "permission denied for function lockstep_check_divergence",
+            ));
+        }
+        self.engine.check_divergence(PATIENCE_OF_SQL).await
     }
 
     fn prepared_rows(&self) -> Vec<PreparedStatementRow> {
@@ -190,12 +208,20 @@ pub struct StatementHost {
     prepared: Vec<PreparedStatementRow>,
     cursors: Vec<CursorRow>,
     cluster: ClusterStatus,
+    divergence: Result<Vec<Verdict>>,
 }
 
 impl StatementHost {
     /// Without what only the session's own relations show: prepared statements, cursors, the cluster.
     pub fn new(session: HostParts, catalog: Arc<Catalog>) -> StatementHost {
-        StatementHost { session, catalog, prepared: Vec::new(), cursors: Vec::new(), cluster: ClusterStatus::default() }
+        StatementHost {
+            session,
+            catalog,
+            prepared: Vec::new(),
+            cursors: Vec::new(),
+            cluster: ClusterStatus::default(),
+            divergence: Ok(Vec::new()),
+        }
     }
 }
 
@@ -273,6 +299,10 @@ impl SystemHost for StatementHost {
 
     fn cluster(&self) -> ClusterStatus {
         self.cluster.clone()
+    }
+
+    fn divergence(&self) -> Result<Vec<Verdict>> {
+        self.divergence.clone()
     }
 
     fn table_figures(&self, table: Oid) -> Option<TableFigures> {

@@ -18,6 +18,7 @@ pub const SOURCES: &[(&str, RowSource)] = &[
     ("pg_catalog.pg_stat_activity", pg_stat_activity),
     ("pg_catalog.pg_stat_replication", pg_stat_replication),
     ("pg_catalog.lockstep_nodes", lockstep_nodes),
+    ("pg_catalog.lockstep_check_divergence", lockstep_check_divergence),
     ("pg_catalog.pg_locks", pg_locks),
     ("pg_catalog.pg_prepared_statements", pg_prepared_statements),
     ("pg_catalog.pg_cursors", pg_cursors),
@@ -142,6 +143,17 @@ fn lockstep_nodes(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
             big(n.id), &n.name, &n.role, &n.membership, &n.state, big(cluster.term), n.id == cluster.this_node,
             &n.peer_address, &n.client_address, big(n.appended.0), big(n.durable.0), big(n.applied.0),
             big(n.lag_bytes), lag(n.lag), lag(n.last_contact));
+    }
+    Ok(())
+}
+
+/// A row a node, of a check that was made when the statement began.
+fn lockstep_check_divergence(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let big = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    for v in context.host.divergence()? {
+        row!(sink;
+            big(v.node), &v.name, big(v.position.0), v.state.text(), v.rows.map(big),
+            v.digest.map(|digest| format!("{digest:032x}")), v.detail);
     }
     Ok(())
 }

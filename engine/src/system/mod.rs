@@ -32,6 +32,7 @@ pub use rows::RowSink;
 
 use crate::catalog::{Catalog, Oid, SearchPath};
 use crate::commit_log::ClusterStatus;
+use crate::divergence::Verdict;
 use crate::error::Result;
 use crate::types::PgType;
 
@@ -79,6 +80,8 @@ pub trait SystemHost: Send + Sync {
     fn cursors(&self) -> Vec<CursorRow>;
     /// Status of the cluster, gathered when the statement began.
     fn cluster(&self) -> ClusterStatus;
+    /// What a check for divergence found when the statement began.
+    fn divergence(&self) -> Result<Vec<Verdict>>;
     /// Figures of a table's store; `None` while it has none.
     fn table_figures(&self, table: Oid) -> Option<TableFigures>;
     /// Bytes of one index; `None`: unknown index.

@@ -161,6 +161,17 @@ impl Sequencer {
         drop(log.append(epoch, RecordWriter::default().seal().finish(&header)));
     }
 
+    /// Appends a check for divergence: every node digests its state where it stands.
+    pub fn check(&self, reign: Reign, log: &dyn CommitLog) -> Result<(CommitTs, Appended)> {
+        let mut state = self.state.lock();
+        let epoch = state.epoch(reign)?;
+        check_space(log)?;
+        let ts = state.tick();
+        let (kind, group) = (Kind::Check, GroupId::FIRST);
+        let header = Header { kind, epoch, ts, transaction: 0, group, part: 0, schema_version: 0 };
+        Ok((ts, log.append(epoch, RecordWriter::default().seal().finish(&header))))
+    }
+
     /// The applier installed everything up to `ts`.
     pub fn applied(&self, ts: CommitTs, locks: &Locks) {
         let mut done = Vec::new();

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use parking_lot::RwLock;
+
 use super::Advisory;
 use super::commit::outcome_unknown;
 use super::locks::{LockKey, Locks, TxnId, leadership_lost};
@@ -22,6 +24,8 @@ pub struct Transactions {
     pub(crate) sequences: Sequences,
     log: OnceLock<Arc<dyn CommitLog>>,
     next: AtomicU64,
+    /// Why nothing may be read here.
+    out_of_service: RwLock<Option<String>>,
 }
 
 impl Transactions {
@@ -39,6 +43,7 @@ impl Transactions {
             sequences: Sequences::default(),
             log: OnceLock::new(),
             next: AtomicU64::new(1),
+            out_of_service: RwLock::default(),
         })
     }
 
@@ -95,6 +100,22 @@ impl Transactions {
             }
         }
         Ok(())
+    }
+
+    pub(crate) fn set_out_of_service(&self, reason: Option<String>) {
+        *self.out_of_service.write() = reason;
+    }
+
+    /// 57P03 while the state here is not to be trusted.
+    pub(crate) fn check_in_service(&self) -> Result<()> {
+        match &*self.out_of_service.read() {
+            None => Ok(()),
+            Some(reason) => {
+                Err(Error::new(SqlState::CannotConnectNow, "this node is out of service: its data have diverged")
+                    .detail(format!("Compared with the other nodes, {reason}."))
+                    .hint("It is being rebuilt from the primary. Connect to another node meanwhile."))
+            }
+        }
     }
 
     /// Everything that anybody saw acknowledged before the call is applied here afterwards.

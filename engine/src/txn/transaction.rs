@@ -155,6 +155,7 @@ impl Transaction {
     /// log's read barrier if the transaction has locked nothing yet and the barrier is not free. Later, its commit proves
     /// that all it read was the latest.
     pub async fn begin_statement(&mut self, reads: Reads) -> Result<()> {
+        self.shared.check_in_service()?;
         let fresh = self.options.isolation == Isolation::ReadCommitted || self.snapshot.is_none();
         if fresh && self.reign.is_none() {
             self.shared.read_barrier().await?;

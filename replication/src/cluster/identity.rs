@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::known::Known;
 use crate::StartError;
+use crate::rebuild::Mark;
 use crate::wal::disk::{create_directory, sync_directory, write_file_atomically};
 
 /// Changes when a directory of an older version cannot be used any more.
@@ -105,6 +106,7 @@ impl DataDir {
             }
         }
         Known::remove(&self.path).map_err(unusable)?;
+        Mark::new(&self.path).remove().map_err(unusable)?;
         sync_directory(&aside).and_then(|()| sync_directory(&self.path)).map_err(unusable)?;
         self.adopt(Identity { replaces: None, ..identity })
     }

@@ -6,6 +6,7 @@
 //!    node with a higher id takes its address: so an id is never used twice.
 
 mod change;
+pub mod divergence;
 pub mod identity;
 pub mod join;
 pub mod known;
@@ -265,6 +266,7 @@ impl Members {
             applied_position: applied.position,
             installing: false,
             full: self.log.is_full(),
+            diverged: self.machine.diverged().is_some(),
         }
     }
 }

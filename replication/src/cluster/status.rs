@@ -104,6 +104,7 @@ impl Members {
         };
         let state = match report {
             None => "unreachable",
+            Some(report) if report.diverged => "diverged",
             Some(report) if report.installing => "snapshot",
             // Its own log is no measure for a node that is cut off from the others.
             Some(_) if own && self.lost_quorum() => "no quorum",

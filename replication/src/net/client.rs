@@ -22,6 +22,7 @@ use super::frame::{FrameReader, write_frame};
 use super::message::{
     Append, GREETING_BYTES_MAX, Hello, MESSAGE_BYTES_MAX, PROTOCOL, Patience, Request, Response, Welcome,
 };
+use super::throttle::Throttle;
 use super::transfer;
 use crate::raft::machine::SnapshotData;
 use crate::raft::types::{PeerNode, TypeConfig, Vote};
@@ -90,10 +91,14 @@ impl Connection {
     }
 
     pub async fn receive(&mut self) -> Result<Response, NetError> {
+        self.receive_blob().await.map(|(response, _)| response)
+    }
+
+    pub async fn receive_blob(&mut self) -> Result<(Response, Bytes), NetError> {
         let frame = self.reader.next().await?.ok_or_else(hung_up)?;
         match postcard::from_bytes(&frame.header).map_err(|_| NetError::Protocol)? {
             Response::Error(message) => Err(NetError::Remote(message)),
-            response => Ok(response),
+            response => Ok((response, frame.blob)),
         }
     }
 
@@ -117,6 +122,8 @@ pub struct Caller {
     pub cluster: String,
     pub id: u64,
     pub patience: Patience,
+    /// For checkpoints that are sent.
+    pub throttle: Arc<Throttle>,
 }
 
 impl Caller {
@@ -259,7 +266,7 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
             return Err(NetError::Protocol.rpc().into());
         };
         tokio::select! {
-            sent = transfer::send(connection, vote, stored, self.caller.patience) => {
+            sent = transfer::send(connection, vote, stored, self.caller.patience, &self.caller.throttle) => {
                 sent.map_err(|error| error.rpc().into())
             }
             closed = cancel => Err(closed.into()),

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::cluster::{ClusterChange, ClusterChangeError, ClusterChanged};
-use engine::commit_log::{ClusterStatus, LogPosition};
+use engine::commit_log::{ClusterStatus, DigestAnswer, LogPosition};
 use openraft::raft::{
     AppendEntriesRequest, SnapshotResponse, StreamAppendError, TransferLeaderRequest, TransferLeaderResponse,
     VoteRequest, VoteResponse,
 };
 use serde::{Deserialize, Serialize};
 
+use super::fetch::Offer;
 use crate::raft::types::{self, LogId, PeerNode, RECORD_BYTES_MAX, SnapshotMeta, TypeConfig, Vote};
 use crate::wal::{EntryId, EntryKind, LogEntry, WalError};
 
@@ -59,6 +60,17 @@ pub enum Request {
         crc: u32,
     },
     SnapshotEnd,
+    /// The node's digest at a check for divergence.
+    Digest(u64),
+    /// The node's digest at a check is not the reference, which the others have: it has to be rebuilt.
+    Condemn {
+        check: u64,
+        reference: Vec<u8>,
+        reason: String,
+    },
+    /// A checkpoint that holds everything acknowledged before; then its files, by number.
+    Checkpoint,
+    CheckpointFile(u32),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -76,6 +88,13 @@ pub enum Response {
     Error(String),
     /// What arrived is not whole, although each chunk is what was sent.
     SnapshotDamaged(String),
+    Digest(DigestAnswer),
+    Condemned,
+    Checkpoint(Offer),
+    /// Part of a file, in the blob; an empty one is the end.
+    CheckpointChunk {
+        crc: u32,
+    },
 }
 
 /// What a node says of itself.
@@ -91,6 +110,8 @@ pub struct NodeReport {
     pub installing: bool,
     /// There is no space for its log.
     pub full: bool,
+    /// Its state is not that of the others: it is out of service.
+    pub diverged: bool,
 }
 
 /// A node that wants to be a member, or, with an id, one whose addresses changed.

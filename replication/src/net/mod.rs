@@ -10,10 +10,12 @@ use rustix::net::sockopt;
 use tokio::net::TcpStream;
 
 pub mod client;
+pub mod fetch;
 mod frame;
 pub mod message;
 pub mod server;
-mod transfer;
+pub mod throttle;
+pub mod transfer;
 
 /// A peer that says nothing for so long is asked by the kernel whether it is still there, some times in a row.
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15);

@@ -14,8 +14,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+use super::fetch::Offering;
 use super::frame::{Frame, FrameReader, write_frame};
 use super::message::{GREETING_BYTES_MAX, Hello, MESSAGE_BYTES_MAX, PROTOCOL, Request, Response, Welcome};
+use super::throttle::Throttle;
 use super::transfer::Receiving;
 use crate::cluster::Members;
 use crate::raft::barrier::Reader;
@@ -34,6 +36,8 @@ pub struct Server {
     pub readers: mpsc::UnboundedSender<Reader>,
     /// Checkpoints that are being received.
     pub installing: AtomicUsize,
+    /// For checkpoints that are sent.
+    pub throttle: Arc<Throttle>,
 }
 
 impl Server {
@@ -91,6 +95,8 @@ impl Server {
                     self.installing.fetch_sub(1, Ordering::Relaxed);
                     received?;
                 }
+                // Whoever may join the cluster gets its data, so they may also be had for a backup.
+                (_, Request::Checkpoint) => return self.offers(reader, writer).await,
                 (true, request) if !matches!(request, Request::Join(_)) => {
                     respond(&mut writer, &Response::Error("only members may ask that".to_owned())).await?;
                 }
@@ -143,7 +149,17 @@ impl Server {
                 true => self.members.change_here(change).await,
                 false => Err(ClusterChangeError::NoPrimary),
             }),
-            Request::Append(_) | Request::Snapshot(_) | Request::SnapshotChunk { .. } | Request::SnapshotEnd => {
+            Request::Digest(check) => Response::Digest(self.machine.digest(check)),
+            Request::Condemn { check, reference, reason } => {
+                self.machine.condemn(check, &reference, reason).await?;
+                Response::Condemned
+            }
+            Request::Append(_)
+            | Request::Snapshot(_)
+            | Request::SnapshotChunk { .. }
+            | Request::SnapshotEnd
+            | Request::Checkpoint
+            | Request::CheckpointFile(_) => {
                 return Err("that request does not stand here".to_owned());
             }
         })
@@ -195,6 +211,33 @@ impl Server {
             ended = reading => ended,
             ended = answering => ended,
         }
+    }
+
+    /// A connection that asked for a checkpoint asks for its files and nothing else.
+    async fn offers(&self, mut reader: FrameReader<OwnedReadHalf>, mut writer: OwnedWriteHalf) -> io::Result<()> {
+        let offering = match self.offering().await {
+            Ok(offering) => offering,
+            Err(trouble) => return respond(&mut writer, &Response::Error(trouble)).await,
+        };
+        let offer = offering.offer(self.members.cluster(), self.members.id(), &self.members.me.name);
+        respond(&mut writer, &Response::Checkpoint(offer)).await?;
+        while let Some(frame) = reader.next().await? {
+            let Request::CheckpointFile(number) = postcard::from_bytes(&frame.header).map_err(invalid)? else {
+                return Err(io::Error::other("a request among those for files"));
+            };
+            offering.send(number, &self.throttle, &mut writer).await?;
+        }
+        Ok(())
+    }
+
+    /// A checkpoint of everything that anybody saw acknowledged before.
+    async fn offering(&self) -> Result<Offering, String> {
+        let (sender, passed) = oneshot::channel();
+        let _ = self.readers.send(Reader::Here(sender));
+        let stopping = |_| "the node is stopping".to_owned();
+        passed.await.map_err(stopping)?.map_err(|error| error.to_string())?;
+        let stored = self.machine.checkpoint().await.map_err(|error| error.to_string())?;
+        Offering::new(stored).await.map_err(|error| error.to_string())
     }
 
     async fn snapshot(

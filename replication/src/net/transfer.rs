@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,19 +14,21 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::client::{Connection, NetError};
+use super::fetch::Fetch;
 use super::message::{Patience, Request, Response, SnapshotHeader};
+use super::throttle::Throttle;
 use crate::raft::Raft;
 use crate::raft::checkpoints::{StoredCheckpoint, Unpublished};
 use crate::raft::machine::{Machine, SnapshotData};
 use crate::raft::types::{TypeConfig, Vote};
 
-const CHUNK: usize = 1 << 20;
+pub(super) const CHUNK: usize = 1 << 20;
 
-async fn blocking<T: Send + 'static>(act: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(act: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(act).await.map_err(io::Error::other)?
 }
 
-fn files_of(directory: PathBuf) -> io::Result<Vec<(String, u64)>> {
+pub(super) fn files_of(directory: PathBuf) -> io::Result<Vec<(String, u64)>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
@@ -37,12 +39,42 @@ fn files_of(directory: PathBuf) -> io::Result<Vec<(String, u64)>> {
     Ok(files)
 }
 
+/// Names that come from elsewhere must stay within their directory.
+pub(super) fn check_names(files: &[(String, u64)]) -> io::Result<()> {
+    let plain = |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0']);
+    match files.iter().find(|(name, _)| !plain(name)) {
+        Some((name, _)) => Err(io::Error::other(format!("a checkpoint with a file named {name:?}"))),
+        None => Ok(()),
+    }
+}
+
+/// Fetches all files of a checkpoint into a directory and syncs them.
+pub async fn receive(fetch: &mut Fetch, directory: &Path) -> Result<(), NetError> {
+    for number in 0..fetch.offer.files.len() {
+        let Some((name, size)) = fetch.offer.files.get(number).cloned() else { break };
+        let path = directory.join(&name);
+        let mut file = blocking(move || File::create(path)).await?;
+        fetch.file(number).await?;
+        let mut written = 0;
+        while let Some(chunk) = fetch.chunk().await? {
+            written += chunk.len() as u64;
+            file = blocking(move || file.write_all(&chunk).map(|()| file)).await?;
+        }
+        if written != size {
+            return Err(io::Error::other(format!("{written} of {size} bytes of {name} arrived")).into());
+        }
+        blocking(move || file.sync_all()).await?;
+    }
+    Ok(())
+}
+
 /// Sends a checkpoint and waits until it is installed.
 pub async fn send(
     mut connection: Connection,
     vote: Vote,
     stored: Arc<StoredCheckpoint>,
     patience: Patience,
+    throttle: &Throttle,
 ) -> Result<SnapshotResponse<TypeConfig>, NetError> {
     let directory = stored.state();
     let list = directory.clone();
@@ -72,6 +104,7 @@ pub async fn send(
             if chunk.is_empty() {
                 break;
             }
+            throttle.pass(chunk.len()).await;
             let request = Request::SnapshotChunk { file: number as u32, crc: crc32c::crc32c(&chunk) };
             timeout(patience.progress, connection.send(&request, &[chunk])).await??;
         }
@@ -99,10 +132,7 @@ pub struct Receiving {
 
 impl Receiving {
     pub fn begin(machine: &Machine, header: SnapshotHeader) -> io::Result<Self> {
-        let plain = |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0']);
-        if let Some((name, _)) = header.files.iter().find(|(name, _)| !plain(name)) {
-            return Err(io::Error::other(format!("a checkpoint with a file named {name:?}")));
-        }
+        check_names(&header.files)?;
         let unpublished = machine.checkpoints.unpublished("incoming")?;
         Ok(Self { header, unpublished, current: None, complete: 0 })
     }

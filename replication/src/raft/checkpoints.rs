@@ -90,6 +90,11 @@ impl StoredCheckpoint {
         self.replace.notify_one();
     }
 
+    /// What it holds is whole and wrong: none of its files are taken over into the next one.
+    pub fn discredit(&self) {
+        self.damaged.store(true, Ordering::Release);
+    }
+
     pub fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Acquire)
     }

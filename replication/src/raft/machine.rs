@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use engine::commit_log::{CheckpointError, Epoch, LogPosition, NodeId, Record, Role, SharedStateMachine};
+use engine::commit_log::{CheckpointError, DigestAnswer, Epoch, LogPosition, NodeId, Record, Role, SharedStateMachine};
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::{EntryPayload, OptionalSend};
@@ -23,12 +23,15 @@ use tracing::{error, info};
 use super::checkpoints::{CheckpointMeta, Checkpoints, StoredCheckpoint, Unpublished};
 use super::in_flight::InFlight;
 use super::types::{self, LogId, Records, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::wal::GroupLog;
 use crate::{Fatal, FatalHandler};
 
 /// Records from this size on are applied on another thread.
 const LARGE_RECORD: usize = 64 << 10;
 /// Longest time that applying keeps the runtime's thread for itself.
 const SLICE: Duration = Duration::from_millis(2);
+/// Bytes of the log that are read in one step when it is applied again.
+const REPLAY_BYTES: u64 = 16 << 20;
 
 /// How far this node has applied the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,6 +46,8 @@ struct State {
     position: LogPosition,
     membership: StoredMembership,
     role: Option<Role>,
+    /// The engine's state is not that of the log: it is not given any more until it is replaced.
+    stale: bool,
 }
 
 /// Shared by openraft's worker, the watcher of roles, and the writer of checkpoints.
@@ -61,6 +66,10 @@ pub struct Machine {
     pub checkpoint_due: Notify,
     checkpoint_bytes: u64,
     pub in_flight: Arc<InFlight>,
+    /// Why the state is not to be trusted: it was found to differ from that of the others.
+    diverged: parking_lot::Mutex<Option<String>>,
+    /// Signals that it was.
+    pub condemned: Notify,
     on_fatal: FatalHandler,
 }
 
@@ -72,8 +81,13 @@ impl Machine {
         checkpoint_bytes: u64,
         on_fatal: FatalHandler,
     ) -> Result<Self, CheckpointError> {
-        let mut state =
-            State { applied: None, position: LogPosition(0), membership: StoredMembership::default(), role: None };
+        let mut state = State {
+            applied: None,
+            position: LogPosition(0),
+            membership: StoredMembership::default(),
+            role: None,
+            stale: false,
+        };
         if let Some(current) = checkpoints.current() {
             engine.restore(&current.state())?;
             state.applied = current.meta.last.map(types::log_id);
@@ -91,6 +105,8 @@ impl Machine {
             checkpoint_due: Notify::new(),
             checkpoint_bytes,
             in_flight: Arc::default(),
+            diverged: parking_lot::Mutex::default(),
+            condemned: Notify::new(),
             on_fatal,
         };
         if let Ok(state) = machine.gate.try_lock() {
@@ -127,7 +143,7 @@ impl Machine {
         let mut state = self.gate.lock().await;
         let term = types::term_of(epoch);
         let applied = state.applied.filter(|id| **id.committed_leader_id() == term);
-        if applied.is_none_or(|applied| applied.index < settled.index) {
+        if applied.is_none_or(|applied| applied.index < settled.index) || self.diverged().is_some() {
             return false;
         }
         info!(term, epoch = epoch.0, "this node is the primary");
@@ -161,10 +177,103 @@ impl Machine {
         state.role = Some(role);
     }
 
+    /// The digest of the engine's state at a check.
+    pub fn digest(&self, check: u64) -> DigestAnswer {
+        match self.diverged() {
+            None => self.engine.digest(check),
+            Some(_) => DigestAnswer::Unknown("its state has diverged and is being rebuilt".to_owned()),
+        }
+    }
+
+    /// Why the state is not to be trusted.
+    pub fn diverged(&self) -> Option<String> {
+        self.diverged.lock().clone()
+    }
+
+    /// The state differs from that of the others, whose digest at a check is `reference`: takes the node out of service,
+    /// to be rebuilt. The error is a sentence.
+    pub async fn condemn(&self, check: u64, reference: &[u8], reason: String) -> Result<(), String> {
+        match self.digest(check) {
+            DigestAnswer::Ready(own) if own == reference => return Err("this node has that digest".to_owned()),
+            DigestAnswer::Ready(_) => {}
+            _ => return Err("this node has no digest at that check".to_owned()),
+        }
+        error!("DIVERGED: {reason}. This node is out of service until it is rebuilt from the primary");
+        self.engine.set_out_of_service(Some(reason.clone()));
+        *self.diverged.lock() = Some(reason);
+        if let Some(current) = self.checkpoints.current() {
+            current.discredit();
+        }
+        self.demote(None).await;
+        self.gate.lock().await.stale = true;
+        self.condemned.notify_one();
+        Ok(())
+    }
+
+    /// The state is that of the others again.
+    pub fn reinstate(&self) {
+        *self.diverged.lock() = None;
+        self.engine.set_out_of_service(None);
+    }
+
+    /// Replaces a state that has diverged by another node's checkpoint and what the log has behind that. The error is a
+    /// sentence.
+    pub async fn replace(
+        self: &Arc<Self>,
+        incoming: Unpublished,
+        meta: CheckpointMeta,
+        log: &GroupLog,
+    ) -> Result<(), String> {
+        let last = meta.last.ok_or("the primary's checkpoint holds nothing")?;
+        let mut applied = self.watch_applied();
+        let reached = applied.wait_for(|applied| applied.index.is_some_and(|index| index >= last.index)).await;
+        reached.map_err(|_| "the node is stopping".to_owned())?;
+        let mut state = self.gate.lock().await;
+        let upto = state.applied.as_ref().map_or(last.index, |applied| applied.index);
+        let (machine, log) = (self.clone(), log.clone());
+        let replaced = tokio::task::spawn_blocking(move || {
+            machine.engine.verify(&incoming.state()).map_err(|error| error.to_string())?;
+            machine.engine.restore(&incoming.state()).map_err(|error| error.to_string())?;
+            machine.apply_again(&log, last.index + 1..upto + 1)
+        });
+        replaced.await.map_err(|error| error.to_string())??;
+        state.stale = false;
+        Ok(())
+    }
+
+    /// Gives the engine entries that were applied before. Blocks.
+    fn apply_again(&self, log: &GroupLog, mut range: std::ops::Range<u64>) -> Result<(), String> {
+        while !range.is_empty() {
+            let entries = log.span(range.clone(), REPLAY_BYTES).load().map_err(|error| error.to_string())?;
+            if entries.first().is_none_or(|entry| entry.id.index != range.start) {
+                return Err(format!("entry {} is not in the log any more", range.start));
+            }
+            for entry in entries {
+                let index = entry.id.index;
+                match types::from_log_entry(entry).map_err(|error| error.to_string())?.payload {
+                    EntryPayload::Normal(records) => {
+                        for (i, record) in records.unpack().unwrap_or_default().iter().enumerate() {
+                            self.guarded(|engine| engine.apply(types::position(index, i), record))
+                                .map_err(|error| error.to_string())?;
+                        }
+                    }
+                    _ => self
+                        .guarded(|engine| engine.advance(types::position(index, 0)))
+                        .map_err(|error| error.to_string())?,
+                }
+                range.start = index + 1;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes a checkpoint of the present state and publishes it, unless the newest one is as new.
     pub async fn checkpoint(self: &Arc<Self>) -> Result<Arc<StoredCheckpoint>, CheckpointError> {
         let (checkpoint, meta, bytes) = {
             let state = self.gate.lock().await;
+            if state.stale {
+                return Err(CheckpointError::Io(io::Error::other("the state of this node has diverged")));
+            }
             let last = state.applied.as_ref().map(types::entry_id);
             let is_new = |current: &Arc<StoredCheckpoint>| current.meta.last >= last && !current.is_damaged();
             if let Some(current) = self.checkpoints.current().filter(is_new) {
@@ -282,12 +391,17 @@ impl RaftStateMachine<TypeConfig> for MachineHandle {
             }
             match entry.payload {
                 EntryPayload::Normal(records) => {
-                    state.position = machine.apply_records(index, &records).await?;
+                    state.position = match state.stale {
+                        false => machine.apply_records(index, &records).await?,
+                        true => types::position(index, records.unpack().map_or(0, |all| all.len().saturating_sub(1))),
+                    };
                     bytes += records.len() as u64;
                 }
                 other => {
                     state.position = types::position(index, 0);
-                    machine.guarded(|engine| engine.advance(state.position))?;
+                    if !state.stale {
+                        machine.guarded(|engine| engine.advance(state.position))?;
+                    }
                     if let EntryPayload::Membership(membership) = other {
                         state.membership = StoredMembership::new(Some(entry.log_id), membership);
                     }
@@ -355,6 +469,7 @@ impl RaftStateMachine<TypeConfig> for MachineHandle {
             Ok::<_, CheckpointError>(position)
         });
         state.position = restored.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        state.stale = false;
         state.applied = Some(last);
         state.membership = meta.last_membership.clone();
         machine.since_checkpoint.store(0, Ordering::Relaxed);

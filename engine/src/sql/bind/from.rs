@@ -240,6 +240,13 @@ impl Binder {
 
     fn factor(&mut self, factor: &TableFactor, left: &Scope) -> Result<(Rel, Scope, bool)> {
         match factor {
+            // What has to wait for the other nodes is gathered like a system relation, before the statement runs.
+            TableFactor::Table { name, alias, args: Some(args), with_ordinality: false, .. }
+                if args.args.is_empty() && is_check(name) =>
+            {
+                let (rel, scope) = self.named_relation(name, alias.as_ref())?;
+                Ok((rel, scope, false))
+            }
             TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } => {
                 let args: Vec<_> = args.args.clone();
                 self.function_factor(name, &args, *with_ordinality, alias.as_ref(), left, factor.span())
@@ -601,6 +608,10 @@ impl Binder {
             self.source.locate(error, of.span())
         })
     }
+}
+
+fn is_check(name: &ast::ObjectName) -> bool {
+    name.0.last().and_then(|part| part.as_ident()).is_some_and(|part| fold(part) == "lockstep_check_divergence")
 }
 
 /// What a sequence's columns are read by; not in pg_proc.

@@ -5,6 +5,7 @@ mod basics;
 mod checkpoints;
 mod commits;
 mod ddl;
+mod divergence;
 mod locking;
 mod model;
 
