@@ -120,7 +120,7 @@ impl Applier {
             }
             Operation::Catalog(changes) => {
                 tables.last = None;
-                self.storage().apply_catalog(&changes)?;
+                self.storage().apply_catalog(&changes, ts)?;
             }
             Operation::Sequence { sequence, last, called, transactional } => {
                 self.storage().sequences.write().insert(sequence, (last, called));

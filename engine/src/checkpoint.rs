@@ -288,7 +288,7 @@ pub(crate) fn restore(storage: &Storage, dir: &Path) -> Result<Mark, CheckpointE
         return Err(corrupt(format!("table {} has no rows listed", lost.0)));
     }
     *storage.sequences.write() = manifest.sequences.iter().map(|(o, last, called)| (*o, (*last, *called))).collect();
-    storage.set_state(State { catalog: Arc::new(catalog), tables });
+    storage.set_state(State { catalog: Arc::new(catalog), tables, since: manifest.mark.ts });
     storage.snapshots.set_watermark(manifest.mark.ts);
     Ok(manifest.mark)
 }

@@ -85,6 +85,12 @@ pub trait CommitLog: Send + Sync + 'static {
     /// one round.
     async fn read_barrier(&self) -> Result<(), ReadError>;
 
+    /// How long ago this node's state is known to have held everything that anybody had seen acknowledged. `None`: not
+    /// known. Measured by this node's monotonic clock alone, from before the question was sent that proved it.
+    fn staleness(&self) -> Option<Duration> {
+        None
+    }
+
     /// True while there is no space for the log: nothing new may be appended. What was appended before is not lost.
     fn is_full(&self) -> bool {
         false

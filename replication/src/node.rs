@@ -26,7 +26,7 @@ use crate::net::message::{Patience, Request, Response};
 use crate::net::server::Server;
 use crate::net::throttle::Throttle;
 use crate::opening::{Opened, Opening};
-use crate::raft::barrier::{AskPrimary, Barrier, Reader};
+use crate::raft::barrier::{AskPrimary, Barrier, Proven, Reader};
 use crate::raft::log_store::LogStore;
 use crate::raft::machine::{Machine, MachineHandle};
 use crate::raft::proposer::{Proposal, Proposer, Refusals};
@@ -50,6 +50,7 @@ enum Stop {
 pub struct Node {
     proposals: mpsc::UnboundedSender<Proposal>,
     readers: mpsc::UnboundedSender<Reader>,
+    proven: Arc<Proven>,
     members: Arc<Members>,
     log: GroupLog,
     runtime: Handle,
@@ -95,6 +96,7 @@ impl Node {
         Ok(Node {
             proposals: parts.proposals,
             readers: parts.readers,
+            proven: parts.proven,
             log: parts.members.log.clone(),
             members: parts.members,
             runtime: parts.runtime,
@@ -140,6 +142,7 @@ impl Drop for Node {
 struct Parts {
     proposals: mpsc::UnboundedSender<Proposal>,
     readers: mpsc::UnboundedSender<Reader>,
+    proven: Arc<Proven>,
     members: Arc<Members>,
     runtime: Handle,
 }
@@ -223,7 +226,9 @@ impl Running {
             patience: election * 2,
             on_fatal,
         };
+        let proven = Arc::new(Proven::default());
         let barrier = Barrier {
+            proven: proven.clone(),
             raft: raft.clone(),
             machine: machine.clone(),
             primary: Arc::new(Primary { members: members.clone(), connection: Default::default() }),
@@ -247,11 +252,12 @@ impl Running {
         self.tasks.spawn(proposer.run(proposed));
         self.tasks.spawn(roles.run());
         self.tasks.spawn(barrier.run(reading));
+        self.tasks.spawn(proven.clone().refresh(readers.clone()));
         self.tasks.spawn(server.run(listener));
         self.tasks.spawn(members.clone().tend());
         self.tasks.spawn(rebuilder.run());
         self.tasks.spawn(write_checkpoints(raft, machine));
-        Parts { proposals, readers, members, runtime: Handle::current() }
+        Parts { proposals, readers, proven, members, runtime: Handle::current() }
     }
 
     async fn until(mut self, stopping: oneshot::Receiver<Stop>) {
@@ -390,6 +396,13 @@ impl CommitLog for Node {
         let (waiter, receiver) = oneshot::channel();
         self.readers.send(Reader::Here(waiter)).map_err(|_| ReadError::Stopping)?;
         receiver.await.map_err(|_| ReadError::Stopping)?
+    }
+
+    fn staleness(&self) -> Option<Duration> {
+        match self.read_barrier_is_free() {
+            true => Some(Duration::ZERO),
+            false => self.proven.age(),
+        }
     }
 
     fn is_full(&self) -> bool {

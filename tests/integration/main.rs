@@ -20,6 +20,7 @@ mod divergence;
 mod driver;
 mod isolation;
 mod memory;
+mod reads;
 mod serializable;
 mod slt;
 mod startup;

@@ -98,9 +98,10 @@ impl Session {
         if self.block.transaction.is_none() {
             self.start_transaction(None);
         }
-        let lock_timeout = self.settings.values().lock_timeout;
+        let (lock_timeout, freshness) = (self.settings.values().lock_timeout, self.freshness());
         let transaction = self.block.transaction.as_mut().ok_or_else(|| Error::internal("no transaction"))?;
         transaction.set_lock_timeout(lock_timeout);
+        transaction.set_freshness(freshness);
         Ok(transaction)
     }
 
@@ -285,10 +286,11 @@ impl Session {
             transaction.depend_on(reign, ts);
         }
         let waiting = shared.waiting(WaitEvent::Commit);
-        let committed = transaction.commit().await;
+        let committed = transaction.commit_at().await;
         drop(waiting);
         match committed {
-            Ok(()) => {
+            Ok(committed) => {
+                self.shared.note_commit(committed);
                 self.settings.commit();
                 self.leave_block();
                 Ok(())

@@ -103,8 +103,15 @@ impl NameRegType for SessionFunctions {
     }
 }
 
-const OWN: [&str; 6] =
-    ["current_setting", "pg_is_in_recovery", "pg_is_wal_replay_paused", "nextval", "currval", "lastval"];
+const OWN: [&str; 7] = [
+    "current_setting",
+    "pg_is_in_recovery",
+    "pg_is_wal_replay_paused",
+    "nextval",
+    "currval",
+    "lastval",
+    "lockstep_position",
+];
 
 impl FunctionHost for SessionFunctions {
     fn provides(&self, function: &Function) -> bool {
@@ -121,6 +128,10 @@ impl FunctionHost for SessionFunctions {
                     .hint("Recovery control functions can only be executed during recovery.")),
             },
             "nextval" => self.nextval(args),
+            "lockstep_position" => {
+                let applied = self.session.engine.transactions().position();
+                Ok(Datum::from(applied.max(self.session.shared.last_commit()).to_string().as_str()))
+            }
             "currval" | "lastval" => {
                 let sequence = args.first().map(|a| sequence_of(&self.catalog, a)).transpose()?;
                 self.session.sequences.lock().current(sequence.as_deref())

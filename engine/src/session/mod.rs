@@ -21,6 +21,8 @@ pub(crate) mod query;
 pub mod registry;
 pub mod settings;
 mod simple;
+#[cfg(test)]
+mod standby_tests;
 pub(crate) mod utility;
 
 use std::collections::VecDeque;
@@ -41,6 +43,7 @@ use crate::dml::foreign_key::DeferredCheck;
 use crate::engine::Engine;
 use crate::error::{Error, Notice, NoticeLevel, Result, SqlState};
 use crate::sql::Parsed;
+use crate::txn::Freshness;
 use crate::types::{Datum, PgType, TypeOid};
 use block::Block;
 use plan::{Prepared, StatementCache};
@@ -129,6 +132,14 @@ pub struct StatementShape {
     pub parameters: Arc<[TypeOid]>,
     /// `None`: returns no rows (NoData).
     pub columns: Option<Arc<[Column]>>,
+}
+
+/// Whether the node's state is as new as the session's reads have to be.
+pub(crate) enum Reached {
+    Yes,
+    No(Error),
+    /// The statement will see to it.
+    NotAsked,
 }
 
 /// One client's session. Owned by one connection task; all methods take `&mut self`.
@@ -237,28 +248,52 @@ impl Session {
 
     /// Plans the next statement of the string and opens it as the unnamed portal. Returns its columns if it returns rows.
     pub async fn next_simple(&mut self) -> Result<Option<Arc<[Column]>>> {
-        self.catch_up().await;
-        let opened = self.open_simple().await;
+        let binds = self.simple.front().is_some_and(|next| binds_names(&next.text));
+        let opened = match self.catch_up(binds).await {
+            Ok(reached) => self.open_simple(reached).await,
+            Err(error) => Err(error),
+        };
         if opened.is_err() {
             self.fail_transaction();
         }
         opened
     }
 
-    /// On a standby, before names are bound outside a transaction: a table whose creation was acknowledged anywhere must be
-    /// found here. Without a primary the names of the last known state are good enough; reading rows fails by itself.
-    async fn catch_up(&self) {
-        if self.block.transaction.is_none() && self.engine.is_standby() {
-            let _ = self.engine.transactions().read_barrier().await;
+    /// Before names are bound: on a standby outside a transaction, a table whose creation was acknowledged anywhere must be
+    /// found here. Without a primary the names of the last known state are good enough; reading rows fails by itself, with
+    /// the error that is answered. Errors: 57014.
+    async fn catch_up(&mut self, binds: bool) -> Result<Reached> {
+        if let Some(transaction) = self.block.transaction.as_mut() {
+            transaction.unpin();
+            return Ok(Reached::NotAsked);
         }
+        if !binds || !self.engine.is_standby() {
+            return Ok(Reached::NotAsked);
+        }
+        let deadline = self.settings.values().statement_timeout.map(|t| std::time::Instant::now() + t);
+        let (shared, freshness) = (self.shared.clone(), self.freshness());
+        let transactions = self.engine.transactions().clone();
+        match shared.interruptible(deadline, pin!(transactions.freshen(&freshness))).await {
+            Ok(()) => Ok(Reached::Yes),
+            Err(error) if error.state() == SqlState::QueryCanceled => Err(error),
+            Err(error) => Ok(Reached::No(error)),
+        }
+    }
+
+    /// How old reads may be, and what they have to show: the session's own commits at least.
+    pub(crate) fn freshness(&self) -> Freshness {
+        let freshness = self.settings.values().freshness;
+        Freshness { after: freshness.after.max(self.shared.last_commit()), ..freshness }
     }
 
     /// Parse message: 0 in `parameter_types` (or a missing one) asks for inference. The name "" is the unnamed statement.
     pub async fn prepare(&mut self, name: &str, sql: &str, parameter_types: &[u32]) -> Result<()> {
         self.begin_command();
         self.simple_total = 0;
-        self.catch_up().await;
-        let prepared = self.prepare_text(name, sql, parameter_types).await;
+        let prepared = match self.catch_up(binds_names(sql)).await {
+            Ok(_) => self.prepare_text(name, sql, parameter_types).await,
+            Err(error) => Err(error),
+        };
         if prepared.is_err() {
             self.fail_transaction();
         }
@@ -281,6 +316,9 @@ impl Session {
     /// Bind message. The values have the statement's parameter types.
     pub async fn bind(&mut self, portal: &str, statement: &str, values: Vec<Datum>) -> Result<()> {
         self.begin_command();
+        if let Some(transaction) = self.block.transaction.as_mut() {
+            transaction.unpin();
+        }
         let bound = self.bind_portal(portal, statement, values);
         if bound.is_err() {
             self.fail_transaction();
@@ -417,6 +455,28 @@ impl Drop for Session {
 /// Whether an error says anything about rows. Of the end of a wait, of resources and of leadership it does not.
 fn tells_of_data(error: &Error) -> bool {
     !["08", "25", "40", "53", "55", "57"].iter().any(|class| error.state().code().starts_with(class))
+}
+
+/// False for statements that name nothing of the catalog, by their first word: they wait for no news of it.
+fn binds_names(sql: &str) -> bool {
+    const NONE: [&str; 14] = [
+        "abort",
+        "begin",
+        "close",
+        "commit",
+        "deallocate",
+        "discard",
+        "end",
+        "reset",
+        "rollback",
+        "savepoint",
+        "set",
+        "show",
+        "start",
+        "release",
+    ];
+    let word = sql.trim_start().split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+    !NONE.iter().any(|none| none.eq_ignore_ascii_case(word))
 }
 
 fn no_portal(name: &str) -> Error {

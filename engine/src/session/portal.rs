@@ -297,6 +297,9 @@ impl Session {
                 self.lock_for_write(table).await?;
             }
             self.lock_for_read(&prepared).await?;
+            if self.reads_on_standby(&prepared) {
+                self.transaction()?.pin(false).await?;
+            }
             let now = self.current(&prepared)?;
             if Arc::ptr_eq(&now, &prepared) {
                 return self.run(&prepared, params).await;

@@ -19,6 +19,8 @@ use tokio::sync::Notify;
 
 use super::BackendKey;
 use crate::error::{Error, Result, SqlState};
+use crate::storage::CommitTs;
+use crate::txn::Position;
 
 /// Microseconds since 1970, as timestamptz counts.
 pub fn now_micros() -> i64 {
@@ -100,6 +102,8 @@ pub struct SessionShared {
     waiting: AtomicU8,
     /// Number of the transaction once it writes; 0: it does not, or there is none.
     pub writing: AtomicU64,
+    /// The session's last commit; 0: none.
+    last_commit: AtomicU64,
     interrupt: AtomicU8,
     interrupted: Notify,
     terminate: AtomicBool,
@@ -134,6 +138,18 @@ impl SessionShared {
         [WaitEvent::Sleep, WaitEvent::Commit, WaitEvent::ClusterChange]
             .into_iter()
             .find(|e| *e as u8 == self.waiting.load(Ordering::Relaxed))
+    }
+
+    /// Remembers a commit of the session; `None`: nothing was written.
+    pub fn note_commit(&self, position: Option<Position>) {
+        if let Some(position) = position {
+            self.last_commit.fetch_max(position.0.0, Ordering::AcqRel);
+        }
+    }
+
+    /// What the session's reads have to show.
+    pub fn last_commit(&self) -> Position {
+        Position(CommitTs(self.last_commit.load(Ordering::Acquire)))
     }
 
     /// Forgets an interrupt that came while nothing ran.
@@ -266,6 +282,7 @@ impl Sessions {
                 }),
                 waiting: AtomicU8::new(NONE),
                 writing: AtomicU64::new(0),
+                last_commit: AtomicU64::new(0),
                 interrupt: AtomicU8::new(NONE),
                 interrupted: Notify::new(),
                 terminate: AtomicBool::new(false),

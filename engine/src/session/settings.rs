@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Notice, NoticeLevel, Result, SqlState};
+use crate::txn::{Freshness, Position};
 use crate::types::text::{FormatSettings, IntervalStyle};
 use table::{Effect, Kind, SETTINGS, SettingId, find};
 
@@ -66,6 +67,7 @@ pub struct Values {
     pub default_modes: TransactionModes,
     pub min_messages: NoticeLevel,
     pub point_path: bool,
+    pub freshness: Freshness,
 }
 
 impl Values {
@@ -86,6 +88,7 @@ impl Values {
             },
             min_messages: NoticeLevel::Notice,
             point_path: true,
+            freshness: Freshness::default(),
         };
         for id in 0..SETTINGS.len() {
             values.retype(SettingId(id));
@@ -153,6 +156,8 @@ impl Values {
                 }
             }
             "lockstep.point_path" => self.point_path = on(),
+            "lockstep.max_staleness" => self.freshness.max_staleness = timeout(),
+            "lockstep.read_after" => self.freshness.after = Position::parse(&text).unwrap_or_default(),
             _ => {}
         }
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::plan::{Plan, Prepared};
 use super::portal::Portal;
-use super::{Column, Session};
+use super::{Column, Reached, Session};
 use crate::catalog::Oid;
 use crate::error::{Error, Result};
 use crate::sql::{Parsed, parse};
@@ -20,16 +20,42 @@ impl Session {
         parse(sql)
     }
 
-    pub(super) async fn open_simple(&mut self) -> Result<Option<Arc<[Column]>>> {
+    pub(super) async fn open_simple(&mut self, reached: Reached) -> Result<Option<Arc<[Column]>>> {
         let parsed = self.simple.pop_front().ok_or_else(|| Error::internal("no statement is left"))?;
         let mut prepared = self.plan_simple(parsed)?;
         while self.is_changing(&prepared) {
             self.wait_for_changes(&prepared).await?;
             prepared = self.plan(prepared.parsed.clone(), Vec::new())?;
         }
+        // The client is told of the columns before the statement runs: on a standby, what the log brings in between must
+        // not change them.
+        if self.reads_on_standby(&prepared) {
+            let passed = match reached {
+                Reached::Yes => true,
+                Reached::No(error) => return Err(error),
+                Reached::NotAsked => false,
+            };
+            self.pin(passed).await?;
+            if !prepared.is_current(&self.catalog(), self.settings.values()) {
+                prepared = self.plan(prepared.parsed.clone(), Vec::new())?;
+            }
+        }
         let columns = self.columns_of(&prepared)?;
         self.portals.insert(String::new(), Portal::new(prepared, Arc::from([])));
         Ok(columns)
+    }
+
+    /// Whether a statement reads tables that no lock of this node protects.
+    pub(super) fn reads_on_standby(&self, prepared: &Prepared) -> bool {
+        matches!(prepared.plan, Plan::Query(_)) && !prepared.relations.is_empty() && self.engine.is_standby()
+    }
+
+    /// See [`crate::txn::Transaction::pin`].
+    pub(super) async fn pin(&mut self, passed: bool) -> Result<()> {
+        self.transaction()?;
+        let deadline = self.settings.values().statement_timeout.map(|t| Instant::now() + t);
+        let shared = self.shared.clone();
+        shared.interruptible(deadline, pin!(self.transaction()?.pin(passed))).await
     }
 
     /// Whether somebody else has a table for itself that the query reads. The client is told of the columns before the

@@ -41,7 +41,10 @@ impl TableStore {
                 changed = true;
             }
             changed |= self.freeze(number, horizon);
-            changed |= self.merge(number, horizon, &layout)?;
+            // A merge leaves dropped columns out.
+            if self.is_settled(horizon) {
+                changed |= self.merge(number, horizon, &layout)?;
+            }
         }
         if changed || self.account.bytes() == 0 {
             self.recount();

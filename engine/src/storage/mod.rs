@@ -83,6 +83,8 @@ impl RowId {
 #[derive(Debug)]
 pub struct Storage {
     state: RwLock<Arc<State>>,
+    /// What was before the last DDL: for snapshots that were taken while it was being installed.
+    before: RwLock<Option<Arc<State>>>,
     pub(crate) snapshots: Arc<Snapshots>,
     pub memory: Arc<Memory>,
     /// Sequences as the log has them: ahead of what the primary gave out.
@@ -96,12 +98,19 @@ pub struct Storage {
 pub(crate) struct State {
     pub catalog: Arc<Catalog>,
     pub tables: HashMap<Oid, Arc<Table>>,
+    /// The commit whose DDL made it.
+    pub since: CommitTs,
 }
 
 impl Storage {
     pub fn new(catalog: Catalog, memory_limit: usize, partitions: usize) -> Storage {
         Storage {
-            state: RwLock::new(Arc::new(State { catalog: Arc::new(catalog), tables: HashMap::new() })),
+            state: RwLock::new(Arc::new(State {
+                catalog: Arc::new(catalog),
+                tables: HashMap::new(),
+                since: CommitTs(0),
+            })),
+            before: RwLock::default(),
             snapshots: Arc::default(),
             memory: Memory::new(memory_limit),
             sequences: RwLock::default(),
@@ -136,14 +145,34 @@ impl Storage {
         self.state.read().clone()
     }
 
+    /// A snapshot, and the catalog and tables as of it: for readers whom no lock keeps from DDL that is being applied.
+    pub(crate) fn snapshot_with_state(&self) -> (Snapshot, Arc<State>) {
+        loop {
+            let snapshot = self.snapshot();
+            // In this order: `before` is written first.
+            let (now, before) = (self.state(), self.before.read().clone());
+            if now.since <= snapshot.ts() {
+                return (snapshot, now);
+            }
+            if let Some(before) = before.filter(|before| before.since <= snapshot.ts()) {
+                return (snapshot, before);
+            }
+            // The watermark has passed the snapshot since.
+            std::thread::yield_now();
+        }
+    }
+
     /// Replaces everything: after a restore.
     pub(crate) fn set_state(&self, state: State) {
+        *self.before.write() = None;
         *self.state.write() = Arc::new(state);
     }
 
-    /// Applies DDL: catalog, stores and indexes change together.
-    pub(crate) fn apply_catalog(&self, changes: &[CatalogChange]) -> Result<()> {
-        let mut state = State::clone(&self.state());
+    /// Applies the DDL of the commit at `ts`: catalog, stores and indexes change together. Whoever holds what was before
+    /// goes on reading it: rows stay where they are, and only the merging of chunks waits for them.
+    pub(crate) fn apply_catalog(&self, changes: &[CatalogChange], ts: CommitTs) -> Result<()> {
+        let old = self.state();
+        let mut state = State::clone(&old);
         let mut catalog = Catalog::clone(&state.catalog);
         for change in changes {
             catalog.apply(change);
@@ -151,7 +180,7 @@ impl Storage {
                 CatalogChange::Put(Object::Table(def)) => {
                     // The catalog may have completed the definition (missing values from their text).
                     let def = catalog.tables.get(&def.oid).unwrap_or(def).clone();
-                    let table = self.put_table(state.tables.get(&def.oid), def)?;
+                    let table = self.put_table(state.tables.get(&def.oid), def, ts)?;
                     state.tables.insert(table.def.oid, Arc::new(table));
                 }
                 CatalogChange::Drop(oid) => {
@@ -163,15 +192,19 @@ impl Storage {
         }
         state.tables.retain(|oid, _| catalog.tables.contains_key(oid));
         state.catalog = Arc::new(catalog);
-        self.set_state(state);
+        if old.since < ts {
+            state.since = ts;
+            *self.before.write() = Some(old);
+        }
+        *self.state.write() = Arc::new(state);
         Ok(())
     }
 
-    fn put_table(&self, old: Option<&Arc<Table>>, def: Arc<TableDef>) -> Result<Table> {
+    fn put_table(&self, old: Option<&Arc<Table>>, def: Arc<TableDef>, ts: CommitTs) -> Result<Table> {
         let layout = Arc::new(layout::Layout::new(&def));
         let store = match old {
             Some(old) if old.store.storage == def.storage && old.store.key == layout.key => {
-                old.store.set_layout(layout.clone())?;
+                old.store.set_layout(layout.clone(), ts)?;
                 old.store.clone()
             }
             Some(old) if old.store.storage == def.storage => self.rekeyed(old, &layout)?,

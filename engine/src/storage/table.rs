@@ -5,7 +5,7 @@
 
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicIsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicIsize, AtomicU64, Ordering};
 
 use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::compute::take;
@@ -94,6 +94,8 @@ pub struct TableStore {
     indexes: RwLock<Arc<[Arc<SecondaryIndex>]>>,
     /// As of the last definition that was applied.
     layout: RwLock<Arc<Layout>>,
+    /// The commit that brought that definition: a reader with an older snapshot may know columns that it lacks.
+    layout_since: AtomicU64,
     next_hidden: AtomicI64,
     live: AtomicIsize,
     pub(crate) account: Account,
@@ -123,6 +125,7 @@ impl TableStore {
             partitions: (0..partitions.max(1)).map(|_| RwLock::default()).collect(),
             indexes: RwLock::new(indexes),
             layout: RwLock::new(layout),
+            layout_since: AtomicU64::new(0),
             next_hidden: AtomicI64::new(1),
             live: AtomicIsize::new(0),
             account: Account::new(memory),
@@ -149,6 +152,11 @@ impl TableStore {
     /// Live rows, about.
     pub fn rows(&self) -> usize {
         usize::try_from(self.live.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// Whether everybody who reads at or after `horizon` knows the table as it is now defined.
+    pub(crate) fn is_settled(&self, horizon: CommitTs) -> bool {
+        self.layout_since.load(Ordering::Acquire) <= horizon.0
     }
 
     pub(crate) fn layout(&self) -> Arc<Layout> {
@@ -479,7 +487,7 @@ impl TableStore {
     }
 
     /// A new definition of the same rows: hot chunks get the new columns, indexes are built and dropped.
-    pub(crate) fn set_layout(&self, layout: Arc<Layout>) -> Result<()> {
+    pub(crate) fn set_layout(&self, layout: Arc<Layout>, ts: CommitTs) -> Result<()> {
         debug_assert!(layout.key == self.key);
         let _alone = self.maintenance.lock();
         for partition in &self.partitions {
@@ -494,6 +502,7 @@ impl TableStore {
         let indexes: Arc<[_]> = layout.indexes.iter().map(index).chain(key).collect();
         *self.indexes.write() = indexes;
         *self.layout.write() = layout;
+        self.layout_since.store(ts.0, Ordering::Release);
         Ok(())
     }
 

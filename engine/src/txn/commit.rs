@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 use arrow::array::Array;
 
-use super::Isolation;
 use super::locks::{LockKey, Pending};
 use super::sequencer::{Commit, Reign};
 use super::shared::Transactions;
 use super::transaction::{Step, Transaction};
 use super::writes::TableWrites;
+use super::{Isolation, Position};
 use crate::catalog::{CatalogChange, Oid};
 use crate::commit_log::Appended;
 use crate::error::{Error, Result, SqlState};
@@ -34,9 +34,15 @@ const PARTS_IN_FLIGHT: usize = 4;
 impl Transaction {
     /// Commits. Dropping the future loses only the answer. Errors: 40001 and 25006 mean that nothing happened; 08007
     /// that nobody knows.
-    pub async fn commit(mut self: Box<Self>) -> Result<()> {
+    pub async fn commit(self: Box<Self>) -> Result<()> {
+        self.commit_at().await.map(drop)
+    }
+
+    /// Commits, and says where, if anything was written.
+    pub async fn commit_at(mut self: Box<Self>) -> Result<Option<Position>> {
         if !self.has_writes() {
-            return self.prove_reads().await;
+            self.prove_reads().await?;
+            return Ok(None);
         }
         let reign = self.enlist()?;
         let mut bodies = self.encode()?;
@@ -46,13 +52,22 @@ impl Transaction {
             let whole = tokio::spawn(self.commit_in_parts(bodies, last, reign));
             return whole.await.unwrap_or_else(|end| Err(outcome_unknown(&format!("its task ended: {end}"))));
         }
-        let appended = self.sequence(last, 0, reign)?;
-        self.shared.answer(appended, reign).await
+        let (ts, appended) = self.sequence(last, 0, reign)?;
+        self.shared.answer(appended, reign).await?;
+        Ok(Some(Position(ts)))
     }
 
-    async fn commit_in_parts(mut self: Box<Self>, bodies: Vec<Sealed>, last: Sealed, reign: Reign) -> Result<()> {
+    async fn commit_in_parts(
+        mut self: Box<Self>,
+        bodies: Vec<Sealed>,
+        last: Sealed,
+        reign: Reign,
+    ) -> Result<Option<Position>> {
         match self.sequence_parts(bodies, last, reign).await {
-            Ok(appended) => self.shared.answer(appended, reign).await,
+            Ok((ts, appended)) => {
+                self.shared.answer(appended, reign).await?;
+                Ok(Some(Position(ts)))
+            }
             Err(error) => {
                 // Everybody keeps the parts until the commit record comes.
                 self.shared.sequencer.forget_parts(self.id, reign, self.shared.log()?.as_ref());
@@ -61,7 +76,12 @@ impl Transaction {
         }
     }
 
-    async fn sequence_parts(&mut self, bodies: Vec<Sealed>, last: Sealed, reign: Reign) -> Result<Appended> {
+    async fn sequence_parts(
+        &mut self,
+        bodies: Vec<Sealed>,
+        last: Sealed,
+        reign: Reign,
+    ) -> Result<(CommitTs, Appended)> {
         let shared = self.shared.clone();
         let (mut in_flight, count) = (VecDeque::new(), bodies.len() as u32);
         for (number, body) in bodies.into_iter().enumerate() {
@@ -77,7 +97,7 @@ impl Transaction {
     }
 
     /// Hands the record to the sequencer; from there on the transaction is out of this session's hands.
-    fn sequence(&mut self, record: Sealed, parts: u32, reign: Reign) -> Result<Appended> {
+    fn sequence(&mut self, record: Sealed, parts: u32, reign: Reign) -> Result<(CommitTs, Appended)> {
         let shared = self.shared.clone();
         let changed: usize = self.writes.values().map(TableWrites::len).sum();
         // Rows of a covered table have no locks under which they could be published: whoever waits for the table must not
@@ -104,12 +124,12 @@ impl Transaction {
         };
         let published: Vec<LockKey> = commit.publish.iter().map(|(key, _)| key.clone()).collect();
         match shared.sequencer.commit(commit, &shared.locks, shared.log()?.as_ref()) {
-            Ok((_, appended)) => {
+            Ok((ts, appended)) => {
                 // Published, released, or kept until it is applied: no longer the session's. A lock on a table that was
                 // also read goes with the stronger one.
                 let held = std::mem::take(&mut self.held);
                 self.read_locks.retain(|table| !held.contains(&LockKey::Table(*table)));
-                Ok(appended)
+                Ok((ts, appended))
             }
             Err(error) => {
                 self.held.extend(published);

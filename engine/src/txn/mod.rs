@@ -10,6 +10,7 @@
 //! 3. A future dropped at any await leaves either everything or nothing of its commit.
 
 mod commit;
+mod freshness;
 pub(crate) mod locks;
 pub mod memory_log;
 mod read;
@@ -29,6 +30,7 @@ use crate::catalog::Oid;
 use crate::session::Row;
 use crate::storage::RowKey;
 
+pub use freshness::{Freshness, Position};
 pub use locks::{Advisory, RowLock, TableLock, Wait};
 pub(crate) use sequencer::Reign;
 pub(crate) use sequences::SequenceState;

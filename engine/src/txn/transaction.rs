@@ -10,11 +10,11 @@ use super::sequencer::{ReadSet, Reign};
 use super::sequences::SequenceState;
 use super::shared::Transactions;
 use super::writes::{TableWrites, Undo};
-use super::{Advisory, Isolation, Reads, SavepointId, TransactionOptions};
+use super::{Advisory, Freshness, Isolation, Reads, SavepointId, TransactionOptions};
 use crate::catalog::{Catalog, CatalogChange, Object, Oid, SequenceDef};
 use crate::error::{Error, Result, SqlState};
 use crate::storage::layout::{IndexKey, Layout};
-use crate::storage::{Account, CommitTs, Snapshot, Table};
+use crate::storage::{Account, CommitTs, Snapshot, State, Table};
 
 /// One transaction of one session.
 pub struct Transaction {
@@ -24,6 +24,11 @@ pub struct Transaction {
     /// The reign that its locks and what it saw sequenced belong to.
     pub(super) reign: Option<Reign>,
     pub(super) snapshot: Option<Snapshot>,
+    /// On a standby: catalog and tables as of the snapshot. There no lock holds DDL back that the log brings.
+    pinned: Option<Arc<State>>,
+    /// [`Self::pin`] took snapshot and state for a statement that has not begun yet.
+    ahead: bool,
+    freshness: Freshness,
     /// Newest commit that it saw before it was applied.
     pub(super) depends: CommitTs,
     /// It read without asking whether this node still is the primary.
@@ -103,6 +108,9 @@ impl Transaction {
             options,
             reign: None,
             snapshot: None,
+            pinned: None,
+            ahead: false,
+            freshness: Freshness::default(),
             depends: CommitTs(0),
             unproven: false,
             ddl: None,
@@ -156,9 +164,9 @@ impl Transaction {
     /// that all it read was the latest.
     pub async fn begin_statement(&mut self, reads: Reads) -> Result<()> {
         self.shared.check_in_service()?;
-        let fresh = self.options.isolation == Isolation::ReadCommitted || self.snapshot.is_none();
+        let fresh = self.wants_snapshot() && !std::mem::take(&mut self.ahead);
         if fresh && self.reign.is_none() {
-            self.shared.read_barrier().await?;
+            self.shared.freshen(&self.freshness).await?;
         } else if fresh {
             self.unproven = true;
         }
@@ -166,9 +174,51 @@ impl Transaction {
             self.wait_for_dependencies().await?;
         }
         if fresh {
-            self.snapshot = Some(self.shared.storage.snapshot());
+            self.take_snapshot();
         }
         Ok(())
+    }
+
+    fn wants_snapshot(&self) -> bool {
+        self.options.isolation == Isolation::ReadCommitted || self.snapshot.is_none()
+    }
+
+    fn take_snapshot(&mut self) {
+        if self.shared.is_primary() {
+            self.pinned = None;
+            self.snapshot = Some(self.shared.storage.snapshot());
+        } else {
+            let (snapshot, state) = self.shared.storage.snapshot_with_state();
+            (self.snapshot, self.pinned) = (Some(snapshot), Some(state));
+        }
+    }
+
+    /// How old reads may be from now on, and what they have to show.
+    pub fn set_freshness(&mut self, freshness: Freshness) {
+        self.freshness = freshness;
+    }
+
+    /// On a standby, before a statement is bound for good: takes the snapshot, and with it the catalog, that the statement
+    /// is to have. `passed`: the session has just passed the barrier. Elsewhere locks do that.
+    pub async fn pin(&mut self, passed: bool) -> Result<()> {
+        if self.ahead || !self.wants_snapshot() || self.reign.is_some() || self.shared.is_primary() {
+            return Ok(());
+        }
+        if !passed {
+            self.shared.freshen(&self.freshness).await?;
+        }
+        self.take_snapshot();
+        self.ahead = true;
+        Ok(())
+    }
+
+    /// The next statement comes: what [`Self::pin`] took for one that never began is too old for it, and at READ COMMITTED
+    /// its names are those of the newest catalog.
+    pub fn unpin(&mut self) {
+        self.ahead = false;
+        if self.options.isolation == Isolation::ReadCommitted {
+            self.pinned = None;
+        }
     }
 
     /// Call when a statement of an open transaction is over and its results are read: at READ COMMITTED nothing older
@@ -228,12 +278,21 @@ impl Transaction {
 
     /// The catalog as this transaction sees it: its own DDL included.
     pub fn catalog(&self) -> Arc<Catalog> {
-        self.ddl.as_ref().map_or_else(|| self.shared.storage.catalog(), |d| d.catalog.clone())
+        match (&self.ddl, &self.pinned) {
+            (Some(ddl), _) => ddl.catalog.clone(),
+            (None, Some(pinned)) => pinned.catalog.clone(),
+            (None, None) => self.shared.storage.catalog(),
+        }
     }
 
     /// A table of [`Self::catalog`].
     pub fn table(&self, oid: Oid) -> Option<Arc<Table>> {
-        let Some(ddl) = &self.ddl else { return self.shared.storage.table(oid) };
+        let Some(ddl) = &self.ddl else {
+            return match &self.pinned {
+                Some(pinned) => pinned.tables.get(&oid).cloned(),
+                None => self.shared.storage.table(oid),
+            };
+        };
         if !ddl.catalog.tables.contains_key(&oid) {
             return None;
         }

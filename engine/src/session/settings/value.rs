@@ -5,6 +5,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::types::text::{DateOrder, DateStyle};
 
 use super::table::{Kind, Setting, Unit};
+use crate::txn::Position;
 
 fn invalid(name: &str, value: &str) -> Error {
     Error::new(SqlState::InvalidParameterValue, format!("invalid value for parameter \"{name}\": \"{value}\""))
@@ -82,6 +83,12 @@ fn text_value(name: &str, value: &str) -> Result<String> {
         "application_name" => {
             Ok(clip(value, 63).chars().map(|c| if (' '..='~').contains(&c) { c } else { '?' }).collect())
         }
+        "lockstep.read_after" => match (value.trim(), Position::parse(value.trim())) {
+            ("", _) => Ok(String::new()),
+            (_, Some(position)) => Ok(position.to_string()),
+            (_, None) => Err(invalid(name, value)
+                .hint("A position is what lockstep_position() returns, such as \"18C4F/A3000001\".")),
+        },
         "lc_messages" | "lc_monetary" | "lc_numeric" | "lc_time" => match value.to_ascii_lowercase().as_str() {
             "" | "c" | "posix" | "c.utf-8" | "c.utf8" => Ok("C".into()),
             _ => Err(invalid(name, value)),
