@@ -63,6 +63,9 @@ struct Flags {
     /// How clients prove who they are [default: trust, which is for loopback only]
     #[arg(long, value_enum)]
     auth: Option<Auth>,
+    /// Let sessions set synchronous_commit to off or local, so that a commit can be lost after it was acknowledged
+    #[arg(long)]
+    allow_local_commit: bool,
     /// PEM file with the server's certificate chain: with it and --tls-key clients may use TLS
     #[arg(long, value_name = "FILE")]
     tls_certificate: Option<PathBuf>,
@@ -93,6 +96,7 @@ struct File {
     memory_limit: Option<String>,
     max_connections: Option<usize>,
     auth: Option<Auth>,
+    allow_local_commit: Option<bool>,
     tls_certificate: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     divergence_check_interval: Option<String>,
@@ -119,6 +123,8 @@ pub struct Config {
     pub max_connections: usize,
     /// Default trust.
     pub auth: Auth,
+    /// `synchronous_commit` may be off or local. Default no; the same on all nodes, as any of them may become primary.
+    pub allow_local_commit: bool,
     /// Certificate chain and key, both PEM files. Default none: SSLRequest is answered `N`.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Between two comparisons of the nodes. Default one hour; `None`: never.
@@ -187,6 +193,7 @@ impl Config {
             memory_limit,
             max_connections,
             auth: flags.auth.or(file.auth).unwrap_or(Auth::Trust),
+            allow_local_commit: flags.allow_local_commit || file.allow_local_commit.unwrap_or(false),
             tls,
             log_level: flags.log_level.or(file.log_level).unwrap_or_else(|| "info".into()),
         })

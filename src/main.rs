@@ -79,6 +79,7 @@ async fn serve(config: Config) -> Result<(), StartupError> {
     let engine = Engine::new(EngineConfig {
         memory_limit: config.memory_limit,
         node_name: config.node.clone(),
+        allow_local_commit: config.allow_local_commit,
         ..EngineConfig::default()
     });
     // Clients are answered from here on: with 57P03 until the data is there.

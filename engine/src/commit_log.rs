@@ -80,6 +80,20 @@ pub trait CommitLog: Send + Sync + 'static {
     /// dropped by the log without a value means [`AppendError::Unknown`].
     fn append(&self, epoch: Epoch, record: Record) -> Appended;
 
+    /// As [`Self::append`]; `local` is told, perhaps earlier, when the record is on this node's own stable storage, where
+    /// the log can tell. It is dropped when that is not known.
+    fn append_telling(&self, epoch: Epoch, record: Record, local: Option<oneshot::Sender<()>>) -> Appended {
+        drop(local);
+        self.append(epoch, record)
+    }
+
+    /// Returns when every standby that is up has applied the record at `position`; false if this node lost its role while
+    /// it waited. A standby is up while it answers and keeps pace: nobody waits for a dead one, or for one that catches up.
+    async fn applied_everywhere(&self, position: LogPosition) -> bool {
+        let _ = position;
+        true
+    }
+
     /// Returns when this node has applied everything that any client may have seen acknowledged before the call.
     /// On the primary of a group it also proves that it still is the primary. Calls that arrive together share
     /// one round.

@@ -31,12 +31,20 @@ pub struct EngineConfig {
     pub partitions: usize,
     /// Name of this node, for views.
     pub node_name: String,
+    /// Sessions may set `synchronous_commit` to off or local: acknowledged before a majority has the commit.
+    pub allow_local_commit: bool,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, |n| n.get());
-        EngineConfig { memory_limit: 8 << 30, query_threads: cores, partitions: 4 * cores, node_name: "node1".into() }
+        EngineConfig {
+            memory_limit: 8 << 30,
+            query_threads: cores,
+            partitions: 4 * cores,
+            node_name: "node1".into(),
+            allow_local_commit: false,
+        }
     }
 }
 
@@ -143,7 +151,7 @@ impl Engine {
         let catalog = self.login_catalog(&startup.user).await?;
         let role = self.login_role(&catalog, &startup.user)?;
         catalog.check_database(&startup.database)?;
-        let settings = Settings::new(&role.name, role.superuser, &startup.parameters)?;
+        let settings = Settings::new(&role.name, role.superuser, &startup.parameters, self.config.allow_local_commit)?;
         let shared = self.sessions.register(&startup.user, &startup.database, startup.client);
         let mut session = Session::open(self.clone(), shared, settings, role.oid);
         session.settings_changed();

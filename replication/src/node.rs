@@ -15,12 +15,13 @@ use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::cluster::Members;
 use crate::cluster::identity::{DataDir, Identity};
+use crate::cluster::remote_apply::RemoteApply;
 use crate::net::client::{Caller, Connection, NetError, Network};
 use crate::net::message::{Patience, Request, Response};
 use crate::net::server::Server;
@@ -31,7 +32,7 @@ use crate::raft::log_store::LogStore;
 use crate::raft::machine::{Machine, MachineHandle};
 use crate::raft::proposer::{Proposal, Proposer, Refusals};
 use crate::raft::roles::{RoleWatcher, best_successor};
-use crate::raft::types::{PeerNode, RECORD_BYTES_MAX};
+use crate::raft::types::{self, PeerNode, RECORD_BYTES_MAX};
 use crate::raft::{self, Raft, known_primary};
 use crate::rebuild::{Mark, Rebuilder};
 use crate::wal::{GroupLog, Wal};
@@ -51,6 +52,7 @@ pub struct Node {
     proposals: mpsc::UnboundedSender<Proposal>,
     readers: mpsc::UnboundedSender<Reader>,
     proven: Arc<Proven>,
+    remote: Arc<RemoteApply>,
     members: Arc<Members>,
     log: GroupLog,
     runtime: Handle,
@@ -97,6 +99,7 @@ impl Node {
             proposals: parts.proposals,
             readers: parts.readers,
             proven: parts.proven,
+            remote: parts.remote,
             log: parts.members.log.clone(),
             members: parts.members,
             runtime: parts.runtime,
@@ -143,6 +146,7 @@ struct Parts {
     proposals: mpsc::UnboundedSender<Proposal>,
     readers: mpsc::UnboundedSender<Reader>,
     proven: Arc<Proven>,
+    remote: Arc<RemoteApply>,
     members: Arc<Members>,
     runtime: Handle,
 }
@@ -187,14 +191,16 @@ impl Running {
             throttle: Arc::new(Throttle::new(config.transfer_bytes_per_second)),
         });
         let log = wal.group(GroupId::FIRST);
-        let raft = start_raft(&config, &identity, &me, &caller, LogStore::new(log.clone()), &machine).await?;
+        let store = LogStore::new(log.clone());
+        let synced = store.watch_synced();
+        let raft = start_raft(&config, &identity, &me, &caller, store, &machine).await?;
         let refusals = Arc::new(Refusals::default());
         let data = directory.path().to_owned();
         let members = Members::new(raft.clone(), machine.clone(), log, caller, me, refusals.clone(), data);
         let members = Arc::new(members);
         let mut running =
             Self { raft, machine, id: identity.node_id, wal, _directory: directory, tasks: Default::default() };
-        let parts = running.spawn(&config, listener, members, refusals, on_fatal);
+        let parts = running.spawn(&config, listener, members, refusals, synced, on_fatal);
         info!(cluster = identity.cluster_id, id = identity.node_id, "the node takes part");
         Ok((running, parts))
     }
@@ -205,6 +211,7 @@ impl Running {
         listener: TcpListener,
         members: Arc<Members>,
         refusals: Arc<Refusals>,
+        synced: watch::Receiver<u64>,
         on_fatal: FatalHandler,
     ) -> Parts {
         let (proposals, proposed) = mpsc::unbounded_channel();
@@ -217,6 +224,7 @@ impl Running {
             refusals: refusals.clone(),
             in_flight_bytes_max: config.in_flight_bytes_max,
             lease: election * 3 / 4,
+            synced,
         };
         let roles = RoleWatcher {
             raft: raft.clone(),
@@ -257,7 +265,9 @@ impl Running {
         self.tasks.spawn(members.clone().tend());
         self.tasks.spawn(rebuilder.run());
         self.tasks.spawn(write_checkpoints(raft, machine));
-        Parts { proposals, readers, proven, members, runtime: Handle::current() }
+        let remote = Arc::new(RemoteApply::new(members.clone(), election * 2));
+        self.tasks.spawn(remote.clone().run());
+        Parts { proposals, readers, proven, remote, members, runtime: Handle::current() }
     }
 
     async fn until(mut self, stopping: oneshot::Receiver<Stop>) {
@@ -378,15 +388,23 @@ impl AskPrimary for Primary {
 #[async_trait::async_trait]
 impl CommitLog for Node {
     fn append(&self, epoch: Epoch, record: Record) -> Appended {
+        self.append_telling(epoch, record, None)
+    }
+
+    fn append_telling(&self, epoch: Epoch, record: Record, local: Option<oneshot::Sender<()>>) -> Appended {
         let (waiter, receiver) = oneshot::channel();
         if record.len() > RECORD_BYTES_MAX {
             let _ = waiter.send(Err(AppendError::TooLarge { bytes: record.len(), limit: RECORD_BYTES_MAX }));
             return receiver;
         }
-        if let Err(refused) = self.proposals.send(Proposal { epoch, record, waiter }) {
+        if let Err(refused) = self.proposals.send(Proposal { epoch, record, waiter, local }) {
             let _ = refused.0.waiter.send(Err(AppendError::NotPrimary { primary: None }));
         }
         receiver
+    }
+
+    async fn applied_everywhere(&self, position: LogPosition) -> bool {
+        self.remote.applied(types::index_of(position)).await
     }
 
     async fn read_barrier(&self) -> Result<(), ReadError> {

@@ -15,6 +15,7 @@ mod abandoned;
 mod activity;
 mod arrows;
 mod cluster;
+mod commit_levels;
 mod damage;
 mod divergence;
 mod driver;

@@ -5,6 +5,7 @@
 //! 1. Outside a block, statements up to the next Sync (or the end of a simple query) are one implicit transaction.
 //! 2. A failed block holds no locks beyond those of its last savepoint: the failing statement's are released at once.
 
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 
 use super::Session;
@@ -14,7 +15,7 @@ use super::settings::{Isolation, SettingsMark, TransactionModes};
 use crate::catalog::Oid;
 use crate::error::{Error, NoticeLevel, Result, SqlState};
 use crate::sql::utility;
-use crate::txn::{self, SavepointId, TableLock, Transaction, TransactionOptions, Wait};
+use crate::txn::{self, CommitLevel, Committed, SavepointId, TableLock, Transaction, TransactionOptions, Wait};
 
 struct Savepoint {
     name: String,
@@ -285,8 +286,12 @@ impl Session {
         if let Some((reign, ts)) = logged {
             transaction.depend_on(reign, ts);
         }
+        let level = self.settings.values().commit_level;
         let waiting = shared.waiting(WaitEvent::Commit);
-        let committed = transaction.commit_at().await;
+        let committed = match transaction.commit_at(level).await {
+            Ok(Some(committed)) => Ok(Some(self.wait_for_standbys(level, committed).await)),
+            other => other,
+        };
         drop(waiting);
         match committed {
             Ok(committed) => {
@@ -300,6 +305,25 @@ impl Session {
                 Err(error)
             }
         }
+    }
+
+    /// The second half of `synchronous_commit = remote_apply`. The commit is safe already; who gives up waiting is told so.
+    async fn wait_for_standbys(&mut self, level: CommitLevel, committed: Committed) -> Committed {
+        let (Some(logged), CommitLevel::RemoteApply, Some(log)) = (committed.logged, level, self.engine.log()) else {
+            return committed;
+        };
+        let (log, shared) = (log.clone(), self.shared.clone());
+        let waited = shared.interruptible(None, pin!(async { Ok(log.applied_everywhere(logged).await) })).await;
+        let why = match waited {
+            Ok(true) => return Committed { level, ..committed },
+            Ok(false) => "this node is no longer the primary",
+            Err(_) => "the wait was canceled",
+        };
+        let warning =
+            Error::new(SqlState::Warning, format!("did not wait for all standbys to apply the commit: {why}"))
+                .detail("The transaction is committed on a majority; a standby may not show it yet.");
+        self.notice(NoticeLevel::Warning, warning);
+        committed
     }
 
     /// Rolls back what is running and leaves the block.

@@ -103,7 +103,7 @@ impl NameRegType for SessionFunctions {
     }
 }
 
-const OWN: [&str; 7] = [
+const OWN: [&str; 8] = [
     "current_setting",
     "pg_is_in_recovery",
     "pg_is_wal_replay_paused",
@@ -111,6 +111,7 @@ const OWN: [&str; 7] = [
     "currval",
     "lastval",
     "lockstep_position",
+    "lockstep_commit_level",
 ];
 
 impl FunctionHost for SessionFunctions {
@@ -128,6 +129,10 @@ impl FunctionHost for SessionFunctions {
                     .hint("Recovery control functions can only be executed during recovery.")),
             },
             "nextval" => self.nextval(args),
+            "lockstep_commit_level" => {
+                let level = self.session.shared.commit_level();
+                Ok(level.map_or(Datum::Null, |level| Datum::from(level.text())))
+            }
             "lockstep_position" => {
                 let applied = self.session.engine.transactions().position();
                 Ok(Datum::from(applied.max(self.session.shared.last_commit()).to_string().as_str()))

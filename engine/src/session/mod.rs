@@ -12,6 +12,8 @@ mod access;
 pub mod advisory;
 pub(crate) mod block;
 mod cluster;
+#[cfg(test)]
+mod commit_level_tests;
 pub(crate) mod cursor;
 mod functions;
 mod host;

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use super::BackendKey;
 use crate::error::{Error, Result, SqlState};
 use crate::storage::CommitTs;
-use crate::txn::Position;
+use crate::txn::{CommitLevel, Committed, Position};
 
 /// Microseconds since 1970, as timestamptz counts.
 pub fn now_micros() -> i64 {
@@ -104,6 +104,7 @@ pub struct SessionShared {
     pub writing: AtomicU64,
     /// The session's last commit; 0: none.
     last_commit: AtomicU64,
+    commit_level: Mutex<Option<CommitLevel>>,
     interrupt: AtomicU8,
     interrupted: Notify,
     terminate: AtomicBool,
@@ -141,10 +142,16 @@ impl SessionShared {
     }
 
     /// Remembers a commit of the session; `None`: nothing was written.
-    pub fn note_commit(&self, position: Option<Position>) {
-        if let Some(position) = position {
-            self.last_commit.fetch_max(position.0.0, Ordering::AcqRel);
+    pub fn note_commit(&self, committed: Option<Committed>) {
+        if let Some(committed) = committed {
+            self.last_commit.fetch_max(committed.position.0.0, Ordering::AcqRel);
+            *self.commit_level.lock() = Some(committed.level);
         }
+    }
+
+    /// How safe the session's last commit was when it was acknowledged.
+    pub fn commit_level(&self) -> Option<CommitLevel> {
+        *self.commit_level.lock()
     }
 
     /// What the session's reads have to show.
@@ -283,6 +290,7 @@ impl Sessions {
                 waiting: AtomicU8::new(NONE),
                 writing: AtomicU64::new(0),
                 last_commit: AtomicU64::new(0),
+                commit_level: Mutex::new(None),
                 interrupt: AtomicU8::new(NONE),
                 interrupted: Notify::new(),
                 terminate: AtomicBool::new(false),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Notice, NoticeLevel, Result, SqlState};
-use crate::txn::{Freshness, Position};
+use crate::txn::{CommitLevel, Freshness, Position};
 use crate::types::text::{FormatSettings, IntervalStyle};
 use table::{Effect, Kind, SETTINGS, SettingId, find};
 
@@ -68,6 +68,7 @@ pub struct Values {
     pub min_messages: NoticeLevel,
     pub point_path: bool,
     pub freshness: Freshness,
+    pub commit_level: CommitLevel,
 }
 
 impl Values {
@@ -89,6 +90,7 @@ impl Values {
             min_messages: NoticeLevel::Notice,
             point_path: true,
             freshness: Freshness::default(),
+            commit_level: CommitLevel::default(),
         };
         for id in 0..SETTINGS.len() {
             values.retype(SettingId(id));
@@ -156,6 +158,7 @@ impl Values {
                 }
             }
             "lockstep.point_path" => self.point_path = on(),
+            "synchronous_commit" => self.commit_level = CommitLevel::parse(&text),
             "lockstep.max_staleness" => self.freshness.max_staleness = timeout(),
             "lockstep.read_after" => self.freshness.after = Position::parse(&text).unwrap_or_default(),
             _ => {}
@@ -209,11 +212,14 @@ pub struct Settings {
     /// mean equal values.
     reported_for: Option<(Arc<Values>, bool)>,
     notices: Vec<Notice>,
+    /// The server lets commits be acknowledged before a majority has them.
+    early_commits: bool,
 }
 
 impl Settings {
-    /// Defaults for `user`, then the startup parameters (and `options`, as in `-c name=value`).
-    pub fn new(user: &str, superuser: bool, parameters: &[(String, String)]) -> Result<Settings> {
+    /// Defaults for `user`, then the startup parameters (and `options`, as in `-c name=value`). `early_commits`: whether
+    /// `synchronous_commit` may be off or local.
+    pub fn new(user: &str, superuser: bool, parameters: &[(String, String)], early_commits: bool) -> Result<Settings> {
         let mut values = Values::defaults();
         for (name, text) in [("session_authorization", user), ("is_superuser", value::bool_text(superuser))] {
             if let Some(id) = find(name) {
@@ -231,6 +237,7 @@ impl Settings {
             reported: Vec::new(),
             reported_for: None,
             notices: Vec::new(),
+            early_commits,
         };
         let mut all = Vec::new();
         for (name, text) in parameters {
@@ -287,6 +294,9 @@ impl Settings {
             return Err(Error::unsupported(format!("the value \"{canonical}\" of parameter \"{}\"", setting.name))
                 .hint(format!("Only \"{}\" is supported.", setting.default)));
         }
+        if setting.name == "synchronous_commit" {
+            self.check_commit_level(&canonical)?;
+        }
         if setting.effect == Effect::NoEffect && canonical != self.current.text(id) {
             self.notices.push(Notice {
                 level: NoticeLevel::Notice,
@@ -297,6 +307,23 @@ impl Settings {
             });
         }
         self.write(id, &canonical, local);
+        Ok(())
+    }
+
+    fn check_commit_level(&mut self, text: &str) -> Result<()> {
+        if CommitLevel::parse(text).is_early() && !self.early_commits {
+            let message = format!("synchronous_commit = {text} is not allowed on this cluster");
+            return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message)
+                .detail("A commit could be lost after it was acknowledged.")
+                .hint("Start the nodes with --allow-local-commit to allow that."));
+        }
+        if text == "remote_write" {
+            let message = "synchronous_commit = remote_write is treated as on";
+            self.notices.push(Notice {
+                level: NoticeLevel::Notice,
+                report: Error::new(SqlState::SuccessfulCompletion, message),
+            });
+        }
         Ok(())
     }
 
@@ -548,7 +575,7 @@ mod tests {
 
     fn settings(parameters: &[(&str, &str)]) -> Result<Settings> {
         let parameters: Vec<_> = parameters.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect();
-        Settings::new("ada", true, &parameters)
+        Settings::new("ada", true, &parameters, false)
     }
 
     #[test]
@@ -594,7 +621,10 @@ mod tests {
     #[test]
     fn nothing_is_ignored_silently() {
         let mut s = settings(&[]).unwrap();
-        assert_eq!(s.set("synchronous_commit", "off", false).unwrap_err().state(), SqlState::FeatureNotSupported);
+        let refused = s.set("synchronous_commit", "off", false).unwrap_err();
+        assert_eq!(refused.state(), SqlState::ObjectNotInPrerequisiteState);
+        s.set("synchronous_commit", "remote_write", false).unwrap();
+        assert_eq!(s.take_notices().len(), 1);
         assert_eq!(s.set("server_version", "9", false).unwrap_err().state(), SqlState::CantChangeRuntimeParam);
         s.set("work_mem", "1MB", false).unwrap();
         assert_eq!(s.take_notices().len(), 1);

@@ -20,8 +20,14 @@ struct Pair {
     shipped: usize,
 }
 
-fn engine() -> (Arc<Engine>, Arc<MemoryLog>) {
-    let config = EngineConfig { partitions: 2, query_threads: 2, memory_limit: 1 << 30, ..EngineConfig::default() };
+pub(super) fn engine() -> (Arc<Engine>, Arc<MemoryLog>) {
+    let config = EngineConfig {
+        partitions: 2,
+        query_threads: 2,
+        memory_limit: 1 << 30,
+        allow_local_commit: true,
+        ..EngineConfig::default()
+    };
     let engine = Engine::new(config);
     let log = MemoryLog::start(engine.state_machine());
     engine.attach_log(log.clone());
@@ -52,14 +58,14 @@ impl Pair {
     }
 }
 
-async fn open(engine: &Arc<Engine>) -> Session {
+pub(super) async fn open(engine: &Arc<Engine>) -> Session {
     let startup =
         Startup { user: "postgres".into(), database: "postgres".into(), parameters: Vec::new(), client: None };
     engine.connect(startup).await.unwrap()
 }
 
 /// Runs a simple query; the rows of its last statement, columns joined by commas.
-async fn run(session: &mut Session, sql: &str) -> Result<Vec<String>> {
+pub(super) async fn run(session: &mut Session, sql: &str) -> Result<Vec<String>> {
     let mut last = Vec::new();
     let done = async {
         for _ in 0..session.begin_simple(sql)? {
@@ -89,7 +95,7 @@ async fn run(session: &mut Session, sql: &str) -> Result<Vec<String>> {
     done.and(synced).map(|()| last)
 }
 
-async fn rows(session: &mut Session, sql: &str) -> Vec<String> {
+pub(super) async fn rows(session: &mut Session, sql: &str) -> Vec<String> {
     run(session, sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"))
 }
 

@@ -4,14 +4,15 @@ use std::collections::VecDeque;
 
 use arrow::array::Array;
 
+use super::level::{Early, Sequenced};
 use super::locks::{LockKey, Pending};
 use super::sequencer::{Commit, Reign};
 use super::shared::Transactions;
 use super::transaction::{Step, Transaction};
 use super::writes::TableWrites;
-use super::{Isolation, Position};
+use super::{CommitLevel, Committed, Isolation};
 use crate::catalog::{CatalogChange, Oid};
-use crate::commit_log::Appended;
+use crate::commit_log::{Appended, LogPosition};
 use crate::error::{Error, Result, SqlState};
 use crate::record::{PART_BYTES, RecordWriter, Sealed};
 use crate::storage::chunk::row_bytes;
@@ -35,11 +36,12 @@ impl Transaction {
     /// Commits. Dropping the future loses only the answer. Errors: 40001 and 25006 mean that nothing happened; 08007
     /// that nobody knows.
     pub async fn commit(self: Box<Self>) -> Result<()> {
-        self.commit_at().await.map(drop)
+        self.commit_at(CommitLevel::Majority).await.map(drop)
     }
 
-    /// Commits, and says where, if anything was written.
-    pub async fn commit_at(mut self: Box<Self>) -> Result<Option<Position>> {
+    /// Commits as safely as `level` says ([`CommitLevel::RemoteApply`] as [`CommitLevel::Majority`]: the rest of that wait
+    /// is the caller's), and says what was committed, if anything was written.
+    pub async fn commit_at(mut self: Box<Self>, level: CommitLevel) -> Result<Option<Committed>> {
         if !self.has_writes() {
             self.prove_reads().await?;
             return Ok(None);
@@ -47,14 +49,14 @@ impl Transaction {
         let reign = self.enlist()?;
         let mut bodies = self.encode()?;
         let last = bodies.pop().ok_or_else(|| Error::internal("a commit without a record"))?;
+        let early = self.shared.may_answer_early(level).await;
         if !bodies.is_empty() {
             // The commit must not stop half-way when the session goes away.
-            let whole = tokio::spawn(self.commit_in_parts(bodies, last, reign));
+            let whole = tokio::spawn(self.commit_in_parts(bodies, last, reign, early));
             return whole.await.unwrap_or_else(|end| Err(outcome_unknown(&format!("its task ended: {end}"))));
         }
-        let (ts, appended) = self.sequence(last, 0, reign)?;
-        self.shared.answer(appended, reign).await?;
-        Ok(Some(Position(ts)))
+        let sequenced = self.sequence(last, 0, reign, early)?;
+        self.shared.acknowledge(sequenced, reign).await.map(Some)
     }
 
     async fn commit_in_parts(
@@ -62,12 +64,10 @@ impl Transaction {
         bodies: Vec<Sealed>,
         last: Sealed,
         reign: Reign,
-    ) -> Result<Option<Position>> {
-        match self.sequence_parts(bodies, last, reign).await {
-            Ok((ts, appended)) => {
-                self.shared.answer(appended, reign).await?;
-                Ok(Some(Position(ts)))
-            }
+        early: Early,
+    ) -> Result<Option<Committed>> {
+        match self.sequence_parts(bodies, last, reign, early).await {
+            Ok(sequenced) => self.shared.acknowledge(sequenced, reign).await.map(Some),
             Err(error) => {
                 // Everybody keeps the parts until the commit record comes.
                 self.shared.sequencer.forget_parts(self.id, reign, self.shared.log()?.as_ref());
@@ -81,7 +81,8 @@ impl Transaction {
         bodies: Vec<Sealed>,
         last: Sealed,
         reign: Reign,
-    ) -> Result<(CommitTs, Appended)> {
+        early: Early,
+    ) -> Result<Sequenced> {
         let shared = self.shared.clone();
         let (mut in_flight, count) = (VecDeque::new(), bodies.len() as u32);
         for (number, body) in bodies.into_iter().enumerate() {
@@ -93,11 +94,11 @@ impl Transaction {
             }
             in_flight.push_back(shared.sequencer.part(self.id, reign, number as u32, body, shared.log()?.as_ref())?);
         }
-        self.sequence(last, count, reign)
+        self.sequence(last, count, reign, early)
     }
 
     /// Hands the record to the sequencer; from there on the transaction is out of this session's hands.
-    fn sequence(&mut self, record: Sealed, parts: u32, reign: Reign) -> Result<(CommitTs, Appended)> {
+    fn sequence(&mut self, record: Sealed, parts: u32, reign: Reign, mut early: Early) -> Result<Sequenced> {
         let shared = self.shared.clone();
         let changed: usize = self.writes.values().map(TableWrites::len).sum();
         // Rows of a covered table have no locks under which they could be published: whoever waits for the table must not
@@ -121,6 +122,7 @@ impl Transaction {
             publish,
             retain,
             reads: serializable.then(|| (std::mem::take(&mut self.reads), snapshot)),
+            local: early.local(),
         };
         let published: Vec<LockKey> = commit.publish.iter().map(|(key, _)| key.clone()).collect();
         match shared.sequencer.commit(commit, &shared.locks, shared.log()?.as_ref()) {
@@ -129,7 +131,7 @@ impl Transaction {
                 // also read goes with the stronger one.
                 let held = std::mem::take(&mut self.held);
                 self.read_locks.retain(|table| !held.contains(&LockKey::Table(*table)));
-                Ok((ts, appended))
+                Ok(Sequenced { ts, appended, early })
             }
             Err(error) => {
                 self.held.extend(published);
@@ -202,9 +204,9 @@ impl Transaction {
 
 impl Transactions {
     /// Waits for what the log says of a record.
-    async fn answer(&self, appended: Appended, reign: Reign) -> Result<()> {
+    pub(super) async fn answer(&self, appended: Appended, reign: Reign) -> Result<LogPosition> {
         match appended.await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(position)) => Ok(position),
             Ok(Err(error)) => Err(self.append_failed(error, reign)),
             Err(_) => Err(outcome_unknown("the log was closed")),
         }

@@ -61,7 +61,8 @@ impl Transactions {
             Some(bound) if !self.is_primary() => self.no_older_than(bound).await?,
             _ => self.read_barrier().await?,
         }
-        match freshness.after > self.position() {
+        // What was acknowledged early and then lost is waited for by nobody.
+        match freshness.after > self.position().max(self.early.lost()) {
             true => self.reach(freshness.after).await,
             false => Ok(()),
         }
@@ -86,7 +87,7 @@ impl Transactions {
     }
 
     async fn reach(&self, wanted: Position) -> Result<()> {
-        let applied = || self.position() >= wanted;
+        let applied = || self.position().max(self.early.lost()) >= wanted;
         let reaching = async {
             // A change of role wakes everybody; the position may come from the next primary.
             while let Some(woken) = self.sequencer.wait(wanted.0, applied) {

@@ -11,6 +11,7 @@
 
 mod commit;
 mod freshness;
+mod level;
 pub(crate) mod locks;
 pub mod memory_log;
 mod read;
@@ -31,6 +32,7 @@ use crate::session::Row;
 use crate::storage::RowKey;
 
 pub use freshness::{Freshness, Position};
+pub use level::{CommitLevel, Committed};
 pub use locks::{Advisory, RowLock, TableLock, Wait};
 pub(crate) use sequencer::Reign;
 pub(crate) use sequences::SequenceState;

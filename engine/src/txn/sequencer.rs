@@ -81,6 +81,8 @@ pub(crate) struct Commit {
     pub retain: bool,
     /// For SERIALIZABLE: what was read, at which snapshot.
     pub reads: Option<(ReadSet, CommitTs)>,
+    /// Who is to hear that the record is on this node's disk.
+    pub local: Option<oneshot::Sender<()>>,
 }
 
 impl Sequencer {
@@ -117,7 +119,7 @@ impl Sequencer {
             part: commit.parts,
             schema_version: commit.schema_version,
         };
-        let appended = log.append(epoch, commit.record.finish(&header));
+        let appended = log.append_telling(epoch, commit.record.finish(&header), commit.local);
         for table in commit.tables {
             state.written.insert(table, ts);
             if commit.retain {
@@ -205,6 +207,11 @@ impl Sequencer {
         let (wake, woken) = oneshot::channel();
         progress.push((ts, wake));
         Some(woken)
+    }
+
+    /// Lets everybody who waits look again.
+    pub fn wake_all(&self) {
+        self.progress.lock().clear();
     }
 
     /// A new role. Whatever was pending or locked under the old one means nothing any more.

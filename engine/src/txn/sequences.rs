@@ -134,6 +134,7 @@ fn log(shared: &Transactions, sequence: Oid, state: SequenceState, reign: Reign)
         release: Vec::new(),
         retain: false,
         reads: None,
+        local: None,
     };
     Ok(shared.sequencer.commit(commit, &shared.locks, shared.log()?.as_ref())?.0)
 }

@@ -7,6 +7,7 @@ use parking_lot::RwLock;
 
 use super::Advisory;
 use super::commit::outcome_unknown;
+use super::level::EarlyCommits;
 use super::locks::{LockKey, Locks, TxnId, leadership_lost};
 use super::sequencer::{Reign, Sequencer};
 use super::sequences::Sequences;
@@ -26,6 +27,7 @@ pub struct Transactions {
     next: AtomicU64,
     /// Why nothing may be read here.
     out_of_service: RwLock<Option<String>>,
+    pub(super) early: EarlyCommits,
 }
 
 impl Transactions {
@@ -44,6 +46,7 @@ impl Transactions {
             log: OnceLock::new(),
             next: AtomicU64::new(1),
             out_of_service: RwLock::default(),
+            early: EarlyCommits::default(),
         })
     }
 

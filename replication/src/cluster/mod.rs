@@ -10,6 +10,7 @@ pub mod divergence;
 pub mod identity;
 pub mod join;
 pub mod known;
+pub mod remote_apply;
 pub mod status;
 mod switchover;
 

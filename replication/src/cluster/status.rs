@@ -137,7 +137,7 @@ impl Members {
     }
 
     /// As the leader: how far a member has the log for certain, and when it answered last.
-    fn heard_of(&self, id: u64) -> (Option<u64>, Option<Duration>) {
+    pub(super) fn heard_of(&self, id: u64) -> (Option<u64>, Option<Duration>) {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let matched = metrics.replication.as_ref().and_then(|nodes| *nodes.get(&id)?);

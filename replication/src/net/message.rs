@@ -71,6 +71,11 @@ pub enum Request {
     /// A checkpoint that holds everything acknowledged before; then its files, by number.
     Checkpoint,
     CheckpointFile(u32),
+    /// Answered when the entry is applied, or the time is over.
+    AwaitApplied {
+        index: u64,
+        wait_ms: u64,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -95,6 +100,8 @@ pub enum Response {
     CheckpointChunk {
         crc: u32,
     },
+    /// The last entry that is applied.
+    Applied(u64),
 }
 
 /// What a node says of itself.

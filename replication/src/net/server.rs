@@ -154,6 +154,12 @@ impl Server {
                 self.machine.condemn(check, &reference, reason).await?;
                 Response::Condemned
             }
+            Request::AwaitApplied { index, wait_ms } => {
+                let mut applied = self.machine.watch_applied();
+                let reached = applied.wait_for(|applied| applied.index >= Some(index));
+                let _ = tokio::time::timeout(Duration::from_millis(wait_ms), reached).await;
+                Response::Applied(self.machine.applied().index.unwrap_or(0))
+            }
             Request::Append(_)
             | Request::Snapshot(_)
             | Request::SnapshotChunk { .. }

@@ -4,9 +4,12 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 
+use std::sync::Arc;
+
 use futures::{Stream, TryStreamExt, stream};
 use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
 use openraft::{LogState, OptionalSend};
+use tokio::sync::watch;
 
 use super::types::{self, Entry, LogId, TypeConfig, Vote};
 use crate::wal::{GroupLog, LogSpan, WalError};
@@ -18,11 +21,17 @@ const READ_BYTES: u64 = 1 << 20;
 #[derive(Clone)]
 pub struct LogStore {
     log: GroupLog,
+    /// Last entry that is on this node's stable storage.
+    synced: Arc<watch::Sender<u64>>,
 }
 
 impl LogStore {
     pub fn new(log: GroupLog) -> Self {
-        Self { log }
+        Self { log, synced: Arc::new(watch::Sender::new(0)) }
+    }
+
+    pub fn watch_synced(&self) -> watch::Receiver<u64> {
+        self.synced.subscribe()
     }
 
     async fn load(span: LogSpan) -> io::Result<Vec<Entry>> {
@@ -129,13 +138,22 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let entries = entries.into_iter().map(types::to_log_entry).collect::<Result<Vec<_>, _>>()?;
+        let (last, synced) = (entries.last().map_or(0, |entry| entry.id.index), self.synced.clone());
+        let done = move |result: Result<(), WalError>| {
+            if result.is_ok() {
+                synced.send_replace(last);
+            }
+            callback.io_completed(result.map_err(Into::into));
+        };
         self.log.room().await;
-        Ok(self.log.append(entries, Box::new(|result| callback.io_completed(result.map_err(Into::into))))?)
+        Ok(self.log.append(entries, Box::new(done))?)
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
         // Awaited: a checkpoint that comes in place of the entries must not survive a crash together with them.
         let (done, truncated) = signal();
+        // What comes in their place is not synced.
+        self.synced.send_modify(|synced| *synced = (*synced).min(last.as_ref().map_or(0, |last| last.index)));
         self.log.truncate_after(last.as_ref().map(types::entry_id), done);
         Ok(truncated.await.map_err(io::Error::other)??)
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use engine::commit_log::{Epoch, NodeId, Record};
 use openraft::errors::ClientWriteError;
 use openraft::raft::ClientWriteResult;
-use tokio::sync::{Mutex, Notify, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 
 use super::in_flight::{Outcome, Waiter};
 use super::machine::Machine;
@@ -30,6 +30,8 @@ pub struct Proposal {
     pub epoch: Epoch,
     pub record: Record,
     pub waiter: Waiter,
+    /// Told when the record is on this node's stable storage.
+    pub local: Option<oneshot::Sender<()>>,
 }
 
 /// Epochs in which a proposal was refused; nothing more is proposed in them.
@@ -59,6 +61,8 @@ pub struct Proposer {
     pub in_flight_bytes_max: u64,
     /// A primary that has not heard a quorum for this long proposes nothing until it does.
     pub lease: Duration,
+    /// Last entry on this node's stable storage.
+    pub synced: watch::Receiver<u64>,
 }
 
 impl Proposer {
@@ -82,12 +86,32 @@ impl Proposer {
             }
             waiting.extend(received.drain(..));
             let Some(epoch) = waiting.front().map(|proposal| proposal.epoch) else { continue };
-            let (records, waiters) = take_entry(&mut waiting, epoch);
-            self.propose(epoch, records, waiters).await;
+            let (records, waiters, locals) = take_entry(&mut waiting, epoch);
+            if self.propose(epoch, records, waiters).await && !locals.is_empty() {
+                self.tell_when_synced(epoch, locals).await;
+            }
         }
     }
 
-    async fn propose(&self, epoch: Epoch, records: Vec<Record>, waiters: Vec<Waiter>) {
+    /// Tells of records that were just handed to consensus when they are on this node's stable storage. They are behind
+    /// the answer to the question that follows them, at the latest in the last entry of that moment.
+    async fn tell_when_synced(&self, epoch: Epoch, locals: Vec<oneshot::Sender<()>>) {
+        let term = types::term_of(epoch);
+        let last = self.raft.with_raft_state(|state| state.log_ids.last().copied()).await.ok().flatten();
+        // In another term the records may not have been taken in: their outcome says what became of them.
+        let Some(last) = last.filter(|last| **last.committed_leader_id() == term) else { return };
+        let mut synced = self.synced.clone();
+        tokio::spawn(async move {
+            if synced.wait_for(|synced| *synced >= last.index).await.is_ok() {
+                for local in locals {
+                    let _ = local.send(());
+                }
+            }
+        });
+    }
+
+    /// False: certainly not taken in.
+    async fn propose(&self, epoch: Epoch, records: Vec<Record>, waiters: Vec<Waiter>) -> bool {
         let bytes = records.iter().map(|record| record.len() as u64).sum();
         while self.may_propose(epoch) && !quorum_heard_within(&self.raft, self.lease) {
             // Not refused yet: either a quorum answers again or the watcher of roles ends the reign.
@@ -104,7 +128,8 @@ impl Proposer {
         let ticket = self.machine.in_flight.add(waiters, bytes);
         if !self.may_propose(epoch) {
             let primary = super::known_primary(&self.raft).filter(|primary| primary.0 != *self.raft.node_id());
-            return ticket.complete(&Outcome::Refused(primary));
+            ticket.complete(&Outcome::Refused(primary));
+            return false;
         }
         let refusals = self.refusals.clone();
         let answer = move |result: ClientWriteResult<TypeConfig>| match result {
@@ -122,6 +147,7 @@ impl Proposer {
         if seeded::ack_before_quorum() {
             self.machine.in_flight.acknowledge_all(self.machine.applied().index.unwrap_or(0));
         }
+        true
     }
 
     fn may_propose(&self, epoch: Epoch) -> bool {
@@ -130,8 +156,8 @@ impl Proposer {
 }
 
 /// The next records that may share an entry.
-fn take_entry(waiting: &mut VecDeque<Proposal>, epoch: Epoch) -> (Vec<Record>, Vec<Waiter>) {
-    let (mut records, mut waiters, mut bytes) = (Vec::new(), Vec::new(), 0);
+fn take_entry(waiting: &mut VecDeque<Proposal>, epoch: Epoch) -> (Vec<Record>, Vec<Waiter>, Vec<oneshot::Sender<()>>) {
+    let (mut records, mut waiters, mut locals, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
     while let Some(next) = waiting.front() {
         let fits = records.is_empty() || bytes + next.record.len() <= ENTRY_BYTES;
         if next.epoch != epoch || !fits || records.len() == types::RECORDS_PER_ENTRY {
@@ -141,6 +167,7 @@ fn take_entry(waiting: &mut VecDeque<Proposal>, epoch: Epoch) -> (Vec<Record>, V
         bytes += next.record.len();
         records.push(next.record);
         waiters.push(next.waiter);
+        locals.extend(next.local);
     }
-    (records, waiters)
+    (records, waiters, locals)
 }

@@ -143,6 +143,11 @@ pub fn position(index: u64, record: usize) -> LogPosition {
     LogPosition((index + 1) << POSITION_SHIFT | record as u64)
 }
 
+/// The entry that holds a position's record.
+pub fn index_of(position: LogPosition) -> u64 {
+    (position.0 >> POSITION_SHIFT).saturating_sub(1)
+}
+
 /// Position of the first record that the entry at `index` could hold; before the first entry without one.
 pub fn position_of_index(index: Option<u64>) -> LogPosition {
     index.map_or(LogPosition(0), |index| position(index, 0))

@@ -193,7 +193,7 @@ pub static SETTINGS: &[Setting] = &[
     reported(setting("standard_conforming_strings", Kind::Bool, "on", OnlyDefault, COMPAT, "Causes '...' strings to treat backslashes literally.")),
     setting("statement_timeout", MS, "0", Works, BEHAVIOR, "Sets the maximum allowed duration of any statement."),
     setting("synchronize_seqscans", Kind::Bool, "on", Moot, COMPAT, "Enable synchronized sequential scans."),
-    setting("synchronous_commit", Kind::Enum(&["local", "remote_write", "remote_apply", "on", "off"]), "on", OnlyDefault, "Write-Ahead Log / Settings", "Sets the current transaction's synchronization level."),
+    setting("synchronous_commit", Kind::Enum(&["local", "remote_write", "remote_apply", "on", "off"]), "on", Works, "Write-Ahead Log / Settings", "Sets the current transaction's synchronization level."),
     setting("temp_buffers", sized(Unit::Pages, 100, 1073741823), "1024", NoEffect, MEMORY, "Sets the maximum number of temporary buffers used by each session."),
     reported(setting("TimeZone", Kind::Text, "UTC", Works, LOCALE, "Sets the time zone for displaying and interpreting time stamps.")),
     setting("track_activities", Kind::Bool, "on", OnlyDefault, "Statistics / Cumulative Query and Index Statistics", "Collects information about executing commands."),
