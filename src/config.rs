@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::backup::Command;
 use clap::Parser;
+use replication::backup::archiver::ArchiveConfig;
 use serde::Deserialize;
 
 /// Why the configuration cannot be used. Each one is a sentence for whoever started the process.
@@ -34,8 +36,10 @@ pub enum Auth {
 
 /// A replicated in-memory database that speaks PostgreSQL's protocol.
 #[derive(Debug, Parser)]
-#[command(name = "lockstep", version)]
+#[command(name = "lockstep", version, args_conflicts_with_subcommands = true)]
 struct Flags {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// TOML file with the same settings under the same names, with underscores
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -78,6 +82,15 @@ struct Flags {
     /// Bytes a second at which checkpoints go to other nodes and backups, such as 20MB; 0: no limit [default: 64MB]
     #[arg(long, value_name = "BYTES")]
     transfer_rate: Option<String>,
+    /// Directory or URL (file:///…) that gets the log as it is committed, for recovery to any moment
+    #[arg(long, value_name = "DIR|URL")]
+    archive_to: Option<String>,
+    /// What is committed waits so long, at most, until it is archived [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    archive_interval: Option<String>,
+    /// Log that is kept for an archive that does not take it [default: 4GB]
+    #[arg(long, value_name = "BYTES")]
+    archive_keep: Option<String>,
     /// error, warn, info, debug, trace, or a filter such as info,replication=debug [default: info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -101,7 +114,17 @@ struct File {
     tls_key: Option<PathBuf>,
     divergence_check_interval: Option<String>,
     transfer_rate: Option<String>,
+    archive_to: Option<String>,
+    archive_interval: Option<String>,
+    archive_keep: Option<String>,
     log_level: Option<String>,
+}
+
+/// What the process was started for.
+#[derive(Debug)]
+pub enum Invocation {
+    Serve(Box<Config>),
+    Command(Command),
 }
 
 /// The settings in force.
@@ -131,14 +154,20 @@ pub struct Config {
     pub divergence_check_interval: Option<Duration>,
     /// Bytes a second at which checkpoints leave this node. Default 64 MiB; 0: no limit.
     pub transfer_rate: usize,
+    /// Where the log is archived. Default nowhere.
+    pub archive: Option<ArchiveConfig>,
     /// Filter for the log on standard error. Default `info`.
     pub log_level: String,
 }
 
 impl Config {
     /// Reads the command line of this process. Wrong flags print clap's message and exit with code 2.
-    pub fn from_command_line() -> Result<Self, ConfigError> {
-        Self::resolve(Flags::parse())
+    pub fn from_command_line() -> Result<Invocation, ConfigError> {
+        let mut flags = Flags::parse();
+        match flags.command.take() {
+            Some(command) => Ok(Invocation::Command(command)),
+            None => Self::resolve(flags).map(|config| Invocation::Serve(Box::new(config))),
+        }
     }
 
     fn resolve(flags: Flags) -> Result<Self, ConfigError> {
@@ -181,10 +210,23 @@ impl Config {
         }
         let interval = flags.divergence_check_interval.or(file.divergence_check_interval);
         let interval = duration("divergence-check-interval", interval.as_deref().unwrap_or("1h"))?;
+        let (interval_text, keep) =
+            (flags.archive_interval.or(file.archive_interval), flags.archive_keep.or(file.archive_keep));
+        let archive = ArchiveConfig {
+            to: flags.archive_to.or(file.archive_to).unwrap_or_default(),
+            interval: duration("archive-interval", interval_text.as_deref().unwrap_or("10s"))?,
+            keep_bytes: bytes("archive-keep", keep.as_deref().unwrap_or("4GB"))? as u64,
+        };
+        let archives = !archive.to.is_empty();
+        if !archives && (interval_text.is_some() || keep.is_some()) {
+            let message = "it means something only with archive-to".into();
+            return Err(ConfigError::Setting { setting: "archive-interval and archive-keep", message });
+        }
         let transfer_rate = flags.transfer_rate.or(file.transfer_rate);
         Ok(Config {
             divergence_check_interval: Some(interval).filter(|interval| !interval.is_zero()),
             transfer_rate: bytes("transfer-rate", transfer_rate.as_deref().unwrap_or("64MB"))?,
+            archive: archives.then_some(archive),
             listen,
             peer_listen,
             data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| "lockstep-data".into()),
@@ -312,6 +354,7 @@ mod tests {
             ("--max-connections", "0"),
             ("--divergence-check-interval", "often"),
             ("--transfer-rate", "fast"),
+            ("--archive-keep", "1GB"),
         ] {
             assert!(resolve(&[flag, value]).is_err(), "{flag} {value}");
         }

@@ -3,6 +3,7 @@
 //! Owns the life of the process and no logic. Start: sockets first (a taken port is known before the data is
 //! touched), then recovery while clients are told to wait. End: clients drain, a checkpoint is written, the log is closed.
 
+mod backup;
 mod config;
 mod memory;
 
@@ -16,7 +17,7 @@ use replication::{Fatal, Node, NodeConfig};
 use tokio::sync::oneshot;
 use wire::{Server, ServerConfig, Tls};
 
-use config::{Auth, Config, ConfigError};
+use config::{Auth, Config, ConfigError, Invocation};
 
 /// Stack of the threads that bind and plan: expressions nest as deep as the parser lets them.
 const THREAD_STACK_BYTES: usize = 8 << 20;
@@ -35,12 +36,19 @@ enum StartupError {
     Bind(#[from] wire::BindError),
     #[error("{0}")]
     Node(#[from] replication::StartError),
+    #[error("{0}")]
+    Command(#[from] backup::CommandError),
     #[error("the server failed: {0}")]
     Serve(#[from] std::io::Error),
 }
 
 fn main() -> ExitCode {
-    match Config::from_command_line().map_err(StartupError::from).and_then(run) {
+    let started = match Config::from_command_line() {
+        Ok(Invocation::Serve(config)) => run(*config),
+        Ok(Invocation::Command(command)) => command.run().map_err(StartupError::from),
+        Err(error) => Err(error.into()),
+    };
+    match started {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("lockstep: {error}");
@@ -92,6 +100,7 @@ async fn serve(config: Config) -> Result<(), StartupError> {
     node_config.client_address = client_address.to_string();
     node_config.join = config.join.clone();
     node_config.transfer_bytes_per_second = config.transfer_rate as u64;
+    node_config.archive = config.archive.clone();
     let state_machine = engine.state_machine();
     // Recovery and joining block; the session threads stay free.
     let node = tokio::task::spawn_blocking(move || Node::start(node_config, state_machine, Arc::new(end_at_once)))

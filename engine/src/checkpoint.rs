@@ -20,10 +20,11 @@ use crate::catalog::{Catalog, Object, Oid};
 use crate::commit_log::{Checkpoint, CheckpointError, Epoch, LogPosition};
 use crate::error::Error;
 use crate::record::{from_ipc, to_ipc};
+use crate::recovery::Listed;
 use crate::storage::chunk::{Begins, Chunk, ChunkId};
 use crate::storage::{CommitTs, Snapshot, State, Storage, Table};
 
-const MANIFEST: &str = "manifest";
+pub(crate) const MANIFEST: &str = "manifest";
 const MAGIC: &[u8; 8] = b"LSCKPT\x00\x01";
 
 /// Where in the log the state is.
@@ -242,7 +243,18 @@ fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<(), CheckpointError
 }
 
 fn read_manifest(dir: &Path) -> Result<Manifest, CheckpointError> {
-    let bytes = read(&dir.join(MANIFEST))?;
+    decode_manifest(&read(&dir.join(MANIFEST))?)
+}
+
+/// Where in the log the checkpoint is and what its files have to be, from the bytes of its manifest.
+pub(crate) fn listed(manifest: &[u8]) -> Result<(Mark, Vec<Listed>), CheckpointError> {
+    let manifest = decode_manifest(manifest)?;
+    let files = manifest.tables.into_iter().flat_map(|table| table.chunks);
+    let files = files.map(|file| Listed { name: file.name, length: file.length, crc: file.crc }).collect();
+    Ok((manifest.mark, files))
+}
+
+fn decode_manifest(bytes: &[u8]) -> Result<Manifest, CheckpointError> {
     let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(|| corrupt("the manifest is too short"))?;
     if crc32c::crc32c(body) != u32::from_le_bytes(*crc) {
         return Err(corrupt("the manifest's checksum is wrong"));

@@ -124,6 +124,11 @@ pub trait CommitLog: Send + Sync + 'static {
         Err(ClusterChangeError::Unsupported)
     }
 
+    /// `None`: the log is not archived.
+    fn archive_status(&self) -> Option<ArchiveStatus> {
+        None
+    }
+
     /// What every member of the group answers about a check, this node, whose answer is `own`, first. Waits no longer
     /// than `patience` for those that have not reached it yet.
     async fn digests(&self, check: u64, own: DigestAnswer, patience: Duration) -> Vec<NodeDigest> {
@@ -137,6 +142,20 @@ pub trait CommitLog: Send + Sync + 'static {
         let _ = (node, check, reference, reason);
         Err("there is no other node to rebuild it from".to_owned())
     }
+}
+
+/// What has been archived of the log by this node. Times are microseconds since 1970.
+#[derive(Debug, Clone, Default)]
+pub struct ArchiveStatus {
+    /// Ranges archived.
+    pub archived: u64,
+    /// When the last one was, and its name.
+    pub last: Option<(i64, String)>,
+    pub failed: u64,
+    /// When archiving failed last, and why.
+    pub last_failure: Option<(i64, String)>,
+    /// Number of the first entry that is not archived; 0: not known here.
+    pub next: u64,
 }
 
 /// What a node knows of its digest at a check.

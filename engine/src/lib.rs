@@ -22,6 +22,7 @@ pub mod functions;
 mod point;
 pub mod query;
 mod record;
+pub mod recovery;
 pub mod session;
 pub mod sql;
 pub mod storage;

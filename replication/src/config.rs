@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::backup::archiver::ArchiveConfig;
+
 /// Settings of one node.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
@@ -34,6 +36,8 @@ pub struct NodeConfig {
     /// Bytes a second at which checkpoints are sent to other nodes and backups, all together; 0: no limit.
     /// Default 64 MiB.
     pub transfer_bytes_per_second: u64,
+    /// Where the log is archived as it is committed. Default: nowhere.
+    pub archive: Option<ArchiveConfig>,
 }
 
 impl NodeConfig {
@@ -53,6 +57,7 @@ impl NodeConfig {
             entry_cache_bytes: 16 << 20,
             in_flight_bytes_max: 64 << 20,
             transfer_bytes_per_second: 64 << 20,
+            archive: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! It sees records as opaque bytes and drives an [`engine::commit_log::StateMachine`] with them; it knows no SQL.
 //! The binary starts a [`Node`] and hands it to the engine as its [`engine::commit_log::CommitLog`].
 
+pub mod backup;
 mod cluster;
 mod config;
 mod error;

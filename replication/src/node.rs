@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use engine::cluster::{ClusterChange, ClusterChangeError, ClusterChanged};
 use engine::commit_log::{
-    AppendError, Appended, CheckpointError, ClusterStatus, CommitLog, DigestAnswer, Epoch, GroupId, LogPosition,
-    NodeDigest, ReadError, Record, SharedStateMachine,
+    AppendError, Appended, ArchiveStatus, CheckpointError, ClusterStatus, CommitLog, DigestAnswer, Epoch, GroupId,
+    LogPosition, NodeDigest, ReadError, Record, SharedStateMachine,
 };
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use crate::backup::archiver::{Archiver, Hold};
 use crate::cluster::Members;
 use crate::cluster::identity::{DataDir, Identity};
 use crate::cluster::remote_apply::RemoteApply;
@@ -55,6 +56,8 @@ pub struct Node {
     remote: Arc<RemoteApply>,
     members: Arc<Members>,
     log: GroupLog,
+    /// Whether the log is archived.
+    archives: bool,
     runtime: Handle,
     stop: Mutex<Option<oneshot::Sender<Stop>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -68,6 +71,7 @@ impl Node {
         state_machine: SharedStateMachine,
         on_fatal: FatalHandler,
     ) -> Result<Node, StartError> {
+        let archives = config.archive.is_some();
         let (ready, started) = std::sync::mpsc::channel();
         let (stop, stopping) = oneshot::channel();
         let failed = |e: std::io::Error| StartError::Log(format!("the runtime does not start: {e}"));
@@ -102,6 +106,7 @@ impl Node {
             remote: parts.remote,
             log: parts.members.log.clone(),
             members: parts.members,
+            archives,
             runtime: parts.runtime,
             stop: Mutex::new(Some(stop)),
             thread: Mutex::new(Some(thread)),
@@ -157,6 +162,8 @@ struct Running {
     machine: Arc<Machine>,
     id: u64,
     wal: Wal,
+    /// What keeps the log from being purged.
+    hold: Arc<Hold>,
     _directory: DataDir,
     tasks: tokio::task::JoinSet<()>,
 }
@@ -191,7 +198,11 @@ impl Running {
             throttle: Arc::new(Throttle::new(config.transfer_bytes_per_second)),
         });
         let log = wal.group(GroupId::FIRST);
-        let store = LogStore::new(log.clone());
+        let hold = match &config.archive {
+            Some(_) => Hold::from(log.purged().map_or(0, |purged| purged.index + 1)),
+            None => Hold::none(),
+        };
+        let store = LogStore::new(log.clone(), hold.clone());
         let synced = store.watch_synced();
         let raft = start_raft(&config, &identity, &me, &caller, store, &machine).await?;
         let refusals = Arc::new(Refusals::default());
@@ -199,7 +210,7 @@ impl Running {
         let members = Members::new(raft.clone(), machine.clone(), log, caller, me, refusals.clone(), data);
         let members = Arc::new(members);
         let mut running =
-            Self { raft, machine, id: identity.node_id, wal, _directory: directory, tasks: Default::default() };
+            Self { raft, machine, id: identity.node_id, wal, hold, _directory: directory, tasks: Default::default() };
         let parts = running.spawn(&config, listener, members, refusals, synced, on_fatal);
         info!(cluster = identity.cluster_id, id = identity.node_id, "the node takes part");
         Ok((running, parts))
@@ -264,6 +275,11 @@ impl Running {
         self.tasks.spawn(server.run(listener));
         self.tasks.spawn(members.clone().tend());
         self.tasks.spawn(rebuilder.run());
+        if let Some(archive) = config.archive.clone() {
+            let log = members.log.clone();
+            let archiver = Archiver { config: archive, members: members.clone(), log, hold: self.hold.clone() };
+            self.tasks.spawn(archiver.run());
+        }
         self.tasks.spawn(write_checkpoints(raft, machine));
         let remote = Arc::new(RemoteApply::new(members.clone(), election * 2));
         self.tasks.spawn(remote.clone().run());
@@ -451,6 +467,10 @@ impl CommitLog for Node {
         let members = self.members.clone();
         let changed = self.runtime.spawn(async move { members.change(change).await });
         changed.await.unwrap_or_else(|_| Err(ClusterChangeError::Unknown("the node is stopping".to_owned())))
+    }
+
+    fn archive_status(&self) -> Option<ArchiveStatus> {
+        self.archives.then(|| self.members.machine.archive.status())
     }
 
     async fn digests(&self, check: u64, own: DigestAnswer, patience: Duration) -> Vec<NodeDigest> {

@@ -14,6 +14,7 @@ mod tpch;
 mod abandoned;
 mod activity;
 mod arrows;
+mod backup;
 mod cluster;
 mod commit_levels;
 mod damage;

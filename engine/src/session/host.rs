@@ -12,7 +12,7 @@ use super::Session;
 use super::registry::{Activity, ActivityState, SessionShared, WaitEvent};
 use super::settings::Settings;
 use crate::catalog::{Catalog, Oid, Relation, SequenceDef};
-use crate::commit_log::ClusterStatus;
+use crate::commit_log::{ArchiveStatus, ClusterStatus};
 use crate::divergence::{PATIENCE_OF_SQL, Verdict};
 use crate::engine::Engine;
 use crate::error::{Error, Result, SqlState};
@@ -299,6 +299,10 @@ impl SystemHost for StatementHost {
 
     fn cluster(&self) -> ClusterStatus {
         self.cluster.clone()
+    }
+
+    fn archive(&self) -> Option<ArchiveStatus> {
+        self.session.engine.log()?.archive_status()
     }
 
     fn divergence(&self) -> Result<Vec<Verdict>> {

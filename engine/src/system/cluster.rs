@@ -19,6 +19,7 @@ pub const SOURCES: &[(&str, RowSource)] = &[
     ("pg_catalog.pg_stat_replication", pg_stat_replication),
     ("pg_catalog.lockstep_nodes", lockstep_nodes),
     ("pg_catalog.lockstep_check_divergence", lockstep_check_divergence),
+    ("pg_catalog.pg_stat_archiver", pg_stat_archiver),
     ("pg_catalog.pg_locks", pg_locks),
     ("pg_catalog.pg_prepared_statements", pg_prepared_statements),
     ("pg_catalog.pg_cursors", pg_cursors),
@@ -144,6 +145,17 @@ fn lockstep_nodes(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
             &n.peer_address, &n.client_address, big(n.appended.0), big(n.durable.0), big(n.applied.0),
             big(n.lag_bytes), lag(n.lag), lag(n.last_contact));
     }
+    Ok(())
+}
+
+/// What this node archived since it started. The last failure's reason stands where PostgreSQL names a file.
+fn pg_stat_archiver(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let big = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let a = context.host.archive().unwrap_or_default();
+    let (last, failure) = (a.last.as_ref(), a.last_failure.as_ref());
+    row!(sink;
+        big(a.archived), last.map(|l| &l.1), last.map(|l| Time(l.0)), big(a.failed), failure.map(|f| &f.1),
+        failure.map(|f| Time(f.0)), Time(context.host.server_start()));
     Ok(())
 }
 

@@ -31,7 +31,7 @@ use arrow::record_batch::RecordBatch;
 pub use rows::RowSink;
 
 use crate::catalog::{Catalog, Oid, SearchPath};
-use crate::commit_log::ClusterStatus;
+use crate::commit_log::{ArchiveStatus, ClusterStatus};
 use crate::divergence::Verdict;
 use crate::error::Result;
 use crate::types::PgType;
@@ -80,6 +80,8 @@ pub trait SystemHost: Send + Sync {
     fn cursors(&self) -> Vec<CursorRow>;
     /// Status of the cluster, gathered when the statement began.
     fn cluster(&self) -> ClusterStatus;
+    /// What was archived of the log; `None`: nothing is.
+    fn archive(&self) -> Option<ArchiveStatus>;
     /// What a check for divergence found when the statement began.
     fn divergence(&self) -> Result<Vec<Verdict>>;
     /// Figures of a table's store; `None` while it has none.

@@ -34,6 +34,9 @@ impl SystemHost for QuietHost {
     fn cluster(&self) -> ClusterStatus {
         ClusterStatus::default()
     }
+    fn archive(&self) -> Option<crate::commit_log::ArchiveStatus> {
+        Some(Default::default())
+    }
     fn divergence(&self) -> Result<Vec<crate::divergence::Verdict>> {
         Ok(Vec::new())
     }

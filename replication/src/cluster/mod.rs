@@ -268,6 +268,7 @@ impl Members {
             installing: false,
             full: self.log.is_full(),
             diverged: self.machine.diverged().is_some(),
+            archived_to: self.machine.archive.status().next,
         }
     }
 }

@@ -119,6 +119,8 @@ pub struct NodeReport {
     pub full: bool,
     /// Its state is not that of the others: it is out of service.
     pub diverged: bool,
+    /// As the primary: first entry that it has not archived; 0: it does not archive.
+    pub archived_to: u64,
 }
 
 /// A node that wants to be a member, or, with an id, one whose addresses changed.

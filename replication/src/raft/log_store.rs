@@ -3,7 +3,6 @@
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
-
 use std::sync::Arc;
 
 use futures::{Stream, TryStreamExt, stream};
@@ -12,6 +11,7 @@ use openraft::{LogState, OptionalSend};
 use tokio::sync::watch;
 
 use super::types::{self, Entry, LogId, TypeConfig, Vote};
+use crate::backup::archiver::Hold;
 use crate::wal::{GroupLog, LogSpan, WalError};
 
 /// Bytes of entries that are read in one step, for applying or shipping.
@@ -23,11 +23,13 @@ pub struct LogStore {
     log: GroupLog,
     /// Last entry that is on this node's stable storage.
     synced: Arc<watch::Sender<u64>>,
+    /// How far it may be purged.
+    hold: Arc<Hold>,
 }
 
 impl LogStore {
-    pub fn new(log: GroupLog) -> Self {
-        Self { log, synced: Arc::new(watch::Sender::new(0)) }
+    pub fn new(log: GroupLog, hold: Arc<Hold>) -> Self {
+        Self { log, synced: Arc::new(watch::Sender::new(0)), hold }
     }
 
     pub fn watch_synced(&self) -> watch::Receiver<u64> {
@@ -159,7 +161,16 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
-        self.log.purge(types::entry_id(&upto));
+        // What is kept longer than consensus thinks is purged with what comes later, and found again at the next start.
+        let limit = self.hold.limit(upto.index);
+        let upto = match limit {
+            Some(index) if index < upto.index => self.log.entry_id(index),
+            Some(_) => Some(types::entry_id(&upto)),
+            None => None,
+        };
+        if let Some(upto) = upto {
+            self.log.purge(upto);
+        }
         Ok(())
     }
 }

@@ -23,6 +23,7 @@ use tracing::{error, info};
 use super::checkpoints::{CheckpointMeta, Checkpoints, StoredCheckpoint, Unpublished};
 use super::in_flight::InFlight;
 use super::types::{self, LogId, Records, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::backup::archiver::Progress;
 use crate::wal::GroupLog;
 use crate::{Fatal, FatalHandler};
 
@@ -70,6 +71,8 @@ pub struct Machine {
     diverged: parking_lot::Mutex<Option<String>>,
     /// Signals that it was.
     pub condemned: Notify,
+    /// What was archived of the log.
+    pub archive: Progress,
     on_fatal: FatalHandler,
 }
 
@@ -107,6 +110,7 @@ impl Machine {
             in_flight: Arc::default(),
             diverged: parking_lot::Mutex::default(),
             condemned: Notify::new(),
+            archive: Progress::default(),
             on_fatal,
         };
         if let Ok(state) = machine.gate.try_lock() {

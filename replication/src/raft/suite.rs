@@ -75,7 +75,7 @@ impl StoreBuilder<TypeConfig, LogStore, MachineHandle, (tempfile::TempDir, Wal)>
         let checkpoints = Checkpoints::open(directory.path().join("checkpoints")).unwrap();
         let engine: SharedStateMachine = Arc::new(Positions::default());
         let machine = Machine::new(engine, checkpoints, u64::MAX, Arc::new(|fatal| panic!("{fatal}"))).unwrap();
-        let log = LogStore::new(wal.group(GroupId::FIRST));
+        let log = LogStore::new(wal.group(GroupId::FIRST), crate::backup::archiver::Hold::none());
         Ok(((directory, wal), log, MachineHandle(Arc::new(machine))))
     }
 }
