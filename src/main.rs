@@ -11,6 +11,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use engine::cluster::ClusterChange;
 use engine::commit_log::CommitLog;
 use engine::{Engine, EngineConfig};
 use replication::{Fatal, Node, NodeConfig};
@@ -24,6 +25,9 @@ const THREAD_STACK_BYTES: usize = 8 << 20;
 
 /// How often a node that has no primary looks whether there is one.
 const PRIMARY_POLL: std::time::Duration = std::time::Duration::from_millis(5);
+
+/// How long a primary that was told to end looks for a successor.
+const HAND_OVER: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Why the process did not start.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +126,7 @@ async fn serve(config: Config) -> Result<(), StartupError> {
         _ = &mut stop => {}
     }
 
+    hand_over(&node).await;
     giving_back.abort();
     comparing.inspect(tokio::task::JoinHandle::abort);
     let _ = drain.send(());
@@ -134,6 +139,20 @@ async fn serve(config: Config) -> Result<(), StartupError> {
     engine.stop();
     tokio::task::spawn_blocking(move || node.stop()).await.map_err(std::io::Error::other)?;
     Ok(())
+}
+
+/// Lets another node be the primary while this one still serves its clients, so that writes go on elsewhere before they
+/// are sent away.
+async fn hand_over(node: &Node) {
+    if node.status().await.primary != Some(node.id()) {
+        return;
+    }
+    let handing_over = node.change_cluster(ClusterChange::Switchover { to: None });
+    match tokio::time::timeout(HAND_OVER, handing_over).await {
+        Ok(Ok(changed)) => tracing::info!(primary = changed.node, "handed over"),
+        Ok(Err(error)) => tracing::info!("not handed over: {error}"),
+        Err(_) => tracing::warn!("not handed over in time"),
+    }
 }
 
 /// Returns when there is a primary to write to: at once for a node alone, after an election otherwise.

@@ -1,5 +1,5 @@
 //! Lockstep and its peers on the same machine, in turn, as ratios: `cargo bench --bench versus -- WHAT…` with WHAT of
-//! `pgbench`, `cluster`, `copy`, `memory`, `tpch`, `failover` (default: all). Prints Markdown for docs/performance.md.
+//! `pgbench`, `cluster`, `copy`, `memory`, `tpch`, `failover`, `switchover` (default: all). Prints Markdown for docs/performance.md.
 //!
 //! Flags: `--seconds N` a pgbench run (default 15), `--rounds N` (default 3; the median counts), `--binary PATH` another
 //! lockstep than the one cargo built for this run. PostgreSQL 15 and pgbench must be installed; `tpch` wants Python with
@@ -307,6 +307,22 @@ async fn run_failover(options: &Options, dir: &Path) -> Result<(), String> {
     Ok(())
 }
 
+async fn run_switchover(options: &Options, dir: &Path) -> Result<(), String> {
+    let cluster = faults::cluster::Cluster::start(&options.binary, dir, &[], false).await;
+    let report = faults::switchover::measure(&cluster, 100, 8).await;
+    if let Some(violation) = report.violations.first() {
+        return Err(violation.clone());
+    }
+    let at = |share| report.gap(share).as_secs_f64() * 1e3;
+    println!("\n| planned switchover under load, longest time between two acknowledged writes | ms |\n|---|---:|");
+    println!("| median of {} | **{:.1}** |\n| p99 | {:.1} |", report.gaps.len(), at(0.5), at(0.99));
+    println!(
+        "| statements of unknown outcome | {} |\n| statements refused, by SQLSTATE | {:?} |",
+        report.unknown, report.refused
+    );
+    Ok(())
+}
+
 fn options() -> Result<Options, String> {
     let mut options =
         Options { binary: env!("CARGO_BIN_EXE_lockstep").into(), seconds: 15, rounds: 3, what: Vec::new() };
@@ -318,12 +334,15 @@ fn options() -> Result<Options, String> {
             "--binary" => options.binary = value()?.into(),
             "--seconds" => options.seconds = value()?.parse().map_err(|_| "--seconds wants a number")?,
             "--rounds" => options.rounds = value()?.parse().map_err(|_| "--rounds wants a number")?,
-            "pgbench" | "cluster" | "copy" | "memory" | "tpch" | "failover" => options.what.push(argument),
+            "pgbench" | "cluster" | "copy" | "memory" | "tpch" | "failover" | "switchover" => {
+                options.what.push(argument)
+            }
             _ => return Err(format!("not understood: {argument}")),
         }
     }
     if options.what.is_empty() {
-        options.what = ["pgbench", "cluster", "copy", "memory", "tpch", "failover"].map(String::from).to_vec();
+        options.what =
+            ["pgbench", "cluster", "copy", "memory", "tpch", "failover", "switchover"].map(String::from).to_vec();
     }
     Ok(options)
 }
@@ -337,6 +356,7 @@ async fn run_all(options: &Options) -> Result<(), String> {
             "copy" => run_copy(options, dir.path()).await?,
             "memory" => run_memory(options, dir.path()).await?,
             "tpch" => run_tpch(options, dir.path()).await?,
+            "switchover" => run_switchover(options, dir.path()).await?,
             _ => run_failover(options, dir.path()).await?,
         }
     }

@@ -1,11 +1,12 @@
-//! Planned switchover under load, and when it cannot be.
+//! Planned switchover: by SQL and by SIGTERM, under load, and when it cannot be.
 
 use tempfile::TempDir;
 
-use crate::cluster::{open, three};
+use crate::cluster::{open, three, until};
 use crate::faults::cluster::NODES;
-use crate::faults::switchover::measure;
-use crate::server::Launch;
+use crate::faults::run::find_primary;
+use crate::faults::switchover::{Writers, measure};
+use crate::server::{Launch, READY_WITHIN};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn switchovers_under_load_lose_nothing() {
@@ -17,6 +18,46 @@ async fn switchovers_under_load_lose_nothing() {
     assert_eq!((report.gaps.len(), report.unknown), (20, 0), "{:?}", report.refused);
     // Whoever waited in the pause, or asked the old primary afterwards, is told so; nobody else is told anything.
     assert!(report.refused.keys().all(|code| ["25006", "40001"].contains(&code.as_str())), "{:?}", report.refused);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_is_told_to_end_hands_over_first() {
+    let dir = TempDir::new().expect("directory");
+    let (mut cluster, mut primary) = three(&dir).await;
+    let writers = Writers::start(&cluster, 4).await;
+    let mut moments = Vec::new();
+    for _ in 0..2 {
+        writers.acknowledge(200).await;
+        let (open_transaction, idle) = (open(&cluster, primary).await, open(&cluster, primary).await);
+        open_transaction.batch_execute("BEGIN; INSERT INTO written VALUES (-1)").await.expect("begin");
+        moments.push(std::time::Instant::now());
+        cluster.terminate(primary);
+        // Its transaction cannot go on elsewhere: it is told so, and that nothing of it happened.
+        let error = loop {
+            if let Err(error) = open_transaction.batch_execute("SELECT 1; DELETE FROM written WHERE id = -2").await {
+                break error;
+            }
+        };
+        let code = error.code().map_or("closed", |code| code.code()).to_owned();
+        assert!(["40001", "57P01", "closed"].contains(&code.as_str()), "{error:?}");
+        drop(open_transaction);
+        drop(idle);
+        let status = cluster.wait(primary);
+        assert!(status.success(), "{status}");
+        writers.acknowledge(200).await;
+        let next = find_primary(&cluster, READY_WITHIN).await.expect("primary");
+        assert!(cluster.log(primary).contains("handed over"), "{}", cluster.log(primary));
+        cluster.restart(primary);
+        cluster.answers(primary).await;
+        primary = next;
+    }
+    writers.acknowledge(200).await;
+    let nodes: Vec<usize> = (0..NODES).collect();
+    let report = writers.finish(&cluster, &nodes, &moments).await;
+    report.print("SIGTERM");
+    assert_eq!(report.violations, Vec::<String>::new());
+    let client = open(&cluster, primary).await;
+    until(&client, "SELECT count(*)::text FROM written WHERE id < 0", "0").await;
 }
 
 #[tokio::test]
