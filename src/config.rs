@@ -58,6 +58,15 @@ struct Flags {
     /// Peer address of a node of the cluster to join; may be given several times
     #[arg(long, value_name = "HOST:PORT")]
     join: Vec<String>,
+    /// Wait until a cluster invites this node (ALTER SYSTEM ADD NODE), instead of beginning a cluster
+    #[arg(long)]
+    await_invitation: bool,
+    /// Vote and keep the log, and no tables: the third vote for two nodes
+    #[arg(long)]
+    witness: bool,
+    /// Join as an asynchronous standby that does not vote
+    #[arg(long)]
+    learner: bool,
     /// Memory that rows, indexes and queries may take, such as 4GB [default: three quarters of the machine's]
     #[arg(long, value_name = "BYTES")]
     memory_limit: Option<String>,
@@ -106,6 +115,12 @@ struct File {
     node: Option<String>,
     #[serde(default)]
     join: Vec<String>,
+    #[serde(default)]
+    await_invitation: bool,
+    #[serde(default)]
+    witness: bool,
+    #[serde(default)]
+    learner: bool,
     memory_limit: Option<String>,
     max_connections: Option<usize>,
     auth: Option<Auth>,
@@ -140,6 +155,12 @@ pub struct Config {
     pub node: String,
     /// `HOST:PORT` of peers; empty for the first node.
     pub join: Vec<String>,
+    /// With nobody to join: wait for an invitation. Default false.
+    pub await_invitation: bool,
+    /// Default false.
+    pub witness: bool,
+    /// Default false.
+    pub learner: bool,
     /// Bytes. Default: three quarters of the machine's memory.
     pub memory_limit: usize,
     /// Default 500.
@@ -223,6 +244,12 @@ impl Config {
             return Err(ConfigError::Setting { setting: "archive-interval and archive-keep", message });
         }
         let transfer_rate = flags.transfer_rate.or(file.transfer_rate);
+        if (flags.witness || file.witness) && (flags.learner || file.learner) {
+            return Err(ConfigError::Setting {
+                setting: "witness",
+                message: "a witness is there to vote: no learner".into(),
+            });
+        }
         Ok(Config {
             divergence_check_interval: Some(interval).filter(|interval| !interval.is_zero()),
             transfer_rate: bytes("transfer-rate", transfer_rate.as_deref().unwrap_or("64MB"))?,
@@ -232,6 +259,9 @@ impl Config {
             data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| "lockstep-data".into()),
             node,
             join: if flags.join.is_empty() { file.join } else { flags.join },
+            await_invitation: flags.await_invitation || file.await_invitation,
+            witness: flags.witness || file.witness,
+            learner: flags.learner || file.learner,
             memory_limit,
             max_connections,
             auth: flags.auth.or(file.auth).unwrap_or(Auth::Trust),

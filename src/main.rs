@@ -6,15 +6,16 @@
 mod backup;
 mod config;
 mod memory;
+mod node_command;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use engine::cluster::ClusterChange;
-use engine::commit_log::CommitLog;
+use engine::commit_log::{CommitLog, SharedStateMachine};
 use engine::{Engine, EngineConfig};
-use replication::{Fatal, Node, NodeConfig};
+use replication::{Fatal, Node, NodeConfig, Witness};
 use tokio::sync::oneshot;
 use wire::{Server, ServerConfig, Tls};
 
@@ -47,6 +48,11 @@ enum StartupError {
 }
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    if std::env::args().nth(1).as_deref() == Some("node") {
+        arguments.next();
+        return node_command::run(arguments);
+    }
     let started = match Config::from_command_line() {
         Ok(Invocation::Serve(config)) => run(*config),
         Ok(Invocation::Command(command)) => command.run().map_err(StartupError::from),
@@ -92,6 +98,7 @@ async fn serve(config: Config) -> Result<(), StartupError> {
         memory_limit: config.memory_limit,
         node_name: config.node.clone(),
         allow_local_commit: config.allow_local_commit,
+        witness: config.witness,
         ..EngineConfig::default()
     });
     // Clients are answered from here on: with 57P03 until the data is there.
@@ -105,22 +112,32 @@ async fn serve(config: Config) -> Result<(), StartupError> {
     node_config.join = config.join.clone();
     node_config.transfer_bytes_per_second = config.transfer_rate as u64;
     node_config.archive = config.archive.clone();
-    let state_machine = engine.state_machine();
+    node_config.await_invitation = config.await_invitation;
+    node_config.witness = config.witness;
+    node_config.learner = config.learner;
+    let state_machine: SharedStateMachine = match config.witness {
+        true => Arc::new(Witness::default()),
+        false => engine.state_machine(),
+    };
     // Recovery and joining block; the session threads stay free.
     let node = tokio::task::spawn_blocking(move || Node::start(node_config, state_machine, Arc::new(end_at_once)))
         .await
         .map_err(std::io::Error::other)??;
     let node = Arc::new(node);
-    engine.attach_log(node.clone());
+    if !config.witness {
+        engine.attach_log(node.clone());
+    }
     let giving_back = tokio::spawn(memory::give_back(engine.clone()));
-    let comparing = config.divergence_check_interval;
+    let comparing = config.divergence_check_interval.filter(|_| !config.witness);
     let comparing = comparing.map(|every| tokio::spawn(engine.clone().check_divergence_on_schedule(every)));
     let stop = shutdown_signal();
     tokio::pin!(stop);
     tokio::select! {
         _ = primary_known(&node) => {
             tracing::info!(node = %config.node, clients = %client_address, peers = %config.peer_listen, "ready");
-            println!("psql -h {} -p {} -U postgres postgres", client_address.ip(), client_address.port());
+            if !config.witness {
+                println!("psql -h {} -p {} -U postgres postgres", client_address.ip(), client_address.port());
+            }
             stop.await;
         }
         _ = &mut stop => {}

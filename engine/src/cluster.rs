@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::commit_log::LogPosition;
 use crate::error::{Error, SqlState};
 
 /// What an operator asks for.
@@ -11,6 +12,14 @@ use crate::error::{Error, SqlState};
 pub enum ClusterChange {
     /// Another node becomes the primary: the one of that name, or the one that is best prepared.
     Switchover { to: Option<String> },
+    /// A process that waits for it, at this address for peers, is invited to join.
+    AddNode { peer_address: String, learner: bool },
+    /// A node leaves for ever.
+    RemoveNode { name: String },
+    /// A learner becomes a voter.
+    PromoteNode { name: String },
+    /// A voter becomes a learner and stays one.
+    DemoteNode { name: String },
 }
 
 impl ClusterChange {
@@ -18,8 +27,23 @@ impl ClusterChange {
     pub fn command(&self) -> &'static str {
         match self {
             ClusterChange::Switchover { .. } => "lockstep_switchover()",
+            _ => "ALTER SYSTEM",
         }
     }
+}
+
+/// A node was made the only voter without the others: see `lockstep_data_loss_epochs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForcedPrimary {
+    /// First term of the new epoch.
+    pub term: u64,
+    /// Where it begins in the log.
+    pub position: LogPosition,
+    pub node: String,
+    /// Names of the voters that were given up.
+    pub given_up: Vec<String>,
+    /// Microseconds since 1970.
+    pub at: i64,
 }
 
 /// What came of a change.

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::cluster::{ClusterChange, ClusterChangeError, ClusterChanged};
+use crate::cluster::{ClusterChange, ClusterChangeError, ClusterChanged, ForcedPrimary};
 
 /// Place of a record in a group's log; 0 means "before the first record". Positions grow along the log and are not
 /// dense: the number of the log entry is in the upper 48 bits, that of the record within its entry in the lower 16.
@@ -185,6 +185,8 @@ pub struct ClusterStatus {
     pub term: u64,
     pub primary: Option<u64>,
     pub nodes: Vec<NodeStatus>,
+    /// Times at which an operator gave up voters for the rest to go on; what only they had is lost.
+    pub forced: Vec<ForcedPrimary>,
 }
 
 /// One row of `lockstep_nodes`.
@@ -196,7 +198,7 @@ pub struct NodeStatus {
     pub client_address: String,
     /// `voter` or `learner`.
     pub membership: String,
-    /// `primary`, `standby` or `candidate`.
+    /// `primary`, `standby`, `candidate` or `witness`.
     pub role: String,
     /// `streaming`, `catchup`, `snapshot`, `unreachable`, `down`.
     pub state: String,

@@ -33,6 +33,8 @@ pub struct EngineConfig {
     pub node_name: String,
     /// Sessions may set `synchronous_commit` to off or local: acknowledged before a majority has the commit.
     pub allow_local_commit: bool,
+    /// The node keeps no tables: clients are told so and nothing else.
+    pub witness: bool,
 }
 
 impl Default for EngineConfig {
@@ -44,6 +46,7 @@ impl Default for EngineConfig {
             partitions: 4 * cores,
             node_name: "node1".into(),
             allow_local_commit: false,
+            witness: false,
         }
     }
 }
@@ -161,6 +164,10 @@ impl Engine {
     /// The catalog to look for a role in. Before a role is called unknown, the node catches up with the cluster: it may
     /// have just started, or be behind. Errors: 57P03 when it cannot.
     async fn login_catalog(&self, role: &str) -> Result<Arc<Catalog>> {
+        if self.config.witness {
+            let message = "this node is a witness: it votes and serves no statements";
+            return Err(Error::new(SqlState::CannotConnectNow, message).hint("Connect to another node of the cluster."));
+        }
         if self.log.get().is_none() {
             return Err(Error::new(SqlState::CannotConnectNow, "the database system is starting up"));
         }

@@ -22,6 +22,14 @@ pub struct NodeConfig {
     /// `HOST:PORT` of peers of an existing cluster. Empty, with an empty data directory: a new cluster begins here.
     /// Ignored when the data directory already belongs to a cluster.
     pub join: Vec<String>,
+    /// With an empty data directory and nobody to join: wait until a cluster invites this node. Default false.
+    pub await_invitation: bool,
+    /// Vote and keep the log, and no tables. Decided when the node joins, for ever. Default false.
+    pub witness: bool,
+    /// Stay a learner, an asynchronous standby, until it is promoted. Read when the node joins. Default false.
+    pub learner: bool,
+    /// Bytes of log that a witness keeps behind its checkpoint, for a node with tables that was away. Default 1 GiB.
+    pub witness_log_bytes: u64,
     pub timings: Timings,
     /// Bytes of log after which a checkpoint is written. Default 256 MiB.
     pub checkpoint_log_bytes: u64,
@@ -50,6 +58,10 @@ impl NodeConfig {
             peer_advertise: None,
             client_address: String::new(),
             join: Vec::new(),
+            await_invitation: false,
+            witness: false,
+            learner: false,
+            witness_log_bytes: 1 << 30,
             timings: Timings::default(),
             checkpoint_log_bytes: 256 << 20,
             entries_kept: 10_000,

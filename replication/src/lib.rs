@@ -10,11 +10,15 @@ mod error;
 mod net;
 mod node;
 mod opening;
+pub mod operator;
 mod raft;
 mod rebuild;
 mod seeded;
 pub mod wal;
+mod witness;
 
 pub use config::{NodeConfig, Timings};
 pub use error::{Fatal, FatalHandler, StartError};
 pub use node::Node;
+pub use operator::{Operator, OperatorError};
+pub use witness::Witness;

@@ -33,7 +33,7 @@ use crate::raft::log_store::LogStore;
 use crate::raft::machine::{Machine, MachineHandle};
 use crate::raft::proposer::{Proposal, Proposer, Refusals};
 use crate::raft::roles::{RoleWatcher, best_successor};
-use crate::raft::types::{self, PeerNode, RECORD_BYTES_MAX};
+use crate::raft::types::{self, Kept, PeerNode, RECORD_BYTES_MAX};
 use crate::raft::{self, Raft, known_primary};
 use crate::rebuild::{Mark, Rebuilder};
 use crate::wal::{GroupLog, Wal};
@@ -188,14 +188,20 @@ impl Running {
             name: config.node_name.clone(),
             peer_address: config.peer_advertise.clone().unwrap_or_else(|| address.to_string()),
             client_address: config.client_address.clone(),
+            witness: config.witness,
+            learner: config.learner,
+            kept: Kept::default(),
         };
-        let opening = Opening { config: &config, me: &me, engine, on_fatal: on_fatal.clone() };
+        let (listener_, fatal) = (&listener, on_fatal.clone());
+        let opening = Opening { config: &config, me: &me, listener: listener_, engine, on_fatal: fatal };
         let Opened { identity, wal, machine } = opening.open(&mut directory).await?;
         let caller = Arc::new(Caller {
             cluster: identity.cluster_id.clone(),
             id: identity.node_id,
             patience: patience(&config),
             throttle: Arc::new(Throttle::new(config.transfer_bytes_per_second)),
+            refusals: Default::default(),
+            removed: Default::default(),
         });
         let log = wal.group(GroupId::FIRST);
         let hold = match &config.archive {
@@ -207,7 +213,8 @@ impl Running {
         let raft = start_raft(&config, &identity, &me, &caller, store, &machine).await?;
         let refusals = Arc::new(Refusals::default());
         let data = directory.path().to_owned();
-        let members = Members::new(raft.clone(), machine.clone(), log, caller, me, refusals.clone(), data);
+        let fatal = on_fatal.clone();
+        let members = Members::new(raft.clone(), machine.clone(), log, caller, me, refusals.clone(), data, fatal);
         let members = Arc::new(members);
         let mut running =
             Self { raft, machine, id: identity.node_id, wal, hold, _directory: directory, tasks: Default::default() };
@@ -242,6 +249,7 @@ impl Running {
             machine: machine.clone(),
             refusals,
             id: self.id,
+            witness: config.witness,
             patience: election * 2,
             on_fatal,
         };
@@ -280,7 +288,8 @@ impl Running {
             let archiver = Archiver { config: archive, members: members.clone(), log, hold: self.hold.clone() };
             self.tasks.spawn(archiver.run());
         }
-        self.tasks.spawn(write_checkpoints(raft, machine));
+        let kept = config.witness.then(|| (members.log.clone(), config.witness_log_bytes));
+        self.tasks.spawn(write_checkpoints(raft, machine, kept));
         let remote = Arc::new(RemoteApply::new(members.clone(), election * 2));
         self.tasks.spawn(remote.clone().run());
         Parts { proposals, readers, proven, remote, members, runtime: Handle::current() }
@@ -336,7 +345,14 @@ async fn start_raft(
     machine: &Arc<Machine>,
 ) -> Result<Raft, StartError> {
     let id = identity.node_id;
-    let settings = raft::config(&identity.cluster_id, &config.timings, config.entries_kept);
+    let mut timings = config.timings;
+    let mut entries_kept = config.entries_kept;
+    if config.witness {
+        // Rather one with tables stands for election first; and the log goes by bytes, see `write_checkpoints`.
+        timings.election_min = timings.election_max * 9 / 10;
+        entries_kept = u64::MAX;
+    }
+    let settings = raft::config(&identity.cluster_id, &timings, entries_kept);
     let settings = settings.map_err(StartError::Config)?;
     let handle = MachineHandle(machine.clone());
     let raft = Raft::new(id, Arc::new(settings), Network(caller.clone()), log, handle)
@@ -352,14 +368,25 @@ async fn start_raft(
 }
 
 /// Writes a checkpoint whenever enough has been applied, and lets consensus drop the log behind it.
-async fn write_checkpoints(raft: Raft, machine: Arc<Machine>) {
+///
+/// With `keep`, as on a witness, the log is dropped here, behind so many bytes of it: with the other node gone, a node
+/// with tables that was away has nobody else to get it from.
+async fn write_checkpoints(raft: Raft, machine: Arc<Machine>, keep: Option<(GroupLog, u64)>) {
     loop {
         tokio::select! {
             () = machine.checkpoint_due.notified() => {}
             () = machine.checkpoints.replace.notified() => {}
         }
         match machine.checkpoint().await {
-            Ok(_) => drop(raft.trigger().snapshot().await),
+            Ok(stored) => {
+                let _ = raft.trigger().snapshot().await;
+                let upto = stored.meta.last.map(|last| last.index);
+                if let (Some((log, bytes)), Some(upto)) = (&keep, upto)
+                    && let Some(upto) = log.behind(*bytes, upto)
+                {
+                    let _ = raft.trigger().purge_log(upto).await;
+                }
+            }
             Err(error) => {
                 error!("cannot write a checkpoint, the log goes on growing: {error}");
                 tokio::time::sleep(Duration::from_secs(10)).await;

@@ -11,9 +11,11 @@
 use std::sync::Arc;
 
 use engine::commit_log::{CheckpointError, GroupId, SharedStateMachine};
+use tokio::net::TcpListener;
 use tracing::{error, info};
 
 use crate::cluster::identity::{DataDir, Identity};
+use crate::cluster::invitation::invitation;
 use crate::cluster::join::{Search, join};
 use crate::cluster::known::Known;
 use crate::raft::checkpoints::Checkpoints;
@@ -29,6 +31,8 @@ pub struct Opening<'a> {
     pub config: &'a NodeConfig,
     /// This node as the others should know it.
     pub me: &'a PeerNode,
+    /// Where the others, and an invitation, come from.
+    pub listener: &'a TcpListener,
     pub engine: SharedStateMachine,
     pub on_fatal: FatalHandler,
 }
@@ -45,6 +49,12 @@ impl Opening<'_> {
     pub async fn open(&self, directory: &mut DataDir) -> Result<Opened, StartError> {
         directory.put_damaged_aside()?;
         if let Some(identity) = directory.identity.clone() {
+            if identity.witness != self.config.witness {
+                let (is, not) = if identity.witness { ("a", "") } else { ("no", "not ") };
+                return Err(StartError::Config(format!(
+                    "the data directory belongs to {is} witness, so the node has {not}to be started as one"
+                )));
+            }
             match self.read(directory) {
                 Ok((wal, machine)) => return Ok(Opened { identity, wal, machine }),
                 Err(damage @ (StartError::CorruptLog(_) | StartError::CorruptCheckpoint(_))) => {
@@ -53,7 +63,18 @@ impl Opening<'_> {
                 }
                 Err(other) => return Err(other),
             }
+        } else if self.config.join.is_empty() && self.config.await_invitation {
+            let invitation = invitation(self.listener, &self.me.name).await;
+            let invitation = invitation.map_err(|error| StartError::Join(error.to_string()))?;
+            let me = PeerNode { learner: self.me.learner || invitation.learner, ..self.me.clone() };
+            let (addresses, cluster) = (&invitation.addresses, Some(invitation.cluster.as_str()));
+            let search = Search { addresses, cluster, patience: self.config.timings.join };
+            directory.adopt(join(search, me).await.map_err(StartError::Join)?)?;
         } else if self.config.join.is_empty() {
+            if self.config.witness || self.config.learner {
+                let what = if self.config.witness { "witness" } else { "learner" };
+                return Err(StartError::Config(format!("a cluster cannot begin with a {what}: say which one to join")));
+            }
             directory.adopt(Identity::founder())?;
         } else {
             let search = Search { addresses: &self.config.join, cluster: None, patience: self.config.timings.join };

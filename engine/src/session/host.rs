@@ -99,8 +99,12 @@ impl Session {
 
     pub(super) async fn system_context(&mut self, catalog: &Arc<Catalog>, reads: &[Oid]) -> SystemContext {
         let asks_cluster = reads.iter().any(|oid| {
-            crate::system::by_oid(*oid)
-                .is_some_and(|r| matches!(r.name, "lockstep_nodes" | "pg_stat_replication" | "pg_stat_wal_receiver"))
+            crate::system::by_oid(*oid).is_some_and(|r| {
+                matches!(
+                    r.name,
+                    "lockstep_nodes" | "lockstep_data_loss_epochs" | "pg_stat_replication" | "pg_stat_wal_receiver"
+                )
+            })
         });
         let cluster = match (asks_cluster, self.engine.log()) {
             (true, Some(log)) => log.status().await,

@@ -139,6 +139,11 @@ impl Session {
                 log.checkpoint().await.map_err(|e| Error::new(SqlState::IoError, e.to_string()))?;
                 "CHECKPOINT"
             }
+            Utility::AlterSystem(change) => {
+                self.forbid_block("ALTER SYSTEM")?;
+                self.change_cluster(change).await?;
+                "ALTER SYSTEM"
+            }
             Utility::Listen(_) | Utility::Notify { .. } => return Err(Error::unsupported("LISTEN and NOTIFY")),
             Utility::Unlisten(_) => "UNLISTEN",
             Utility::Lock { tables, mode, nowait } => {

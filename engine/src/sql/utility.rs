@@ -4,6 +4,7 @@ use sqlparser::ast;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::parse::{self, Source, Statement};
+use crate::cluster::ClusterChange;
 use crate::error::{Error, Result};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +137,8 @@ pub enum Utility {
         tables: Vec<ast::ObjectName>,
     },
     Checkpoint,
+    /// ALTER SYSTEM with a change of the cluster.
+    AlterSystem(ClusterChange),
     Listen(String),
     /// `None`: `*`.
     Unlisten(Option<String>),
@@ -244,10 +247,35 @@ pub(super) fn parse(source: &Source, tokens: &[TokenWithSpan]) -> Result<Option<
             Utility::Notify { channel, payload }
         }
         Some("lock") => lock(&mut c)?,
+        Some("alter") if c.nth_is(1, "system") => match alter_system(&mut c)? {
+            Some(change) => Utility::AlterSystem(change),
+            None => return Ok(None),
+        },
         _ => return Ok(None),
     };
     c.finish()?;
     Ok(Some(out))
+}
+
+/// ALTER SYSTEM as far as it is about the cluster: ADD, REMOVE, PROMOTE, DEMOTE NODE. SET and RESET are not read here.
+fn alter_system(c: &mut Cursor<'_>) -> Result<Option<ClusterChange>> {
+    let node = c.nth_is(3, "node");
+    let Some(verb) = c.tokens.get(2).and_then(unquoted).filter(|_| node) else { return Ok(None) };
+    c.at = 4;
+    Ok(Some(match verb.as_str() {
+        "add" => {
+            let peer_address = c.string()?;
+            let learner = c.accept("as");
+            if learner {
+                c.expect("learner")?;
+            }
+            ClusterChange::AddNode { peer_address, learner }
+        }
+        "remove" => ClusterChange::RemoveNode { name: c.name_or_string()? },
+        "promote" => ClusterChange::PromoteNode { name: c.name_or_string()? },
+        "demote" => ClusterChange::DemoteNode { name: c.name_or_string()? },
+        _ => return Ok(None),
+    }))
 }
 
 struct Cursor<'a> {
@@ -336,6 +364,10 @@ impl<'a> Cursor<'a> {
 
     fn name(&mut self) -> Result<String> {
         Ok(self.identifier()?.value)
+    }
+
+    fn name_or_string(&mut self) -> Result<String> {
+        self.string().or_else(|_| self.name())
     }
 
     fn name_or_all(&mut self) -> Result<Option<String>> {

@@ -20,6 +20,7 @@ pub const SOURCES: &[(&str, RowSource)] = &[
     ("pg_catalog.lockstep_nodes", lockstep_nodes),
     ("pg_catalog.lockstep_check_divergence", lockstep_check_divergence),
     ("pg_catalog.pg_stat_archiver", pg_stat_archiver),
+    ("pg_catalog.lockstep_data_loss_epochs", lockstep_data_loss_epochs),
     ("pg_catalog.pg_locks", pg_locks),
     ("pg_catalog.pg_prepared_statements", pg_prepared_statements),
     ("pg_catalog.pg_cursors", pg_cursors),
@@ -166,6 +167,15 @@ fn lockstep_check_divergence(context: &SystemContext, sink: &mut RowSink) -> Res
         row!(sink;
             big(v.node), &v.name, big(v.position.0), v.state.text(), v.rows.map(big),
             v.digest.map(|digest| format!("{digest:032x}")), v.detail);
+    }
+    Ok(())
+}
+
+/// Each time that an operator let one node go on without the others.
+fn lockstep_data_loss_epochs(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let big = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    for f in context.host.cluster().forced {
+        row!(sink; big(f.term), big(f.position.0), &f.node, f.given_up.join(", "), Time(f.at));
     }
     Ok(())
 }

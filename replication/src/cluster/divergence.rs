@@ -20,7 +20,8 @@ impl Members {
     pub async fn digests(&self, check: u64, own: DigestAnswer, patience: Duration) -> Vec<NodeDigest> {
         let deadline = Instant::now() + patience;
         let nodes: Vec<(u64, PeerNode)> =
-            self.membership().nodes().filter(|(id, _)| **id != self.id()).map(|(id, n)| (*id, n.clone())).collect();
+            // A witness has no state to compare.
+            self.membership().nodes().filter(|(id, n)| **id != self.id() && !n.witness).map(|(id, n)| (*id, n.clone())).collect();
         let others = nodes.into_iter().map(|(node, peer)| async move {
             let answer = self.digest_of(node, &peer.peer_address, check, deadline).await;
             NodeDigest { node, name: peer.name, answer }

@@ -12,7 +12,7 @@ use crate::rebuild::Mark;
 use crate::wal::disk::{create_directory, sync_directory, write_file_atomically};
 
 /// Changes when a directory of an older version cannot be used any more.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 const IDENTITY: &str = "cluster.toml";
 const LOCK: &str = "lock";
 /// What may lie in a directory that has no identity yet.
@@ -28,6 +28,9 @@ pub struct Identity {
     pub node_id: u64,
     /// The cluster began on this node.
     pub founder: bool,
+    /// There are no tables here.
+    #[serde(default)]
+    pub witness: bool,
     /// The log and the checkpoints that lie here are damaged and belong to the node with this id, whose place this one
     /// takes: they have to be put aside before anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -37,7 +40,8 @@ pub struct Identity {
 impl Identity {
     pub fn founder() -> Self {
         let random: u128 = rand::random();
-        Self { format: FORMAT, cluster_id: format!("{random:032x}"), node_id: 1, founder: true, replaces: None }
+        let (cluster_id, witness, replaces) = (format!("{random:032x}"), false, None);
+        Self { format: FORMAT, cluster_id, node_id: 1, founder: true, witness, replaces }
     }
 }
 
@@ -124,7 +128,8 @@ impl DataDir {
     }
 }
 
-fn read_identity(path: &Path) -> Result<Option<Identity>, StartError> {
+/// Whose a directory is; `None`: nobody's yet.
+pub fn read_identity(path: &Path) -> Result<Option<Identity>, StartError> {
     #[derive(Deserialize)]
     struct Format {
         format: u32,

@@ -13,6 +13,9 @@ use crate::raft::types::PeerNode;
 /// An answer takes as long as the cluster needs to commit the new membership.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// How often it is tried.
+pub const LOOK: Duration = Duration::from_millis(200);
+
 /// The cluster to be admitted to.
 pub struct Search<'a> {
     pub addresses: &'a [String],
@@ -33,8 +36,8 @@ pub async fn join(search: Search<'_>, node: PeerNode) -> Result<Identity, String
             match ask(address, search.cluster, &node).await {
                 Ok(JoinAnswer::Accepted { cluster, id }) => {
                     info!(cluster, id, "admitted to the cluster by the node at {address}");
-                    let (format, founder, replaces) = (FORMAT, false, None);
-                    return Ok(Identity { format, cluster_id: cluster, node_id: id, founder, replaces });
+                    let (format, founder, witness, replaces) = (FORMAT, false, node.witness, None);
+                    return Ok(Identity { format, cluster_id: cluster, node_id: id, founder, witness, replaces });
                 }
                 Ok(JoinAnswer::Redirect(primary)) => {
                     redirect = Some(primary);
@@ -51,7 +54,7 @@ pub async fn join(search: Search<'_>, node: PeerNode) -> Result<Identity, String
         addresses.extend_from_slice(search.addresses);
         match redirect {
             Some(primary) => addresses.insert(0, primary),
-            None => tokio::time::sleep(Duration::from_millis(200)).await,
+            None => tokio::time::sleep(LOOK).await,
         }
     }
     Err(trouble)

@@ -2,15 +2,18 @@
 //! addresses ([`Members::tend`]), what is known of everybody ([`status`]), and what is remembered of them ([`known`]).
 //!
 //! Invariants:
-//! 1. Ids are given out by the primary through the log, one above the highest, and a member is only removed when a
-//!    node with a higher id takes its address: so an id is never used twice.
+//! 1. Ids are given out by the primary through the log, one above the highest that the log remembers, and whoever
+//!    removes a member keeps that in mind: so an id is never used twice.
+//! 2. A node that was removed ends; it does not serve what it had.
 
 mod change;
 pub mod divergence;
 pub mod identity;
+pub mod invitation;
 pub mod join;
 pub mod known;
 pub mod remote_apply;
+pub mod rules;
 pub mod status;
 mod switchover;
 
@@ -29,14 +32,17 @@ use crate::net::message::{Join, JoinAnswer, NodeReport, Request, Response};
 use crate::raft::machine::Machine;
 use crate::raft::proposer::Refusals;
 use crate::raft::roles::best_successor;
-use crate::raft::types::{PeerNode, StoredMembership};
+use crate::raft::types::{Kept, LogId, PeerNode, StoredMembership};
 use crate::raft::{Raft, known_primary, leads};
 use crate::wal::GroupLog;
+use crate::{Fatal, FatalHandler};
 use known::Known;
 use status::Samples;
 
 /// A learner that is at most this many entries behind becomes a voter.
 const CLOSE: u64 = 1000;
+/// A node that no leader spoke to for this long asks the others why.
+const SILENCE: Duration = Duration::from_secs(2);
 /// How often the primary looks after its learners, and a node after its own entry.
 const ROUND: Duration = Duration::from_millis(100);
 /// A primary whose disk is full this long looks for another one.
@@ -55,11 +61,15 @@ pub struct Members {
     /// The data directory.
     directory: PathBuf,
     samples: Mutex<Samples>,
+    /// When a leader sent something last.
+    heard: Mutex<Instant>,
+    on_fatal: FatalHandler,
     /// Changes of the membership and of leadership go one after the other.
     admission: tokio::sync::Mutex<()>,
 }
 
 impl Members {
+    #[expect(clippy::too_many_arguments, reason = "the parts of a node, put together in one place")]
     pub fn new(
         raft: Raft,
         machine: Arc<Machine>,
@@ -68,9 +78,11 @@ impl Members {
         me: PeerNode,
         refusals: Arc<Refusals>,
         directory: PathBuf,
+        on_fatal: FatalHandler,
     ) -> Self {
         let (samples, admission) = (Mutex::default(), tokio::sync::Mutex::new(()));
-        Self { raft, machine, log, caller, me, refusals, directory, samples, admission }
+        let heard = Mutex::new(Instant::now());
+        Self { raft, machine, log, caller, me, refusals, directory, samples, heard, on_fatal, admission }
     }
 
     pub fn cluster(&self) -> &str {
@@ -104,7 +116,13 @@ impl Members {
             Some(id) if membership.get_node(&id).is_none() => {
                 return JoinAnswer::Refused(format!("node {id} is not a member of this cluster"));
             }
-            Some(id) => (id, ChangeMembers::SetNodes(BTreeMap::from([(id, join.node)]))),
+            Some(id) => {
+                // Where it is, it says itself; what it is, was decided.
+                let known = membership.get_node(&id).cloned().unwrap_or_default();
+                let PeerNode { name, peer_address, client_address, .. } = join.node;
+                let node = PeerNode { name, peer_address, client_address, ..known };
+                (id, ChangeMembers::SetNodes(BTreeMap::from([(id, node)])))
+            }
             None => {
                 let same_name = membership.nodes().find(|(_, node)| node.name == join.node.name);
                 if let Some((id, node)) = same_name
@@ -115,8 +133,9 @@ impl Members {
                         "a node named {name} is already a member, as node {id} at {address}"
                     ));
                 }
-                let id = membership.nodes().map(|(id, _)| *id).max().unwrap_or(0) + 1;
-                (id, ChangeMembers::AddNodes(BTreeMap::from([(id, join.node)])))
+                let id = rules::highest_id(&membership) + 1;
+                let node = PeerNode { kept: Kept { highest_id: id, forced: Vec::new() }, ..join.node };
+                (id, ChangeMembers::AddNodes(BTreeMap::from([(id, node)])))
             }
         };
         let (id, change) = change;
@@ -131,8 +150,24 @@ impl Members {
         let mut round = tokio::time::interval(ROUND);
         round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut remembered, mut full_since) = (None, None);
+        let mut asked = Instant::now();
         loop {
             round.tick().await;
+            if leads(&self.raft) {
+                self.heard_leader();
+                if self.me.witness {
+                    self.pass_on().await;
+                }
+            } else if self.heard.lock().elapsed() > SILENCE {
+                if asked.elapsed() > SILENCE {
+                    self.ask_whether_removed().await;
+                    asked = Instant::now();
+                }
+                if let Some(reason) = self.caller.removed.lock().take() {
+                    let advice = "to use it again, empty its data directory and let it join";
+                    return (self.on_fatal)(Fatal(format!("{reason}; {advice}")));
+                }
+            }
             self.sample();
             self.remember(&mut remembered).await;
             if self.me_is_outdated() {
@@ -143,6 +178,21 @@ impl Members {
             }
             self.hand_over_when_full(&mut full_since).await;
         }
+    }
+
+    /// A leader sent something, or this node leads.
+    pub fn heard_leader(&self) {
+        *self.heard.lock() = Instant::now();
+    }
+
+    /// A node that hears nobody may have been removed while it was down: any member that knows says so when it is spoken
+    /// to.
+    async fn ask_whether_removed(&self) {
+        let membership = self.membership();
+        let others = membership.nodes().filter(|(id, _)| **id != self.id()).map(|(id, node)| async move {
+            drop(self.caller.ask(*id, &node.peer_address, &Request::NodeStatus, self.caller.patience.answer).await);
+        });
+        futures::future::join_all(others).await;
     }
 
     /// Writes down who the others are, once this node is one of them and whenever that changed.
@@ -169,7 +219,7 @@ impl Members {
     }
 
     fn me_is_outdated(&self) -> bool {
-        self.membership().get_node(&self.id()).is_some_and(|node| *node != self.me)
+        self.membership().get_node(&self.id()).is_some_and(|node| !node.same_place(&self.me))
     }
 
     /// Tells the primary under which addresses this node is to be found now.
@@ -191,18 +241,10 @@ impl Members {
     async fn promote_learners(&self) {
         // Somebody else is changing the membership, or the leadership: there is another round.
         let Ok(_one_at_a_time) = self.admission.try_lock() else { return };
-        let (membership, caught_up) = {
-            let metrics = self.raft.metrics();
-            let metrics = metrics.borrow_watched();
-            let last = metrics.last_log_index.unwrap_or(0);
-            let close = |matched: &Option<crate::raft::types::LogId>| {
-                matched.is_some_and(|matched| matched.index + CLOSE >= last)
-            };
-            let caught_up: BTreeSet<u64> =
-                metrics.replication.iter().flatten().filter(|(_, matched)| close(matched)).map(|(id, _)| *id).collect();
-            (metrics.membership_config.clone(), caught_up)
-        };
-        let ready: BTreeSet<u64> = membership.membership().learner_ids().filter(|id| caught_up.contains(id)).collect();
+        let (membership, caught_up) = (self.membership(), self.caught_up());
+        let stays = |id: &u64| membership.get_node(id).is_none_or(|node| node.learner);
+        let learners = membership.membership().learner_ids();
+        let ready: BTreeSet<u64> = learners.filter(|id| caught_up.contains(id) && !stays(id)).collect();
         if ready.is_empty() || membership.get_joint_config().len() > 1 {
             return;
         }
@@ -214,15 +256,41 @@ impl Members {
             })
             .map(|(id, _)| *id)
             .collect();
-        let voters = membership.voter_ids().chain(ready.iter().copied()).filter(|id| !replaced.contains(id)).collect();
+        let voters: BTreeSet<u64> =
+            membership.voter_ids().chain(ready.iter().copied()).filter(|id| !replaced.contains(id)).collect();
         info!(?ready, ?replaced, "learners have caught up and become voters");
+        let count = voters.len();
         if let Err(error) = self.raft.change_membership(ChangeMembers::ReplaceAllVoters(voters), true).await {
-            warn!("the voters could not be changed: {error}");
-        } else if !replaced.is_empty()
-            && let Err(error) = self.raft.change_membership(ChangeMembers::RemoveNodes(replaced), false).await
-        {
+            return warn!("the voters could not be changed: {error}");
+        }
+        if let Some(advice) = rules::advice(count) {
+            warn!("{advice}");
+        }
+        self.forget(replaced).await;
+    }
+
+    /// Members whose place another one took.
+    async fn forget(&self, replaced: BTreeSet<u64>) {
+        let membership = self.membership();
+        let Some(own) = membership.get_node(&self.id()).filter(|_| !replaced.is_empty()) else { return };
+        let mut heir = own.clone();
+        for gone in replaced.iter().filter_map(|id| membership.get_node(id)) {
+            heir.kept.inherit(&gone.kept);
+        }
+        let heir = ChangeMembers::SetNodes(BTreeMap::from([(self.id(), heir)]));
+        let change = ChangeMembers::Batch(vec![heir, ChangeMembers::RemoveNodes(replaced)]);
+        if let Err(error) = self.raft.change_membership(change, true).await {
             warn!("the replaced members could not be removed: {error}");
         }
+    }
+
+    /// Members, as this leader knows them, that have nearly the whole log.
+    fn caught_up(&self) -> BTreeSet<u64> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let last = metrics.last_log_index.unwrap_or(0);
+        let close = |matched: &Option<LogId>| matched.is_some_and(|matched| matched.index + CLOSE >= last);
+        metrics.replication.iter().flatten().filter(|(_, matched)| close(matched)).map(|(id, _)| *id).collect()
     }
 
     /// A primary that has no space for its log lets a standby that has some lead.
@@ -255,12 +323,16 @@ impl Members {
         let role = match (self.machine.reign(), metrics.state) {
             (Some(_), _) => "primary",
             (None, openraft::ServerState::Candidate) => "candidate",
+            _ if self.me.witness => "witness",
             _ => "standby",
         };
         NodeReport {
             term: metrics.current_term,
             role: role.to_owned(),
-            primary: metrics.current_leader.filter(|id| *id != self.id() || self.machine.reign().is_some()),
+            primary: metrics.current_leader.filter(|id| match *id == self.id() {
+                true => self.machine.reign().is_some(),
+                false => metrics.membership_config.get_node(id).is_some_and(|node| !node.witness),
+            }),
             appended: metrics.last_log_index,
             durable: self.log.synced().map(|id| id.index),
             applied: applied.index,

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use engine::cluster::ForcedPrimary;
 use engine::commit_log::{ClusterStatus, NodeStatus};
 use futures::future::join_all;
 use openraft::Instant as _;
@@ -12,7 +13,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use super::Members;
 use crate::net::message::{NodeReport, Request, Response};
 use crate::raft::known_primary;
-use crate::raft::types::{self, PeerNode};
+use crate::raft::types::{self, Kept, PeerNode};
 
 /// A member that does not say where it stands within this time is unreachable for the answer.
 const ANSWER: Duration = Duration::from_millis(400);
@@ -83,7 +84,19 @@ impl Members {
             .into_iter()
             .map(|(id, node)| self.row(id, node, voters.contains(&id), reports.get(&id), primary == Some(id)))
             .collect();
-        ClusterStatus { cluster_id: self.cluster().to_owned(), this_node: self.id(), term, primary, nodes: rows }
+        let kept = membership.nodes().fold(Kept::default(), |mut all, (_, node)| {
+            all.inherit(&node.kept);
+            all
+        });
+        let forced = kept.forced.into_iter().map(|forced| ForcedPrimary {
+            term: forced.term,
+            position: types::position_of_index(Some(forced.index)),
+            node: forced.node,
+            given_up: forced.given_up,
+            at: forced.at,
+        });
+        let (cluster_id, this_node) = (self.cluster().to_owned(), self.id());
+        ClusterStatus { cluster_id, this_node, term, primary, nodes: rows, forced: forced.collect() }
     }
 
     fn row(&self, id: u64, node: PeerNode, voter: bool, report: Option<&NodeReport>, primary: bool) -> NodeStatus {
@@ -114,6 +127,7 @@ impl Members {
         let role = match report {
             _ if primary && !(own && self.machine.reign().is_none()) => "primary",
             Some(report) if report.role != "primary" => &report.role,
+            _ if node.witness => "witness",
             _ => "standby",
         };
         // Several records share an entry: what is applied counts records, the rest counts entries.

@@ -60,10 +60,30 @@ impl Members {
         self.hand_over(id, &name, connection).await
     }
 
+    /// A witness that was elected, because it had the longest log, lets a node with tables lead as soon as that has it too.
+    pub(super) async fn pass_on(&self) {
+        let _one_at_a_time = self.admission.lock().await;
+        let passed = async {
+            let (id, name) = self.best_prepared().await?;
+            let connection = self.approach(id, &name).await?;
+            self.hand_over(id, &name, connection).await
+        };
+        match passed.await {
+            Ok(changed) => info!(primary = changed.node, "this witness was elected and handed over"),
+            Err(error) => warn!("this witness was elected and finds nobody to hand over to: {error}"),
+        }
+    }
+
     fn named_successor(&self, name: &str) -> Result<u64, ClusterChangeError> {
         let membership = self.membership();
         let found = membership.nodes().find(|(_, node)| node.name == name);
-        let (id, _) = found.ok_or_else(|| ClusterChangeError::NoSuchNode(name.to_owned()))?;
+        let (id, node) = found.ok_or_else(|| ClusterChangeError::NoSuchNode(name.to_owned()))?;
+        if node.witness {
+            return Err(refused(
+                format!("node \"{name}\" cannot become the primary"),
+                "It is a witness and has no tables.",
+            ));
+        }
         if !membership.voter_ids().any(|voter| voter == *id) {
             return Err(refused(
                 format!("node \"{name}\" cannot become the primary"),
@@ -78,7 +98,7 @@ impl Members {
         let membership = self.membership();
         let voters = membership.voter_ids().filter(|id| *id != self.id());
         let reports = voters.filter_map(|id| {
-            let node = membership.get_node(&id)?.clone();
+            let node = membership.get_node(&id).filter(|node| !node.witness)?.clone();
             Some(async move {
                 let wait = self.caller.patience.answer;
                 match self.caller.ask(id, &node.peer_address, &Request::NodeStatus, wait).await {

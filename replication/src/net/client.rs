@@ -1,6 +1,6 @@
 //! Conversations that this node begins.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +14,11 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, timeout};
+use tracing::warn;
 
 use super::frame::{FrameReader, write_frame};
 use super::message::{
@@ -26,6 +28,7 @@ use super::throttle::Throttle;
 use super::transfer;
 use crate::raft::machine::SnapshotData;
 use crate::raft::types::{PeerNode, TypeConfig, Vote};
+use crate::witness::has_no_tables;
 
 /// Requests that are sent ahead of their answers.
 const PIPELINE: usize = 64;
@@ -37,6 +40,9 @@ pub enum NetError {
     /// The other side does not want to talk to this node.
     #[error("{0}")]
     Refused(String),
+    /// This node is no longer a member.
+    #[error("{0}")]
+    Removed(String),
     #[error("no answer in time")]
     Timeout,
     #[error("an answer that does not fit the question")]
@@ -79,6 +85,7 @@ impl Connection {
             match postcard::from_bytes(&frame.header).map_err(|_| NetError::Protocol)? {
                 Welcome::Accepted => {}
                 Welcome::Refused(reason) => return Err(NetError::Refused(reason)),
+                Welcome::Removed(reason) => return Err(NetError::Removed(reason)),
             }
             reader.bytes_max = MESSAGE_BYTES_MAX;
             Ok(Self { reader, writer })
@@ -124,6 +131,10 @@ pub struct Caller {
     pub patience: Patience,
     /// For checkpoints that are sent.
     pub throttle: Arc<Throttle>,
+    /// What a member said last when it did not want to talk to this node.
+    pub refusals: Mutex<HashMap<u64, String>>,
+    /// A member said that this node was removed.
+    pub removed: Mutex<Option<String>>,
 }
 
 impl Caller {
@@ -131,9 +142,26 @@ impl Caller {
         Hello { protocol: PROTOCOL, cluster: self.cluster.clone(), from: self.id, to }
     }
 
+    /// Opens a conversation with a member, and makes known when that one does not want it.
+    pub async fn open(&self, to: u64, address: &str, patience: Duration) -> Result<Connection, NetError> {
+        let opened = Connection::open(address, &self.hello(to), patience).await;
+        match &opened {
+            Ok(_) => drop(self.refusals.lock().remove(&to)),
+            Err(NetError::Removed(reason)) => *self.removed.lock() = Some(reason.clone()),
+            Err(NetError::Refused(reason)) => {
+                let known = self.refusals.lock().insert(to, reason.clone());
+                if known.as_ref() != Some(reason) {
+                    warn!(node = to, address, "a member refuses to talk to this node: {reason}");
+                }
+            }
+            Err(_) => {}
+        }
+        opened
+    }
+
     /// Asks one question on a connection of its own.
     pub async fn ask(&self, to: u64, address: &str, request: &Request, wait: Duration) -> Result<Response, NetError> {
-        let mut connection = Connection::open(address, &self.hello(to), self.patience.connect.min(wait)).await?;
+        let mut connection = self.open(to, address, self.patience.connect.min(wait)).await?;
         timeout(wait, connection.call(request)).await?
     }
 }
@@ -162,9 +190,7 @@ impl PeerClient {
     async fn take_connection(&mut self) -> Result<Connection, NetError> {
         match self.connection.take() {
             Some(connection) => Ok(connection),
-            None => {
-                Connection::open(&self.address, &self.caller.hello(self.target), self.caller.patience.connect).await
-            }
+            None => self.caller.open(self.target, &self.address, self.caller.patience.connect).await,
         }
     }
 
@@ -265,6 +291,10 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         let SnapshotData::Stored(stored) = snapshot.snapshot else {
             return Err(NetError::Protocol.rpc().into());
         };
+        if has_no_tables(&stored.state()) {
+            let reason = "this node is a witness and has no tables to send".to_owned();
+            return Err(NetError::Remote(reason).rpc().into());
+        }
         tokio::select! {
             sent = transfer::send(connection, vote, stored, self.caller.patience, &self.caller.throttle) => {
                 sent.map_err(|error| error.rpc().into())

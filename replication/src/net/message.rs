@@ -37,6 +37,8 @@ pub struct Hello {
 pub enum Welcome {
     Accepted,
     Refused(String),
+    /// The sender was a member of this cluster and was removed.
+    Removed(String),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,8 +53,15 @@ pub enum Request {
     ClusterStatus,
     NodeStatus,
     Join(Join),
-    /// To the primary, from a member on which an operator asks for it.
-    Change(ClusterChange),
+    /// From an operator, or forwarded to the primary by the member on which an operator asked for it.
+    Change {
+        change: ClusterChange,
+        forwarded: bool,
+    },
+    /// To a process that waits to be invited.
+    Invite(Invitation),
+    /// To a node that is a member no more.
+    Removed,
     Snapshot(SnapshotHeader),
     /// Part of the file with this number; the blob holds the bytes.
     SnapshotChunk {
@@ -88,7 +97,13 @@ pub enum Response {
     NodeStatus(NodeReport),
     Join(JoinAnswer),
     Changed(Result<ClusterChanged, ClusterChangeError>),
+    Invited {
+        name: String,
+    },
+    Noted,
     SnapshotReady,
+    /// A witness takes the place in the log and none of the files.
+    SnapshotUnwanted,
     Snapshot(SnapshotResponse<TypeConfig>),
     Error(String),
     /// What arrived is not whole, although each chunk is what was sent.
@@ -128,6 +143,16 @@ pub struct NodeReport {
 pub struct Join {
     pub id: Option<u64>,
     pub node: PeerNode,
+}
+
+/// An invitation to join a cluster.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Invitation {
+    pub cluster: String,
+    /// Where its members are.
+    pub addresses: Vec<String>,
+    /// To join as a learner and stay one.
+    pub learner: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

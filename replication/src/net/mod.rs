@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 pub mod client;
 pub mod fetch;
-mod frame;
+pub mod frame;
 pub mod message;
 pub mod server;
 pub mod throttle;
@@ -24,7 +24,7 @@ const KEEP_ALIVE_COUNT: u32 = 3;
 
 /// Prepares a connection: small messages leave at once, and one whose other end is gone without a word, because its
 /// machine or the network died, ends by itself instead of being waited for.
-fn prepare(stream: &TcpStream) -> io::Result<()> {
+pub fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, KEEP_ALIVE_IDLE)?;

@@ -19,7 +19,7 @@ use super::frame::{Frame, FrameReader, write_frame};
 use super::message::{GREETING_BYTES_MAX, Hello, MESSAGE_BYTES_MAX, PROTOCOL, Request, Response, Welcome};
 use super::throttle::Throttle;
 use super::transfer::Receiving;
-use crate::cluster::Members;
+use crate::cluster::{Members, rules};
 use crate::raft::barrier::Reader;
 use crate::raft::machine::Machine;
 use crate::raft::{Raft, leads};
@@ -73,10 +73,10 @@ impl Server {
         let Some(greeting) = greeting else { return Ok(()) };
         let hello: Hello = postcard::from_bytes(&greeting.header).map_err(invalid)?;
         let refusal = self.refusal(&hello);
-        let welcome = refusal.clone().map_or(Welcome::Accepted, Welcome::Refused);
+        let welcome = refusal.unwrap_or(Welcome::Accepted);
         write_frame(&mut writer, &postcard::to_stdvec(&welcome).map_err(invalid)?, &[]).await?;
-        if let Some(refusal) = refusal {
-            warn!("refused a peer: {refusal}");
+        if let Welcome::Refused(reason) | Welcome::Removed(reason) = welcome {
+            debug!("refused a peer: {reason}");
             return Ok(());
         }
         let stranger = hello.cluster.is_empty();
@@ -96,7 +96,14 @@ impl Server {
                     received?;
                 }
                 // Whoever may join the cluster gets its data, so they may also be had for a backup.
+                (_, Request::Checkpoint) if self.members.me.witness => {
+                    respond(&mut writer, &Response::Error("a witness has no tables".to_owned())).await?;
+                }
                 (_, Request::Checkpoint) => return self.offers(reader, writer).await,
+                (true, Request::Invite(_)) => {
+                    let answer = format!("It already belongs to cluster {}", self.members.cluster());
+                    respond(&mut writer, &Response::Error(answer)).await?;
+                }
                 (true, request) if !matches!(request, Request::Join(_)) => {
                     respond(&mut writer, &Response::Error("only members may ask that".to_owned())).await?;
                 }
@@ -109,17 +116,24 @@ impl Server {
         Ok(())
     }
 
-    fn refusal(&self, hello: &Hello) -> Option<String> {
+    fn refusal(&self, hello: &Hello) -> Option<Welcome> {
         let (cluster, id) = (self.members.cluster(), self.members.id());
         if hello.protocol != PROTOCOL {
             let version = hello.protocol;
-            return Some(format!("this node speaks version {PROTOCOL} of the peer protocol, not {version}"));
+            let reason = format!("this node speaks version {PROTOCOL} of the peer protocol, not {version}");
+            return Some(Welcome::Refused(reason));
         }
         if !hello.cluster.is_empty() && hello.cluster != cluster {
-            return Some(format!("this node belongs to cluster {cluster}, not to cluster {}", hello.cluster));
+            let reason = format!("this node belongs to cluster {cluster}, not to cluster {}", hello.cluster);
+            return Some(Welcome::Refused(reason));
         }
         if hello.to != 0 && hello.to != id {
-            return Some(format!("this is node {id}, not node {}", hello.to));
+            return Some(Welcome::Refused(format!("this is node {id}, not node {}", hello.to)));
+        }
+        // Asked of what was agreed on: a membership that is not yet may be taken back.
+        if !hello.cluster.is_empty() && rules::was_removed(&self.machine.membership(), hello.from) {
+            let from = hello.from;
+            return Some(Welcome::Removed(format!("node {from} was removed from cluster {cluster}")));
         }
         None
     }
@@ -145,10 +159,17 @@ impl Server {
                 Response::NodeStatus(report)
             }
             Request::Join(join) => Response::Join(self.members.admit(join).await),
-            Request::Change(change) => Response::Changed(match leads(&self.raft) {
-                true => self.members.change_here(change).await,
-                false => Err(ClusterChangeError::NoPrimary),
-            }),
+            Request::Change { change, forwarded: true } if !leads(&self.raft) => {
+                drop(change);
+                Response::Changed(Err(ClusterChangeError::NoPrimary))
+            }
+            Request::Change { change, .. } => Response::Changed(self.members.change(change).await),
+            Request::Removed => {
+                let (cluster, id) = (self.members.cluster(), self.members.id());
+                *self.members.caller.removed.lock() = Some(format!("node {id} was removed from cluster {cluster}"));
+                Response::Noted
+            }
+            Request::Invite(_) => return Err(format!("It already belongs to cluster {}", self.members.cluster())),
             Request::Digest(check) => Response::Digest(self.machine.digest(check)),
             Request::Condemn { check, reference, reason } => {
                 self.machine.condemn(check, &reference, reason).await?;
@@ -183,6 +204,8 @@ impl Server {
         let requests =
             stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|next| (next, receiver)) });
         let mut answers = Box::pin(self.raft.stream_append(requests));
+        let heard = || self.members.heard_leader();
+        heard();
         let reading = async move {
             sender.send(first).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
             while let Some(Frame { header, blob }) = reader.next().await? {
@@ -190,6 +213,7 @@ impl Server {
                     return Err(io::Error::other("a request among entries"));
                 };
                 let request = append.into_request(blob).map_err(invalid)?;
+                heard();
                 if sender.send(request).await.is_err() {
                     break;
                 }
@@ -252,8 +276,10 @@ impl Server {
         reader: &mut FrameReader<OwnedReadHalf>,
         writer: &mut OwnedWriteHalf,
     ) -> io::Result<()> {
-        let mut receiving = Receiving::begin(&self.machine, header)?;
-        respond(writer, &Response::SnapshotReady).await?;
+        let witness = self.members.me.witness;
+        let mut receiving = Receiving::begin(&self.machine, header, witness)?;
+        let ready = if witness { Response::SnapshotUnwanted } else { Response::SnapshotReady };
+        respond(writer, &ready).await?;
         loop {
             let frame = reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
             match postcard::from_bytes(&frame.header).map_err(invalid)? {

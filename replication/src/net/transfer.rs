@@ -21,6 +21,7 @@ use crate::raft::Raft;
 use crate::raft::checkpoints::{StoredCheckpoint, Unpublished};
 use crate::raft::machine::{Machine, SnapshotData};
 use crate::raft::types::{TypeConfig, Vote};
+use crate::witness;
 
 pub(super) const CHUNK: usize = 1 << 20;
 
@@ -86,11 +87,12 @@ pub async fn send(
         files: files.clone(),
     };
     info!(files = files.len(), last = ?stored.meta.last, "sending a checkpoint");
-    match timeout(patience.progress, connection.call(&Request::Snapshot(header))).await?? {
-        Response::SnapshotReady => {}
+    let wanted = match timeout(patience.progress, connection.call(&Request::Snapshot(header))).await?? {
+        Response::SnapshotReady => files.len(),
+        Response::SnapshotUnwanted => 0,
         _ => return Err(NetError::Protocol),
-    }
-    for (number, (name, _)) in files.iter().enumerate() {
+    };
+    for (number, (name, _)) in files.iter().enumerate().take(wanted) {
         let path = directory.join(name);
         let mut file = blocking(move || File::open(path)).await?;
         loop {
@@ -128,13 +130,15 @@ pub struct Receiving {
     /// The file that is being written: number, bytes so far.
     current: Option<(usize, File, u64)>,
     complete: usize,
+    /// None of the files is wanted.
+    witness: bool,
 }
 
 impl Receiving {
-    pub fn begin(machine: &Machine, header: SnapshotHeader) -> io::Result<Self> {
+    pub fn begin(machine: &Machine, header: SnapshotHeader, witness: bool) -> io::Result<Self> {
         check_names(&header.files)?;
         let unpublished = machine.checkpoints.unpublished("incoming")?;
-        Ok(Self { header, unpublished, current: None, complete: 0 })
+        Ok(Self { header, unpublished, current: None, complete: 0, witness })
     }
 
     /// Adds a chunk; chunks come in the order of the files. Blocks.
@@ -173,6 +177,9 @@ impl Receiving {
     }
 
     fn finish(&mut self) -> io::Result<()> {
+        if self.witness {
+            return witness::write_checkpoint(&self.unpublished.state(), self.header.position);
+        }
         while self.complete < self.header.files.len() {
             if self.current.as_ref().is_some_and(|(number, ..)| number + 1 == self.header.files.len()) {
                 let (number, file, written) = self.current.take().ok_or(io::ErrorKind::InvalidData)?;

@@ -57,6 +57,8 @@ pub struct Machine {
     pub checkpoints: Checkpoints,
     gate: Mutex<State>,
     applied: watch::Sender<Applied>,
+    /// The members as of the last applied entry, for those who may not wait.
+    membership: parking_lot::Mutex<Arc<StoredMembership>>,
     /// Epoch in which this node is primary; 0: it is not.
     reign: AtomicU64,
     /// Signals the first entry of a new term.
@@ -101,6 +103,7 @@ impl Machine {
             engine,
             checkpoints,
             applied: watch::Sender::new(Applied::default()),
+            membership: parking_lot::Mutex::new(Arc::new(state.membership.clone())),
             gate: Mutex::new(state),
             reign: AtomicU64::new(0),
             term_begun: Notify::new(),
@@ -117,6 +120,11 @@ impl Machine {
             machine.announce(&state);
         }
         Ok(machine)
+    }
+
+    /// The members that were agreed on.
+    pub fn membership(&self) -> Arc<StoredMembership> {
+        self.membership.lock().clone()
     }
 
     pub fn watch_applied(&self) -> watch::Receiver<Applied> {
@@ -408,6 +416,7 @@ impl RaftStateMachine<TypeConfig> for MachineHandle {
                     }
                     if let EntryPayload::Membership(membership) = other {
                         state.membership = StoredMembership::new(Some(entry.log_id), membership);
+                        *machine.membership.lock() = Arc::new(state.membership.clone());
                     }
                 }
             }
@@ -476,6 +485,7 @@ impl RaftStateMachine<TypeConfig> for MachineHandle {
         state.stale = false;
         state.applied = Some(last);
         state.membership = meta.last_membership.clone();
+        *machine.membership.lock() = Arc::new(state.membership.clone());
         machine.since_checkpoint.store(0, Ordering::Relaxed);
         machine.announce(&state);
         info!(index = last.index, "installed a checkpoint from the primary");

@@ -25,6 +25,8 @@ pub struct RoleWatcher {
     pub machine: Arc<Machine>,
     pub refusals: Arc<Refusals>,
     pub id: u64,
+    /// It never reigns: whoever looks after it hands its leadership over.
+    pub witness: bool,
     /// A primary that has not heard a quorum for this long pauses its reign.
     pub patience: Duration,
     pub on_fatal: FatalHandler,
@@ -57,7 +59,7 @@ impl RoleWatcher {
                 let leads = metrics.state == ServerState::Leader;
                 (leads, metrics.vote.leader_id.term, metrics.current_leader)
             };
-            if !leads {
+            if !leads || self.witness {
                 awaited = false;
                 let primary = leader.filter(|leader| *leader != self.id).map(NodeId);
                 self.machine.demote(primary).await;
@@ -113,5 +115,7 @@ pub fn best_successor(raft: &Raft, id: u64) -> Option<u64> {
     let metrics = raft.metrics();
     let metrics = metrics.borrow_watched();
     let matched = |node: &u64| metrics.replication.as_ref().and_then(|nodes| *nodes.get(node)?);
-    metrics.membership_config.voter_ids().filter(|voter| *voter != id).max_by_key(|voter| matched(voter))
+    let membership = &metrics.membership_config;
+    let has_tables = |voter: &u64| membership.get_node(voter).is_some_and(|node| !node.witness);
+    membership.voter_ids().filter(|voter| *voter != id && has_tables(voter)).max_by_key(|voter| matched(voter))
 }

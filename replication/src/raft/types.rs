@@ -53,6 +53,54 @@ pub struct PeerNode {
     pub name: String,
     pub peer_address: String,
     pub client_address: String,
+    /// It votes and keeps the log, and no tables.
+    pub witness: bool,
+    /// It stays a learner: an asynchronous standby.
+    pub learner: bool,
+    pub kept: Kept,
+}
+
+impl PeerNode {
+    /// Whether a node is to be found where another entry says.
+    pub fn same_place(&self, other: &Self) -> bool {
+        let place = |node: &Self| (node.name.clone(), node.peer_address.clone(), node.client_address.clone());
+        place(self) == place(other)
+    }
+}
+
+/// What the cluster has to remember for ever, written at whichever node; the one that removes a node takes over what
+/// was written at it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The highest id that was given when this was written.
+    pub highest_id: u64,
+    pub forced: Vec<Forced>,
+}
+
+impl Kept {
+    pub fn inherit(&mut self, other: &Self) {
+        self.highest_id = self.highest_id.max(other.highest_id);
+        for forced in &other.forced {
+            if !self.forced.contains(forced) {
+                self.forced.push(forced.clone());
+            }
+        }
+        self.forced.sort_by_key(|forced| forced.term);
+    }
+}
+
+/// An operator made a node the only voter without the others: from there on what they had and it had not is lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forced {
+    /// The first term of the new epoch.
+    pub term: u64,
+    /// Entry of the log that says so.
+    pub index: u64,
+    pub node: String,
+    /// Names of the voters that were given up.
+    pub given_up: Vec<String>,
+    /// Microseconds since 1970.
+    pub at: i64,
 }
 
 /// Calls a function with the outcome of a proposal.

@@ -241,6 +241,27 @@ impl GroupLog {
         self.with(|state| state.end_bytes(to).saturating_sub(state.end_bytes(from)))
     }
 
+    /// The last entry up to `upto` that has so many bytes of the log behind it; `None`: there is not so much, or it is
+    /// purged already.
+    pub fn behind(&self, bytes: u64, upto: u64) -> Option<u64> {
+        self.with(|state| {
+            let end = state.end_bytes(state.last()?.index);
+            let (mut first, mut after) = (state.first, upto + 1);
+            if first >= after || end.saturating_sub(state.end_bytes(first)) < bytes {
+                return None;
+            }
+            // The bytes behind an entry shrink along the log: the last one that has enough.
+            while first + 1 < after {
+                let middle = first + (after - first) / 2;
+                match end.saturating_sub(state.end_bytes(middle)) >= bytes {
+                    true => first = middle,
+                    false => after = middle,
+                }
+            }
+            Some(first)
+        })
+    }
+
     /// Waits while more than the bound is queued for the writer.
     pub async fn room(&self) {
         self.shared.room().await;
