@@ -4,6 +4,7 @@
 
 pub mod bind;
 pub mod parse;
+mod precedence;
 pub mod rel;
 mod rewrite;
 pub mod scope;

@@ -245,17 +245,21 @@ pub(super) fn parse_statement(source: &Source, tokens: Vec<TokenWithSpan>) -> Re
 }
 
 /// Runs one of sqlparser's productions over all of `tokens`.
-pub(super) fn with_parser<T>(
+pub(super) fn with_parser<T: ast::VisitMut>(
     source: &Source,
     tokens: Vec<TokenWithSpan>,
     production: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
 ) -> Result<T> {
     let dialect = PostgreSqlDialect {};
+    let concerned = super::precedence::concerns(&tokens);
     let mut parser = Parser::new(&dialect).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens);
-    let out = production(&mut parser).map_err(|e| parser_error(source, &parser, e))?;
+    let mut out = production(&mut parser).map_err(|e| parser_error(source, &parser, e))?;
     let next = parser.peek_token();
     if next.token != Token::EOF {
         return Err(source.syntax_error(&next));
+    }
+    if concerned {
+        super::precedence::mend(&mut out);
     }
     Ok(out)
 }
