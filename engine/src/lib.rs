@@ -19,6 +19,8 @@ pub mod error;
 pub mod expr;
 pub mod expr_eval;
 pub mod functions;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod point;
 pub mod query;
 mod record;

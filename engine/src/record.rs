@@ -27,6 +27,9 @@ use crate::storage::{CommitTs, RowKey};
 use crate::types::numeric::Numeric;
 use crate::types::{Datum, Interval};
 
+/// Arrays in arrays, at most, as PostgreSQL's MAXDIM.
+const ARRAY_DEPTH_MAX: usize = 6;
+
 const MAGIC: u32 = u32::from_le_bytes(*b"LSR\x01");
 const HEADER: usize = 56;
 
@@ -377,6 +380,10 @@ impl<'a> Input<'a> {
     }
 
     fn datum(&mut self) -> Result<Datum> {
+        self.datum_within(ARRAY_DEPTH_MAX)
+    }
+
+    fn datum_within(&mut self, depth: usize) -> Result<Datum> {
         Ok(match self.byte()? {
             0 => Datum::Null,
             1 => Datum::Bool(self.byte()? != 0),
@@ -407,7 +414,8 @@ impl<'a> Input<'a> {
             16 => Datum::Uuid(self.array()?),
             17 => {
                 let count = self.varint()?;
-                Datum::Array(Arc::new((0..count).map(|_| self.datum()).collect::<Result<Vec<_>>>()?))
+                let depth = depth.checked_sub(1).ok_or_else(|| corrupt("arrays nest too deeply"))?;
+                Datum::Array(Arc::new((0..count).map(|_| self.datum_within(depth)).collect::<Result<Vec<_>>>()?))
             }
             _ => return Err(corrupt("a value's kind is unknown")),
         })
@@ -489,9 +497,12 @@ pub(crate) fn to_ipc(columns: &[Option<ArrayRef>], rows: usize) -> Result<Vec<u8
 
 /// What [`to_ipc`] wrote, and the number of rows.
 pub(crate) fn from_ipc(bytes: &[u8]) -> Result<(Vec<Option<ArrayRef>>, usize)> {
-    let bad = |e: arrow::error::ArrowError| corrupt(&e.to_string());
-    let mut reader = StreamReader::try_new(Cursor::new(bytes), None).map_err(bad)?;
-    let batch = reader.next().ok_or_else(|| corrupt("a batch is empty"))?.map_err(bad)?;
+    check_ipc(bytes)?;
+    // Arrow panics on some streams that are well formed and contradict themselves.
+    let read = || StreamReader::try_new(Cursor::new(bytes), None)?.next().transpose();
+    let batch = std::panic::catch_unwind(read).map_err(|_| corrupt("a batch contradicts itself"))?;
+    let batch = batch.map_err(|e: arrow::error::ArrowError| corrupt(&e.to_string()))?;
+    let batch = batch.ok_or_else(|| corrupt("a batch is empty"))?;
     let mut columns: Vec<Option<ArrayRef>> = Vec::new();
     for (field, array) in batch.schema().fields().iter().zip(batch.columns()) {
         let attnum: usize = field.name().parse().map_err(|_| corrupt("a batch names no column"))?;
@@ -502,6 +513,28 @@ pub(crate) fn from_ipc(bytes: &[u8]) -> Result<(Vec<Option<ArrayRef>>, usize)> {
         columns[place] = Some(array.clone());
     }
     Ok((columns, batch.num_rows()))
+}
+
+/// The messages of a stream lie within it: the reader allocates what they announce.
+fn check_ipc(bytes: &[u8]) -> Result<()> {
+    const CONTINUATION: i32 = -1;
+    let mut input = Input { bytes };
+    while !input.bytes.is_empty() {
+        let mut length = i32::from_le_bytes(input.array()?);
+        if length == CONTINUATION {
+            length = i32::from_le_bytes(input.array()?);
+        }
+        if length == 0 {
+            return Ok(());
+        }
+        let metadata = input.take(usize::try_from(length).map_err(|_| corrupt("a length is negative"))?)?;
+        let message = arrow::ipc::root_as_message(metadata).map_err(|e| corrupt(&e.to_string()))?;
+        if message.header_as_record_batch().is_some_and(|batch| batch.compression().is_some()) {
+            return Err(corrupt("a batch is compressed"));
+        }
+        input.take(usize::try_from(message.bodyLength()).map_err(|_| corrupt("a length is negative"))?)?;
+    }
+    Ok(())
 }
 
 fn corrupt(why: &str) -> Error {

@@ -7,6 +7,8 @@ pub mod backup;
 mod cluster;
 mod config;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod net;
 mod node;
 mod opening;

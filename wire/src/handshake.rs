@@ -201,7 +201,7 @@ fn refuse_replication(value: &str) -> Result<()> {
 
 /// The settings in `options`, a command line: `-c name=value` and `--name=value`, words split at white space, which a
 /// backslash takes into the word.
-fn parse_options(text: &str) -> Result<Vec<(String, String)>> {
+pub(crate) fn parse_options(text: &str) -> Result<Vec<(String, String)>> {
     let mut words = vec![String::new()];
     let mut characters = text.chars();
     while let Some(character) = characters.next() {

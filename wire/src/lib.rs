@@ -15,6 +15,8 @@ mod channel;
 pub mod config;
 mod connection;
 mod frontend;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod handshake;
 mod output;
 mod scram;

@@ -159,6 +159,12 @@ impl Records {
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
+
+    /// Bytes that a peer sent in the place of what [`Self::pack`] makes.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn received(bytes: &[u8]) -> Self {
+        Self { packed: true, bytes: Bytes::copy_from_slice(bytes) }
+    }
 }
 
 impl fmt::Debug for Records {

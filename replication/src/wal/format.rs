@@ -56,8 +56,12 @@ impl RecordKind {
         }
     }
 
-    fn from_parts(kind: u8, term: u64, number: u64) -> Option<Self> {
+    pub fn from_parts(kind: u8, term: u64, number: u64) -> Option<Self> {
         let id = EntryId { term, index: number };
+        if number == u64::MAX && !matches!(kind, 4 | 5) {
+            // No entry can follow it.
+            return None;
+        }
         Some(match kind {
             1 => RecordKind::Entry(id, EntryKind::Blank),
             2 => RecordKind::Entry(id, EntryKind::Record),

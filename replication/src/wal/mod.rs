@@ -19,8 +19,11 @@ mod allocator;
 pub(crate) mod crash_points;
 pub mod disk;
 mod format;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod group;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(not(test), allow(dead_code))] // the tests use all of it
 pub mod memory_disk;
 mod recovery;
 #[cfg(test)]
