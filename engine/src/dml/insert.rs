@@ -429,7 +429,12 @@ impl Inserter {
                 Some(row) => row.clone(),
                 None => std::mem::take(&mut row),
             };
-            match session.transaction()?.insert(&self.table, offered).await? {
+            let transaction = session.transaction()?;
+            let inserted = match plan.conflict.as_ref().filter(|conflict| !conflict.arbiters.is_empty()) {
+                Some(conflict) => transaction.insert_unless(&self.table, offered, &conflict.arbiters).await?,
+                None => transaction.insert(&self.table, offered).await?,
+            };
+            match inserted {
                 Ok(key) => {
                     if plan.conflict.as_ref().is_some_and(|c| c.update.is_some()) {
                         self.touched.insert(key);

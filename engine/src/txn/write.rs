@@ -10,6 +10,7 @@ use super::read::project;
 use super::transaction::Transaction;
 use super::writes::{Buffered, TableWrites, changed_columns, write_bytes};
 use super::{Duplicate, Isolation, Locked};
+use crate::catalog::Oid;
 use crate::error::{Error, Result, SqlState};
 use crate::session::Row;
 use crate::storage::layout::{IndexKey, IndexLayout};
@@ -84,6 +85,29 @@ impl Transaction {
         }
         self.buffer(table, &key, false, Some(row), u64::MAX)?;
         Ok(Ok(key))
+    }
+
+    /// [`Self::insert`], but the unique keys of `arbiters` are looked at before all others: ON CONFLICT names these indexes,
+    /// and a row that has one of those keys is the one to update, whatever else it has in common with the new one.
+    pub async fn insert_unless(
+        &mut self,
+        table: &Arc<Table>,
+        row: Row,
+        arbiters: &[Oid],
+    ) -> Result<Result<RowKey, Duplicate>> {
+        self.check_writable()?;
+        self.lock_table(table.def.oid, TableLock::RowExclusive, Wait::Block).await?;
+        self.check_current(table)?;
+        check_row(table, &row)?;
+        for index in table.layout.indexes.iter().filter(|index| index.unique && arbiters.contains(&index.oid)) {
+            let Some(unique) = index.unique_key(|c| cell_of(&row, c)) else { continue };
+            self.lock_unique(table, index, unique.clone()).await?;
+            self.read_unique(table);
+            if let Some(existing) = self.unique_owner(table, index, &unique) {
+                return Ok(Err(Duplicate { index: index.oid, existing }));
+            }
+        }
+        self.insert(table, row).await
     }
 
     /// Replaces a row that [`Self::lock_row`] holds. A changed primary key is a delete and an insert. Answers the row's key.
