@@ -20,6 +20,7 @@ mod commit_levels;
 mod damage;
 mod divergence;
 mod driver;
+mod exhaustive;
 mod isolation;
 mod membership;
 mod memory;
