@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::{Client, NoTls};
 
+use super::inject::SmallDisk;
 use crate::server::{Launch, Server};
 
 pub const NODES: usize = 3;
@@ -151,10 +152,25 @@ pub fn flip(data_dir: &Path) {
 pub struct Cluster {
     nodes: Vec<Server>,
     launches: Vec<Launch>,
+    /// A file system for each node, where this process may mount.
+    disks: Vec<SmallDisk>,
     network: Option<Network>,
 }
 
 impl Cluster {
+    /// Starts three nodes on file systems of their own that are small.
+    pub async fn start_small(binary: &Path, dir: &Path, environment: &[(String, String)], namespaces: bool) -> Self {
+        let disks = (0..NODES).map_while(|node| SmallDisk::mount(&dir.join(format!("node{}", node + 1)))).collect();
+        let mut cluster = Self::start(binary, dir, environment, namespaces).await;
+        cluster.disks = disks;
+        cluster
+    }
+
+    /// The small file system of a node, if it has one.
+    pub fn disk(&self, node: usize) -> Option<&SmallDisk> {
+        self.disks.get(node)
+    }
+
     /// Starts three nodes from three commands and waits until each answers.
     pub async fn start(binary: &Path, dir: &Path, environment: &[(String, String)], namespaces: bool) -> Self {
         let network = namespaces.then(Network::new);
@@ -170,7 +186,7 @@ impl Cluster {
             launch.join = launches.iter().map(Launch::peer_address).collect();
             launches.push(launch);
         }
-        let mut cluster = Self { nodes: Vec::new(), launches, network };
+        let mut cluster = Self { nodes: Vec::new(), launches, disks: Vec::new(), network };
         for node in 0..NODES {
             cluster.nodes.push(cluster.launches[node].spawn());
             cluster.answers(node).await;

@@ -1,7 +1,7 @@
 //! `cargo run --release --example faults -- --faults 30`: the long run of the fault checker. Exit code 1 and the
 //! history before the violation when a promise is broken.
 //!
-//! Flags: `--faults N`, `--minutes M` (at most), `--seed S`, `--writers W`, `--kinds kill,stop,cut,alone,killall,damage`,
+//! Flags: `--faults N`, `--minutes M` (at most), `--seed S`, `--writers W`, `--kinds kill,stop,cut,alone,killall,damage,eio,slow,full`,
 //! `--namespaces yes|no` (default: yes for root with iproute2; without them there is no `cut`), `--binary PATH`
 //! (default: `lockstep` beside this program), `--keep` (leave the data directories).
 
@@ -33,7 +33,17 @@ fn options(dir: std::path::PathBuf) -> Result<Options, String> {
         namespaces: may_cut(),
         seed: rand::random(),
         faults: 30,
-        kinds: vec![Fault::Kill, Fault::Stop, Fault::Cut, Fault::Alone, Fault::KillAll, Fault::Damage],
+        kinds: vec![
+            Fault::Kill,
+            Fault::Stop,
+            Fault::Cut,
+            Fault::Alone,
+            Fault::KillAll,
+            Fault::Damage,
+            Fault::Eio,
+            Fault::Slow,
+            Fault::Full,
+        ],
         minutes_max: 30.0,
         writers: 6,
         calm: Duration::from_millis(1500),
@@ -80,6 +90,7 @@ async fn main() -> ExitCode {
     let start = Instant::now();
     let report = run(&options).await;
     println!("{} faults in {:.0} s; {}", report.faults.len(), start.elapsed().as_secs_f64(), report.summary);
+    println!("{} fail-overs, {} transactions checked for isolation", report.failovers(), report.judged);
     if let (Some(p50), Some(p99)) = (report.failover(0.5), report.failover(0.99)) {
         println!("fail-over: p50 {} ms, p99 {} ms", p50.as_millis(), p99.as_millis());
     }

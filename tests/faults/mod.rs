@@ -4,7 +4,10 @@
 //! in `history`; a run is as random as its seed, but the timing of processes is not under its control.
 
 pub mod cluster;
+pub mod elle;
 pub mod history;
+pub mod inject;
+pub mod isolation;
 pub mod run;
 pub mod switchover;
 pub mod workload;

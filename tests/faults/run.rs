@@ -12,6 +12,8 @@ use tokio_postgres::config::TargetSessionAttrs;
 
 use super::cluster::{Cluster, NODES, flip};
 use super::history::History;
+use super::inject::{Injection, Tampering};
+use super::isolation::{self, Isolation};
 use super::workload::{self, ACCOUNTS, EACH, Load};
 
 /// How long the cluster may take to acknowledge a write after a fault, and a node to catch up.
@@ -31,11 +33,27 @@ pub enum Fault {
     KillAll,
     /// `kill -9` of a standby, and a bit of its log flips: the others rebuild it as a new member.
     Damage,
+    /// Every sync of the primary fails: it has to end itself.
+    Eio,
+    /// Every sync of the primary takes 100 ms longer.
+    Slow,
+    /// The primary's disk is full while clients write much; then there is space again.
+    Full,
 }
 
 impl Fault {
     pub fn parse(name: &str) -> Option<Self> {
-        let all = [Self::Kill, Self::Stop, Self::Cut, Self::Alone, Self::KillAll, Self::Damage];
+        let all = [
+            Self::Kill,
+            Self::Stop,
+            Self::Cut,
+            Self::Alone,
+            Self::KillAll,
+            Self::Damage,
+            Self::Eio,
+            Self::Slow,
+            Self::Full,
+        ];
         all.into_iter().find(|fault| format!("{fault:?}").eq_ignore_ascii_case(name))
     }
 }
@@ -58,9 +76,17 @@ pub struct Report {
     pub violations: Vec<String>,
     pub faults: Vec<(Fault, Duration)>,
     pub summary: String,
+    /// Committed transactions that the checker of isolation has judged.
+    pub judged: u64,
 }
 
 impl Report {
+    /// How often another reign had to take over and writes were acknowledged again.
+    pub fn failovers(&self) -> usize {
+        let stays = |fault: &Fault| matches!(fault, Fault::Damage | Fault::Slow | Fault::Full);
+        self.faults.iter().filter(|(fault, _)| !stays(fault)).count()
+    }
+
     /// The fail-over time at a share (0.5 is the median) of the faults that leave a majority alive.
     pub fn failover(&self, share: f64) -> Option<Duration> {
         let single = self.faults.iter().filter(|(fault, _)| matches!(fault, Fault::Kill | Fault::Stop | Fault::Cut));
@@ -72,10 +98,16 @@ impl Report {
 }
 
 pub async fn run(options: &Options) -> Report {
-    let mut cluster = Cluster::start(&options.binary, &options.dir, &options.environment, options.namespaces).await;
+    let (binary, dir, environment) = (&options.binary, &options.dir, &options.environment);
+    let mut cluster = match options.kinds.contains(&Fault::Full) {
+        true => Cluster::start_small(binary, dir, environment, options.namespaces).await,
+        false => Cluster::start(binary, dir, environment, options.namespaces).await,
+    };
     let primary = find_primary(&cluster, PATIENCE).await.expect("a primary");
     let client = cluster.door(primary).open(TargetSessionAttrs::ReadWrite, PATIENCE).await.expect("primary");
     workload::create_tables(&client).await.expect("tables");
+    client.batch_execute(isolation::TABLES).await.expect("tables");
+    client.batch_execute("CREATE TABLE bulk (id bigint, filling text)").await.expect("tables");
     drop(client);
     let load = Arc::new(Load {
         history: History::new(i64::from(ACCOUNTS) * EACH),
@@ -100,9 +132,17 @@ pub async fn run(options: &Options) -> Report {
         clients.push(tokio::spawn(workload::read(load.clone(), node, next_seed())));
     }
 
+    let isolation = Isolation::new(load.clone());
+    clients.extend(isolation.start(options.writers, &mut next_seed));
+
     let mut random = StdRng::seed_from_u64(options.seed);
-    let kinds: Vec<Fault> =
-        options.kinds.iter().copied().filter(|kind| *kind != Fault::Cut || cluster.can_cut()).collect();
+    let can = |kind: &Fault| match kind {
+        Fault::Cut => cluster.can_cut(),
+        Fault::Eio | Fault::Slow => Injection::possible(),
+        Fault::Full => cluster.disk(NODES - 1).is_some(),
+        _ => true,
+    };
+    let kinds: Vec<Fault> = options.kinds.iter().copied().filter(can).collect();
     let deadline = Instant::now() + Duration::from_secs_f64(options.minutes_max * 60.0);
     let mut faults = Vec::new();
     while faults.len() < options.faults && Instant::now() < deadline && load.history.violations().is_empty() {
@@ -132,6 +172,7 @@ pub async fn run(options: &Options) -> Report {
     for client in clients {
         client.await.expect("client task");
     }
+    isolation.finish().await;
     for (node, door) in load.doors.iter().enumerate() {
         let verdict = async {
             let client = door.open(TargetSessionAttrs::Any, PATIENCE).await?;
@@ -141,7 +182,13 @@ pub async fn run(options: &Options) -> Report {
             load.history.violation(format!("{} cannot be checked: {error}\n{}", door.name, tail(&cluster.log(node))));
         }
     }
-    Report { violations: load.history.violations(), faults, summary: load.history.summary() }
+    let judged = isolation.judged.load(Ordering::Relaxed);
+    let (looks, unjudged) = (isolation.looks.load(Ordering::Relaxed), isolation.unjudged.load(Ordering::Relaxed));
+    let summary = format!(
+        "{}; {judged} transactions judged by isolation ({unjudged} histories could not be), {looks} looks",
+        load.history.summary()
+    );
+    Report { violations: load.history.violations(), faults, summary, judged }
 }
 
 fn tail(log: &str) -> String {
@@ -263,8 +310,9 @@ async fn strike(cluster: &mut Cluster, load: &Load, fault: Fault, hold: Duration
             time?
         }
         Fault::Cut => {
-            load.history.fault(&format!("cut {name}"));
             cluster.cut(primary);
+            // After it: a write that is acknowledged while the link goes down is no recovery.
+            load.history.fault(&format!("cut {name}"));
             let time = recovered(load).await;
             tokio::time::sleep(hold).await;
             load.history.event(&format!("join {name}"));
@@ -283,8 +331,8 @@ async fn strike(cluster: &mut Cluster, load: &Load, fault: Fault, hold: Duration
             time
         }
         Fault::KillAll => {
-            load.history.fault("kill -9 of all");
             (0..NODES).for_each(|node| cluster.kill(node));
+            load.history.fault("kill -9 of all");
             (0..NODES).for_each(|node| cluster.restart(node));
             recovered(load).await?
         }
@@ -298,9 +346,83 @@ async fn strike(cluster: &mut Cluster, load: &Load, fault: Fault, hold: Duration
             cluster.restart(standby);
             time
         }
+        Fault::Eio => {
+            load.history.fault(&format!("fdatasync of {name} fails"));
+            let injection = Injection::start(cluster.pid(primary), Tampering::Error).map_err(|e| e.to_string())?;
+            ends(cluster, primary).await?;
+            drop(injection);
+            load.history.fault(&format!("{name} has ended itself"));
+            let time = recovered(load).await?;
+            tokio::time::sleep(hold).await;
+            cluster.restart(primary);
+            time
+        }
+        Fault::Slow => {
+            let delay = Tampering::Delay(Duration::from_millis(100));
+            let injection = Injection::start(cluster.pid(primary), delay).map_err(|e| e.to_string())?;
+            load.history.fault(&format!("fdatasync of {name} takes 100 ms longer"));
+            tokio::time::sleep(hold + Duration::from_secs(1)).await;
+            let time = recovered(load).await;
+            drop(injection);
+            time?
+        }
+        Fault::Full => full(cluster, load, primary, &name).await?,
     };
     caught_up(cluster, load).await?;
     all_vote(cluster).await?;
     load.history.event("---- all nodes caught up");
+    Ok(time)
+}
+
+/// Waits until a node has ended by itself.
+async fn ends(cluster: &mut Cluster, node: usize) -> Result<(), String> {
+    let deadline = Instant::now() + PATIENCE;
+    while cluster.ended(node).is_none() {
+        if Instant::now() > deadline {
+            return Err("a node whose disk fails goes on".into());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+/// Fills the primary's disk, writes until that is refused, and gives the space back.
+async fn full(cluster: &mut Cluster, load: &Load, primary: usize, name: &str) -> Result<Duration, String> {
+    const INSERT: &str = "INSERT INTO bulk SELECT g, repeat('x', 1000000) FROM generate_series(1, 4) AS g";
+    let ballast = cluster.disk(primary).ok_or("no disk")?.fill().map_err(|error| error.to_string())?;
+    load.history.event(&format!("the disk of {name} is full"));
+    let client = cluster.door(primary).open(TargetSessionAttrs::ReadWrite, Duration::from_secs(5)).await?;
+    let deadline = Instant::now() + PATIENCE;
+    let mut refused = None;
+    while refused.is_none() && Instant::now() < deadline {
+        match tokio::time::timeout(Duration::from_secs(5), client.batch_execute(INSERT)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => refused = Some(error.code().map(|code| code.code().to_owned()).unwrap_or_default()),
+            // It had been sequenced when the space ran out, and waits.
+            Err(_) => refused = Some("no answer".into()),
+        }
+    }
+    load.history.event(&format!("writes are refused: {refused:?}"));
+    drop(ballast);
+    load.history.fault(&format!("the disk of {name} has space again"));
+    let time = recovered(load).await?;
+    match refused.as_deref() {
+        // The last: another node has taken over, or the session's is no longer the primary.
+        Some("53100" | "no answer" | "25006" | "08007" | "40001" | "") => {}
+        other => return Err(format!("with a full disk writes ended with {other:?}")),
+    }
+    let truncate = async {
+        let primary = find_primary(cluster, PATIENCE).await.ok_or("no primary")?;
+        let client = cluster.door(primary).open(TargetSessionAttrs::ReadWrite, Duration::from_secs(5)).await?;
+        client.batch_execute("TRUNCATE bulk").await.map_err(|error| error.to_string())
+    };
+    truncate.await?;
+    // Or the log of all this would fill the small disks for good.
+    for door in &load.doors {
+        let client = door.open(TargetSessionAttrs::Any, Duration::from_secs(5)).await?;
+        if let Err(error) = client.batch_execute("CHECKPOINT").await {
+            load.history.event(&format!("{}: no checkpoint: {error}", door.name));
+        }
+    }
     Ok(time)
 }

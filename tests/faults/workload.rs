@@ -16,7 +16,7 @@ use super::history::{History, Kind, Outcome};
 pub const ACCOUNTS: i32 = 40;
 pub const EACH: i64 = 1000;
 /// A client that hears nothing for so long gives up; what it sent is then unknown.
-const PATIENCE: Duration = Duration::from_millis(1500);
+pub const PATIENCE: Duration = Duration::from_millis(1500);
 const LISTS_AT_ONCE: i64 = 8;
 const APPENDS_PER_LIST: i64 = 100;
 
@@ -41,7 +41,7 @@ pub struct Load {
 }
 
 impl Load {
-    fn running(&self) -> bool {
+    pub fn running(&self) -> bool {
         !self.stopped.load(Ordering::Relaxed)
     }
 
@@ -51,7 +51,7 @@ impl Load {
         (generation * LISTS_AT_ONCE + random.random_range(0..LISTS_AT_ONCE)) as i32
     }
 
-    async fn primary(&self, random: &mut StdRng) -> Option<(String, Client)> {
+    pub async fn primary(&self, random: &mut StdRng) -> Option<(String, Client)> {
         let first = random.random_range(0..self.doors.len());
         for step in 0..self.doors.len() {
             let door = &self.doors[(first + step) % self.doors.len()];
@@ -65,7 +65,7 @@ impl Load {
 }
 
 /// How a failed operation ended. `sent` tells whether the server had what it needs to commit.
-fn judge(load: &Load, error: &Error, sent: bool) -> Outcome {
+pub fn judge(load: &Load, error: &Error, sent: bool) -> Outcome {
     let Some(error) = error.as_db_error() else {
         return if sent { Outcome::Unknown } else { Outcome::Refused };
     };

@@ -7,6 +7,7 @@ use tokio_postgres::Client;
 use tokio_postgres::config::TargetSessionAttrs;
 
 use crate::faults::cluster::{Cluster, NODES};
+use crate::faults::inject::Injection;
 use crate::faults::run::{Fault, Options, find_primary, run};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -154,4 +155,31 @@ async fn three_faults_break_no_promise() {
     println!("{}", report.summary);
     assert!(report.violations.is_empty(), "{}", report.violations.join("\n\n"));
     assert_eq!(report.faults.len(), 3);
+    assert!(report.judged > 0, "the checker of isolation saw nothing");
+}
+
+/// Needs strace and the right to trace; without them there is nothing to run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failing_and_slow_disks_break_no_promise() {
+    if !Injection::possible() {
+        println!("strace cannot trace here");
+        return;
+    }
+    let dir = TempDir::new().expect("directory");
+    let options = Options {
+        binary: env!("CARGO_BIN_EXE_lockstep").into(),
+        dir: dir.path().into(),
+        environment: Vec::new(),
+        namespaces: false,
+        seed: 2,
+        faults: 2,
+        kinds: vec![Fault::Eio, Fault::Slow],
+        minutes_max: 5.0,
+        writers: 3,
+        calm: Duration::from_secs(1),
+    };
+    let report = run(&options).await;
+    println!("{}", report.summary);
+    assert!(report.violations.is_empty(), "{}", report.violations.join("\n\n"));
+    assert_eq!(report.faults.len(), 2);
 }
