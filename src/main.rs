@@ -7,6 +7,7 @@ mod backup;
 mod config;
 mod memory;
 mod node_command;
+mod routing;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -91,7 +92,11 @@ fn start_logging(filter: &str) -> Result<(), StartupError> {
 }
 
 async fn serve(config: Config) -> Result<(), StartupError> {
-    let server = Server::bind(server_config(&config)?)?;
+    let way = routing::WayToPrimary::default();
+    let mut server_config = server_config(&config)?;
+    server_config.routing = Some(way.routing());
+    let server = Server::bind(server_config)?;
+    let carried = server.carried_sessions();
     let client_address = server.local_addresses().first().map_or(config.listen, |address| *address);
 
     let engine = Engine::new(EngineConfig {
@@ -110,6 +115,7 @@ async fn serve(config: Config) -> Result<(), StartupError> {
     let mut node_config = NodeConfig::new(&config.data_dir, &config.node, config.peer_listen);
     node_config.client_address = client_address.to_string();
     node_config.join = config.join.clone();
+    node_config.sessions = Some(routing::sessions(engine.clone(), carried));
     node_config.transfer_bytes_per_second = config.transfer_rate as u64;
     node_config.archive = config.archive.clone();
     node_config.await_invitation = config.await_invitation;
@@ -124,6 +130,7 @@ async fn serve(config: Config) -> Result<(), StartupError> {
         .await
         .map_err(std::io::Error::other)??;
     let node = Arc::new(node);
+    way.opens(node.clone());
     if !config.witness {
         engine.attach_log(node.clone());
     }

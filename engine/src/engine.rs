@@ -161,6 +161,14 @@ impl Engine {
         Ok(session)
     }
 
+    /// As [`Self::connect`], for the client of another node, which has authenticated there: every setting is reported, and
+    /// where its commits are.
+    pub async fn connect_carried(self: &Arc<Self>, startup: Startup) -> Result<Session> {
+        let mut session = self.connect(startup).await?;
+        session.serve_another_node();
+        Ok(session)
+    }
+
     /// The catalog to look for a role in. Before a role is called unknown, the node catches up with the cluster: it may
     /// have just started, or be behind. Errors: 57P03 when it cannot.
     async fn login_catalog(&self, role: &str) -> Result<Arc<Catalog>> {

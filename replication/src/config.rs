@@ -1,10 +1,13 @@
 //! What a node is started with. Every field has a unit, a default and one meaning.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backup::archiver::ArchiveConfig;
+pub use crate::net::message::SessionRequest;
 
 /// Settings of one node.
 #[derive(Debug, Clone)]
@@ -31,6 +34,8 @@ pub struct NodeConfig {
     /// Bytes of log that a witness keeps behind its checkpoint, for a node with tables that was away. Default 1 GiB.
     pub witness_log_bytes: u64,
     pub timings: Timings,
+    /// Who serves the clients that other nodes carry here; default nobody.
+    pub sessions: Option<SharedSessions>,
     /// Bytes of log after which a checkpoint is written. Default 256 MiB.
     pub checkpoint_log_bytes: u64,
     /// Entries that stay in the log behind a checkpoint, for standbys that are a little behind. Default 10 000.
@@ -63,6 +68,7 @@ impl NodeConfig {
             learner: false,
             witness_log_bytes: 1 << 30,
             timings: Timings::default(),
+            sessions: None,
             checkpoint_log_bytes: 256 << 20,
             entries_kept: 10_000,
             segment_bytes: 64 << 20,
@@ -71,6 +77,23 @@ impl NodeConfig {
             transfer_bytes_per_second: 64 << 20,
             archive: None,
         }
+    }
+}
+
+/// Serves clients of other nodes: implemented by the binary, over the client side of this node.
+pub trait ClientSessions: Send + Sync + 'static {
+    /// The connection carries what the client says from here on, and what it is answered.
+    fn serve(&self, stream: std::net::TcpStream, request: SessionRequest);
+
+    fn cancel(&self, process: i32, secret: i32);
+}
+
+#[derive(Clone)]
+pub struct SharedSessions(pub Arc<dyn ClientSessions>);
+
+impl fmt::Debug for SharedSessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedSessions")
     }
 }
 

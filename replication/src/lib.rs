@@ -19,7 +19,7 @@ mod seeded;
 pub mod wal;
 mod witness;
 
-pub use config::{NodeConfig, Timings};
+pub use config::{ClientSessions, NodeConfig, SessionRequest, SharedSessions, Timings};
 pub use error::{Fatal, FatalHandler, StartError};
 pub use node::Node;
 pub use operator::{Operator, OperatorError};

@@ -24,7 +24,7 @@ use crate::cluster::Members;
 use crate::cluster::identity::{DataDir, Identity};
 use crate::cluster::remote_apply::RemoteApply;
 use crate::net::client::{Caller, Connection, NetError, Network};
-use crate::net::message::{Patience, Request, Response};
+use crate::net::message::{Patience, Request, Response, SessionRequest};
 use crate::net::server::Server;
 use crate::net::throttle::Throttle;
 use crate::opening::{Opened, Opening};
@@ -41,6 +41,23 @@ use crate::{FatalHandler, NodeConfig, StartError};
 
 /// Longest time that consensus may take to end.
 const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// How long a session on the primary is looked for, and the pause between two attempts.
+const SESSION_WAIT_MAX: Duration = Duration::from_secs(5);
+const SESSION_RETRY: Duration = Duration::from_millis(20);
+
+async fn open_session(members: &Members, request: &SessionRequest) -> Result<(u64, std::net::TcpStream), NetError> {
+    let unknown = || NetError::Remote("no primary is known".to_owned());
+    let primary = known_primary(&members.raft).filter(|primary| primary.0 != members.id()).ok_or_else(unknown)?.0;
+    let address = members.address_of(primary).ok_or_else(unknown)?;
+    let patience = members.caller.patience;
+    let mut connection = Connection::open(&address, &members.caller.hello(primary), patience.connect).await?;
+    let request = Request::Session(request.clone());
+    match tokio::time::timeout(patience.answer, connection.call(&request)).await?? {
+        Response::SessionReady => Ok((primary, connection.into_stream()?.into_std()?)),
+        _ => Err(NetError::Protocol),
+    }
+}
 
 /// How a stop was asked for.
 enum Stop {
@@ -127,6 +144,48 @@ impl Node {
         {
             error!("the log's thread panicked");
         }
+    }
+
+    /// The primary as far as this node knows.
+    pub fn primary(&self) -> Option<u64> {
+        match self.members.machine.reign() {
+            Some(_) => Some(self.id()),
+            None => known_primary(&self.members.raft).map(|primary| primary.0),
+        }
+    }
+
+    /// A connection to the primary that carries what a client of this node says to a session there, and the primary's id.
+    /// `None`: there is no primary that can be reached.
+    pub async fn open_session(&self, request: SessionRequest) -> Option<(u64, std::net::TcpStream)> {
+        let members = self.members.clone();
+        let deadline = Instant::now() + SESSION_WAIT_MAX;
+        let opening = self.runtime.spawn(async move {
+            loop {
+                match open_session(&members, &request).await {
+                    Ok(opened) => return Some(opened),
+                    // An election may be under way.
+                    Err(_) if Instant::now() < deadline => tokio::time::sleep(SESSION_RETRY).await,
+                    Err(error) => {
+                        warn!("cannot open a session on the primary: {error}");
+                        return None;
+                    }
+                }
+            }
+        });
+        opening.await.ok().flatten()
+    }
+
+    /// Interrupts a session that was opened by [`Self::open_session`].
+    pub async fn cancel_session(&self, node: u64, process: i32, secret: i32) {
+        let members = self.members.clone();
+        let asking = self.runtime.spawn(async move {
+            let Some(address) = members.address_of(node) else { return };
+            let (request, wait) = (Request::CancelSession { process, secret }, members.caller.patience.answer);
+            if let Err(error) = members.caller.ask(node, &address, &request, wait).await {
+                warn!("cannot pass a cancel request on to node {node}: {error}");
+            }
+        });
+        let _ = asking.await;
     }
 
     /// Id of this node in its cluster.
@@ -268,6 +327,7 @@ impl Running {
             members: members.clone(),
             readers: readers.clone(),
             installing: Default::default(),
+            sessions: config.sessions.clone(),
             throttle: members.caller.throttle.clone(),
         });
         let rebuilder = Rebuilder {

@@ -25,6 +25,7 @@ mod isolation;
 mod membership;
 mod memory;
 mod reads;
+mod routed_writes;
 mod serializable;
 mod slt;
 mod startup;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engine::error::{Notice, Result};
+use engine::session::routing::Interruptions;
 use engine::session::{BackendKey, Column, Startup, StatementShape, Step, TransactionStatus};
 use engine::types::Datum;
 use engine::types::text::FormatSettings;
@@ -18,6 +19,10 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// See [`Engine::connect`].
     fn connect(&self, startup: Startup) -> impl Future<Output = Result<Self::Session>> + Send;
+    /// See [`Engine::connect_carried`].
+    fn connect_carried(&self, startup: Startup) -> impl Future<Output = Result<Self::Session>> + Send {
+        self.connect(startup)
+    }
     /// See [`Engine::scram_verifier`].
     fn scram_verifier(&self, role: &str) -> impl Future<Output = Result<Option<String>>> + Send;
     /// See [`Engine::cancel`].
@@ -47,6 +52,37 @@ pub trait BackendSession: Send + 'static {
     fn format(&self) -> FormatSettings;
     fn termination(&self) -> BoxFuture<'static, Error>;
     fn close(&mut self) -> impl Future<Output = ()> + Send;
+    fn routes_writes(&self) -> bool {
+        false
+    }
+    fn carries_simple(&self) -> bool {
+        false
+    }
+    fn carries_portal(&self, _portal: &str) -> bool {
+        false
+    }
+    fn statement_source(&self, _name: &str) -> Option<(Arc<str>, Vec<u32>)> {
+        None
+    }
+    fn executed_statements(&self, _sql: &str) -> Vec<String> {
+        Vec::new()
+    }
+    fn portal_started(&self, _portal: &str) -> bool {
+        false
+    }
+    fn identity(&self) -> (String, String) {
+        Default::default()
+    }
+    fn settings_to_carry(&mut self, _all: bool) -> Vec<(String, String)> {
+        Vec::new()
+    }
+    fn carry(&mut self, _text: &str) {}
+    /// `None`: nothing is ever carried.
+    fn interruptions(&self) -> Option<Interruptions> {
+        None
+    }
+    fn adopt(&mut self, _name: &str, _value: &str) {}
+    fn fail_block(&mut self) {}
 }
 
 impl Backend for Arc<Engine> {
@@ -54,6 +90,10 @@ impl Backend for Arc<Engine> {
 
     fn connect(&self, startup: Startup) -> impl Future<Output = Result<Session>> + Send {
         Engine::connect(self, startup)
+    }
+
+    fn connect_carried(&self, startup: Startup) -> impl Future<Output = Result<Session>> + Send {
+        Engine::connect_carried(self, startup)
     }
 
     fn scram_verifier(&self, role: &str) -> impl Future<Output = Result<Option<String>>> + Send {
@@ -148,5 +188,53 @@ impl BackendSession for Session {
 
     fn close(&mut self) -> impl Future<Output = ()> + Send {
         Session::close(self)
+    }
+
+    fn routes_writes(&self) -> bool {
+        Session::routes_writes(self)
+    }
+
+    fn carries_simple(&self) -> bool {
+        Session::carries_simple(self)
+    }
+
+    fn carries_portal(&self, portal: &str) -> bool {
+        Session::carries_portal(self, portal)
+    }
+
+    fn statement_source(&self, name: &str) -> Option<(Arc<str>, Vec<u32>)> {
+        Session::statement_source(self, name)
+    }
+
+    fn executed_statements(&self, sql: &str) -> Vec<String> {
+        Session::executed_statements(self, sql)
+    }
+
+    fn portal_started(&self, portal: &str) -> bool {
+        Session::portal_started(self, portal)
+    }
+
+    fn identity(&self) -> (String, String) {
+        Session::identity(self)
+    }
+
+    fn settings_to_carry(&mut self, all: bool) -> Vec<(String, String)> {
+        Session::settings_to_carry(self, all)
+    }
+
+    fn carry(&mut self, text: &str) {
+        Session::carry(self, text)
+    }
+
+    fn interruptions(&self) -> Option<Interruptions> {
+        Some(Session::interruptions(self))
+    }
+
+    fn adopt(&mut self, name: &str, value: &str) {
+        Session::adopt(self, name, value)
+    }
+
+    fn fail_block(&mut self) {
+        Session::fail_block(self)
     }
 }

@@ -51,6 +51,8 @@ impl Tls {
 /// The client side of a node.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
+    /// The way to the primary for `lockstep.route_writes`; default none.
+    pub routing: Option<crate::route::Routing>,
     /// Addresses to listen on; default 127.0.0.1:5432. Port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
     /// Sessions at a time; the next client is told 53300. Default 500.
@@ -78,6 +80,7 @@ pub struct ServerConfig {
 impl Default for ServerConfig {
     fn default() -> Self {
         ServerConfig {
+            routing: None,
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 5432))],
             max_connections: 500,
             auth: Auth::Trust,

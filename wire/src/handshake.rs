@@ -68,6 +68,20 @@ pub(crate) async fn open<B: Backend>(
     Ok(Opened { session, place })
 }
 
+/// A session for the client of another node, which has asked it for its password.
+pub(crate) async fn open_carried<B: Backend>(
+    channel: &mut Channel,
+    shared: &Arc<Shared<B>>,
+    startup: Startup,
+) -> Result<Opened<B>, End> {
+    let Some(place) = SessionPlace::take(shared) else {
+        return Err(fatal(SqlState::TooManyConnections, "sorry, too many clients already"));
+    };
+    let mut session = shared.backend.connect_carried(startup).await.map_err(End::Fatal)?;
+    greet(channel, &mut session).map_err(End::Fatal)?;
+    Ok(Opened { session, place })
+}
+
 /// Answers SSLRequest and GSSENCRequest, each at most once; returns the packet that follows, its length word included.
 async fn first_packet<B: Backend>(channel: &mut Channel, shared: &Shared<B>) -> Result<BytesMut, End> {
     let (mut tls_done, mut gss_done) = (false, false);

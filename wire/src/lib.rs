@@ -19,6 +19,7 @@ mod frontend;
 pub mod fuzzing;
 mod handshake;
 mod output;
+pub mod route;
 mod scram;
 pub mod server;
 mod stream;
@@ -26,4 +27,5 @@ mod values;
 
 pub use backend::{Backend, BackendSession};
 pub use config::{Auth, BindError, ServerConfig, Tls};
+pub use route::{CarriedSessions, Remote, Router, Routing};
 pub use server::Server;

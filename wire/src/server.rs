@@ -10,15 +10,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use engine::session::Startup;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backend::Backend;
 use crate::config::{BindError, ServerConfig};
 use crate::connection;
+use crate::route::CarriedSessions;
 
 /// Sockets beyond `max_connections` that may be in their start-up at a time: clients about to be told 53300, and
 /// CancelRequests, which must get through when the server is full.
@@ -35,6 +37,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Server {
     listeners: Vec<StdListener>,
     config: ServerConfig,
+    carried: (CarriedSessions, mpsc::Receiver<(std::net::TcpStream, Startup)>),
 }
 
 /// What every connection of a server needs.
@@ -55,7 +58,13 @@ impl Server {
             .iter()
             .map(|address| listen(*address).map_err(|source| BindError::Address { address: *address, source }))
             .collect::<Result<_, _>>()?;
-        Ok(Server { listeners, config })
+        let (sender, receiver) = mpsc::channel(crate::route::WAITING_MAX);
+        Ok(Server { listeners, config, carried: (CarriedSessions(sender), receiver) })
+    }
+
+    /// Where conversations go that other nodes begin for their clients.
+    pub fn carried_sessions(&self) -> CarriedSessions {
+        self.carried.0.clone()
     }
 
     /// The addresses listened on, with the ports that the system chose.
@@ -89,6 +98,12 @@ impl Server {
                 draining.run_until_cancelled(accept).await;
             });
         }
+        let (_, carried) = self.carried;
+        let serve = serve_carried(carried, shared, tasks.clone(), (drain.clone(), stop.clone()));
+        let draining = drain.clone();
+        tasks.spawn(async move {
+            draining.run_until_cancelled(serve).await;
+        });
         shutdown.await;
         drain.cancel();
         tasks.close();
@@ -143,6 +158,25 @@ async fn accept_loop<B: Backend>(
             connection::serve(socket, peer, shared, drain, stop).await;
             drop(place);
         });
+    }
+}
+
+/// Sessions for clients of other nodes; they count among `max_connections`.
+async fn serve_carried<B: Backend>(
+    mut carried: mpsc::Receiver<(std::net::TcpStream, Startup)>,
+    shared: Arc<Shared<B>>,
+    tasks: TaskTracker,
+    (drain, stop): (CancellationToken, CancellationToken),
+) {
+    while let Some((socket, startup)) = carried.recv().await {
+        let prepared = TcpStream::from_std(socket).and_then(|socket| prepare_socket(&socket).map(|()| socket));
+        match prepared {
+            Ok(socket) => {
+                let (shared, drain, stop) = (shared.clone(), drain.child_token(), stop.child_token());
+                tasks.spawn(connection::serve_carried(socket, startup, shared, drain, stop));
+            }
+            Err(error) => tracing::warn!(%error, "could not serve a session of another node's client"),
+        }
     }
 }
 

@@ -21,6 +21,7 @@ pub(crate) mod plan;
 pub(crate) mod portal;
 pub(crate) mod query;
 pub mod registry;
+pub mod routing;
 pub mod settings;
 mod simple;
 #[cfg(test)]
@@ -45,7 +46,7 @@ use crate::dml::foreign_key::DeferredCheck;
 use crate::engine::Engine;
 use crate::error::{Error, Notice, NoticeLevel, Result, SqlState};
 use crate::sql::Parsed;
-use crate::txn::Freshness;
+use crate::txn::{Freshness, Position};
 use crate::types::{Datum, PgType, TypeOid};
 use block::Block;
 use plan::{Prepared, StatementCache};
@@ -169,6 +170,12 @@ pub struct Session {
     /// Between a client's first message and the answer to its Sync: an interrupt is for what was asked.
     busy: bool,
     pub(crate) advisory: advisory::AdvisoryLocks,
+    /// It is the session of another node's client.
+    carried: bool,
+    /// What the session on the primary knows of the settings.
+    carried_settings: Option<Arc<settings::Values>>,
+    /// What the other node knows of the commits.
+    reported_position: Position,
 }
 
 impl Session {
@@ -193,6 +200,9 @@ impl Session {
             context: None,
             busy: false,
             advisory,
+            carried: false,
+            carried_settings: None,
+            reported_position: Position::default(),
         }
     }
 
@@ -214,7 +224,9 @@ impl Session {
         if self.block.transaction.is_none() {
             self.settings.standby = standby;
         }
-        self.settings.take_changes()
+        let mut changes = self.settings.take_changes();
+        changes.extend(self.carried_reports());
+        changes
     }
 
     /// Notices raised since the last call, to be sent before the message that the current call leads to.

@@ -171,7 +171,7 @@ impl SessionShared {
     }
 
     /// Resolves when the running statement is interrupted.
-    async fn wait_interrupted(&self) -> Error {
+    pub(super) async fn wait_interrupted(&self) -> Error {
         loop {
             let notified = self.interrupted.notified();
             tokio::pin!(notified);

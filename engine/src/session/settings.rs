@@ -69,6 +69,7 @@ pub struct Values {
     pub point_path: bool,
     pub freshness: Freshness,
     pub commit_level: CommitLevel,
+    pub route_writes: bool,
 }
 
 impl Values {
@@ -91,6 +92,7 @@ impl Values {
             point_path: true,
             freshness: Freshness::default(),
             commit_level: CommitLevel::default(),
+            route_writes: false,
         };
         for id in 0..SETTINGS.len() {
             values.retype(SettingId(id));
@@ -159,6 +161,7 @@ impl Values {
             }
             "lockstep.point_path" => self.point_path = on(),
             "synchronous_commit" => self.commit_level = CommitLevel::parse(&text),
+            "lockstep.route_writes" => self.route_writes = on(),
             "lockstep.max_staleness" => self.freshness.max_staleness = timeout(),
             "lockstep.read_after" => self.freshness.after = Position::parse(&text).unwrap_or_default(),
             _ => {}
@@ -214,9 +217,54 @@ pub struct Settings {
     notices: Vec<Notice>,
     /// The server lets commits be acknowledged before a majority has them.
     early_commits: bool,
+    /// Every setting is reported, with the custom ones that were: for a session that serves another node's client.
+    reported_custom: Option<BTreeMap<String, Arc<str>>>,
+}
+
+/// What a session on a standby keeps to itself when its statements are carried to the primary.
+const NOT_CARRIED: [&str; 5] = [
+    "lockstep.max_staleness",
+    "lockstep.route_writes",
+    "transaction_deferrable",
+    "transaction_isolation",
+    "transaction_read_only",
+];
+
+fn is_carried(setting: &table::Setting) -> bool {
+    setting.effect != Effect::ReadOnly && !NOT_CARRIED.contains(&setting.name)
 }
 
 impl Settings {
+    /// Names and values that differ from `before`, or from the defaults: what a session elsewhere has to be told.
+    pub fn differing(&self, before: Option<&Values>) -> Vec<(String, String)> {
+        let mut changed = Vec::new();
+        for (i, setting) in SETTINGS.iter().enumerate().filter(|(_, setting)| is_carried(setting)) {
+            let now = self.current.text(SettingId(i));
+            if before.map_or(setting.default, |before| before.text(SettingId(i))) != now {
+                changed.push((setting.name.to_owned(), now.to_owned()));
+            }
+        }
+        let known = |name: &String| before.and_then(|before| before.custom.get(name));
+        let custom = self.current.custom.iter().filter(|(name, text)| known(name) != Some(text));
+        changed.extend(custom.map(|(name, text)| (name.clone(), text.to_string())));
+        changed
+    }
+
+    /// Takes a value over that a session elsewhere reported. What cannot be set here is a fact there, and none here.
+    pub fn adopt(&mut self, name: &str, text: &str) {
+        if find(name).is_some_and(|id| !is_carried(&SETTINGS[id.0])) {
+            return;
+        }
+        let notices = self.notices.len();
+        let _ = self.set(name, text, false);
+        self.notices.truncate(notices);
+    }
+
+    /// From here on every setting is reported.
+    pub fn report_all(&mut self) {
+        self.reported_custom = Some(BTreeMap::new());
+    }
+
     /// Defaults for `user`, then the startup parameters (and `options`, as in `-c name=value`). `early_commits`: whether
     /// `synchronous_commit` may be off or local.
     pub fn new(user: &str, superuser: bool, parameters: &[(String, String)], early_commits: bool) -> Result<Settings> {
@@ -238,6 +286,7 @@ impl Settings {
             reported_for: None,
             notices: Vec::new(),
             early_commits,
+            reported_custom: None,
         };
         let mut all = Vec::new();
         for (name, text) in parameters {
@@ -487,7 +536,8 @@ impl Settings {
         self.reported_for = Some((self.current.clone(), self.standby));
         let mut changes = Vec::new();
         let first = self.reported.is_empty();
-        for (i, setting) in SETTINGS.iter().enumerate().filter(|(_, s)| s.report) {
+        let all = self.reported_custom.is_some();
+        for (i, setting) in SETTINGS.iter().enumerate().filter(|(_, s)| s.report || all && is_carried(s)) {
             let id = SettingId(i);
             let now = self.shown(id);
             if first {
@@ -499,6 +549,13 @@ impl Settings {
                 *last = now.clone();
                 changes.push((setting.name.to_string(), now));
             }
+        }
+        if let Some(reported) = &mut self.reported_custom
+            && *reported != self.current.custom
+        {
+            let new = self.current.custom.iter().filter(|(name, text)| reported.get(*name) != Some(*text));
+            changes.extend(new.map(|(name, text)| (name.clone(), text.to_string())));
+            *reported = self.current.custom.clone();
         }
         changes
     }

@@ -115,6 +115,14 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// The socket, once both sides have said that it carries something else from here on.
+    pub fn into_stream(self) -> Result<TcpStream, NetError> {
+        let reader = self.reader.into_source().ok_or(NetError::Protocol)?;
+        reader.reunite(self.writer).map_err(|_| NetError::Protocol)
+    }
+}
+
 fn hung_up() -> std::io::Error {
     std::io::ErrorKind::UnexpectedEof.into()
 }

@@ -30,6 +30,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Self { source, buffer: BytesMut::with_capacity(64 << 10), bytes_max }
     }
 
+    /// The source, if nothing was read ahead of the last frame.
+    pub fn into_source(self) -> Option<R> {
+        self.buffer.is_empty().then_some(self.source)
+    }
+
     /// The next frame; `None` when the peer closed the connection between two of them.
     pub async fn next(&mut self) -> io::Result<Option<Frame>> {
         loop {

@@ -85,6 +85,13 @@ pub enum Request {
         index: u64,
         wait_ms: u64,
     },
+    /// From here on the connection carries what a client of the sender says to a session of this node.
+    Session(SessionRequest),
+    /// Interrupts such a session.
+    CancelSession {
+        process: i32,
+        secret: i32,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -117,6 +124,17 @@ pub enum Response {
     },
     /// The last entry that is applied.
     Applied(u64),
+    SessionReady,
+    Done,
+}
+
+/// A client of another node, which has authenticated there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SessionRequest {
+    pub user: String,
+    pub database: String,
+    pub parameters: Vec<(String, String)>,
+    pub client: Option<std::net::SocketAddr>,
 }
 
 /// What a node says of itself.

@@ -16,10 +16,13 @@ use tracing::{debug, warn};
 
 use super::fetch::Offering;
 use super::frame::{Frame, FrameReader, write_frame};
-use super::message::{GREETING_BYTES_MAX, Hello, MESSAGE_BYTES_MAX, PROTOCOL, Request, Response, Welcome};
+use super::message::{
+    GREETING_BYTES_MAX, Hello, MESSAGE_BYTES_MAX, PROTOCOL, Request, Response, SessionRequest, Welcome,
+};
 use super::throttle::Throttle;
 use super::transfer::Receiving;
 use crate::cluster::{Members, rules};
+use crate::config::SharedSessions;
 use crate::raft::barrier::Reader;
 use crate::raft::machine::Machine;
 use crate::raft::{Raft, leads};
@@ -36,6 +39,7 @@ pub struct Server {
     pub readers: mpsc::UnboundedSender<Reader>,
     /// Checkpoints that are being received.
     pub installing: AtomicUsize,
+    pub sessions: Option<SharedSessions>,
     /// For checkpoints that are sent.
     pub throttle: Arc<Throttle>,
 }
@@ -100,6 +104,10 @@ impl Server {
                     respond(&mut writer, &Response::Error("a witness has no tables".to_owned())).await?;
                 }
                 (_, Request::Checkpoint) => return self.offers(reader, writer).await,
+                (false, Request::Session(request)) => {
+                    respond(&mut writer, &Response::SessionReady).await?;
+                    return self.session(request, reader, writer);
+                }
                 (true, Request::Invite(_)) => {
                     let answer = format!("It already belongs to cluster {}", self.members.cluster());
                     respond(&mut writer, &Response::Error(answer)).await?;
@@ -113,6 +121,22 @@ impl Server {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Hands the connection to whoever serves clients.
+    fn session(
+        &self,
+        request: SessionRequest,
+        reader: FrameReader<OwnedReadHalf>,
+        writer: OwnedWriteHalf,
+    ) -> io::Result<()> {
+        let Some(SharedSessions(sessions)) = &self.sessions else {
+            return Err(io::Error::other("this node serves no clients of others"));
+        };
+        let reader = reader.into_source().ok_or_else(|| io::Error::other("a client that spoke too early"))?;
+        let stream = reader.reunite(writer).map_err(io::Error::other)?;
+        sessions.serve(stream.into_std()?, request);
         Ok(())
     }
 
@@ -175,6 +199,12 @@ impl Server {
                 self.machine.condemn(check, &reference, reason).await?;
                 Response::Condemned
             }
+            Request::CancelSession { process, secret } => {
+                if let Some(SharedSessions(sessions)) = &self.sessions {
+                    sessions.cancel(process, secret);
+                }
+                Response::Done
+            }
             Request::AwaitApplied { index, wait_ms } => {
                 let mut applied = self.machine.watch_applied();
                 let reached = applied.wait_for(|applied| applied.index >= Some(index));
@@ -186,7 +216,8 @@ impl Server {
             | Request::SnapshotChunk { .. }
             | Request::SnapshotEnd
             | Request::Checkpoint
-            | Request::CheckpointFile(_) => {
+            | Request::CheckpointFile(_)
+            | Request::Session(_) => {
                 return Err("that request does not stand here".to_owned());
             }
         })

@@ -91,9 +91,9 @@ impl<B: Backend> Connection<B> {
         match frame.kind {
             frontend::PARSE => self.parse(&frame.body).await,
             frontend::BIND => self.bind(&frame.body).await,
-            frontend::DESCRIBE => self.describe(&frame.body),
+            frontend::DESCRIBE => self.describe(&frame.body).await,
             frontend::EXECUTE => self.execute(&frame.body).await,
-            frontend::CLOSE => self.close(&frame.body),
+            frontend::CLOSE => self.close(&frame.body).await,
             frontend::FLUSH => {
                 frontend::Reader::new(&frame.body).end()?;
                 self.channel.promise();
@@ -105,6 +105,7 @@ impl<B: Backend> Connection<B> {
 
     async fn parse(&mut self, body: &[u8]) -> Result<(), Failure> {
         let parse = Parse::decode(body)?;
+        self.localize(parse.name).await?;
         self.guard
             .drive(&mut self.channel, pin!(self.session.prepare(parse.name, parse.sql, &parse.parameter_types)))
             .await
@@ -116,6 +117,7 @@ impl<B: Backend> Connection<B> {
 
     async fn bind(&mut self, body: &[u8]) -> Result<(), Failure> {
         let mut message = Bind::decode(body)?;
+        self.localize(message.statement).await?;
         let values = self.read_values(&mut message)?;
         let (portal, statement) = (message.portal, message.statement);
         let result_formats = message.result_formats()?;
@@ -127,6 +129,9 @@ impl<B: Backend> Connection<B> {
         let columns = self.session.portal_columns(portal)?;
         let formats = ResultFormats::decode(result_formats, columns.as_deref())?;
         let entry = Portal { columns, formats, encoders: SmallVec::new() };
+        if self.session.routes_writes() {
+            self.carrier.note_bind(portal, body);
+        }
         if portal.is_empty() {
             self.unnamed = Some(entry);
         } else {
@@ -177,9 +182,10 @@ impl<B: Backend> Connection<B> {
         Ok(values)
     }
 
-    fn describe(&mut self, body: &[u8]) -> Result<(), Failure> {
+    async fn describe(&mut self, body: &[u8]) -> Result<(), Failure> {
         match Target::decode(body, "DESCRIBE")? {
             Target::Statement(name) => {
+                self.localize(name).await?;
                 let shape = self.session.statement(name)?;
                 let types = shape.parameters.iter().map(|oid| oid.0).collect();
                 self.channel.output.encode(&ParameterDescription::new(types))?;
@@ -217,6 +223,9 @@ impl<B: Backend> Connection<B> {
 
     async fn execute(&mut self, body: &[u8]) -> Result<(), Failure> {
         let (name, max_rows) = frontend::decode_execute(body)?;
+        if self.session.carries_portal(name) {
+            return self.carry_execute(name, body).await;
+        }
         // Taken out for the time of the run, for the borrow's sake.
         let mut portal = match name {
             "" => self.unnamed.take(),
@@ -238,9 +247,12 @@ impl<B: Backend> Connection<B> {
         Ok(())
     }
 
-    fn close(&mut self, body: &[u8]) -> Result<(), Failure> {
+    async fn close(&mut self, body: &[u8]) -> Result<(), Failure> {
         match Target::decode(body, "CLOSE")? {
-            Target::Statement(name) => self.session.close_statement(name),
+            Target::Statement(name) => {
+                self.localize(name).await?;
+                self.session.close_statement(name);
+            }
             Target::Portal(name) => {
                 self.session.close_portal(name);
                 match name {

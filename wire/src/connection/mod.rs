@@ -10,6 +10,7 @@
 mod copy;
 mod extended;
 mod guard;
+mod relay;
 mod results;
 
 use std::collections::HashMap;
@@ -19,7 +20,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use engine::error::{Error, Result, SqlState};
-use engine::session::TransactionStatus;
+use engine::session::{Startup, TransactionStatus};
 use futures::FutureExt;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,7 @@ use crate::stream::Stream;
 
 use extended::Portal;
 use guard::Guard;
+use relay::Carrier;
 
 /// Why a message's work stopped.
 enum Failure {
@@ -65,10 +67,36 @@ pub(crate) async fn serve<B: Backend>(
     stop: CancellationToken,
 ) {
     let mut channel = Channel::new(Stream::Plain(socket), shared.config.message_bytes_max);
-    let opened = match open(&mut channel, &shared, peer, &drain).await {
-        Ok(opened) => opened,
-        Err(end) => return channel.close(end).await,
-    };
+    match open(&mut channel, &shared, peer, &drain).await {
+        Ok(opened) => converse(channel, opened, Some(peer), shared, drain, stop).await,
+        Err(end) => channel.close(end).await,
+    }
+}
+
+/// Serves the client of another node, which carries its messages to and fro.
+pub(crate) async fn serve_carried<B: Backend>(
+    socket: TcpStream,
+    startup: Startup,
+    shared: Arc<Shared<B>>,
+    drain: CancellationToken,
+    stop: CancellationToken,
+) {
+    let mut channel = Channel::new(Stream::Plain(socket), shared.config.message_bytes_max);
+    let client = startup.client;
+    match handshake::open_carried(&mut channel, &shared, startup).await {
+        Ok(opened) => converse(channel, opened, client, shared, drain, stop).await,
+        Err(end) => channel.close(end).await,
+    }
+}
+
+async fn converse<B: Backend>(
+    channel: Channel,
+    opened: Opened<B>,
+    peer: Option<SocketAddr>,
+    shared: Arc<Shared<B>>,
+    drain: CancellationToken,
+    stop: CancellationToken,
+) {
     let Opened { session, place } = opened;
     let mut connection = Connection {
         guard: Guard::new(&shared, &session, drain, stop),
@@ -78,18 +106,20 @@ pub(crate) async fn serve<B: Backend>(
         portals: HashMap::new(),
         skipping: false,
         output_buffer_bytes: shared.config.output_buffer_bytes,
+        carrier: Carrier::new(shared.config.routing.clone()),
+        peer,
     };
     let end = match AssertUnwindSafe(connection.run()).catch_unwind().await {
         Ok(end) => end,
         Err(_) => {
-            tracing::error!(%peer, "a statement panicked; its connection is closed");
+            tracing::error!(?peer, "a statement panicked; its connection is closed");
             connection.channel.drop_unpromised();
             End::Fatal(Error::internal("internal error: the statement's execution broke off"))
         }
     };
     let closed = AssertUnwindSafe(connection.session.close()).catch_unwind();
     if closed.await.is_err() {
-        tracing::error!(%peer, "closing a session panicked");
+        tracing::error!(?peer, "closing a session panicked");
     }
     drop(connection.session);
     drop(place);
@@ -133,6 +163,8 @@ struct Connection<B: Backend> {
     /// After an error in the extended protocol, until Sync.
     skipping: bool,
     output_buffer_bytes: usize,
+    carrier: Carrier,
+    peer: Option<SocketAddr>,
 }
 
 impl<B: Backend> Connection<B> {
@@ -161,11 +193,20 @@ impl<B: Backend> Connection<B> {
 
     async fn more_input(&mut self) -> Result<(), End> {
         self.guard.flush_promised(&mut self.channel).await?;
-        let idle = self.session.transaction_status() == TransactionStatus::Idle;
+        let idle = self.status() == TransactionStatus::Idle;
         self.guard.fill(&mut self.channel, idle).await
     }
 
+    /// Of the transaction, wherever it runs.
+    fn status(&self) -> TransactionStatus {
+        self.carrier.status().unwrap_or_else(|| self.session.transaction_status())
+    }
+
     async fn handle(&mut self, frame: Frame) -> Result<(), End> {
+        let skipped = self.skipping && frame.kind != frontend::SYNC;
+        if self.carrier.status().is_some() && !skipped {
+            return self.relay_frame(frame).await;
+        }
         match frame.kind {
             frontend::SYNC => {
                 self.skipping = false;
@@ -188,6 +229,10 @@ impl<B: Backend> Connection<B> {
         }
         let done = self.extended(&frame).await;
         self.skipping = self.report(done)?;
+        if self.skipping {
+            // An error is sent at once, as PostgreSQL does: a Flush behind it is skipped.
+            self.channel.promise();
+        }
         Ok(())
     }
 
@@ -213,16 +258,20 @@ impl<B: Backend> Connection<B> {
 
     /// Ends the implicit transaction and tells the client that it is its turn.
     async fn ready(&mut self) -> Result<(), End> {
-        let synced = self.guard.drive(&mut self.channel, pin!(self.session.sync())).await;
-        self.report(synced.map_err(Failure::Session))?;
+        let carried = self.carrier.status().filter(|status| *status != TransactionStatus::Idle);
+        if carried.is_none() {
+            let synced = self.guard.drive(&mut self.channel, pin!(self.session.sync())).await;
+            self.report(synced.map_err(Failure::Session))?;
+        }
         self.send_notices()?;
         for (name, value) in self.session.take_parameter_changes() {
             self.channel.output.parameter_status(name, value).map_err(End::Fatal)?;
         }
-        let status = self.session.transaction_status();
-        if status == TransactionStatus::Idle && !self.portals.is_empty() {
+        let status = carried.unwrap_or_else(|| self.session.transaction_status());
+        if status == TransactionStatus::Idle {
             // Portals do not outlive their transaction.
             self.portals.clear();
+            self.carrier.idle();
         }
         self.channel.output.ready_for_query(status);
         self.channel.promise();
@@ -247,6 +296,9 @@ impl<B: Backend> Connection<B> {
         self.unnamed = None;
         if statements == 0 {
             self.channel.output.empty_query();
+        }
+        if self.session.carries_simple() {
+            return self.carry_simple(sql, body).await;
         }
         for _ in 0..statements {
             let columns = self

@@ -158,6 +158,7 @@ pub static SETTINGS: &[Setting] = &[
     setting("lockstep.max_staleness", MS, "0", Works, "Customized Options", "Lets a standby answer from its own state while that is known to be no older; 0 asks the primary first."),
     setting("lockstep.point_path", Kind::Bool, "on", Works, "Customized Options", "Runs short statements on the point path; off sends every statement through the general planner."),
     setting("lockstep.read_after", Kind::Text, "", Works, "Customized Options", "Makes reads wait until this node has applied the given position, as lockstep_position() returns it."),
+    setting("lockstep.route_writes", Kind::Bool, "off", Works, "Customized Options", "On a standby, carries statements and transactions that may write to the primary."),
     setting("log_duration", Kind::Bool, "off", NoEffect, LOGGING, "Logs the duration of each completed SQL statement."),
     setting("log_min_duration_statement", sized(Unit::Milliseconds, -1, I32), "-1", NoEffect, "Reporting and Logging / When to Log", "Sets the minimum execution time above which all statements will be logged."),
     setting("log_min_messages", Kind::Enum(&["debug5", "debug4", "debug3", "debug2", "debug1", "info", "notice", "warning", "error", "log", "fatal", "panic"]), "warning", NoEffect, "Reporting and Logging / When to Log", "Sets the message levels that are logged."),
