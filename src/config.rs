@@ -49,6 +49,9 @@ struct Flags {
     /// Address for the other nodes of the cluster [default: 127.0.0.1, the port of --listen plus 10000]
     #[arg(long, value_name = "HOST:PORT")]
     peer_listen: Option<String>,
+    /// Address for Prometheus and load balancers: /metrics, /livez, /readyz, /primary, /replica [default: none]
+    #[arg(long, value_name = "HOST:PORT")]
+    http_listen: Option<String>,
     /// Directory of the log and the checkpoints [default: lockstep-data]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -70,6 +73,9 @@ struct Flags {
     /// Memory that rows, indexes and queries may take, such as 4GB [default: three quarters of the machine's]
     #[arg(long, value_name = "BYTES")]
     memory_limit: Option<String>,
+    /// Log after which a checkpoint is written, such as 1GB: recovery reads at most about so much [default: 256MB]
+    #[arg(long, value_name = "BYTES")]
+    max_wal_size: Option<String>,
     /// Connections at once [default: 500]
     #[arg(long, value_name = "N")]
     max_connections: Option<usize>,
@@ -111,6 +117,7 @@ struct Flags {
 struct File {
     listen: Option<String>,
     peer_listen: Option<String>,
+    http_listen: Option<String>,
     data_dir: Option<PathBuf>,
     node: Option<String>,
     #[serde(default)]
@@ -122,6 +129,7 @@ struct File {
     #[serde(default)]
     learner: bool,
     memory_limit: Option<String>,
+    max_wal_size: Option<String>,
     max_connections: Option<usize>,
     auth: Option<Auth>,
     allow_local_commit: Option<bool>,
@@ -149,6 +157,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Address for peers. Default: 127.0.0.1 and the client port plus 10000 (minus, where that is too high).
     pub peer_listen: SocketAddr,
+    /// Address for monitoring over HTTP. Default none.
+    pub http_listen: Option<SocketAddr>,
     /// Default `lockstep-data` in the working directory.
     pub data_dir: PathBuf,
     /// Default `node1`.
@@ -163,6 +173,8 @@ pub struct Config {
     pub learner: bool,
     /// Bytes. Default: three quarters of the machine's memory.
     pub memory_limit: usize,
+    /// Bytes of log after which a checkpoint is written. Default 256 MiB, at least 1 MiB.
+    pub max_wal_size: u64,
     /// Default 500.
     pub max_connections: usize,
     /// Default trust.
@@ -201,6 +213,8 @@ impl Config {
             Some(text) => address("peer-listen", &text)?,
             None => SocketAddr::from(([127, 0, 0, 1], peer_port(listen.port()))),
         };
+        let http_listen = flags.http_listen.or(file.http_listen);
+        let http_listen = http_listen.map(|text| address("http-listen", &text)).transpose()?;
         let memory_limit = match flags.memory_limit.or(file.memory_limit) {
             Some(text) => match bytes("memory-limit", &text)? {
                 few if few < 64 << 20 => {
@@ -211,6 +225,13 @@ impl Config {
             },
             None => machine_memory() / 4 * 3,
         };
+        let max_wal_size = match flags.max_wal_size.or(file.max_wal_size) {
+            Some(text) => bytes("max-wal-size", &text)? as u64,
+            None => 256 << 20,
+        };
+        if max_wal_size < 1 << 20 {
+            return Err(ConfigError::Setting { setting: "max-wal-size", message: "at least 1MB are needed".into() });
+        }
         let tls = match (flags.tls_certificate.or(file.tls_certificate), flags.tls_key.or(file.tls_key)) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
@@ -256,6 +277,7 @@ impl Config {
             archive: archives.then_some(archive),
             listen,
             peer_listen,
+            http_listen,
             data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| "lockstep-data".into()),
             node,
             join: if flags.join.is_empty() { file.join } else { flags.join },
@@ -263,6 +285,7 @@ impl Config {
             witness: flags.witness || file.witness,
             learner: flags.learner || file.learner,
             memory_limit,
+            max_wal_size,
             max_connections,
             auth: flags.auth.or(file.auth).unwrap_or(Auth::Trust),
             allow_local_commit: flags.allow_local_commit || file.allow_local_commit.unwrap_or(false),
@@ -379,8 +402,10 @@ mod tests {
         assert!(resolve(&["--colour", "red"]).is_err());
         for (flag, value) in [
             ("--listen", "nowhere"),
+            ("--http-listen", "nowhere"),
             ("--memory-limit", "4 elephants"),
             ("--memory-limit", "1kB"),
+            ("--max-wal-size", "1kB"),
             ("--max-connections", "0"),
             ("--divergence-check-interval", "often"),
             ("--transfer-rate", "fast"),

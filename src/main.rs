@@ -5,6 +5,7 @@
 
 mod backup;
 mod config;
+mod force_command;
 mod memory;
 mod node_command;
 mod routing;
@@ -18,7 +19,7 @@ use engine::commit_log::{CommitLog, SharedStateMachine};
 use engine::{Engine, EngineConfig};
 use replication::{Fatal, Node, NodeConfig, Witness};
 use tokio::sync::oneshot;
-use wire::{Server, ServerConfig, Tls};
+use wire::{HttpConfig, HttpServer, Server, ServerConfig, Tls};
 
 use config::{Auth, Config, ConfigError, Invocation};
 
@@ -50,9 +51,16 @@ enum StartupError {
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    if std::env::args().nth(1).as_deref() == Some("node") {
-        arguments.next();
-        return node_command::run(arguments);
+    match std::env::args().nth(1).as_deref() {
+        Some("node") => {
+            arguments.next();
+            return node_command::run(arguments);
+        }
+        Some("force-primary") => {
+            arguments.next();
+            return force_command::run(arguments);
+        }
+        _ => {}
     }
     let started = match Config::from_command_line() {
         Ok(Invocation::Serve(config)) => run(*config),
@@ -96,6 +104,7 @@ async fn serve(config: Config) -> Result<(), StartupError> {
     let mut server_config = server_config(&config)?;
     server_config.routing = Some(way.routing());
     let server = Server::bind(server_config)?;
+    let http = config.http_listen.map(|address| HttpServer::bind(HttpConfig::new(address))).transpose()?;
     let carried = server.carried_sessions();
     let client_address = server.local_addresses().first().map_or(config.listen, |address| *address);
 
@@ -112,12 +121,16 @@ async fn serve(config: Config) -> Result<(), StartupError> {
         let _ = drained.await;
     }));
 
+    let (monitored, unmonitored) = oneshot::channel::<()>();
+    let monitoring = http.map(|http| serve_monitoring(http, engine.clone(), unmonitored)).transpose()?;
+
     let mut node_config = NodeConfig::new(&config.data_dir, &config.node, config.peer_listen);
     node_config.client_address = client_address.to_string();
     node_config.join = config.join.clone();
     node_config.sessions = Some(routing::sessions(engine.clone(), carried));
     node_config.transfer_bytes_per_second = config.transfer_rate as u64;
     node_config.archive = config.archive.clone();
+    node_config.checkpoint_log_bytes = config.max_wal_size;
     node_config.await_invitation = config.await_invitation;
     node_config.witness = config.witness;
     node_config.learner = config.learner;
@@ -137,6 +150,7 @@ async fn serve(config: Config) -> Result<(), StartupError> {
     let giving_back = tokio::spawn(memory::give_back(engine.clone()));
     let comparing = config.divergence_check_interval.filter(|_| !config.witness);
     let comparing = comparing.map(|every| tokio::spawn(engine.clone().check_divergence_on_schedule(every)));
+    let watching = tokio::spawn(engine::monitor::watch(engine.clone()));
     let stop = shutdown_signal();
     tokio::pin!(stop);
     tokio::select! {
@@ -153,6 +167,12 @@ async fn serve(config: Config) -> Result<(), StartupError> {
     hand_over(&node).await;
     giving_back.abort();
     comparing.inspect(tokio::task::JoinHandle::abort);
+    watching.abort();
+    // Load balancers send nobody here any more.
+    drop(monitored);
+    if let Some(monitoring) = monitoring {
+        monitoring.await.map_err(std::io::Error::other)??;
+    }
     let _ = drain.send(());
     serving.await.map_err(std::io::Error::other)??;
     tracing::info!("clients are gone; writing a checkpoint");
@@ -177,6 +197,18 @@ async fn hand_over(node: &Node) {
         Ok(Err(error)) => tracing::info!("not handed over: {error}"),
         Err(_) => tracing::warn!("not handed over in time"),
     }
+}
+
+/// Answers load balancers and Prometheus until the other end of `stopped` is dropped.
+fn serve_monitoring(
+    http: HttpServer,
+    engine: Arc<Engine>,
+    stopped: oneshot::Receiver<()>,
+) -> std::io::Result<tokio::task::JoinHandle<std::io::Result<()>>> {
+    tracing::info!(address = %http.local_address()?, "monitoring answers over HTTP");
+    Ok(tokio::spawn(http.run(engine, async {
+        let _ = stopped.await;
+    })))
 }
 
 /// Returns when there is a primary to write to: at once for a node alone, after an election otherwise.

@@ -1,14 +1,18 @@
 //! Lockstep and its peers on the same machine, in turn, as ratios: `cargo bench --bench versus -- WHAT…` with WHAT of
-//! `pgbench`, `cluster`, `copy`, `memory`, `tpch`, `failover`, `switchover` (default: all). Prints Markdown for docs/performance.md.
+//! `pgbench`, `cluster`, `copy`, `memory`, `tpch`, `failover` (default: all these), or `switchover`, `recovery` and `catchup`,
+//! which have no peer. Prints Markdown for docs/performance.md and docs/reliability.md.
 //!
-//! Flags: `--seconds N` a pgbench run (default 15), `--rounds N` (default 3; the median counts), `--binary PATH` another
-//! lockstep than the one cargo built for this run. PostgreSQL 15 and pgbench must be installed; `tpch` wants Python with
+//! Flags: `--log-bytes N`, `--checkpoint-bytes N` what `recovery` reads (default 1 GiB, 5 GiB), `--megabytes N` what
+//! `catchup` ships (default 200), `--seconds N` a pgbench run (default 15), `--rounds N` (default 3; the median counts),
+//! `--binary PATH` another lockstep than the one cargo built for this run. PostgreSQL 15 and pgbench must be installed; `tpch` wants Python with
 //! a `duckdb` module, `PYTHON=path` names the interpreter. Everything is durable (fsync on), on loopback.
 
-#[allow(dead_code)] // each program uses a part of it
+mod catchup;
+#[allow(dead_code, unused_imports)] // each program uses a part of it, and its unit tests run elsewhere
 #[path = "../../tests/faults/mod.rs"]
 mod faults;
 mod peers;
+mod recovery;
 #[allow(dead_code)] // as above
 #[path = "../../tests/server/mod.rs"]
 mod server;
@@ -28,7 +32,11 @@ struct Options {
     binary: PathBuf,
     seconds: u32,
     rounds: usize,
+    log_bytes: u64,
+    checkpoint_bytes: u64,
     what: Vec<String>,
+    /// Rows that a node catches up with.
+    megabytes: usize,
 }
 
 /// What one run gave: per second, and microseconds of server CPU each.
@@ -324,8 +332,15 @@ async fn run_switchover(options: &Options, dir: &Path) -> Result<(), String> {
 }
 
 fn options() -> Result<Options, String> {
-    let mut options =
-        Options { binary: env!("CARGO_BIN_EXE_lockstep").into(), seconds: 15, rounds: 3, what: Vec::new() };
+    let mut options = Options {
+        binary: env!("CARGO_BIN_EXE_lockstep").into(),
+        seconds: 15,
+        rounds: 3,
+        log_bytes: 1 << 30,
+        checkpoint_bytes: 5 << 30,
+        what: Vec::new(),
+        megabytes: 200,
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} wants a value"));
@@ -334,8 +349,13 @@ fn options() -> Result<Options, String> {
             "--binary" => options.binary = value()?.into(),
             "--seconds" => options.seconds = value()?.parse().map_err(|_| "--seconds wants a number")?,
             "--rounds" => options.rounds = value()?.parse().map_err(|_| "--rounds wants a number")?,
-            "pgbench" | "cluster" | "copy" | "memory" | "tpch" | "failover" | "switchover" => {
-                options.what.push(argument)
+            "--log-bytes" => options.log_bytes = value()?.parse().map_err(|_| "--log-bytes wants a number")?,
+            "--checkpoint-bytes" => {
+                options.checkpoint_bytes = value()?.parse().map_err(|_| "--checkpoint-bytes wants a number")?;
+            }
+            "--megabytes" => options.megabytes = value()?.parse().map_err(|_| "--megabytes wants a number")?,
+            "pgbench" | "cluster" | "copy" | "memory" | "tpch" | "failover" | "switchover" | "recovery" | "catchup" => {
+                options.what.push(argument);
             }
             _ => return Err(format!("not understood: {argument}")),
         }
@@ -356,6 +376,8 @@ async fn run_all(options: &Options) -> Result<(), String> {
             "copy" => run_copy(options, dir.path()).await?,
             "memory" => run_memory(options, dir.path()).await?,
             "tpch" => run_tpch(options, dir.path()).await?,
+            "recovery" => recovery::run(options, dir.path()).await?,
+            "catchup" => catchup::run(options, dir.path()).await?,
             "switchover" => run_switchover(options, dir.path()).await?,
             _ => run_failover(options, dir.path()).await?,
         }

@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -20,6 +21,7 @@ use crate::commit_log::{Checkpoint, CheckpointError, DigestAnswer, Epoch, LogPos
 use crate::divergence::Checker;
 use crate::error::{Error, Result};
 use crate::record::{self, Header, Kind, Operation, Operations};
+use crate::seeded;
 use crate::storage::chunk::Begins;
 use crate::storage::{CommitTs, Storage, Table};
 use crate::txn::Transactions;
@@ -39,6 +41,8 @@ struct Progress {
     ts: CommitTs,
     /// Bodies of transactions whose commit record is still to come.
     parts: HashMap<u64, Vec<Bytes>>,
+    /// Only with the seeded bug: what is still to be installed.
+    late: Option<(Header, Bytes)>,
 }
 
 impl Applier {
@@ -89,6 +93,15 @@ impl Applier {
                 if parts.len() != header.part as usize {
                     return Err(Error::internal("a transaction lacks parts"));
                 }
+                if seeded::watermark_first() {
+                    let late = progress.late.replace((header, body));
+                    self.storage().snapshots.set_watermark(header.ts);
+                    if let Some((header, body)) = late {
+                        self.install(&header, parts, body)?;
+                    }
+                    self.transactions.sequencer.applied(header.ts, &self.transactions.locks);
+                    return Ok(());
+                }
                 self.install(&header, parts, body)?;
                 self.storage().snapshots.set_watermark(header.ts);
                 self.transactions.sequencer.applied(header.ts, &self.transactions.locks);
@@ -117,6 +130,7 @@ impl Applier {
             Operation::Batch { table, hidden, rows, columns } => {
                 let store = &tables.get(table)?.store;
                 store.apply_batch(&columns, hidden.as_deref(), rows, Begins::All(ts))?;
+                store.activity.inserted.fetch_add(rows as u64, Ordering::Relaxed);
             }
             Operation::Catalog(changes) => {
                 tables.last = None;
@@ -184,10 +198,14 @@ impl StateMachine for Applier {
     }
 
     fn restore(&self, dir: &Path) -> Result<LogPosition, CheckpointError> {
-        let mark = checkpoint::restore(self.storage(), dir)?;
+        let mark = match seeded::stale_restore() && self.applied() > LogPosition(0) {
+            true => checkpoint::restore(&scratch(), dir)?,
+            false => checkpoint::restore(self.storage(), dir)?,
+        };
         let mut progress = self.progress.lock();
         let parts = mark.parts.into_iter().map(|(id, bodies)| (id, bodies.into_iter().map(Bytes::from).collect()));
-        *progress = Progress { position: mark.position, epoch: mark.epoch, ts: mark.ts, parts: parts.collect() };
+        *progress =
+            Progress { position: mark.position, epoch: mark.epoch, ts: mark.ts, parts: parts.collect(), late: None };
         self.transactions.sequences.clear();
         self.transactions.sequencer.applied(mark.ts, &self.transactions.locks);
         Ok(mark.position)
@@ -210,7 +228,13 @@ impl StateMachine for Applier {
         };
         self.transactions.sequencer.set_role(epoch, progress.ts, &self.transactions.locks);
         self.transactions.sequences.clear();
+        self.transactions.primary_is_known(!matches!(role, Role::Standby { primary: None }));
     }
+}
+
+/// Only for the seeded bug: storage that nobody reads.
+fn scratch() -> Storage {
+    Storage::new(crate::catalog::Catalog::bootstrap("postgres", "postgres"), 1 << 30, 1)
 }
 
 /// The log and this node disagree: going on would make it differ from the others.

@@ -11,6 +11,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{Array, ArrayRef, UInt32Array};
 use arrow::compute::{concat, take};
@@ -291,10 +292,19 @@ pub(crate) fn restore(storage: &Storage, dir: &Path) -> Result<Mark, CheckpointE
     let manifest = read_manifest(dir)?;
     let catalog = Catalog::from_objects(manifest.objects, manifest.next_oid, manifest.version);
     let mut tables = HashMap::new();
-    for files in manifest.tables {
+    for files in &manifest.tables {
         let def = catalog.tables.get(&files.table).ok_or_else(|| corrupt("a table is not in the catalog"))?;
-        let table = load_table(storage, def.clone(), &files, dir)?;
-        tables.insert(files.table, Arc::new(table));
+        let layout = Arc::new(crate::storage::layout::Layout::new(def));
+        let store = storage.new_store(def.storage, &layout);
+        tables.insert(files.table, Arc::new(Table { def: def.clone(), store, layout }));
+    }
+    let chunks: Vec<(Oid, &ChunkFile)> =
+        manifest.tables.iter().flat_map(|files| files.chunks.iter().map(|chunk| (files.table, chunk))).collect();
+    load_chunks(dir, &tables, &chunks)?;
+    for files in &manifest.tables {
+        let Some(table) = tables.get(&files.table) else { continue };
+        table.store.saw_hidden(files.next_hidden - 1);
+        table.store.recount();
     }
     if let Some(lost) = catalog.tables.keys().find(|oid| !tables.contains_key(oid)) {
         return Err(corrupt(format!("table {} has no rows listed", lost.0)));
@@ -305,22 +315,29 @@ pub(crate) fn restore(storage: &Storage, dir: &Path) -> Result<Mark, CheckpointE
     Ok(manifest.mark)
 }
 
-fn load_table(
-    storage: &Storage,
-    def: Arc<crate::catalog::TableDef>,
-    files: &TableFiles,
+/// Reads the chunks on all cores: where a row belongs depends on its key alone.
+fn load_chunks(
     dir: &Path,
-) -> Result<Table, CheckpointError> {
-    let layout = Arc::new(crate::storage::layout::Layout::new(&def));
-    let store = storage.new_store(def.storage, &layout);
-    let table = Table { def, store, layout };
-    for file in &files.chunks {
-        let bytes = read_chunk(dir, file)?;
-        load_chunk(&table, file, &bytes).map_err(|e| corrupt(format!("{}: {}", file.name, e.message())))?;
-    }
-    table.store.saw_hidden(files.next_hidden - 1);
-    table.store.recount();
-    Ok(table)
+    tables: &HashMap<Oid, Arc<Table>>,
+    chunks: &[(Oid, &ChunkFile)],
+) -> Result<(), CheckpointError> {
+    let next = AtomicUsize::new(0);
+    let load = || {
+        while let Some((table, file)) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let table = tables.get(table).ok_or_else(|| corrupt("a table is not in the catalog"))?;
+            let bytes = read_chunk(dir, file)?;
+            load_chunk(table, file, &bytes).map_err(|e| corrupt(format!("{}: {}", file.name, e.message())))?;
+        }
+        Ok(())
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(chunks.len());
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (1..threads).map(|_| scope.spawn(load)).collect();
+        let mine = load();
+        let others =
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(corrupt("reading it panicked"))));
+        others.fold(mine, |all, one| all.and(one))
+    })
 }
 
 fn load_chunk(table: &Table, file: &ChunkFile, bytes: &[u8]) -> Result<(), Error> {

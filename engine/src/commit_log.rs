@@ -18,7 +18,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use crate::catalog::Member;
 use crate::cluster::{ClusterChange, ClusterChangeError, ClusterChanged, ForcedPrimary};
+use crate::monitor::Distribution;
 
 /// Place of a record in a group's log; 0 means "before the first record". Positions grow along the log and are not
 /// dense: the number of the log entry is in the upper 48 bits, that of the record within its entry in the lower 16.
@@ -116,6 +118,11 @@ pub trait CommitLog: Send + Sync + 'static {
     /// What is known of the cluster now, on any node (a standby asks the primary for what only that one knows).
     async fn status(&self) -> ClusterStatus;
 
+    /// What this node's log and checkpoints have done and how they stand; `None`: a log that keeps no files.
+    fn figures(&self) -> Option<LogFigures> {
+        None
+    }
+
     /// Asks for a checkpoint now and returns when it is on disk.
     async fn checkpoint(&self) -> Result<LogPosition, CheckpointError>;
 
@@ -189,6 +196,15 @@ pub struct ClusterStatus {
     pub forced: Vec<ForcedPrimary>,
 }
 
+impl ClusterStatus {
+    /// The nodes that can carry tables, as replication strategies see them.
+    pub fn members(&self) -> Vec<Member> {
+        let carries = |node: &&NodeStatus| node.role != "witness" && node.membership != "witness";
+        let member = |node: &NodeStatus| Member { name: node.name.clone(), voter: node.membership == "voter" };
+        self.nodes.iter().filter(carries).map(member).collect()
+    }
+}
+
 /// One row of `lockstep_nodes`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NodeStatus {
@@ -206,9 +222,75 @@ pub struct NodeStatus {
     pub durable: LogPosition,
     pub applied: LogPosition,
     pub lag_bytes: u64,
+    /// While a checkpoint arrives: bytes of it that are there, and all of them.
+    pub arrived: Option<(u64, u64)>,
     pub lag: Option<Duration>,
     /// Time since the primary last heard from the node.
     pub last_contact: Option<Duration>,
+    /// What the node says is wrong with it.
+    pub troubles: Vec<Trouble>,
+}
+
+/// Something that a node's log or checkpoints cannot do as they should.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// `disk_full`, `slow_fsync`, `checkpoint_failing`, `checkpoint_damaged`, …
+    pub kind: String,
+    /// A sentence without a full stop.
+    pub detail: String,
+}
+
+/// A node's log and checkpoints. Counts are since the node started.
+#[derive(Debug, Clone, Default)]
+pub struct LogFigures {
+    pub segments: u64,
+    /// Bytes that the segments take on disk.
+    pub segment_bytes: u64,
+    pub written_bytes: u64,
+    /// Entries written to it.
+    pub records: u64,
+    /// Writes, each of which was synced.
+    pub batches: u64,
+    pub sync_latency: Distribution,
+    /// For how long the sync under way has lasted.
+    pub syncing_for: Option<Duration>,
+    /// The last sync that took longer than [`SLOW_SYNC`]: how long it took, and how long ago.
+    pub slow_sync: Option<(Duration, Duration)>,
+    /// Bytes that wait to be written.
+    pub queued_bytes: u64,
+    pub appended: LogPosition,
+    pub durable: LogPosition,
+    /// Last entry that is no longer in the log.
+    pub purged: LogPosition,
+    /// There is no space for it.
+    pub full: bool,
+    /// Why the node is out of service: its state is not that of the others.
+    pub diverged: Option<String>,
+    pub checkpoint: CheckpointFigures,
+}
+
+/// A sync that takes longer makes every commit wait for too long.
+pub const SLOW_SYNC: Duration = Duration::from_millis(100);
+
+/// A node's checkpoints.
+#[derive(Debug, Clone, Default)]
+pub struct CheckpointFigures {
+    pub running: bool,
+    /// Of the newest one.
+    pub position: LogPosition,
+    /// Microseconds since 1970; `None`: there is none yet.
+    pub finished_at: Option<i64>,
+    /// How long the last one took that this process wrote.
+    pub duration: Option<Duration>,
+    pub bytes: u64,
+    pub damaged: bool,
+    pub written: u64,
+    pub failed: u64,
+    /// Why the last attempt failed; `None`: it did not.
+    pub last_error: Option<String>,
+    /// Bytes applied since, and how many bring about the next one.
+    pub log_bytes_since: u64,
+    pub log_bytes_due: u64,
 }
 
 /// A change of this node's role. Calls come in order and never overlap with [`StateMachine::apply`].

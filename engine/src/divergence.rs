@@ -110,6 +110,7 @@ struct Check {
 }
 
 /// The digests of this node, and the thread that makes them.
+#[derive(Default)]
 pub(crate) struct Checker(Arc<Shared>);
 
 #[derive(Default)]
@@ -134,12 +135,6 @@ impl Work {
             self.done.pop_front();
         }
         self.done.push_back((id, answer));
-    }
-}
-
-impl Default for Checker {
-    fn default() -> Self {
-        Checker(Arc::default())
     }
 }
 

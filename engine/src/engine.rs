@@ -13,6 +13,7 @@ use crate::apply::Applier;
 use crate::catalog::{Catalog, RoleDef};
 use crate::commit_log::{CommitLog, SharedStateMachine};
 use crate::error::{Error, Result, SqlState};
+use crate::monitor::Monitor;
 use crate::query::QueryEngine;
 use crate::session::registry::{Sessions, now_micros};
 use crate::session::settings::Settings;
@@ -65,6 +66,7 @@ pub struct Engine {
     started: i64,
     /// Checks for divergence go one after the other.
     pub(crate) checking: tokio::sync::Mutex<()>,
+    pub(crate) monitor: Monitor,
     /// Dropped to end the maintenance of storage.
     maintenance: Mutex<Option<mpsc::Sender<()>>>,
 }
@@ -88,6 +90,7 @@ impl Engine {
             log: OnceLock::new(),
             started: now_micros(),
             checking: tokio::sync::Mutex::default(),
+            monitor: Monitor::default(),
             maintenance: Mutex::new(Some(maintain(storage))),
             config,
         })

@@ -21,10 +21,12 @@ pub mod expr_eval;
 pub mod functions;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+pub mod monitor;
 mod point;
 pub mod query;
 mod record;
 pub mod recovery;
+pub mod seeded;
 pub mod session;
 pub mod sql;
 pub mod storage;

@@ -9,11 +9,10 @@ use std::time::Duration;
 use engine::cluster::{ClusterChange, ClusterChangeError, ClusterChanged};
 use engine::commit_log::{
     AppendError, Appended, ArchiveStatus, CheckpointError, ClusterStatus, CommitLog, DigestAnswer, Epoch, GroupId,
-    LogPosition, NodeDigest, ReadError, Record, SharedStateMachine,
+    LogFigures, LogPosition, NodeDigest, ReadError, Record, SharedStateMachine,
 };
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -24,6 +23,7 @@ use crate::cluster::Members;
 use crate::cluster::identity::{DataDir, Identity};
 use crate::cluster::remote_apply::RemoteApply;
 use crate::net::client::{Caller, Connection, NetError, Network};
+use crate::net::link::Listener;
 use crate::net::message::{Patience, Request, Response, SessionRequest};
 use crate::net::server::Server;
 use crate::net::throttle::Throttle;
@@ -60,7 +60,7 @@ async fn open_session(members: &Members, request: &SessionRequest) -> Result<(u6
 }
 
 /// How a stop was asked for.
-enum Stop {
+pub(crate) enum Stop {
     Graceful,
     Abrupt,
 }
@@ -71,7 +71,7 @@ pub struct Node {
     readers: mpsc::UnboundedSender<Reader>,
     proven: Arc<Proven>,
     remote: Arc<RemoteApply>,
-    members: Arc<Members>,
+    pub(crate) members: Arc<Members>,
     log: GroupLog,
     /// Whether the log is archived.
     archives: bool,
@@ -115,8 +115,17 @@ impl Node {
             Ok(parts) => parts,
             Err(_) => Err(StartError::Log("the log's thread ended".to_owned())),
         };
-        let parts = parts?;
-        Ok(Node {
+        Ok(Node::of(parts?, stop, Some(thread), archives))
+    }
+
+    /// The handle of running parts.
+    pub(crate) fn of(
+        parts: Parts,
+        stop: oneshot::Sender<Stop>,
+        thread: Option<std::thread::JoinHandle<()>>,
+        archives: bool,
+    ) -> Self {
+        Node {
             proposals: parts.proposals,
             readers: parts.readers,
             proven: parts.proven,
@@ -126,8 +135,8 @@ impl Node {
             archives,
             runtime: parts.runtime,
             stop: Mutex::new(Some(stop)),
-            thread: Mutex::new(Some(thread)),
-        })
+            thread: Mutex::new(thread),
+        }
     }
 
     /// Hands leadership over when there is somebody to take it, flushes and ends. Later calls fail as stopping.
@@ -135,7 +144,7 @@ impl Node {
         self.end(Stop::Graceful);
     }
 
-    fn end(&self, how: Stop) {
+    pub(crate) fn end(&self, how: Stop) {
         if let Some(stop) = self.stop.lock().take() {
             let _ = stop.send(how);
         }
@@ -206,7 +215,7 @@ impl Drop for Node {
 }
 
 /// What the node's handle needs of the running parts.
-struct Parts {
+pub(crate) struct Parts {
     proposals: mpsc::UnboundedSender<Proposal>,
     readers: mpsc::UnboundedSender<Reader>,
     proven: Arc<Proven>,
@@ -216,7 +225,7 @@ struct Parts {
 }
 
 /// The parts that live on the node's thread.
-struct Running {
+pub(crate) struct Running {
     raft: Raft,
     machine: Arc<Machine>,
     id: u64,
@@ -228,14 +237,14 @@ struct Running {
 }
 
 impl Running {
-    async fn start(
+    pub(crate) async fn start(
         config: NodeConfig,
         engine: SharedStateMachine,
         on_fatal: FatalHandler,
     ) -> Result<(Self, Parts), StartError> {
         let mut directory = DataDir::open(&config.data_dir)?;
         let listen = |source| StartError::PeerListen { address: config.peer_listen.to_string(), source };
-        let listener = TcpListener::bind(config.peer_listen).await.map_err(listen)?;
+        let listener = Listener::bind(config.peer_listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         if address.ip().is_unspecified() && config.peer_advertise.is_none() {
             let all = address.ip();
@@ -279,13 +288,14 @@ impl Running {
             Self { raft, machine, id: identity.node_id, wal, hold, _directory: directory, tasks: Default::default() };
         let parts = running.spawn(&config, listener, members, refusals, synced, on_fatal);
         info!(cluster = identity.cluster_id, id = identity.node_id, "the node takes part");
+        running.machine.tell_of_data_loss();
         Ok((running, parts))
     }
 
     fn spawn(
         &mut self,
         config: &NodeConfig,
-        listener: TcpListener,
+        listener: Listener,
         members: Arc<Members>,
         refusals: Arc<Refusals>,
         synced: watch::Receiver<u64>,
@@ -327,6 +337,7 @@ impl Running {
             members: members.clone(),
             readers: readers.clone(),
             installing: Default::default(),
+            arriving: Default::default(),
             sessions: config.sessions.clone(),
             throttle: members.caller.throttle.clone(),
         });
@@ -355,7 +366,7 @@ impl Running {
         Parts { proposals, readers, proven, remote, members, runtime: Handle::current() }
     }
 
-    async fn until(mut self, stopping: oneshot::Receiver<Stop>) {
+    pub(crate) async fn until(mut self, stopping: oneshot::Receiver<Stop>) {
         let how = stopping.await.unwrap_or(Stop::Abrupt);
         if matches!(how, Stop::Graceful) && raft::leads(&self.raft) {
             self.hand_over().await;
@@ -533,6 +544,10 @@ impl CommitLog for Node {
     fn read_barrier_is_free(&self) -> bool {
         let members = &self.members;
         members.machine.reign().is_some() && raft::alone(&members.raft)
+    }
+
+    fn figures(&self) -> Option<LogFigures> {
+        Some(self.members.figures())
     }
 
     async fn status(&self) -> ClusterStatus {

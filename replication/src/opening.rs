@@ -11,20 +11,20 @@
 use std::sync::Arc;
 
 use engine::commit_log::{CheckpointError, GroupId, SharedStateMachine};
-use tokio::net::TcpListener;
 use tracing::{error, info};
 
 use crate::cluster::identity::{DataDir, Identity};
 use crate::cluster::invitation::invitation;
 use crate::cluster::join::{Search, join};
 use crate::cluster::known::Known;
+use crate::net::link::Listener;
 use crate::raft::checkpoints::Checkpoints;
 use crate::raft::machine::Machine;
 use crate::raft::types::PeerNode;
 use crate::rebuild::Mark;
-use crate::wal::disk::RealDisk;
+use crate::wal::disk::of_directory;
 use crate::wal::{self, Wal, WalError, WalOptions};
-use crate::{FatalHandler, NodeConfig, StartError};
+use crate::{FatalHandler, NodeConfig, StartError, seeded};
 
 /// What it takes to open a data directory.
 pub struct Opening<'a> {
@@ -32,7 +32,7 @@ pub struct Opening<'a> {
     /// This node as the others should know it.
     pub me: &'a PeerNode,
     /// Where the others, and an invitation, come from.
-    pub listener: &'a TcpListener,
+    pub listener: &'a Listener,
     pub engine: SharedStateMachine,
     pub on_fatal: FatalHandler,
 }
@@ -57,6 +57,11 @@ impl Opening<'_> {
             }
             match self.read(directory) {
                 Ok((wal, machine)) => return Ok(Opened { identity, wal, machine }),
+                Err(StartError::CorruptLog(_) | StartError::CorruptCheckpoint(_)) if seeded::damage_ignored() => {
+                    let replaces = Some(identity.node_id);
+                    directory.adopt(Identity { replaces, ..identity })?;
+                    directory.put_damaged_aside()?;
+                }
                 Err(damage @ (StartError::CorruptLog(_) | StartError::CorruptCheckpoint(_))) => {
                     directory.adopt(self.replacement(directory, identity, damage.to_string()).await?)?;
                     directory.put_damaged_aside()?;
@@ -132,13 +137,13 @@ impl Opening<'_> {
 
     fn read_wal(&self, directory: &DataDir) -> Result<Wal, StartError> {
         let unusable = |source| StartError::DataDir { path: directory.wal(), source };
-        let disk = RealDisk::new(directory.wal()).map_err(unusable)?;
+        let disk = of_directory(directory.wal()).map_err(unusable)?;
         let options = WalOptions {
             segment_bytes: self.config.segment_bytes,
             cache_bytes: self.config.entry_cache_bytes,
             ..WalOptions::default()
         };
-        wal::open(Arc::new(disk), options, &[GroupId::FIRST], self.on_fatal.clone()).map_err(|error| match error {
+        wal::open(disk, options, &[GroupId::FIRST], self.on_fatal.clone()).map_err(|error| match error {
             WalError::Corrupt(what) => StartError::CorruptLog(what),
             other => StartError::Log(other.to_string()),
         })

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
+use crate::blocking::blocking;
 use crate::cluster::Members;
 use crate::net::client::Connection;
 use crate::net::fetch::Fetch;
@@ -76,7 +77,7 @@ impl Rebuilder {
             while let Some(reason) = self.machine.diverged() {
                 self.raft.runtime_config().elect(false);
                 let (mark, text) = (self.mark.clone(), reason.clone());
-                if let Ok(Err(error)) = tokio::task::spawn_blocking(move || mark.write(&text)).await {
+                if let Ok(Err(error)) = blocking(move || mark.write(&text)).await {
                     error!("DIVERGED, and it cannot be written down: {error}");
                     tokio::time::sleep(MARK_PAUSE).await;
                     continue;
@@ -114,7 +115,7 @@ impl Rebuilder {
         let stored = self.machine.checkpoint().await.map_err(|error| error.to_string())?;
         info!(last = ?stored.meta.last, "a checkpoint of the rebuilt state is written");
         let mark = self.mark.clone();
-        let removed = tokio::task::spawn_blocking(move || mark.remove()).await.map_err(|error| error.to_string())?;
+        let removed = blocking(move || mark.remove()).await.map_err(|error| error.to_string())?;
         removed.map_err(|error| error.to_string())?;
         self.machine.reinstate();
         Ok(())

@@ -199,6 +199,9 @@ async fn the_log_is_replayed_to_a_moment_between_two_commits() {
     let client = server.connect().await;
     client.execute("INSERT INTO t VALUES (4)", &[]).await.expect("row");
     until(&client, ARCHIVED, "true").await;
+    // One more file of the archive, behind that of the last row.
+    client.batch_execute("CREATE TABLE behind ()").await.expect("table");
+    until(&client, ARCHIVED, "true").await;
 
     let mut number = 0;
     let mut fresh = || {

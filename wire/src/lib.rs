@@ -9,6 +9,8 @@
 //!    `connection::copy` for COPY; `connection::guard` watches the client and the server's end meanwhile.
 //! 5. `connection::results` turns the session's rows into DataRow messages with the encoders of `values`, chosen once
 //!    per column, in one `output` buffer that is written to the socket once per Sync or whenever it is full.
+//!
+//! Beside them, [`http`] answers load balancers and Prometheus on a port of its own.
 
 pub mod backend;
 mod channel;
@@ -18,6 +20,7 @@ mod frontend;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod handshake;
+pub mod http;
 mod output;
 pub mod route;
 mod scram;
@@ -27,5 +30,6 @@ mod values;
 
 pub use backend::{Backend, BackendSession};
 pub use config::{Auth, BindError, ServerConfig, Tls};
+pub use http::{HttpConfig, HttpServer};
 pub use route::{CarriedSessions, Remote, Router, Routing};
 pub use server::Server;

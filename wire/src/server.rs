@@ -115,7 +115,7 @@ impl Server {
     }
 }
 
-fn listen(address: SocketAddr) -> std::io::Result<StdListener> {
+pub(crate) fn listen(address: SocketAddr) -> std::io::Result<StdListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // `::` must not take the IPv4 port as well: it may be listed on its own.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{Catalog, CatalogChange, DatabaseDef, Object, Oid, RoleDef, SchemaDef, TableDef};
+use super::{Catalog, CatalogChange, DatabaseDef, Object, Oid, Placement, RoleDef, SchemaDef, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::types::text::{self, FormatSettings};
 
@@ -63,6 +63,8 @@ impl Catalog {
             tables: BTreeMap::new(),
             views: BTreeMap::new(),
             sequences: BTreeMap::new(),
+            strategies: BTreeMap::new(),
+            placements: BTreeMap::new(),
             next_oid: Oid::FIRST_NORMAL,
             version: 0,
             relations: HashMap::new(),
@@ -81,6 +83,12 @@ impl Catalog {
             .chain(self.tables.values().cloned().map(Object::Table))
             .chain(self.views.values().cloned().map(Object::View))
             .chain(self.sequences.values().cloned().map(Object::Sequence))
+            .chain(self.strategies.values().cloned().map(Object::Strategy))
+            .chain(
+                self.placements
+                    .iter()
+                    .map(|(table, strategy)| Object::Placement(Placement { table: *table, strategy: Some(*strategy) })),
+            )
             .collect()
     }
 
@@ -119,6 +127,14 @@ impl Catalog {
     }
 
     fn put(&mut self, object: Object) {
+        if let Object::Placement(placement) = object {
+            // The table stays as it is.
+            match placement.strategy {
+                Some(strategy) => self.placements.insert(placement.table, strategy),
+                None => self.placements.remove(&placement.table),
+            };
+            return;
+        }
         let oid = object.oid();
         self.forget_names(oid);
         self.next_oid = self.next_oid.max(Oid(oid.0.saturating_add(1)));
@@ -140,6 +156,10 @@ impl Catalog {
                 self.relations.insert((sequence.schema, sequence.name.clone()), oid);
                 self.sequences.insert(oid, sequence);
             }
+            Object::Strategy(strategy) => {
+                self.strategies.insert(oid, strategy);
+            }
+            Object::Placement(_) => {}
             Object::Table(table) => {
                 let table = with_missing_values(table);
                 self.relations.insert((table.schema, table.name.clone()), oid);
@@ -165,6 +185,8 @@ impl Catalog {
         self.tables.remove(&oid);
         self.views.remove(&oid);
         self.sequences.remove(&oid);
+        self.strategies.remove(&oid);
+        self.placements.remove(&oid);
     }
 
     /// Takes the object's entries out of the derived maps.
@@ -226,6 +248,8 @@ impl Object {
             Object::Table(o) => o.oid,
             Object::View(o) => o.oid,
             Object::Sequence(o) => o.oid,
+            Object::Strategy(o) => o.oid,
+            Object::Placement(o) => o.table,
         }
     }
 }

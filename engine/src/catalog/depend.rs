@@ -84,6 +84,8 @@ impl Catalog {
         owned.extend(views.map(|o| ("view", o.name.as_str())));
         let sequences = self.sequences.values().filter(|o| o.owner == role);
         owned.extend(sequences.map(|o| ("sequence", o.name.as_str())));
+        let strategies = self.strategies.values().filter(|o| o.owner == role);
+        owned.extend(strategies.map(|o| ("replication strategy", o.name.as_str())));
         owned
     }
 }

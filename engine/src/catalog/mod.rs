@@ -9,6 +9,7 @@
 mod change;
 mod depend;
 mod lookup;
+mod strategy;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use depend::Dependent;
 pub use lookup::{Relation, SearchPath};
+pub use strategy::{Member, Placement, Policy, Reach, StrategyDef};
 
 use crate::types::{Datum, PgType};
 
@@ -226,6 +228,8 @@ pub enum Object {
     Table(Arc<TableDef>),
     View(Arc<ViewDef>),
     Sequence(Arc<SequenceDef>),
+    Strategy(Arc<StrategyDef>),
+    Placement(Placement),
 }
 
 /// One step of DDL. Applied in order.
@@ -253,6 +257,9 @@ pub struct Catalog {
     pub tables: BTreeMap<Oid, Arc<TableDef>>,
     pub views: BTreeMap<Oid, Arc<ViewDef>>,
     pub sequences: BTreeMap<Oid, Arc<SequenceDef>>,
+    pub strategies: BTreeMap<Oid, Arc<StrategyDef>>,
+    /// Table → its strategy.
+    pub placements: BTreeMap<Oid, Oid>,
     pub next_oid: Oid,
     /// Grows with every change: keys plan caches.
     pub version: u64,

@@ -24,6 +24,7 @@ mod privilege;
 mod role;
 mod schema;
 mod sequence;
+pub mod strategy;
 pub mod syntax;
 mod table;
 #[cfg(test)]
@@ -35,7 +36,7 @@ use std::sync::Arc;
 
 use sqlparser::ast::Statement;
 
-use crate::catalog::{Catalog, CatalogChange, Object, Oid, Relation, SearchPath, TableDef};
+use crate::catalog::{Catalog, CatalogChange, Member, Object, Oid, Relation, SearchPath, TableDef};
 use crate::error::{Error, Notice, NoticeLevel, Result, SqlState};
 use crate::functions::EvalContext;
 use crate::sql::Source;
@@ -50,6 +51,10 @@ pub struct DdlContext<'a> {
     /// The current user.
     pub user: Oid,
     pub search_path: &'a [String],
+    /// Members that can carry tables; empty where the statement does not ask for them.
+    pub members: Vec<Member>,
+    /// The setting default_table_access_method.
+    pub default_strategy: &'a str,
     pub eval: Arc<EvalContext>,
     /// The statement's text, for positions.
     pub source: Source,
@@ -165,6 +170,21 @@ async fn run_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlCon
         Extra::Comment { object, name, comment } => comment::comment(object, name, comment.as_deref(), tx, context),
         Extra::CommentOnConstraint { constraint, table, comment } => {
             comment::comment_on_constraint(constraint, table, comment.as_deref(), tx, context)
+        }
+        Extra::CreateStrategy { name, if_not_exists, definition } => {
+            strategy::create(name, *if_not_exists, definition, tx, context)
+        }
+        Extra::CreateAccessMethod { name } => strategy::create_access_method(name, tx, context),
+        Extra::AlterStrategy { name, definition } => strategy::alter(name, definition, tx, context),
+        Extra::RenameStrategy { name, to } => strategy::rename(name, to, tx, context),
+        Extra::DropStrategy { kind, names, if_exists, cascade } => {
+            strategy::drop_strategies(kind, names, *if_exists, *cascade, tx, context)
+        }
+        Extra::UseStrategy { table, if_not_exists, strategy } => {
+            strategy::use_for_table(table, *if_not_exists, strategy, tx, context).await
+        }
+        Extra::SetStrategy { table, if_exists, strategy } => {
+            strategy::set_for_table(table, *if_exists, strategy.as_ref(), tx, context).await
         }
         Extra::Unsupported(what) => Err(Error::unsupported(what)),
     }

@@ -6,6 +6,8 @@
 use sqlparser::ast::{CommentObject, Ident, ObjectName, ObjectNamePart};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use crate::catalog::Policy;
+
 /// A statement of DDL outside sqlparser's trees.
 #[derive(Debug, Clone)]
 pub enum Extra {
@@ -53,6 +55,42 @@ pub enum Extra {
         table: ObjectName,
         comment: Option<String>,
     },
+    CreateStrategy {
+        name: Ident,
+        if_not_exists: bool,
+        definition: StrategyDefinition,
+    },
+    /// CREATE ACCESS METHOD … TYPE TABLE, as pg_dump writes a strategy.
+    CreateAccessMethod {
+        name: Ident,
+    },
+    AlterStrategy {
+        name: Ident,
+        definition: StrategyDefinition,
+    },
+    RenameStrategy {
+        name: Ident,
+        to: Ident,
+    },
+    DropStrategy {
+        /// REPLICATION STRATEGY or ACCESS METHOD.
+        kind: &'static str,
+        names: Vec<Ident>,
+        if_exists: bool,
+        cascade: bool,
+    },
+    /// CREATE TABLE name USING strategy, without columns.
+    UseStrategy {
+        table: ObjectName,
+        if_not_exists: bool,
+        strategy: Ident,
+    },
+    /// `None`: DEFAULT.
+    SetStrategy {
+        table: ObjectName,
+        if_exists: bool,
+        strategy: Option<Ident>,
+    },
     /// PostgreSQL has it, Lockstep does not; reads like "CREATE UNLOGGED TABLE".
     Unsupported(&'static str),
 }
@@ -71,6 +109,15 @@ pub enum RelationChange {
     SetSchema(Ident),
     Owner(Ident),
     RenameColumn(Ident, Ident),
+}
+
+/// REPLICATE TO … USING … WITH (…).
+#[derive(Debug, Clone)]
+pub struct StrategyDefinition {
+    pub nodes: Vec<Ident>,
+    pub policy: Policy,
+    /// Name and value.
+    pub options: Vec<(String, i64)>,
 }
 
 /// Options of a sequence that were written; the others keep their value.
@@ -118,6 +165,7 @@ pub fn parse(tokens: &[TokenWithSpan]) -> Result<Option<Extra>, SyntaxError> {
     let extra = match c.next_word().as_deref() {
         Some("create") => create(&mut c)?,
         Some("alter") => alter(&mut c)?,
+        Some("drop") => drop_strategy(&mut c)?,
         Some("comment") if c.accept("on") => comment(&mut c)?,
         _ => None,
     };
@@ -173,6 +221,23 @@ fn create(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
             Some(Extra::CreateSequence { name, if_not_exists, options })
         }
         Some("unlogged") => Some(Extra::Unsupported("CREATE UNLOGGED TABLE")),
+        Some("replication") if !temporary => {
+            c.expect("strategy")?;
+            let if_not_exists = if_not_exists(c)?;
+            let name = c.identifier()?;
+            Some(Extra::CreateStrategy { name, if_not_exists, definition: strategy_definition(c)? })
+        }
+        Some("access") if c.accept("method") => {
+            let name = c.identifier()?;
+            c.expect("type")?;
+            if !c.accept("table") {
+                return Ok(Some(Extra::Unsupported("CREATE ACCESS METHOD … TYPE INDEX")));
+            }
+            c.expect("handler")?;
+            c.object_name()?;
+            Some(Extra::CreateAccessMethod { name })
+        }
+        Some("table") if !temporary => use_strategy(c),
         Some(kind @ ("role" | "user" | "group")) if !(kind == "user" && c.nth_is(0, "mapping")) => {
             let name = c.identifier()?;
             let mut options = role_options(c)?;
@@ -183,6 +248,97 @@ fn create(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
     })
 }
 
+fn if_not_exists(c: &mut Cursor<'_>) -> Result<bool, SyntaxError> {
+    let written = c.accept("if");
+    if written {
+        c.expect("not")?;
+        c.expect("exists")?;
+    }
+    Ok(written)
+}
+
+/// CREATE TABLE with a strategy and nothing else; whatever else it is, is sqlparser's to read.
+fn use_strategy(c: &mut Cursor<'_>) -> Option<Extra> {
+    let if_not_exists = if_not_exists(c).ok()?;
+    let table = c.object_name().ok()?;
+    if !c.accept("using") {
+        return None;
+    }
+    let strategy = c.identifier().ok()?;
+    (c.at == c.tokens.len()).then_some(Extra::UseStrategy { table, if_not_exists, strategy })
+}
+
+/// The commas between nodes may be left out.
+fn strategy_definition(c: &mut Cursor<'_>) -> Result<StrategyDefinition, SyntaxError> {
+    c.expect("replicate")?;
+    c.expect("to")?;
+    let mut nodes = Vec::new();
+    loop {
+        if c.nth_is(0, "using") {
+            return Err(c.at);
+        }
+        nodes.push(c.identifier()?);
+        if !c.accept_token(&Token::Comma) && c.accept("using") {
+            break;
+        }
+    }
+    let start = c.at;
+    let policy = match c.next_word().as_deref() {
+        Some("random") => Policy::Random,
+        Some("row") => Policy::Row,
+        Some("region") => Policy::Region,
+        _ => return Err(start),
+    };
+    let mut options = Vec::new();
+    if c.accept("with") {
+        c.expect_token(&Token::LParen)?;
+        loop {
+            let name = crate::ddl::names::ident(&c.identifier()?);
+            c.expect_token(&Token::Eq)?;
+            options.push((name, c.integer()?));
+            if !c.accept_token(&Token::Comma) {
+                break;
+            }
+        }
+        c.expect_token(&Token::RParen)?;
+    }
+    Ok(StrategyDefinition { nodes, policy, options })
+}
+
+fn alter_strategy(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
+    c.expect("strategy")?;
+    let name = c.identifier()?;
+    if c.accept("rename") {
+        c.expect("to")?;
+        return Ok(Some(Extra::RenameStrategy { name, to: c.identifier()? }));
+    }
+    Ok(Some(Extra::AlterStrategy { name, definition: strategy_definition(c)? }))
+}
+
+fn drop_strategy(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
+    let kind = if c.nth_is(0, "replication") && c.nth_is(1, "strategy") {
+        "REPLICATION STRATEGY"
+    } else if c.nth_is(0, "access") && c.nth_is(1, "method") {
+        "ACCESS METHOD"
+    } else {
+        return Ok(None);
+    };
+    c.at += 2;
+    let if_exists = c.accept("if");
+    if if_exists {
+        c.expect("exists")?;
+    }
+    let mut names = vec![c.identifier()?];
+    while c.accept_token(&Token::Comma) {
+        names.push(c.identifier()?);
+    }
+    let cascade = c.accept("cascade");
+    if !cascade {
+        c.accept("restrict");
+    }
+    Ok(Some(Extra::DropStrategy { kind, names, if_exists, cascade }))
+}
+
 fn alter(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
     let kind = match c.next_word().as_deref() {
         Some("sequence") => RelationKind::Sequence,
@@ -190,6 +346,7 @@ fn alter(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
         Some("index") => RelationKind::Index,
         Some("table") => RelationKind::Table,
         Some("role" | "user" | "group") => return alter_role(c),
+        Some("replication") => return alter_strategy(c),
         _ => return Ok(None),
     };
     let if_exists = c.accept("if");
@@ -249,7 +406,16 @@ fn table_leftovers(c: &mut Cursor<'_>, table: ObjectName, if_exists: bool) -> Re
         return Ok(match c.next_word().as_deref() {
             Some("tablespace") => Some(Extra::Unsupported("ALTER TABLE SET TABLESPACE")),
             Some("logged" | "unlogged") => Some(Extra::Unsupported("ALTER TABLE SET LOGGED or UNLOGGED")),
-            Some("access") => Some(Extra::Unsupported("ALTER TABLE SET ACCESS METHOD")),
+            Some("access") => {
+                c.expect("method")?;
+                let strategy = Some(c.identifier()?);
+                Some(Extra::SetStrategy { table, if_exists, strategy })
+            }
+            Some("replication") => {
+                c.expect("strategy")?;
+                let strategy = if c.accept("default") { None } else { Some(c.identifier()?) };
+                Some(Extra::SetStrategy { table, if_exists, strategy })
+            }
             Some("without") => Some(Extra::Unsupported("ALTER TABLE SET WITHOUT CLUSTER or OIDS")),
             _ => None,
         });
@@ -420,6 +586,10 @@ impl Cursor<'_> {
         if self.accept(word) { Ok(()) } else { Err(self.at) }
     }
 
+    fn expect_token(&mut self, token: &Token) -> Result<(), SyntaxError> {
+        if self.accept_token(token) { Ok(()) } else { Err(self.at) }
+    }
+
     fn identifier(&mut self) -> Result<Ident, SyntaxError> {
         match self.tokens.get(self.at) {
             Some(TokenWithSpan { token: Token::Word(w), span }) => {
@@ -492,6 +662,51 @@ mod tests {
         assert_eq!(o.ty.as_deref(), Some("integer"));
         let Extra::AlterSequence { options: o, .. } = extra("alter sequence if exists s restart") else { panic!() };
         assert_eq!(o.restart, Some(None));
+    }
+
+    #[test]
+    fn strategies_with_and_without_commas_and_quotes() {
+        for sql in [
+            "CREATE REPLICATION STRATEGY \"s\" REPLICATE TO \"node1\" \"node2\" \"node3\" USING RANDOM",
+            "create replication strategy if not exists s replicate to node1, node2, node3 using random with (factor = 2)",
+            "CREATE REPLICATION STRATEGY s REPLICATE TO node1 node2, \"node3\" USING ROW;",
+        ] {
+            let Extra::CreateStrategy { definition, name, .. } = extra(sql) else { panic!("{sql}") };
+            let nodes: Vec<&str> = definition.nodes.iter().map(|node| node.value.as_str()).collect();
+            assert_eq!((name.value.as_str(), nodes), ("s", vec!["node1", "node2", "node3"]), "{sql}");
+        }
+        assert!(matches!(extra("ALTER REPLICATION STRATEGY s RENAME TO r"), Extra::RenameStrategy { .. }));
+        assert!(matches!(
+            extra("ALTER REPLICATION STRATEGY s REPLICATE TO a USING REGION"),
+            Extra::AlterStrategy { definition: StrategyDefinition { policy: Policy::Region, .. }, .. }
+        ));
+        let Extra::DropStrategy { names, if_exists: true, cascade: true, .. } =
+            extra("DROP REPLICATION STRATEGY IF EXISTS s, \"T\" CASCADE")
+        else {
+            panic!()
+        };
+        assert_eq!(names.len(), 2);
+        assert!(matches!(
+            extra("CREATE TABLE IF NOT EXISTS a.t USING \"s\""),
+            Extra::UseStrategy { if_not_exists: true, .. }
+        ));
+        assert!(matches!(
+            extra("ALTER TABLE t SET REPLICATION STRATEGY default"),
+            Extra::SetStrategy { strategy: None, .. }
+        ));
+        assert!(matches!(extra("ALTER TABLE t SET ACCESS METHOD s"), Extra::SetStrategy { strategy: Some(_), .. }));
+        for (wrong, at) in [
+            ("create replication strategy s replicate to using random", "\"using\""),
+            ("create replication strategy s replicate to a, using random", "\"using\""),
+            ("create replication strategy s replicate to a using chance", "\"chance\""),
+            ("create replication strategy s replicate to a", "end of input"),
+            ("create replication strategy s replicate to a using row with (factor 3)", "\"3\""),
+            ("alter table t set replication strategy s t", "\"t\""),
+        ] {
+            let error = parse_sql(wrong).unwrap_err();
+            assert_eq!(error.state().code(), "42601", "{wrong}");
+            assert!(error.message().ends_with(at), "{wrong}: {}", error.message());
+        }
     }
 
     #[test]

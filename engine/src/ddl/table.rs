@@ -7,7 +7,7 @@ use sqlparser::ast::{CreateTable, CreateTableLikeKind, CreateTableOptions, SqlOp
 use super::column::{self, NewColumn};
 use super::constraint::{self, Wanted};
 use super::names::{self, Name};
-use super::{DdlContext, allocate_many, name_is_free, privilege, put_table};
+use super::{DdlContext, allocate_many, name_is_free, privilege, put_table, strategy};
 use crate::catalog::{Oid, Relation, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::session::Column;
@@ -22,7 +22,7 @@ pub async fn create(create: &CreateTable, tx: &mut Transaction, context: &mut Dd
     if create.query.is_some() {
         return Err(Error::internal("CREATE TABLE AS is run by the session"));
     }
-    let Some(mut table) = blank(create, tx, context)? else {
+    let Some(mut table) = blank(create, tx, context).await? else {
         return Ok(tag);
     };
     let mut constraints = Vec::new();
@@ -67,7 +67,7 @@ pub async fn create_table_as(
 ) -> Result<Option<Oid>> {
     tx.begin_ddl().await?;
     check_supported(create)?;
-    let Some(mut table) = blank(create, tx, context)? else {
+    let Some(mut table) = blank(create, tx, context).await? else {
         return Ok(None);
     };
     if create.columns.len() > columns.len() {
@@ -97,16 +97,18 @@ pub async fn create_table_as(
 }
 
 /// The table without columns. `None`: the name is taken and IF NOT EXISTS was said.
-fn blank(create: &CreateTable, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<Option<TableDef>> {
+async fn blank(create: &CreateTable, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<Option<TableDef>> {
     let catalog = tx.catalog();
     let name = Name::new(&create.name, &catalog)?;
     let schema = name.creation_schema(&catalog, &context.path(&catalog))?;
     privilege::check_create(&catalog, context.user, schema)?;
     if !name_is_free(tx, schema, &name.name, create.if_not_exists, context)? {
+        strategy::place_existing(&create.name, &create.table_options, tx, context).await?;
         return Ok(None);
     }
     let options = storage_options(&table_options(&create.table_options)?, OptionsOf::Table)?;
     let oid = allocate_many(tx, 3)?;
+    strategy::place_new(oid, &create.table_options, tx, context)?;
     Ok(Some(TableDef {
         oid,
         schema,
@@ -194,7 +196,9 @@ fn copy_columns(table: &mut TableDef, name: &Name, tx: &Transaction, context: &D
 pub fn table_options(options: &CreateTableOptions) -> Result<Vec<(String, String)>> {
     match options {
         CreateTableOptions::None => Ok(Vec::new()),
-        CreateTableOptions::With(options) | CreateTableOptions::Plain(options) => plain_options(options),
+        CreateTableOptions::With(options) | CreateTableOptions::Plain(options) => {
+            plain_options(&strategy::without_mark(options))
+        }
         other => Err(Error::unsupported(format!("table option {other}"))),
     }
 }

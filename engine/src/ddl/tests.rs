@@ -63,6 +63,8 @@ impl Server {
                 let parsed = statements.remove(0);
                 let path = ["public".to_owned()];
                 let mut context = DdlContext {
+                    members: Vec::new(),
+                    default_strategy: strategy::DEFAULT,
                     awaited: Awaited::Blocks,
                     user: Oid::SUPERUSER,
                     search_path: &path,

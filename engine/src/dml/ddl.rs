@@ -8,6 +8,7 @@ use sqlparser::ast;
 use super::foreign_key::ForeignKeys;
 use super::insert::{InsertPlan, Inserter, Source};
 use super::rules::TableRules;
+use crate::catalog::Member;
 use crate::ddl::{self, DdlContext};
 use crate::error::{Error, Result, SqlState};
 use crate::session::Session;
@@ -21,11 +22,12 @@ pub async fn run(session: &mut Session, parsed: &Parsed) -> Result<String> {
         Statement::Sql(statement) => statement,
         Statement::Ddl(extra) => {
             session.check_writable(&ddl::command_name(&parsed.text.to_uppercase()))?;
+            let members = members(session, ddl::strategy::asks_members(extra)).await;
             session.begin_statement(Reads::Snapshot).await?;
             let work = async |transaction: &mut Transaction, context: &mut DdlContext<'_>| {
                 ddl::execute_extra(extra, transaction, context).await
             };
-            return with_context(session, parsed, work).await;
+            return with_context(session, parsed, members, work).await;
         }
         Statement::Utility(_) => return Err(Error::internal("a utility statement was run as DDL")),
     };
@@ -33,19 +35,32 @@ pub async fn run(session: &mut Session, parsed: &Parsed) -> Result<String> {
         return Err(Error::unsupported(ddl::command_name(&statement.to_string())));
     }
     session.check_writable(&ddl::command_name(&statement.to_string()))?;
+    let asks = ddl::strategy::asks_members_of(statement, &session.settings.values().default_strategy);
+    let members = members(session, asks).await;
     session.begin_statement(Reads::Snapshot).await?;
     if let ast::Statement::CreateTable(create) = &**statement
         && let Some(query) = &create.query
     {
-        return create_as(session, create, query, parsed).await;
+        return create_as(session, create, query, parsed, members).await;
     }
-    with_context(session, parsed, async |transaction, context| ddl::execute(statement, transaction, context).await)
-        .await
+    with_context(session, parsed, members, async |transaction, context| {
+        ddl::execute(statement, transaction, context).await
+    })
+    .await
+}
+
+/// The members of the cluster that can carry tables, if they are asked for.
+async fn members(session: &Session, asked: bool) -> Vec<Member> {
+    match session.engine.log().filter(|_| asked) {
+        Some(log) => log.status().await.members(),
+        None => Vec::new(),
+    }
 }
 
 async fn with_context<T>(
     session: &mut Session,
     parsed: &Parsed,
+    members: Vec<Member>,
     work: impl AsyncFnOnce(&mut Transaction, &mut DdlContext<'_>) -> Result<T>,
 ) -> Result<T> {
     let eval = session.eval_context();
@@ -55,6 +70,8 @@ async fn with_context<T>(
     let mut context = DdlContext {
         user: session.user,
         search_path: &values.search_path,
+        members,
+        default_strategy: &values.default_strategy,
         eval,
         source: parsed.source.clone(),
         notices: &mut notices,
@@ -73,6 +90,7 @@ async fn create_as(
     create: &ast::CreateTable,
     query: &ast::Query,
     parsed: &Parsed,
+    members: Vec<Member>,
 ) -> Result<String> {
     let inner = Parsed {
         statement: Statement::Sql(Box::new(ast::Statement::Query(Box::new(query.clone())))),
@@ -86,7 +104,7 @@ async fn create_as(
     };
     let mut stream = session.execute_bound(&plan.bound, &Arc::from([])).await?;
     let columns = plan.bound.columns.clone();
-    let created = with_context(session, parsed, async |transaction, context| {
+    let created = with_context(session, parsed, members, async |transaction, context| {
         ddl::create_table_as(create, &columns, transaction, context).await
     })
     .await?;

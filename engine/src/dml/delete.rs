@@ -19,7 +19,7 @@ use crate::types::Datum;
 pub struct DeletePlan {
     pub def: Arc<TableDef>,
     keys: ForeignKeys,
-    target: TargetPlan,
+    pub target: TargetPlan,
     pub returning: Option<Returning>,
 }
 

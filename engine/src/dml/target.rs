@@ -104,6 +104,11 @@ impl TargetPlan {
         self.simple.is_some()
     }
 
+    /// Whether the rows are found without the general path.
+    pub fn is_point(&self) -> bool {
+        self.point.is_some()
+    }
+
     pub fn explain(&self) -> Vec<String> {
         match &self.point {
             Some(point) => point.explain(&self.def),

@@ -152,6 +152,7 @@ impl PointAccess {
             }
         }
         if self.primary {
+            table.store.activity.key_lookups.add(1);
             return Ok(table.key(&prefix).map_or(Found::Nothing, Found::Key));
         }
         if !table.is_ordered(self.index) {

@@ -59,12 +59,18 @@ impl TableAccess for StatementTables {
         let row_id = request.attnums.contains(&0);
         let prune = pruning(source, &request.bounds);
         let layout = Layout::new(source, &request.attnums);
+        source.table.store.activity.sequential_scans.add(1);
         Ok((0..streams)
             .map(|i| {
                 let range = i * total / streams..(i + 1) * total / streams;
                 let scan = source.scan(range, &projection, row_id, prune.clone());
-                let layout = layout.clone();
-                Box::new(scan.map(move |batch| layout.arrange(batch?))) as ScanStream
+                let (layout, store) = (layout.clone(), source.table.store.clone());
+                let arranged = scan.map(move |batch| {
+                    let batch = batch?;
+                    store.activity.sequential_rows.add(batch.num_rows() as u64);
+                    layout.arrange(batch)
+                });
+                Box::new(arranged) as ScanStream
             })
             .collect())
     }

@@ -298,9 +298,11 @@ impl Session {
                 self.shared.note_commit(committed);
                 self.settings.commit();
                 self.leave_block();
+                shared.ended(true);
                 Ok(())
             }
             Err(error) => {
+                shared.ended(false);
                 self.abandon();
                 Err(error)
             }
@@ -331,6 +333,7 @@ impl Session {
         self.portals.clear();
         if let Some(transaction) = self.block.transaction.take() {
             transaction.rollback();
+            self.shared.ended(false);
         }
         if let Some(mark) = self.block.settings.take() {
             self.settings.roll_back(&mark);
@@ -351,6 +354,9 @@ impl Session {
     /// What an error does to the transaction.
     pub(super) fn fail_transaction(&mut self) {
         self.copy = None;
+        if let Some((counted, _)) = self.copying.take() {
+            self.engine.monitor.statements.failed(&counted);
+        }
         if !self.block.explicit {
             self.abandon();
             return;
@@ -365,6 +371,7 @@ impl Session {
             _ => {
                 if let Some(transaction) = self.block.transaction.take() {
                     transaction.rollback();
+                    self.shared.ended(false);
                 }
                 self.shared.writing.store(0, Ordering::Relaxed);
                 if let Some(mark) = &self.block.settings {

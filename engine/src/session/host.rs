@@ -98,14 +98,8 @@ impl Session {
     }
 
     pub(super) async fn system_context(&mut self, catalog: &Arc<Catalog>, reads: &[Oid]) -> SystemContext {
-        let asks_cluster = reads.iter().any(|oid| {
-            crate::system::by_oid(*oid).is_some_and(|r| {
-                matches!(
-                    r.name,
-                    "lockstep_nodes" | "lockstep_data_loss_epochs" | "pg_stat_replication" | "pg_stat_wal_receiver"
-                )
-            })
-        });
+        let asks_cluster =
+            reads.iter().any(|oid| crate::system::by_oid(*oid).is_some_and(|r| crate::system::asks_cluster(r.name)));
         let cluster = match (asks_cluster, self.engine.log()) {
             (true, Some(log)) => log.status().await,
             _ => ClusterStatus::default(),
@@ -314,12 +308,7 @@ impl SystemHost for StatementHost {
     }
 
     fn table_figures(&self, table: Oid) -> Option<TableFigures> {
-        let table = self.session.engine.transactions().storage.table(table)?;
-        let known = table.statistics();
-        let indexes: usize = table.def.indexes.iter().filter_map(|i| table.store.index_bytes(i.oid)).sum();
-        // The bytes of the whole are counted now and then, those of the indexes at once.
-        let bytes = known.bytes.saturating_sub(indexes) as u64;
-        Some(TableFigures { live_rows: known.rows as u64, bytes, ..TableFigures::default() })
+        Some(self.session.engine.transactions().storage.table(table)?.figures())
     }
 
     fn index_bytes(&self, index: Oid) -> Option<u64> {
@@ -341,5 +330,9 @@ impl SystemHost for StatementHost {
 
     fn server_start(&self) -> i64 {
         self.session.engine.started()
+    }
+
+    fn engine(&self) -> Option<&Engine> {
+        Some(&self.session.engine)
     }
 }

@@ -45,7 +45,7 @@ use crate::copy::CopyIn;
 use crate::dml::foreign_key::DeferredCheck;
 use crate::engine::Engine;
 use crate::error::{Error, Notice, NoticeLevel, Result, SqlState};
-use crate::sql::Parsed;
+use crate::monitor::statements::Statement as Counted;
 use crate::txn::{Freshness, Position};
 use crate::types::{Datum, PgType, TypeOid};
 use block::Block;
@@ -159,12 +159,14 @@ pub struct Session {
     portals: HashMap<String, Portal>,
     cache: StatementCache,
     /// Statements of the running simple query that are still to come.
-    simple: VecDeque<Parsed>,
+    simple: VecDeque<simple::Simple>,
     /// How many the simple query has; 0 in the extended protocol.
     simple_total: usize,
-    /// Its text, if it has several.
+    /// Its text, where that is not the statement's: it has several, or was planned without its literals.
     simple_text: Option<Arc<str>>,
     pub(crate) copy: Option<Box<CopyIn>>,
+    /// The COPY that takes data: where it is counted, and since when it runs.
+    pub(crate) copying: Option<(Arc<Counted>, portal::Clock)>,
     notices: Vec<Notice>,
     context: Option<functions::CachedContext>,
     /// Between a client's first message and the answer to its Sync: an interrupt is for what was asked.
@@ -196,6 +198,7 @@ impl Session {
             simple_total: 0,
             simple_text: None,
             copy: None,
+            copying: None,
             notices: Vec::new(),
             context: None,
             busy: false,
@@ -253,16 +256,13 @@ impl Session {
     /// the string. Several statements are one implicit transaction; [`Self::sync`] ends it.
     pub fn begin_simple(&mut self, sql: &str) -> Result<usize> {
         self.begin_command();
-        let parsed = self.parse_simple(sql).inspect_err(|_| self.fail_transaction())?;
-        self.simple_total = parsed.len();
-        self.simple_text = (parsed.len() > 1).then(|| sql.into());
-        self.simple = parsed.into();
+        self.parse_simple(sql).inspect_err(|_| self.fail_transaction())?;
         Ok(self.simple_total)
     }
 
     /// Plans the next statement of the string and opens it as the unnamed portal. Returns its columns if it returns rows.
     pub async fn next_simple(&mut self) -> Result<Option<Arc<[Column]>>> {
-        let binds = self.simple.front().is_some_and(|next| binds_names(&next.text));
+        let binds = self.simple.front().is_some_and(|next| binds_names(next.text()));
         let opened = match self.catch_up(binds).await {
             Ok(reached) => self.open_simple(reached).await,
             Err(error) => Err(error),
@@ -361,9 +361,18 @@ impl Session {
 
     /// CopyDone: answers the command tag.
     pub async fn copy_done(&mut self) -> Result<String> {
+        let counted = self.copying.take();
         match self.copy_in_done().await {
-            Ok(tag) => Ok(tag),
-            Err(error) => Err(self.failed(error).await),
+            Ok(tag) => {
+                if let Some((counted, clock)) = counted {
+                    self.engine.monitor.statements.completed(&counted, clock.elapsed(), portal::rows_of(&tag));
+                }
+                Ok(tag)
+            }
+            Err(error) => {
+                self.copying = counted;
+                Err(self.failed(error).await)
+            }
         }
     }
 
@@ -447,14 +456,14 @@ impl Session {
         self.shared.set_idle_deadline(None);
         // All statements of a simple query began when it came.
         let goes_on = self.simple_total > self.simple.len() + 1;
-        let several = self.simple_text.as_ref().filter(|_| self.simple_total > 1);
+        let whole = self.simple_text.as_ref().filter(|_| self.simple_total > 0);
         let mut activity = self.shared.activity.lock();
         if goes_on && activity.state == registry::ActivityState::Active {
             return;
         }
         let now = now_micros();
         activity.state = registry::ActivityState::Active;
-        activity.query = several.unwrap_or(query).clone();
+        activity.query = whole.unwrap_or(query).clone();
         activity.query_start = now;
         activity.state_change = now;
     }

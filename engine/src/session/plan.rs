@@ -15,10 +15,12 @@ use super::{Column, Session};
 use crate::catalog::{Catalog, Oid, Relation};
 use crate::dml;
 use crate::error::{Error, Result, SqlState};
+use crate::monitor::statements::Statement as Counted;
 use crate::point::PointSelect;
+use crate::sql::lift::{Lifted, is_liftable, lift};
 use crate::sql::utility::{CopySource, Utility};
 use crate::sql::{Binder, BoundQuery, Environment, Parsed, Statement, parse};
-use crate::types::{PgType, TypeOid};
+use crate::types::{Datum, PgType, TypeOid};
 
 /// Statements that a session keeps bound by their text.
 const CACHE_MAX: usize = 512;
@@ -36,6 +38,8 @@ pub struct Prepared {
     pub relations: Arc<[Oid]>,
     catalog: Arc<Catalog>,
     values: Arc<Values>,
+    /// Where its executions are counted.
+    pub counted: Arc<Counted>,
     pub prepared_at: i64,
     /// By PREPARE, not by the protocol.
     pub by_sql: bool,
@@ -88,10 +92,12 @@ impl Prepared {
     }
 }
 
-/// Statements bound by this session, by text.
+/// Statements bound by this session.
 #[derive(Default)]
 pub struct StatementCache {
     by_text: HashMap<Arc<str>, Arc<Prepared>>,
+    /// By the key of the text without its literals; `None`: not to be run without them.
+    lifted: HashMap<Box<str>, Option<Arc<Prepared>>>,
 }
 
 impl StatementCache {
@@ -106,8 +112,16 @@ impl StatementCache {
         self.by_text.insert(text.into(), prepared.clone());
     }
 
+    fn keep_lifted(&mut self, key: &str, prepared: Option<Arc<Prepared>>) {
+        if self.lifted.len() >= CACHE_MAX {
+            self.lifted.clear();
+        }
+        self.lifted.insert(key.into(), prepared);
+    }
+
     pub fn clear(&mut self) {
         self.by_text.clear();
+        self.lifted.clear();
     }
 }
 
@@ -168,6 +182,51 @@ impl Session {
         Ok(prepared)
     }
 
+    /// The plan that a simple query shares with those that differ from it in their literals, and these as its parameters.
+    /// `None`: it has to be parsed and bound as it is, which also says what is wrong with it.
+    pub(super) fn plan_lifted(&mut self, sql: &str) -> Option<(Arc<Prepared>, Vec<Datum>)> {
+        // A standby catches up before it binds names.
+        if self.engine.is_standby() {
+            return None;
+        }
+        let lifted = lift(sql)?;
+        let catalog = self.catalog();
+        let found = match self.cache.lifted.get(lifted.key()) {
+            Some(None) => return None,
+            Some(Some(found)) if found.is_current(&catalog, self.settings.values()) => found.clone(),
+            _ => {
+                let planned = self.plan_without_literals(&lifted).ok()?;
+                self.cache.keep_lifted(lifted.key(), planned.clone());
+                planned?
+            }
+        };
+        if self.block.failed && !ends_block(&found.parsed) {
+            return None;
+        }
+        let context = self.eval_context();
+        let values = lifted.values(&found.parameters, &context.format).ok()?;
+        Some((found, values))
+    }
+
+    fn plan_without_literals(&mut self, lifted: &Lifted) -> Result<Option<Arc<Prepared>>> {
+        let Some(parsed) = parse(lifted.text())?.pop() else { return Ok(None) };
+        let block = ends_block(&parsed) || begins_block(&parsed);
+        if !block && !is_liftable(&parsed.statement, lifted.literals.len()) {
+            return Ok(None);
+        }
+        let prepared = self.plan(Arc::new(parsed), lifted.types())?;
+        let short = match &prepared.plan {
+            Plan::Query(plan) => plan.point.is_some(),
+            Plan::Insert(plan) => matches!(plan.source, dml::insert::Source::Rows(_)),
+            Plan::Update(plan) => plan.target.is_point(),
+            Plan::Delete(plan) => plan.target.is_point(),
+            Plan::Utility => block,
+            Plan::Ddl | Plan::Empty => false,
+        };
+        // The general path plans by the literals.
+        Ok(short.then_some(prepared))
+    }
+
     fn plan_empty(&self) -> Arc<Prepared> {
         let parsed = Parsed {
             statement: Statement::Utility(Box::new(Utility::Checkpoint)),
@@ -184,6 +243,7 @@ impl Session {
             relations: Arc::from([]),
             catalog: self.catalog(),
             values: self.settings.values().clone(),
+            counted: self.engine.monitor.statements.place(self.user, "", 0),
             prepared_at: now_micros(),
             by_sql: false,
         })
@@ -217,6 +277,7 @@ impl Session {
             parameters = declared.clone();
         }
         Ok(Arc::new(Prepared {
+            counted: self.engine.monitor.statements.place(self.user, &parsed.text, parsed.parameters),
             parsed,
             declared,
             parameters: parameters.into(),
@@ -471,6 +532,10 @@ pub(super) fn ends_block(parsed: &Parsed) -> bool {
         **u,
         Utility::Commit { .. } | Utility::Rollback { .. } | Utility::RollbackTo(_)
     ))
+}
+
+fn begins_block(parsed: &Parsed) -> bool {
+    matches!(&parsed.statement, Statement::Utility(u) if matches!(**u, Utility::Begin(..)))
 }
 
 /// PREPARE: the parameters in its text are those of the statement that it prepares.

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::record_batch::RecordBatch;
 
@@ -41,6 +41,11 @@ impl Tag {
             Tag::Fixed(text) => text.to_string(),
         }
     }
+}
+
+/// The number at the end of a tag: rows that were changed or copied.
+pub fn rows_of(tag: &str) -> u64 {
+    tag.rsplit(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
 /// Rows yet to be handed out.
@@ -116,6 +121,28 @@ pub enum PortalState {
     Finished,
 }
 
+/// How long a portal has run, without the time between two Executes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Clock {
+    running: Option<Instant>,
+    before: Duration,
+}
+
+impl Clock {
+    fn run(&mut self) {
+        self.running.get_or_insert_with(Instant::now);
+    }
+
+    fn pause(&mut self) {
+        self.before = self.elapsed();
+        self.running = None;
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.before + self.running.map_or(Duration::ZERO, |began| began.elapsed())
+    }
+}
+
 pub struct Portal {
     pub prepared: Arc<Prepared>,
     pub params: Arc<[Datum]>,
@@ -126,6 +153,7 @@ pub struct Portal {
     pub position: u64,
     /// When the running Execute must be done.
     pub deadline: Option<Instant>,
+    pub clock: Clock,
     pub created: i64,
     /// DECLAREd: visible in pg_cursors under this text.
     pub cursor: Option<super::cursor::CursorInfo>,
@@ -140,6 +168,7 @@ impl Portal {
             sent: 0,
             position: 0,
             deadline: None,
+            clock: Clock::default(),
             created: 0,
             cursor: None,
         }
@@ -174,16 +203,30 @@ impl Session {
     pub(super) async fn step_portal(&mut self, name: &str, max_rows: usize) -> Result<Step> {
         // The portal is out of the map while it runs: it may end the transaction and with it all portals.
         let (name, mut portal) = self.portals.remove_entry(name).ok_or_else(|| no_portal(name))?;
-        let step = self.advance(&mut portal, max_rows).await?;
+        portal.clock.run();
+        let step = match self.advance(&mut portal, max_rows).await {
+            Ok(step) => step,
+            Err(error) => {
+                self.engine.monitor.statements.failed(&portal.prepared.counted);
+                return Err(error);
+            }
+        };
         match &step {
-            Step::Complete(_) => {
+            Step::Complete(tag) => {
+                let rows = if portal.position > 0 { portal.position } else { rows_of(tag) };
+                self.engine.monitor.statements.completed(&portal.prepared.counted, portal.clock.elapsed(), rows);
                 if self.ends_implicit() {
                     self.commit_transaction().await?;
                 } else if self.block.transaction.is_some() {
                     self.portals.insert(name, portal);
                 }
             }
-            Step::CopyIn(_) | Step::Empty => {}
+            Step::CopyIn(_) => self.copying = Some((portal.prepared.counted.clone(), portal.clock)),
+            Step::Empty => {}
+            Step::Suspended => {
+                portal.clock.pause();
+                self.portals.insert(name, portal);
+            }
             _ => {
                 self.portals.insert(name, portal);
             }
@@ -356,6 +399,9 @@ impl Session {
     pub(crate) fn check_writable(&self, command: &str) -> Result<()> {
         if !self.settings.modes.read_only && !self.settings.standby {
             return Ok(());
+        }
+        if self.settings.standby {
+            self.engine.transactions().check_primary(command)?;
         }
         Err(Error::new(
             SqlState::ReadOnlySqlTransaction,

@@ -105,6 +105,9 @@ pub struct SessionShared {
     /// The session's last commit; 0: none.
     last_commit: AtomicU64,
     commit_level: Mutex<Option<CommitLevel>>,
+    /// Transactions that ended, counted by the session alone.
+    committed: AtomicU64,
+    rolled_back: AtomicU64,
     interrupt: AtomicU8,
     interrupted: Notify,
     terminate: AtomicBool,
@@ -127,6 +130,13 @@ impl SessionShared {
         self.terminate.store(true, Ordering::Release);
         self.cancel();
         self.terminated.notify_waiters();
+    }
+
+    /// Counts a transaction that ended.
+    pub fn ended(&self, committed: bool) {
+        let count = if committed { &self.committed } else { &self.rolled_back };
+        // Nobody else counts here.
+        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// Shows the session as waiting for the life of the answer.
@@ -260,6 +270,8 @@ fn idle_timeout(state: SqlState) -> Error {
 pub struct Sessions {
     by_process: DashMap<i32, Arc<SessionShared>>,
     last_process: AtomicI32,
+    /// Of sessions that are gone: transactions that committed and that rolled back.
+    ended: Mutex<(u64, u64)>,
 }
 
 impl Sessions {
@@ -291,6 +303,8 @@ impl Sessions {
                 writing: AtomicU64::new(0),
                 last_commit: AtomicU64::new(0),
                 commit_level: Mutex::new(None),
+                committed: AtomicU64::new(0),
+                rolled_back: AtomicU64::new(0),
                 interrupt: AtomicU8::new(NONE),
                 interrupted: Notify::new(),
                 terminate: AtomicBool::new(false),
@@ -303,7 +317,20 @@ impl Sessions {
     }
 
     pub fn forget(&self, process: i32) {
-        self.by_process.remove(&process);
+        let mut ended = self.ended.lock();
+        if let Some((_, session)) = self.by_process.remove(&process) {
+            ended.0 += session.committed.load(Ordering::Relaxed);
+            ended.1 += session.rolled_back.load(Ordering::Relaxed);
+        }
+    }
+
+    /// Transactions of all sessions that committed and that rolled back.
+    pub fn ended_transactions(&self) -> (u64, u64) {
+        let ended = self.ended.lock();
+        self.by_process.iter().fold(*ended, |sum, session| {
+            let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+            (sum.0 + count(&session.committed), sum.1 + count(&session.rolled_back))
+        })
     }
 
     /// CancelRequest.

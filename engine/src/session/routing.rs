@@ -70,7 +70,7 @@ impl Session {
 
     /// Whether the simple query that was just begun is carried, as a whole.
     pub fn carries_simple(&self) -> bool {
-        self.routes_writes() && !self.block.explicit && self.simple.iter().any(|p| self.carries(&p.statement))
+        self.routes_writes() && !self.block.explicit && self.simple.iter().any(|p| self.carries(p.statement()))
     }
 
     /// Whether a portal is carried. False for one that does not exist.

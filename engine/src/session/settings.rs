@@ -60,6 +60,8 @@ pub struct Values {
     custom: BTreeMap<String, Arc<str>>,
     pub format: FormatSettings,
     pub search_path: Arc<[String]>,
+    /// default_table_access_method: the replication strategy of new tables.
+    pub default_strategy: Arc<str>,
     pub statement_timeout: Option<Duration>,
     pub lock_timeout: Option<Duration>,
     pub idle_in_transaction_timeout: Option<Duration>,
@@ -79,6 +81,7 @@ impl Values {
             custom: BTreeMap::new(),
             format: FormatSettings::default(),
             search_path: Arc::from([]),
+            default_strategy: "".into(),
             statement_timeout: None,
             lock_timeout: None,
             idle_in_transaction_timeout: None,
@@ -138,6 +141,7 @@ impl Values {
             }
             "extra_float_digits" => self.format.extra_float_digits = text.parse().unwrap_or(1),
             "bytea_output" => self.format.bytea_hex = &*text == "hex",
+            "default_table_access_method" => self.default_strategy = text,
             "search_path" => self.search_path = value::split_identifiers(&text).unwrap_or_default().into(),
             "statement_timeout" => self.statement_timeout = timeout(),
             "lock_timeout" => self.lock_timeout = timeout(),

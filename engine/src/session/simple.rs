@@ -9,23 +9,58 @@ use super::portal::Portal;
 use super::{Column, Reached, Session};
 use crate::catalog::Oid;
 use crate::error::{Error, Result};
-use crate::sql::{Parsed, parse};
+use crate::sql::{Parsed, Statement, parse};
+use crate::types::Datum;
+
+/// A statement of a simple query that is still to come.
+pub(super) enum Simple {
+    Parsed(Box<Parsed>),
+    /// Bound without its literals, and these.
+    Lifted(Arc<Prepared>, Vec<Datum>),
+}
+
+impl Simple {
+    pub fn text(&self) -> &str {
+        match self {
+            Simple::Parsed(parsed) => &parsed.text,
+            Simple::Lifted(prepared, _) => &prepared.parsed.text,
+        }
+    }
+
+    pub fn statement(&self) -> &Statement {
+        match self {
+            Simple::Parsed(parsed) => &parsed.statement,
+            Simple::Lifted(prepared, _) => &prepared.parsed.statement,
+        }
+    }
+}
 
 impl Session {
-    pub(super) fn parse_simple(&mut self, sql: &str) -> Result<Vec<Parsed>> {
+    pub(super) fn parse_simple(&mut self, sql: &str) -> Result<()> {
         self.simple.clear();
         // The unnamed statement and portal end with every simple query.
         self.statements.remove("");
         self.portals.remove("");
-        parse(sql)
+        if let Some((prepared, values)) = self.plan_lifted(sql) {
+            self.simple.push_back(Simple::Lifted(prepared, values));
+            self.simple_text = Some(sql.into());
+        } else {
+            self.simple.extend(parse(sql)?.into_iter().map(|parsed| Simple::Parsed(Box::new(parsed))));
+            self.simple_text = (self.simple.len() > 1).then(|| sql.into());
+        }
+        self.simple_total = self.simple.len();
+        Ok(())
     }
 
     pub(super) async fn open_simple(&mut self, reached: Reached) -> Result<Option<Arc<[Column]>>> {
-        let parsed = self.simple.pop_front().ok_or_else(|| Error::internal("no statement is left"))?;
-        let mut prepared = self.plan_simple(parsed)?;
+        let next = self.simple.pop_front().ok_or_else(|| Error::internal("no statement is left"))?;
+        let (mut prepared, values) = match next {
+            Simple::Parsed(parsed) => (self.plan_simple(*parsed)?, Vec::new()),
+            Simple::Lifted(prepared, values) => (prepared, values),
+        };
         while self.is_changing(&prepared) {
             self.wait_for_changes(&prepared).await?;
-            prepared = self.plan(prepared.parsed.clone(), Vec::new())?;
+            prepared = self.plan(prepared.parsed.clone(), prepared.parameters.to_vec())?;
         }
         // The client is told of the columns before the statement runs: on a standby, what the log brings in between must
         // not change them.
@@ -37,11 +72,11 @@ impl Session {
             };
             self.pin(passed).await?;
             if !prepared.is_current(&self.catalog(), self.settings.values()) {
-                prepared = self.plan(prepared.parsed.clone(), Vec::new())?;
+                prepared = self.plan(prepared.parsed.clone(), prepared.parameters.to_vec())?;
             }
         }
         let columns = self.columns_of(&prepared)?;
-        self.portals.insert(String::new(), Portal::new(prepared, Arc::from([])));
+        self.portals.insert(String::new(), Portal::new(prepared, values.into()));
         Ok(columns)
     }
 

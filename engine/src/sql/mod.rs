@@ -3,6 +3,7 @@
 //! path) or the point path; neither sees a SQL name.
 
 pub mod bind;
+pub mod lift;
 pub mod parse;
 mod precedence;
 pub mod rel;

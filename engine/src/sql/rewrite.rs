@@ -112,8 +112,42 @@ fn mark_key_locks(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
+/// sqlparser reads no USING in PostgreSQL's CREATE TABLE: it becomes a storage parameter that no client can write.
+fn mark_strategy(tokens: &mut Vec<TokenWithSpan>) {
+    let is = |at: usize, text: &str| tokens.get(at).is_some_and(|t| word(t, text));
+    let temporary = usize::from(is(1, "temp") || is(1, "temporary"));
+    if !is(0, "create") || !is(1 + temporary, "table") {
+        return;
+    }
+    let mut depth = 0;
+    let found = tokens.iter().position(|token| {
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
+        depth == 0 && ["using", "as", "with", "on", "tablespace"].iter().any(|w| word(token, w))
+    });
+    let Some(at) = found.filter(|at| is(*at, "using")) else { return };
+    let Some(Token::Word(name)) = tokens.get(at + 1).map(|t| t.token.clone()) else { return };
+    let name = if name.quote_style.is_some() { name.value } else { name.value.to_lowercase() };
+    let span = tokens[at].span;
+    let merged = is(at + 2, "with") && tokens.get(at + 3).is_some_and(|t| t.token == Token::LParen);
+    let mut new = vec![
+        Token::make_keyword("WITH"),
+        Token::LParen,
+        Token::make_word(crate::ddl::strategy::MARK, Some('"')),
+        Token::Eq,
+        Token::SingleQuotedString(name),
+    ];
+    new.push(if merged { Token::Comma } else { Token::RParen });
+    let end = if merged { at + 4 } else { at + 2 };
+    tokens.splice(at..end, new.into_iter().map(|token| TokenWithSpan::new(token, span)));
+}
+
 pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     rewrite_trims(&mut tokens);
+    mark_strategy(&mut tokens);
     mark_key_locks(&mut tokens);
     let body = tokens.iter().any(|t| word(t, "function") || word(t, "procedure"));
     for token in &mut tokens {

@@ -5,7 +5,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::parse::{self, Source, Statement};
 use crate::cluster::ClusterChange;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isolation {
@@ -259,6 +259,11 @@ pub(super) fn parse(source: &Source, tokens: &[TokenWithSpan]) -> Result<Option<
 
 /// ALTER SYSTEM as far as it is about the cluster: ADD, REMOVE, PROMOTE, DEMOTE NODE. SET and RESET are not read here.
 fn alter_system(c: &mut Cursor<'_>) -> Result<Option<ClusterChange>> {
+    if c.nth_is(2, "force") && c.nth_is(3, "primary") && c.tokens.len() == 4 {
+        let message = "ALTER SYSTEM FORCE PRIMARY is not supported on a node that runs";
+        return Err(Error::new(SqlState::FeatureNotSupported, message)
+            .hint("Stop this node, run lockstep force-primary with its --data-dir, and start it again."));
+    }
     let node = c.nth_is(3, "node");
     let Some(verb) = c.tokens.get(2).and_then(unquoted).filter(|_| node) else { return Ok(None) };
     c.at = 4;

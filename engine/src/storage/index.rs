@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::RwLock;
 
 use super::layout::{IndexKey, IndexLayout};
+use crate::monitor::Counter;
 
 #[derive(Debug)]
 pub(crate) struct SecondaryIndex {
     pub layout: IndexLayout,
     /// Every row is in it.
     complete: AtomicBool,
+    pub lookups: Counter,
     entries: RwLock<BTreeSet<IndexKey>>,
 }
 
@@ -25,12 +27,22 @@ const BATCH: usize = 256;
 
 impl SecondaryIndex {
     pub fn new(layout: IndexLayout) -> Self {
-        SecondaryIndex { layout, complete: AtomicBool::new(true), entries: RwLock::default() }
+        SecondaryIndex {
+            layout,
+            complete: AtomicBool::new(true),
+            lookups: Counter::default(),
+            entries: RwLock::default(),
+        }
     }
 
     /// An index that lacks rows until [`Self::set_complete`].
     pub fn incomplete(layout: IndexLayout) -> Self {
-        SecondaryIndex { layout, complete: AtomicBool::new(false), entries: RwLock::default() }
+        SecondaryIndex {
+            layout,
+            complete: AtomicBool::new(false),
+            lookups: Counter::default(),
+            entries: RwLock::default(),
+        }
     }
 
     pub fn is_complete(&self) -> bool {
@@ -45,7 +57,7 @@ impl SecondaryIndex {
     pub fn build(layout: IndexLayout, mut entries: Vec<IndexKey>) -> Self {
         entries.sort_unstable();
         let entries = RwLock::new(BTreeSet::from_iter(entries));
-        SecondaryIndex { layout, complete: AtomicBool::new(true), entries }
+        SecondaryIndex { layout, complete: AtomicBool::new(true), lookups: Counter::default(), entries }
     }
 
     pub fn insert(&self, entry: IndexKey) {

@@ -10,6 +10,7 @@
 //! 3. Nothing that a registered snapshot can see is ever dropped.
 //! 4. A [`RowId`] names the same row as long as a snapshot can see it.
 
+mod activity;
 mod cell;
 pub(crate) mod chunk;
 mod column;
@@ -36,6 +37,7 @@ use crate::catalog::{Catalog, CatalogChange, Object, Oid, SequenceDef, TableDef}
 use crate::error::Result;
 use crate::txn::SequenceState;
 
+pub use activity::{Activity, IndexFigures, PartitionFigures};
 pub use key::{IndexRange, RowKey};
 pub use memory::Memory;
 pub use scan::{ChunkStats, Prune, Scan, ScanSource};

@@ -20,7 +20,7 @@ use super::layout::{IndexKey, IndexLayout, KeyLayout, Layout};
 use super::memory::{Account, Memory};
 use super::partition::Partition;
 use super::stats::{Sketch, extreme};
-use super::{CommitTs, RowId, RowKey};
+use super::{Activity, CommitTs, RowId, RowKey};
 use crate::catalog::{Oid, TableDef};
 use crate::error::{Error, Result};
 use crate::session::Row;
@@ -99,6 +99,7 @@ pub struct TableStore {
     next_hidden: AtomicI64,
     live: AtomicIsize,
     pub(crate) account: Account,
+    pub(crate) activity: Activity,
     /// Of these column types and chunks.
     statistics: Mutex<Option<KnownStatistics>>,
     /// Held by whoever maintains the table.
@@ -129,6 +130,7 @@ impl TableStore {
             next_hidden: AtomicI64::new(1),
             live: AtomicIsize::new(0),
             account: Account::new(memory),
+            activity: Activity::default(),
             statistics: Mutex::new(None),
             maintenance: Mutex::new(()),
         }
@@ -361,6 +363,7 @@ impl TableStore {
             index.insert(index::entry(key, number, handle));
         }
         self.live.fetch_add(1, Ordering::Relaxed);
+        self.activity.inserted.fetch_add(1, Ordering::Relaxed);
         self.account.add(row_bytes(row) + 24 + 36 * self.indexes.read().len());
         Ok(())
     }
@@ -388,6 +391,7 @@ impl TableStore {
                 self.account.add(36);
             }
         }
+        self.activity.updated.fetch_add(1, Ordering::Relaxed);
         self.account.add(64 + changes.iter().map(|(_, d)| super::chunk::datum_bytes(d)).sum::<usize>());
         Ok(())
     }
@@ -401,6 +405,7 @@ impl TableStore {
         }
         partition.delete(handle, ts);
         self.live.fetch_sub(1, Ordering::Relaxed);
+        self.activity.deleted.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 

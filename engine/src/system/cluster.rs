@@ -3,7 +3,7 @@
 use super::relations::{PG_AUTHID, PG_DATABASE, role_name};
 use super::rows::{Null, Time, row};
 use super::{LockRow, RowSink, RowSource, SystemContext};
-use crate::catalog::{Oid, RoleDef, TableDef};
+use crate::catalog::{Oid, RoleDef};
 use crate::error::Result;
 use crate::types::{Datum, Interval};
 
@@ -18,14 +18,13 @@ pub const SOURCES: &[(&str, RowSource)] = &[
     ("pg_catalog.pg_stat_activity", pg_stat_activity),
     ("pg_catalog.pg_stat_replication", pg_stat_replication),
     ("pg_catalog.lockstep_nodes", lockstep_nodes),
+    ("pg_catalog.lockstep_catchup", lockstep_catchup),
     ("pg_catalog.lockstep_check_divergence", lockstep_check_divergence),
     ("pg_catalog.pg_stat_archiver", pg_stat_archiver),
     ("pg_catalog.lockstep_data_loss_epochs", lockstep_data_loss_epochs),
     ("pg_catalog.pg_locks", pg_locks),
     ("pg_catalog.pg_prepared_statements", pg_prepared_statements),
     ("pg_catalog.pg_cursors", pg_cursors),
-    ("pg_catalog.pg_stat_all_tables", pg_stat_tables),
-    ("pg_catalog.pg_stat_user_tables", pg_stat_tables),
 ];
 
 fn pg_database(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
@@ -149,6 +148,23 @@ fn lockstep_nodes(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     Ok(())
 }
 
+/// A row a node that is not up to date: first a checkpoint arrives, then the log.
+fn lockstep_catchup(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let big = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let cluster = context.host.cluster();
+    for n in cluster.nodes.iter().filter(|n| matches!(n.state.as_str(), "snapshot" | "catchup")) {
+        let phase = match n.arrived {
+            Some((done, total)) if done < total => "checkpoint",
+            Some(_) => "restore",
+            None => "log",
+        };
+        row!(sink;
+            big(n.id), &n.name, phase, n.arrived.map(|(done, _)| big(done)), n.arrived.map(|(_, total)| big(total)),
+            big(n.lag_bytes), lag(n.lag));
+    }
+    Ok(())
+}
+
 /// What this node archived since it started. The last failure's reason stands where PostgreSQL names a file.
 fn pg_stat_archiver(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     let big = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
@@ -205,19 +221,6 @@ fn pg_prepared_statements(context: &SystemContext, sink: &mut RowSink) -> Result
 fn pg_cursors(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     for c in context.host.cursors() {
         row!(sink; c.name, c.statement, c.is_holdable, c.is_binary, c.is_scrollable, Time(c.creation_time));
-    }
-    Ok(())
-}
-
-/// What the store knows of itself. Counters that nobody keeps (scans, tuples, vacuums) are NULL, not zero.
-fn pg_stat_tables(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
-    for table in context.catalog.tables.values() {
-        let t: &TableDef = table;
-        let live = context.host.table_figures(t.oid).map(|f| f.live_rows as i64);
-        let dead = context.host.table_figures(t.oid).map(|f| f.dead_rows as i64);
-        row!(sink;
-            t.oid, context.catalog.schema_name(t.schema), &t.name, Null, Null, Null, Null, Null, Null, Null, Null, live,
-            dead, Null, Null, Null, Null, Null, Null, Null, Null, Null, Null);
     }
     Ok(())
 }

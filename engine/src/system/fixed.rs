@@ -14,7 +14,6 @@ use crate::types::text::{self, FormatSettings};
 use crate::types::{Datum, TypeOid, names};
 
 pub const SOURCES: &[(&str, RowSource)] = &[
-    ("pg_catalog.pg_am", fixed),
     ("pg_catalog.pg_opfamily", fixed),
     ("pg_catalog.pg_opclass", fixed),
     ("pg_catalog.pg_amop", fixed),
@@ -45,7 +44,7 @@ static LINES: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new
 });
 
 /// The rows of the sink's relation in the file.
-fn fixed(_: &SystemContext, sink: &mut RowSink) -> Result<()> {
+pub(super) fn fixed(_: &SystemContext, sink: &mut RowSink) -> Result<()> {
     let format = FormatSettings::default();
     for line in LINES.get(sink.relation()).into_iter().flatten() {
         let mut row = Vec::with_capacity(sink.columns().len());

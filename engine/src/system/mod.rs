@@ -16,8 +16,10 @@ pub(crate) mod expression;
 mod fixed;
 pub mod functions;
 mod information_schema;
+mod monitor;
 mod relations;
 mod rows;
+mod strategies;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod viewdef;
@@ -33,6 +35,7 @@ pub use rows::RowSink;
 use crate::catalog::{Catalog, Oid, SearchPath};
 use crate::commit_log::{ArchiveStatus, ClusterStatus};
 use crate::divergence::Verdict;
+use crate::engine::Engine;
 use crate::error::Result;
 use crate::types::PgType;
 
@@ -94,6 +97,10 @@ pub trait SystemHost: Send + Sync {
     fn backend_pid(&self) -> i32;
     /// Microseconds since 1970-01-01.
     fn server_start(&self) -> i64;
+    /// The engine, for what it measures; `None` where single relations are tested.
+    fn engine(&self) -> Option<&Engine> {
+        None
+    }
 }
 
 /// One row of pg_settings.
@@ -187,6 +194,8 @@ pub struct TableFigures {
     pub updated: u64,
     pub deleted: u64,
     pub sequential_scans: u64,
+    /// Rows that those scans returned.
+    pub sequential_rows: u64,
     pub index_scans: u64,
 }
 
@@ -227,6 +236,21 @@ impl SystemRelation {
     }
 }
 
+/// Whether a relation's rows need the status of the cluster.
+pub fn asks_cluster(name: &str) -> bool {
+    let known = [
+        "lockstep_catchup",
+        "lockstep_data_loss_epochs",
+        "lockstep_nodes",
+        "lockstep_replication",
+        "lockstep_health",
+        "lockstep_replication_strategies",
+        "pg_stat_replication",
+        "pg_stat_wal_receiver",
+    ];
+    known.contains(&name)
+}
+
 /// Every system relation that exists, in order of schema and name.
 pub fn all() -> &'static [SystemRelation] {
     &REGISTRY.relations
@@ -262,5 +286,12 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
 });
 
 /// Row sources, a family a file: qualified name and function.
-const FAMILIES: &[&[(&str, RowSource)]] =
-    &[relations::SOURCES, fixed::SOURCES, cluster::SOURCES, empty::SOURCES, information_schema::SOURCES];
+const FAMILIES: &[&[(&str, RowSource)]] = &[
+    relations::SOURCES,
+    fixed::SOURCES,
+    cluster::SOURCES,
+    monitor::SOURCES,
+    strategies::SOURCES,
+    empty::SOURCES,
+    information_schema::SOURCES,
+];

@@ -141,7 +141,7 @@ fn pg_class(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
             schema: table.schema,
             row_type: table.row_type,
             owner: table.owner,
-            am: HEAP,
+            am: context.catalog.strategy_of(table.oid).map_or(HEAP, |strategy| strategy.oid.0),
             file: table.storage,
             kind: 'r',
             columns: table.columns.len(),

@@ -213,6 +213,8 @@ pub(crate) struct Locks {
     /// Who waits for what; also serialises the search for cycles.
     waiting: Mutex<HashMap<TxnId, (LockKey, u8, i32)>>,
     readers: Readers,
+    /// Deadlocks that were broken.
+    deadlocks: AtomicU64,
 }
 
 impl Locks {
@@ -223,7 +225,13 @@ impl Locks {
             next_waiter: AtomicU64::new(1),
             waiting: Mutex::default(),
             readers: Readers::new(),
+            deadlocks: AtomicU64::new(0),
         }
+    }
+
+    /// Deadlocks that were broken since the node started.
+    pub fn deadlocks(&self) -> u64 {
+        self.deadlocks.load(Ordering::Relaxed)
     }
 
     fn shard(&self, key: &LockKey) -> &Mutex<HashMap<LockKey, Entry>> {
@@ -464,6 +472,7 @@ impl Locks {
             format!("Process {waiter} waits for {what}; blocked by process {blocker}.")
         };
         let detail: Vec<String> = path.iter().map(edge).collect();
+        self.deadlocks.fetch_add(1, Ordering::Relaxed);
         let error = Error::new(SqlState::DeadlockDetected, "deadlock detected").detail(detail.join("\n"));
         Err(match key {
             LockKey::Row(..) => error.context(format!("while locking a row in relation \"{name}\"")),

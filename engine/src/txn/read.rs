@@ -58,6 +58,9 @@ impl Transaction {
         let def = table.def.indexes.iter().find(|i| i.oid == index);
         let def = def.ok_or_else(|| Error::internal("a lookup names an index that the table does not have"))?;
         let unbounded = matches!((&range.lower, &range.upper), (Bound::Unbounded, Bound::Unbounded));
+        if def.primary {
+            table.store.activity.key_lookups.add(1);
+        }
         if def.primary && unbounded && range.prefix.len() == def.columns.len() {
             if range.prefix.iter().any(Datum::is_null) {
                 return Ok(Vec::new());
@@ -75,6 +78,7 @@ impl Transaction {
         };
         let mut found = match ordered {
             Some(index) => {
+                index.lookups.add(u64::from(!def.primary));
                 let mut found: Vec<(IndexKey, RowKey, Row)> = Vec::new();
                 let own = self.writes.get(&table.def.oid);
                 let snapshot = self.snapshot.as_ref().map_or(CommitTs(0), |s| s.ts());

@@ -19,6 +19,7 @@ use crate::catalog::Oid;
 use crate::commit_log::{Appended, CommitLog, Epoch, GroupId};
 use crate::error::{Error, Result, SqlState};
 use crate::record::{Header, Kind, RecordWriter, Sealed};
+use crate::seeded;
 use crate::storage::{CommitTs, RowKey, Table};
 
 /// Number of times that this node's role changed: one reign of one epoch, or a time as standby.
@@ -106,7 +107,9 @@ impl Sequencer {
         let mut state = self.state.lock();
         let epoch = state.epoch(commit.reign)?;
         check_space(log)?;
-        if let Some((reads, snapshot)) = &commit.reads {
+        if let Some((reads, snapshot)) = &commit.reads
+            && !seeded::no_validation()
+        {
             state.validate(reads, *snapshot, locks)?;
         }
         let ts = state.tick();
@@ -132,6 +135,10 @@ impl Sequencer {
             unapplied.retained = Some((commit.txn, all.collect()));
         } else {
             for (key, pending) in commit.publish {
+                if seeded::locks_freed_early() {
+                    locks.release(&key, commit.txn);
+                    continue;
+                }
                 locks.publish(&key, commit.txn, ts, pending);
                 unapplied.pending.push(key);
             }
@@ -219,7 +226,8 @@ impl Sequencer {
         let mut state = self.state.lock();
         let reign = Reign(state.reign.0 + 1);
         let last = state.last.max(applied);
-        *state = State { epoch, reign, last, floor: applied, ..State::default() };
+        let floor = if seeded::floor_forgotten() { CommitTs(0) } else { applied };
+        *state = State { epoch, reign, last, floor, ..State::default() };
         self.reign.store(reign.0, Ordering::Release);
         self.primary.store(if epoch.is_some() { reign.0 } else { 0 }, Ordering::Release);
         locks.clear();
@@ -247,13 +255,14 @@ fn check_space(log: &dyn CommitLog) -> Result<()> {
 
 impl State {
     fn epoch(&self, reign: Reign) -> Result<Epoch> {
-        self.epoch.filter(|_| self.reign == reign).ok_or_else(leadership_lost)
+        self.epoch.filter(|_| self.reign == reign || seeded::lock_of_an_older_reign()).ok_or_else(leadership_lost)
     }
 
     /// The next timestamp: wall clock in microseconds over 12 bits of counting, never going back.
     fn tick(&mut self) -> CommitTs {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64);
-        self.last = CommitTs((now << 12).max(self.last.0 + 1));
+        let next = if seeded::clock_goes_back() { 0 } else { self.last.0 + 1 };
+        self.last = CommitTs((now << 12).max(next));
         self.last
     }
 

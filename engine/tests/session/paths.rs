@@ -72,3 +72,51 @@ async fn both_paths_agree() {
     let explained = general.rows("EXPLAIN SELECT * FROM t WHERE id = 1").await[0][0].clone();
     assert!(!explained.starts_with("Point path"), "{explained}");
 }
+
+/// A comment keeps a statement's literals where they are: with and without it the answers must be the same, errors and
+/// their places included.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn literals_mean_the_same_in_plans_that_are_shared() {
+    let (shared, own) = (Database::new(), Database::new());
+    let (mut shared, mut own) = (shared.client().await, own.client().await);
+    for client in [&mut shared, &mut own] {
+        client
+            .rows(
+                "CREATE TABLE v (id int PRIMARY KEY, l bigint, s smallint, n numeric(6,2), f float8, t text, c char(4), \
+                 w varchar(3), d date, z timestamptz, b bool, u uuid)",
+            )
+            .await;
+        client.rows("CREATE INDEX ON v (l)").await;
+        client.rows("CREATE INDEX ON v (t)").await;
+    }
+    let columns = "l s n f t c w d z b u".split(' ');
+    let values =
+        ["0", "1", "-7", "'7'", "40000", "3000000000", "-2147483648", "1.5", "-0.004", "12345.6", "'x'", "'it''s'"];
+    let values =
+        values.into_iter().chain(["'1999-02-29'", "'2024-02-29'", "'t'", "'long text'", "''", "' 5 '", "'\\x'"]);
+    let values: Vec<&str> = values.collect();
+    let mut statements = vec!["INSERT INTO v (id) VALUES (1)".to_owned(), "INSERT INTO v (id) VALUES (2)".to_owned()];
+    for column in columns {
+        for value in &values {
+            statements.push(format!("UPDATE v SET {column} = {value} WHERE id = 1"));
+            statements.push(format!("UPDATE v SET {column} = {column} + {value} WHERE id = 1"));
+            statements.push(format!("UPDATE v SET {column} = {column} - {value} WHERE {value} = id"));
+            statements.push(format!("SELECT * FROM v WHERE id = 1 AND {column} = {value}"));
+            statements.push(format!("SELECT id FROM v WHERE {column} = {value}"));
+            statements.push(format!("SELECT id FROM v WHERE {column} >= {value} ORDER BY id LIMIT 1"));
+            statements.push(format!("INSERT INTO v (id, {column}) VALUES (3, {value}) ON CONFLICT DO NOTHING"));
+            statements.push(format!("DELETE FROM v WHERE id = 3 AND {column} <> {value}"));
+        }
+        statements.push(format!("SELECT id FROM v WHERE {column} IN (1, '2', 3.5)"));
+        statements.push(format!("SELECT id FROM v WHERE id = 1 AND {column} BETWEEN '1' AND 2"));
+    }
+    for value in &values {
+        statements.push(format!("SELECT id, l FROM v WHERE id = {value}"));
+        statements.push(format!("SELECT id FROM v WHERE id IN (1, {value}) ORDER BY id"));
+        statements.push(format!("SELECT id FROM v WHERE id = 1 LIMIT {value}"));
+    }
+    for sql in &statements {
+        let (a, b) = (shared.psql(sql, "").await, own.psql(&format!("{sql} /* */"), "").await);
+        assert_eq!(a, b, "{sql}");
+    }
+}

@@ -142,7 +142,7 @@ mod tests {
     fn entries() -> Vec<LogEntry> {
         let entry = |index: u64| LogEntry {
             id: EntryId { term: 1 + index / 12, index },
-            kind: if index % 3 == 0 { EntryKind::Blank } else { EntryKind::Record },
+            kind: if index.is_multiple_of(3) { EntryKind::Blank } else { EntryKind::Record },
             payload: Bytes::from(vec![index as u8; (index as usize % 3) * 50]),
         };
         (10..15).map(entry).collect()

@@ -3,21 +3,21 @@
 use std::io;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, info};
 
 use crate::net::frame::{FrameReader, write_frame};
+use crate::net::link::{Link, Listener};
 use crate::net::message::{GREETING_BYTES_MAX, Hello, Invitation, PROTOCOL, Request, Response, Welcome};
 
 /// Time for somebody who connects to say what they want.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Waits until a cluster invites this node, for as long as it takes.
-pub async fn invitation(listener: &TcpListener, name: &str) -> io::Result<Invitation> {
+pub async fn invitation(listener: &Listener, name: &str) -> io::Result<Invitation> {
     info!(name, "waiting for a cluster to invite this node: ALTER SYSTEM ADD NODE");
     loop {
-        let (stream, from) = listener.accept().await?;
-        match tokio::time::timeout(PATIENCE, listen(stream, name)).await {
+        let (link, from) = listener.accept().await?;
+        match tokio::time::timeout(PATIENCE, listen(link, name)).await {
             Ok(Ok(Some(invitation))) => {
                 info!(cluster = invitation.cluster, %from, "invited");
                 return Ok(invitation);
@@ -29,10 +29,9 @@ pub async fn invitation(listener: &TcpListener, name: &str) -> io::Result<Invita
     }
 }
 
-async fn listen(stream: TcpStream, name: &str) -> io::Result<Option<Invitation>> {
+async fn listen(link: Link, name: &str) -> io::Result<Option<Invitation>> {
     let invalid = |error: postcard::Error| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
-    crate::net::prepare(&stream)?;
-    let (reader, mut writer) = stream.into_split();
+    let (reader, mut writer) = link.split()?;
     let mut reader = FrameReader::new(reader, GREETING_BYTES_MAX);
     let Some(greeting) = reader.next().await? else { return Ok(None) };
     let hello: Hello = postcard::from_bytes(&greeting.header).map_err(invalid)?;

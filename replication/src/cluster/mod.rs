@@ -22,19 +22,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use engine::commit_log::LogFigures;
 use openraft::ChangeMembers;
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use tracing::{debug, info, warn};
 
+use crate::blocking::blocking;
 use crate::net::client::Caller;
 use crate::net::message::{Join, JoinAnswer, NodeReport, Request, Response};
 use crate::raft::machine::Machine;
 use crate::raft::proposer::Refusals;
 use crate::raft::roles::best_successor;
-use crate::raft::types::{Kept, LogId, PeerNode, StoredMembership};
+use crate::raft::types::{self, Kept, LogId, PeerNode, StoredMembership};
 use crate::raft::{Raft, known_primary, leads};
-use crate::wal::GroupLog;
+use crate::seeded;
+use crate::wal::{EntryId, GroupLog};
 use crate::{Fatal, FatalHandler};
 use known::Known;
 use status::Samples;
@@ -133,6 +136,10 @@ impl Members {
                         "a node named {name} is already a member, as node {id} at {address}"
                     ));
                 }
+                let lost = membership.nodes().find(|(_, node)| node.peer_address == join.node.peer_address);
+                if let Some((id, _)) = lost.filter(|_| seeded::id_reuse()) {
+                    return JoinAnswer::Accepted { cluster: self.cluster().to_owned(), id: *id };
+                }
                 let id = rules::highest_id(&membership) + 1;
                 let node = PeerNode { kept: Kept { highest_id: id, forced: Vec::new() }, ..join.node };
                 (id, ChangeMembers::AddNodes(BTreeMap::from([(id, node)])))
@@ -209,7 +216,7 @@ impl Members {
             return;
         }
         let (directory, writing) = (self.directory.clone(), known.clone());
-        let written = tokio::task::spawn_blocking(move || writing.write(&directory)).await;
+        let written = blocking(move || writing.write(&directory)).await;
         match written {
             Ok(Ok(())) => *remembered = Some(known),
             // Tried again in the next round; with a full disk that may be for long, and says enough by itself.
@@ -340,7 +347,22 @@ impl Members {
             installing: false,
             full: self.log.is_full(),
             diverged: self.machine.diverged().is_some(),
+            arrived: None,
             archived_to: self.machine.archive.status().next,
+            troubles: engine::monitor::troubles(&self.figures()),
+        }
+    }
+
+    /// This node's log and checkpoints, as the views show them.
+    pub fn figures(&self) -> LogFigures {
+        let position = |id: Option<EntryId>| types::position_of_index(id.map(|id| id.index));
+        LogFigures {
+            appended: position(self.log.last()),
+            durable: position(self.log.synced()),
+            purged: position(self.log.purged()),
+            checkpoint: self.machine.checkpoint_figures(),
+            diverged: self.machine.diverged(),
+            ..self.log.figures()
         }
     }
 }

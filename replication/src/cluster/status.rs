@@ -145,8 +145,10 @@ impl Members {
             durable: at_least(report.and_then(|report| report.durable)),
             applied,
             lag_bytes,
+            arrived: report.and_then(|report| report.arrived),
             lag,
             last_contact: if own { Some(Duration::ZERO) } else { contact },
+            troubles: report.map(|report| report.troubles.clone()).unwrap_or_default(),
         }
     }
 

@@ -16,11 +16,11 @@ use openraft::raft::{
 };
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::frame::{FrameReader, write_frame};
+use super::link::{self, Link, ReadHalf, WriteHalf};
 use super::message::{
     Append, GREETING_BYTES_MAX, Hello, MESSAGE_BYTES_MAX, PROTOCOL, Patience, Request, Response, Welcome,
 };
@@ -69,16 +69,14 @@ impl NetError {
 
 /// An open conversation.
 pub struct Connection {
-    reader: FrameReader<OwnedReadHalf>,
-    writer: OwnedWriteHalf,
+    reader: FrameReader<ReadHalf>,
+    writer: WriteHalf,
 }
 
 impl Connection {
     pub async fn open(address: &str, hello: &Hello, patience: Duration) -> Result<Self, NetError> {
         timeout(patience, async {
-            let stream = TcpStream::connect(address).await?;
-            super::prepare(&stream)?;
-            let (reader, mut writer) = stream.into_split();
+            let (reader, mut writer) = Link::connect(address).await?.split()?;
             let mut reader = FrameReader::new(reader, GREETING_BYTES_MAX);
             write_frame(&mut writer, &encode(hello)?, &[]).await?;
             let frame = reader.next().await?.ok_or_else(hung_up)?;
@@ -119,7 +117,7 @@ impl Connection {
     /// The socket, once both sides have said that it carries something else from here on.
     pub fn into_stream(self) -> Result<TcpStream, NetError> {
         let reader = self.reader.into_source().ok_or(NetError::Protocol)?;
-        reader.reunite(self.writer).map_err(|_| NetError::Protocol)
+        Ok(link::reunite(reader, self.writer)?)
     }
 }
 

@@ -53,7 +53,7 @@ impl Fetch {
 
     /// Asks for a file; its content follows by [`Self::chunk`].
     pub async fn file(&mut self, number: usize) -> Result<(), NetError> {
-        Ok(timeout(self.patience, self.connection.send(&Request::CheckpointFile(number as u32), &[])).await??)
+        timeout(self.patience, self.connection.send(&Request::CheckpointFile(number as u32), &[])).await?
     }
 
     /// More of the file that was asked for; `None`: that was all.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::cluster::{ClusterChange, ClusterChangeError, ClusterChanged};
-use engine::commit_log::{ClusterStatus, DigestAnswer, LogPosition};
+use engine::commit_log::{ClusterStatus, DigestAnswer, LogPosition, Trouble};
 use openraft::raft::{
     AppendEntriesRequest, SnapshotResponse, StreamAppendError, TransferLeaderRequest, TransferLeaderResponse,
     VoteRequest, VoteResponse,
@@ -108,9 +108,8 @@ pub enum Response {
         name: String,
     },
     Noted,
-    SnapshotReady,
-    /// A witness takes the place in the log and none of the files.
-    SnapshotUnwanted,
+    /// The files that are not here already, by number; none for a witness, which takes the place in the log alone.
+    SnapshotWanted(Vec<u32>),
     Snapshot(SnapshotResponse<TypeConfig>),
     Error(String),
     /// What arrived is not whole, although each chunk is what was sent.
@@ -154,6 +153,10 @@ pub struct NodeReport {
     pub diverged: bool,
     /// As the primary: first entry that it has not archived; 0: it does not archive.
     pub archived_to: u64,
+    /// Bytes of a checkpoint that is arriving that are here, and all of them.
+    pub arrived: Option<(u64, u64)>,
+    /// What is wrong with its log and its checkpoints.
+    pub troubles: Vec<Trouble>,
 }
 
 /// A node that wants to be a member, or, with an id, one whose addresses changed.
@@ -187,7 +190,7 @@ pub enum JoinAnswer {
     Later(String),
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SnapshotHeader {
     pub vote: Vote,
     pub meta: SnapshotMeta,

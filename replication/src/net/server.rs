@@ -8,19 +8,19 @@ use std::time::Duration;
 use engine::cluster::ClusterChangeError;
 use futures::StreamExt;
 use futures::stream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 use super::fetch::Offering;
 use super::frame::{Frame, FrameReader, write_frame};
+use super::link::{Link, Listener, ReadHalf, WriteHalf, reunite};
 use super::message::{
     GREETING_BYTES_MAX, Hello, MESSAGE_BYTES_MAX, PROTOCOL, Request, Response, SessionRequest, Welcome,
 };
 use super::throttle::Throttle;
-use super::transfer::Receiving;
+use super::transfer::{Arriving, Receiving};
+use crate::blocking::blocking;
 use crate::cluster::{Members, rules};
 use crate::config::SharedSessions;
 use crate::raft::barrier::Reader;
@@ -39,6 +39,8 @@ pub struct Server {
     pub readers: mpsc::UnboundedSender<Reader>,
     /// Checkpoints that are being received.
     pub installing: AtomicUsize,
+    /// How much of the newest of them is here.
+    pub arriving: Arc<Arriving>,
     pub sessions: Option<SharedSessions>,
     /// For checkpoints that are sent.
     pub throttle: Arc<Throttle>,
@@ -46,15 +48,15 @@ pub struct Server {
 
 impl Server {
     /// Serves until it is dropped; the conversations end with it.
-    pub async fn run(self: Arc<Self>, listener: TcpListener) {
+    pub async fn run(self: Arc<Self>, listener: Listener) {
         let mut conversations = JoinSet::new();
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, from)) => {
+                    Ok((link, from)) => {
                         let server = self.clone();
                         conversations.spawn(async move {
-                            if let Err(error) = server.converse(stream).await {
+                            if let Err(error) = server.converse(link).await {
                                 debug!("the conversation with the peer at {from} ended: {error}");
                             }
                         });
@@ -69,9 +71,8 @@ impl Server {
         }
     }
 
-    async fn converse(self: Arc<Self>, stream: TcpStream) -> io::Result<()> {
-        super::prepare(&stream)?;
-        let (reader, mut writer) = stream.into_split();
+    async fn converse(self: Arc<Self>, link: Link) -> io::Result<()> {
+        let (reader, mut writer) = link.split()?;
         let mut reader = FrameReader::new(reader, GREETING_BYTES_MAX);
         let greeting = tokio::time::timeout(GREETING, reader.next()).await??;
         let Some(greeting) = greeting else { return Ok(()) };
@@ -94,6 +95,7 @@ impl Server {
                     return self.appends(first, reader, writer).await;
                 }
                 (false, Request::Snapshot(header)) => {
+                    self.arriving.reset();
                     self.installing.fetch_add(1, Ordering::Relaxed);
                     let received = self.snapshot(header, &mut reader, &mut writer).await;
                     self.installing.fetch_sub(1, Ordering::Relaxed);
@@ -125,17 +127,12 @@ impl Server {
     }
 
     /// Hands the connection to whoever serves clients.
-    fn session(
-        &self,
-        request: SessionRequest,
-        reader: FrameReader<OwnedReadHalf>,
-        writer: OwnedWriteHalf,
-    ) -> io::Result<()> {
+    fn session(&self, request: SessionRequest, reader: FrameReader<ReadHalf>, writer: WriteHalf) -> io::Result<()> {
         let Some(SharedSessions(sessions)) = &self.sessions else {
             return Err(io::Error::other("this node serves no clients of others"));
         };
         let reader = reader.into_source().ok_or_else(|| io::Error::other("a client that spoke too early"))?;
-        let stream = reader.reunite(writer).map_err(io::Error::other)?;
+        let stream = reunite(reader, writer)?;
         sessions.serve(stream.into_std()?, request);
         Ok(())
     }
@@ -180,6 +177,7 @@ impl Server {
             Request::NodeStatus => {
                 let mut report = self.members.report();
                 report.installing = self.installing.load(Ordering::Relaxed) > 0;
+                report.arrived = self.arriving.get().filter(|_| report.installing);
                 Response::NodeStatus(report)
             }
             Request::Join(join) => Response::Join(self.members.admit(join).await),
@@ -228,8 +226,8 @@ impl Server {
     async fn appends(
         &self,
         first: openraft::raft::AppendEntriesRequest<crate::raft::types::TypeConfig>,
-        mut reader: FrameReader<OwnedReadHalf>,
-        mut writer: OwnedWriteHalf,
+        mut reader: FrameReader<ReadHalf>,
+        mut writer: WriteHalf,
     ) -> io::Result<()> {
         let (sender, receiver) = mpsc::channel(APPENDS_WAITING);
         let requests =
@@ -275,7 +273,7 @@ impl Server {
     }
 
     /// A connection that asked for a checkpoint asks for its files and nothing else.
-    async fn offers(&self, mut reader: FrameReader<OwnedReadHalf>, mut writer: OwnedWriteHalf) -> io::Result<()> {
+    async fn offers(&self, mut reader: FrameReader<ReadHalf>, mut writer: WriteHalf) -> io::Result<()> {
         let offering = match self.offering().await {
             Ok(offering) => offering,
             Err(trouble) => return respond(&mut writer, &Response::Error(trouble)).await,
@@ -304,18 +302,19 @@ impl Server {
     async fn snapshot(
         &self,
         header: super::message::SnapshotHeader,
-        reader: &mut FrameReader<OwnedReadHalf>,
-        writer: &mut OwnedWriteHalf,
+        reader: &mut FrameReader<ReadHalf>,
+        writer: &mut WriteHalf,
     ) -> io::Result<()> {
-        let witness = self.members.me.witness;
-        let mut receiving = Receiving::begin(&self.machine, header, witness)?;
-        let ready = if witness { Response::SnapshotUnwanted } else { Response::SnapshotReady };
-        respond(writer, &ready).await?;
+        let machine = self.machine.clone();
+        let (arriving, witness) = (self.arriving.clone(), self.members.me.witness);
+        let begun = blocking(move || Receiving::begin(machine, header, arriving, witness)).await;
+        let mut receiving = begun.map_err(io::Error::other)??;
+        respond(writer, &Response::SnapshotWanted(receiving.wanted())).await?;
         loop {
             let frame = reader.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
             match postcard::from_bytes(&frame.header).map_err(invalid)? {
                 Request::SnapshotChunk { file, crc } => {
-                    let added = tokio::task::spawn_blocking(move || receiving.chunk(file, crc, &frame.blob)).await;
+                    let added = blocking(move || receiving.chunk(file, crc, &frame.blob)).await;
                     receiving = added.map_err(io::Error::other)??;
                 }
                 Request::SnapshotEnd => break,
@@ -331,6 +330,6 @@ fn invalid(error: impl ToString) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error.to_string())
 }
 
-async fn respond(writer: &mut OwnedWriteHalf, response: &Response) -> io::Result<()> {
+async fn respond(writer: &mut WriteHalf, response: &Response) -> io::Result<()> {
     write_frame(writer, &postcard::to_stdvec(response).map_err(invalid)?, &[]).await
 }

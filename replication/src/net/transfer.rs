@@ -1,10 +1,13 @@
 //! Checkpoints on their way to another node: the files in chunks, each with its checksum, into a directory aside;
 //! installed only when everything arrived and was synced.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use engine::commit_log::CheckpointError;
@@ -24,9 +27,11 @@ use crate::raft::types::{TypeConfig, Vote};
 use crate::witness;
 
 pub(super) const CHUNK: usize = 1 << 20;
+/// Progress is told this often.
+const TELL: Duration = Duration::from_secs(5);
 
 pub(super) async fn blocking<T: Send + 'static>(act: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(act).await.map_err(io::Error::other)?
+    crate::blocking::blocking(act).await.map_err(io::Error::other)?
 }
 
 pub(super) fn files_of(directory: PathBuf) -> io::Result<Vec<(String, u64)>> {
@@ -86,16 +91,22 @@ pub async fn send(
         position: stored.meta.position,
         files: files.clone(),
     };
-    info!(files = files.len(), last = ?stored.meta.last, "sending a checkpoint");
     let wanted = match timeout(patience.progress, connection.call(&Request::Snapshot(header))).await?? {
-        Response::SnapshotReady => files.len(),
-        Response::SnapshotUnwanted => 0,
+        Response::SnapshotWanted(wanted) => wanted,
         _ => return Err(NetError::Protocol),
     };
-    for (number, (name, _)) in files.iter().enumerate().take(wanted) {
+    let total: u64 = wanted.iter().filter_map(|number| files.get(*number as usize)).map(|(_, size)| size).sum();
+    info!(files = wanted.len(), of = files.len(), bytes = total, last = ?stored.meta.last, "sending a checkpoint");
+    let (mut sent, mut told) = (0, Instant::now());
+    for number in wanted {
+        let (name, _) = files.get(number as usize).ok_or(NetError::Protocol)?;
         let path = directory.join(name);
         let mut file = blocking(move || File::open(path)).await?;
         loop {
+            if told.elapsed() > TELL {
+                told = Instant::now();
+                info!("{sent} of {total} bytes of the checkpoint are sent");
+            }
             let (back, chunk) = blocking(move || {
                 let mut chunk = Vec::with_capacity(CHUNK);
                 (&mut file).take(CHUNK as u64).read_to_end(&mut chunk)?;
@@ -107,7 +118,8 @@ pub async fn send(
                 break;
             }
             throttle.pass(chunk.len()).await;
-            let request = Request::SnapshotChunk { file: number as u32, crc: crc32c::crc32c(&chunk) };
+            sent += chunk.len() as u64;
+            let request = Request::SnapshotChunk { file: number, crc: crc32c::crc32c(&chunk) };
             timeout(patience.progress, connection.send(&request, &[chunk])).await??;
         }
     }
@@ -123,22 +135,82 @@ pub async fn send(
     }
 }
 
+/// How much of a checkpoint is here, and of how much.
+#[derive(Debug, Default)]
+pub struct Arriving {
+    done: AtomicU64,
+    total: AtomicU64,
+}
+
+impl Arriving {
+    /// `None`: it is not known yet.
+    pub fn get(&self) -> Option<(u64, u64)> {
+        let total = self.total.load(Ordering::Acquire);
+        (total > 0).then(|| (self.done.load(Ordering::Relaxed).min(total), total))
+    }
+
+    /// Another one begins.
+    pub fn reset(&self) {
+        self.total.store(0, Ordering::Release);
+    }
+}
+
 /// A checkpoint that is arriving.
 pub struct Receiving {
+    machine: Arc<Machine>,
     header: SnapshotHeader,
-    unpublished: Unpublished,
+    /// Taken when it is installed.
+    unpublished: Option<Unpublished>,
+    /// Numbers of the files that are still to come, in order.
+    missing: VecDeque<u32>,
     /// The file that is being written: number, bytes so far.
-    current: Option<(usize, File, u64)>,
-    complete: usize,
+    current: Option<(u32, File, u64)>,
+    /// Files that arrived whole.
+    complete: Vec<String>,
+    /// Whether a file was here already.
+    reused: bool,
+    arriving: Arc<Arriving>,
     /// None of the files is wanted.
     witness: bool,
 }
 
 impl Receiving {
-    pub fn begin(machine: &Machine, header: SnapshotHeader, witness: bool) -> io::Result<Self> {
+    /// Looks what is here already. Blocks.
+    pub fn begin(
+        machine: Arc<Machine>,
+        header: SnapshotHeader,
+        arriving: Arc<Arriving>,
+        witness: bool,
+    ) -> io::Result<Self> {
         check_names(&header.files)?;
         let unpublished = machine.checkpoints.unpublished("incoming")?;
-        Ok(Self { header, unpublished, current: None, complete: 0, witness })
+        let own = machine.checkpoints.current().filter(|own| !own.is_damaged());
+        let own = own.as_ref().map(|own| own.state());
+        let (mut missing, mut complete, mut done) = (VecDeque::new(), Vec::new(), 0);
+        let files = if witness { &[][..] } else { &header.files[..] };
+        for (number, (name, size)) in (0..).zip(files) {
+            match machine.checkpoints.partial.link(name, *size, own.as_deref(), &unpublished.state()) {
+                true => {
+                    done += size;
+                    complete.push(name.clone());
+                }
+                false => missing.push_back(number),
+            }
+        }
+        arriving.done.store(done, Ordering::Relaxed);
+        arriving.total.store(files.iter().map(|(_, size)| size).sum(), Ordering::Release);
+        info!(files = files.len(), here = complete.len(), bytes_here = done, "receiving a checkpoint");
+        let (reused, unpublished) = (!complete.is_empty(), Some(unpublished));
+        Ok(Self { machine, header, unpublished, missing, current: None, complete, reused, arriving, witness })
+    }
+
+    /// Numbers of the files that have to come.
+    pub fn wanted(&self) -> Vec<u32> {
+        self.missing.iter().copied().collect()
+    }
+
+    fn state(&self) -> io::Result<PathBuf> {
+        self.unpublished.as_ref().map(Unpublished::state).ok_or_else(|| io::Error::other("it was installed before"))
     }
 
     /// Adds a chunk; chunks come in the order of the files. Blocks.
@@ -146,7 +218,6 @@ impl Receiving {
         if crc32c::crc32c(bytes) != crc {
             return Err(io::Error::other("a chunk of a checkpoint arrived damaged"));
         }
-        let number = number as usize;
         while self.current.as_ref().is_none_or(|(current, ..)| *current < number) {
             self.next_file()?;
         }
@@ -154,45 +225,43 @@ impl Receiving {
             Some((current, file, written)) if *current == number => {
                 file.write_all(bytes)?;
                 *written += bytes.len() as u64;
+                self.arriving.done.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 Ok(self)
             }
             _ => Err(io::Error::other("the chunks of a checkpoint arrived out of order")),
         }
     }
 
-    /// Completes the current file and begins the next one.
+    /// Completes the current file and begins the next one that is missing.
     fn next_file(&mut self) -> io::Result<()> {
-        if let Some((number, file, written)) = self.current.take() {
-            let (name, size) = &self.header.files[number];
-            if written != *size {
-                return Err(io::Error::other(format!("{written} of {size} bytes of {name} arrived")));
-            }
-            file.sync_all()?;
-            self.complete = number + 1;
-        }
-        let (name, _) =
-            self.header.files.get(self.complete).ok_or_else(|| io::Error::other("a chunk of an unknown file"))?;
-        self.current = Some((self.complete, File::create(self.unpublished.state().join(name))?, 0));
+        self.end_file()?;
+        let unknown = || io::Error::other("a chunk of a file that is not wanted");
+        let number = self.missing.pop_front().ok_or_else(unknown)?;
+        let (name, _) = self.header.files.get(number as usize).ok_or_else(unknown)?;
+        self.current = Some((number, File::create(self.state()?.join(name))?, 0));
         Ok(())
     }
 
+    fn end_file(&mut self) -> io::Result<()> {
+        let Some((number, file, written)) = self.current.take() else { return Ok(()) };
+        let Some((name, size)) = self.header.files.get(number as usize) else { return Ok(()) };
+        if written != *size {
+            return Err(io::Error::other(format!("{written} of {size} bytes of {name} arrived")));
+        }
+        file.sync_all()?;
+        self.complete.push(name.clone());
+        Ok(())
+    }
+
+    /// Empty files have no chunks.
     fn finish(&mut self) -> io::Result<()> {
         if self.witness {
-            return witness::write_checkpoint(&self.unpublished.state(), self.header.position);
+            return witness::write_checkpoint(&self.state()?, self.header.position);
         }
-        while self.complete < self.header.files.len() {
-            if self.current.as_ref().is_some_and(|(number, ..)| number + 1 == self.header.files.len()) {
-                let (number, file, written) = self.current.take().ok_or(io::ErrorKind::InvalidData)?;
-                if written != self.header.files[number].1 {
-                    return Err(io::Error::other("a checkpoint arrived cut short"));
-                }
-                file.sync_all()?;
-                self.complete = number + 1;
-            } else {
-                self.next_file()?;
-            }
+        while !self.missing.is_empty() {
+            self.next_file()?;
         }
-        Ok(())
+        self.end_file()
     }
 
     /// Everything arrived: installs it, if it is whole. A damaged one must not reach consensus, for which a checkpoint
@@ -201,23 +270,53 @@ impl Receiving {
         let verifier = machine.clone();
         let verified = blocking(move || {
             self.finish()?;
-            let verified = verifier.verify(&self.unpublished.state());
+            let verified = verifier.verify(&self.state()?);
             Ok((verified, self))
         });
-        let this = match verified.await {
+        let mut this = match verified.await {
             Ok((Ok(()), this)) => this,
-            Ok((Err(CheckpointError::Corrupt(what)), _)) => {
+            // Perhaps it is what was here before: the next time all of it has to come.
+            Ok((Err(CheckpointError::Corrupt(what)), mut this)) if this.reused => {
+                this.complete.clear();
+                if let Some(own) = machine.checkpoints.current() {
+                    own.condemn();
+                }
+                return Response::Error(format!("with the files that were here already it is damaged: {what}"));
+            }
+            Ok((Err(CheckpointError::Corrupt(what)), mut this)) => {
+                this.complete.clear();
                 warn!("a checkpoint arrived that is damaged: {what}");
                 return Response::SnapshotDamaged(what);
             }
             Ok((Err(error), _)) => return Response::Error(error.to_string()),
             Err(error) => return Response::Error(error.to_string()),
         };
-        let SnapshotHeader { vote, meta, position, .. } = this.header;
-        let snapshot = Snapshot { meta, snapshot: SnapshotData::Received(this.unpublished, position) };
+        let Some(unpublished) = this.unpublished.take() else {
+            return Response::Error("it was installed before".to_owned());
+        };
+        if let Err(error) = machine.checkpoints.partial.clear() {
+            warn!("cannot delete what is left of an earlier transfer: {error}");
+        }
+        let SnapshotHeader { vote, meta, position, .. } = this.header.clone();
+        let snapshot = Snapshot { meta, snapshot: SnapshotData::Received(unpublished, position) };
         match raft.install_full_snapshot(vote, snapshot).await {
             Ok(response) => Response::Snapshot(response),
             Err(error) => Response::Error(error.to_string()),
+        }
+    }
+}
+
+impl Drop for Receiving {
+    /// Cut short: what arrived whole is kept for the next attempt.
+    fn drop(&mut self) {
+        let Some(unpublished) = &self.unpublished else { return };
+        let partial = &self.machine.checkpoints.partial;
+        let kept = match self.complete.is_empty() {
+            true => partial.clear(),
+            false => partial.keep(&unpublished.state(), self.complete.iter()),
+        };
+        if let Err(error) = kept {
+            warn!("what arrived of a checkpoint cannot be kept: {error}");
         }
     }
 }

@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
+use super::checkpoint_meter::CheckpointMeter;
+use super::partial::Partial;
 use super::types::{SnapshotMeta, StoredMembership};
 use crate::wal::disk::{sync_directory, write_file_atomically};
 use crate::wal::{EntryId, disk};
@@ -139,12 +141,16 @@ pub struct Checkpoints {
     counter: AtomicU64,
     /// The current one was found to be damaged.
     pub replace: Arc<Notify>,
+    /// What arrived of checkpoints that did not arrive whole.
+    pub partial: Partial,
+    pub meter: CheckpointMeter,
 }
 
 impl Checkpoints {
     /// Finds the newest checkpoint and deletes what was never published.
     pub fn open(root: PathBuf) -> Result<Self, CheckpointError> {
         disk::create_directory(&root)?;
+        let partial = Partial::new(&root);
         let mut published = Vec::new();
         for entry in std::fs::read_dir(&root)? {
             let path = entry?.path();
@@ -152,6 +158,10 @@ impl Checkpoints {
             if name.starts_with("checkpoint-") {
                 published.push(path);
             } else if name.starts_with("writing-") || name.starts_with("incoming-") {
+                if name.starts_with("incoming-") {
+                    // A file that is cut short is known by its length, other damage by its checksum.
+                    partial.keep_all(&path.join(STATE))?;
+                }
                 std::fs::remove_dir_all(&path)?;
             }
         }
@@ -169,7 +179,12 @@ impl Checkpoints {
         for older in published {
             std::fs::remove_dir_all(&older)?;
         }
-        Ok(Self { root, current: Mutex::new(current), counter: AtomicU64::new(0), replace })
+        let meter = CheckpointMeter::default();
+        if let Some(current) = &current {
+            let written = std::fs::metadata(current.directory.join(META)).and_then(|meta| meta.modified());
+            meter.published(&current.state(), written.ok());
+        }
+        Ok(Self { root, current: Mutex::new(current), counter: AtomicU64::new(0), replace, partial, meter })
     }
 
     pub fn current(&self) -> Option<Arc<StoredCheckpoint>> {
@@ -214,6 +229,7 @@ impl Checkpoints {
         unpublished.published = true;
         sync_directory(&self.root)?;
         let stored = Arc::new(StoredCheckpoint::new(directory, meta, self.replace.clone()));
+        self.meter.published(&stored.state(), None);
         if let Some(old) = current.replace(stored.clone()) {
             old.obsolete.store(true, Ordering::Release);
         }

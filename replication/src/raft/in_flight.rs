@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use super::types;
+use crate::seeded;
 
 pub type Waiter = oneshot::Sender<Result<LogPosition, AppendError>>;
 
@@ -121,6 +122,7 @@ fn answer(waiters: Vec<Waiter>, outcome: &Outcome) {
         let result = match outcome {
             Outcome::Applied(index) => Ok(types::position(*index, i)),
             Outcome::Refused(primary) => Err(AppendError::NotPrimary { primary: *primary }),
+            Outcome::Unknown(_) if seeded::unknown_called_refused() => Err(AppendError::NotPrimary { primary: None }),
             Outcome::Unknown(reason) => Err(AppendError::Unknown((*reason).to_owned())),
         };
         // A session that is gone does not wait any more.

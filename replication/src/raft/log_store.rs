@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::types::{self, Entry, LogId, TypeConfig, Vote};
 use crate::backup::archiver::Hold;
+use crate::blocking::blocking;
 use crate::wal::{GroupLog, LogSpan, WalError};
 
 /// Bytes of entries that are read in one step, for applying or shipping.
@@ -40,7 +41,7 @@ impl LogStore {
         let entries = if span.is_cached() {
             span.load()?
         } else {
-            tokio::task::spawn_blocking(|| span.load()).await.map_err(io::Error::other)??
+            blocking(|| span.load()).await.map_err(io::Error::other)??
         };
         entries.into_iter().map(|entry| types::from_log_entry(entry).map_err(io::Error::from)).collect()
     }

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use engine::commit_log::{CheckpointError, DigestAnswer, Epoch, LogPosition, NodeId, Record, Role, SharedStateMachine};
+use engine::commit_log::{
+    CheckpointError, CheckpointFigures, DigestAnswer, Epoch, LogPosition, NodeId, Record, Role, SharedStateMachine,
+};
 use futures::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::{EntryPayload, OptionalSend};
@@ -24,8 +26,9 @@ use super::checkpoints::{CheckpointMeta, Checkpoints, StoredCheckpoint, Unpublis
 use super::in_flight::InFlight;
 use super::types::{self, LogId, Records, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::backup::archiver::Progress;
+use crate::blocking::blocking;
 use crate::wal::GroupLog;
-use crate::{Fatal, FatalHandler};
+use crate::{Fatal, FatalHandler, seeded};
 
 /// Records from this size on are applied on another thread.
 const LARGE_RECORD: usize = 64 << 10;
@@ -122,6 +125,30 @@ impl Machine {
         Ok(machine)
     }
 
+    /// What was agreed on is known from here on; of data that may be lost the log tells as soon as this node hears of it.
+    fn learn_membership(&self, membership: &StoredMembership) {
+        let epochs = |membership: &StoredMembership| membership.nodes().map(|(_, node)| node.kept.forced.len()).max();
+        let before = std::mem::replace(&mut *self.membership.lock(), Arc::new(membership.clone()));
+        if epochs(membership) > epochs(&before) && epochs(membership) > Some(0) {
+            self.tell_of_data_loss();
+        }
+    }
+
+    /// A cluster that was forced to go on without some of its voters says so whenever a node starts.
+    pub fn tell_of_data_loss(&self) {
+        for (_, node) in self.membership().nodes() {
+            for forced in &node.kept.forced {
+                let (term, node, given_up) = (forced.term, &forced.node, &forced.given_up);
+                error!(
+                    term,
+                    node,
+                    ?given_up,
+                    "DATA LOSS POSSIBLE: in this term a node was forced to go on without others"
+                );
+            }
+        }
+    }
+
     /// The members that were agreed on.
     pub fn membership(&self) -> Arc<StoredMembership> {
         self.membership.lock().clone()
@@ -155,7 +182,9 @@ impl Machine {
         let mut state = self.gate.lock().await;
         let term = types::term_of(epoch);
         let applied = state.applied.filter(|id| **id.committed_leader_id() == term);
-        if applied.is_none_or(|applied| applied.index < settled.index) || self.diverged().is_some() {
+        let early = seeded::promoted_too_early();
+        let behind = applied.is_none_or(|applied| applied.index < settled.index) && !early;
+        if behind || self.diverged().is_some() {
             return false;
         }
         info!(term, epoch = epoch.0, "this node is the primary");
@@ -243,7 +272,7 @@ impl Machine {
         let mut state = self.gate.lock().await;
         let upto = state.applied.as_ref().map_or(last.index, |applied| applied.index);
         let (machine, log) = (self.clone(), log.clone());
-        let replaced = tokio::task::spawn_blocking(move || {
+        let replaced = blocking(move || {
             machine.engine.verify(&incoming.state()).map_err(|error| error.to_string())?;
             machine.engine.restore(&incoming.state()).map_err(|error| error.to_string())?;
             machine.apply_again(&log, last.index + 1..upto + 1)
@@ -291,15 +320,45 @@ impl Machine {
             if let Some(current) = self.checkpoints.current().filter(is_new) {
                 return Ok(current);
             }
-            let meta = CheckpointMeta { last, membership: state.membership.clone(), position: state.position };
+            let mut meta = CheckpointMeta { last, membership: state.membership.clone(), position: state.position };
+            if let Some(last) = &mut meta.last
+                && seeded::checkpoint_too_old()
+            {
+                last.index = last.index.saturating_sub(1);
+            }
             (self.engine.begin_checkpoint(), meta, self.since_checkpoint.load(Ordering::Relaxed))
         };
-        let machine = self.clone();
-        let written = tokio::task::spawn_blocking(move || machine.checkpoints.write(checkpoint, meta));
-        let stored = written.await.map_err(|e| CheckpointError::Io(io::Error::other(e)))??;
+        let meta = match seeded::purge_beyond_checkpoint() {
+            true => self.later(meta).await,
+            false => meta,
+        };
+        let (machine, writing) = (self.clone(), self.checkpoints.meter.begin());
+        let written = blocking(move || machine.checkpoints.write(checkpoint, meta)).await;
+        let written = written.unwrap_or_else(|e| Err(CheckpointError::Io(io::Error::other(e))));
+        writing.end(&written);
+        let stored = written?;
         self.since_checkpoint.fetch_sub(bytes, Ordering::Relaxed);
         info!(last = ?stored.meta.last, "checkpoint written");
         Ok(stored)
+    }
+
+    /// Only for the seeded bug: what a checkpoint would say if it were written some time later.
+    async fn later(&self, meta: CheckpointMeta) -> CheckpointMeta {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let state = self.gate.lock().await;
+        CheckpointMeta { last: state.applied.as_ref().map(types::entry_id), position: state.position, ..meta }
+    }
+
+    /// The checkpoints as the views show them.
+    pub fn checkpoint_figures(&self) -> CheckpointFigures {
+        let current = self.checkpoints.current();
+        CheckpointFigures {
+            position: current.as_ref().map_or(LogPosition(0), |current| current.meta.position),
+            damaged: current.is_some_and(|current| current.is_damaged()),
+            log_bytes_since: self.since_checkpoint.load(Ordering::Relaxed),
+            log_bytes_due: self.checkpoint_bytes,
+            ..self.checkpoints.meter.read()
+        }
     }
 
     /// Checks a checkpoint that arrived. Blocks.
@@ -311,8 +370,12 @@ impl Machine {
         let unpacked =
             records.unpack().ok_or_else(|| io::Error::other(format!("the records of entry {index} cannot be read")))?;
         let mut last = types::position(index, 0);
+        let count = unpacked.len();
         for (i, record) in unpacked.into_iter().enumerate() {
             last = types::position(index, i);
+            if seeded::record_left_out() && count > 1 && i + 1 == count {
+                continue;
+            }
             if record.len() < LARGE_RECORD {
                 self.guarded(|engine| engine.apply(last, &record))?;
             } else {
@@ -324,7 +387,7 @@ impl Machine {
 
     async fn apply_elsewhere(&self, position: LogPosition, record: Record) -> io::Result<()> {
         let engine = self.engine.clone();
-        let applied = tokio::task::spawn_blocking(move || engine.apply(position, &record)).await;
+        let applied = blocking(move || engine.apply(position, &record)).await;
         applied.map_err(|e| self.panicked(&e.to_string()))
     }
 
@@ -401,6 +464,11 @@ impl RaftStateMachine<TypeConfig> for MachineHandle {
             if begun && machine.reign().is_some_and(|reign| types::term_of(reign) != term) {
                 machine.demote_within(&mut state, None);
             }
+            if seeded::applied_announced_early() {
+                state.applied = Some(entry.log_id);
+                machine.announce(&state);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             match entry.payload {
                 EntryPayload::Normal(records) => {
                     state.position = match state.stale {
@@ -416,7 +484,7 @@ impl RaftStateMachine<TypeConfig> for MachineHandle {
                     }
                     if let EntryPayload::Membership(membership) = other {
                         state.membership = StoredMembership::new(Some(entry.log_id), membership);
-                        *machine.membership.lock() = Arc::new(state.membership.clone());
+                        machine.learn_membership(&state.membership);
                     }
                 }
             }
@@ -470,12 +538,14 @@ impl RaftStateMachine<TypeConfig> for MachineHandle {
         machine.demote_within(&mut state, None);
         let (engine, worker) = (machine.engine.clone(), machine.clone());
         let last_membership = meta.last_membership.clone();
-        let restored = tokio::task::spawn_blocking(move || {
+        let restored = blocking(move || {
             let (unpublished, position) = match snapshot {
                 SnapshotData::Received(unpublished, position) => (unpublished, position),
                 SnapshotData::Stored(stored) => (copy(&worker.checkpoints, &stored)?, stored.meta.position),
             };
-            engine.restore(&unpublished.state())?;
+            if !seeded::install_without_restore() {
+                engine.restore(&unpublished.state())?;
+            }
             let last = Some(types::entry_id(&last));
             let meta = CheckpointMeta { last, membership: last_membership, position };
             worker.checkpoints.publish(unpublished, meta)?;
@@ -485,7 +555,7 @@ impl RaftStateMachine<TypeConfig> for MachineHandle {
         state.stale = false;
         state.applied = Some(last);
         state.membership = meta.last_membership.clone();
-        *machine.membership.lock() = Arc::new(state.membership.clone());
+        machine.learn_membership(&state.membership);
         machine.since_checkpoint.store(0, Ordering::Relaxed);
         machine.announce(&state);
         info!(index = last.index, "installed a checkpoint from the primary");

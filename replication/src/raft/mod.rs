@@ -5,12 +5,15 @@
 //! reads from being stale, [`checkpoints`] is the directory that bounds the log.
 
 pub mod barrier;
+pub mod checkpoint_meter;
 pub mod checkpoints;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::needless_range_loop)]
 mod crash_points;
 mod in_flight;
 pub mod log_store;
 pub mod machine;
+pub mod partial;
 pub mod proposer;
 pub mod roles;
 #[cfg(test)]

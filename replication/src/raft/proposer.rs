@@ -135,13 +135,25 @@ impl Proposer {
         let answer = move |result: ClientWriteResult<TypeConfig>| match result {
             Ok(response) => ticket.complete(&Outcome::Applied(response.log_id.index)),
             Err(ClientWriteError::ForwardToLeader(to)) => {
-                refusals.note(epoch);
+                if seeded::refused_called_done() {
+                    return ticket.complete(&Outcome::Applied(0));
+                }
+                if !seeded::refusal_forgotten() {
+                    refusals.note(epoch);
+                }
                 ticket.complete(&Outcome::Refused(to.leader_id.map(NodeId)));
             }
             Err(_) => ticket.complete(&Outcome::Unknown("the primary lost its leadership")),
         };
-        let write = self.raft.write(Records::pack(&records));
-        let write = write.with_leader(CommittedLeader::from(types::term_of(epoch))).responder(Reply(Box::new(answer)));
+        if seeded::proposed_twice() {
+            let again = self.raft.write(Records::pack(&records));
+            let _ = again.responder(Reply(Box::new(|_: ClientWriteResult<TypeConfig>| {}))).await;
+        }
+        let mut write = self.raft.write(Records::pack(&records));
+        if !seeded::no_fencing() {
+            write = write.with_leader(CommittedLeader::from(types::term_of(epoch)));
+        }
+        let write = write.responder(Reply(Box::new(answer)));
         // An error here drops the ticket: the node is stopping.
         let _ = write.await;
         if seeded::ack_before_quorum() {
@@ -151,7 +163,7 @@ impl Proposer {
     }
 
     fn may_propose(&self, epoch: Epoch) -> bool {
-        self.machine.reign() == Some(epoch) && !self.refusals.includes(epoch)
+        (self.machine.reign() == Some(epoch) || seeded::no_fencing()) && !self.refusals.includes(epoch)
     }
 }
 
@@ -168,6 +180,9 @@ fn take_entry(waiting: &mut VecDeque<Proposal>, epoch: Epoch) -> (Vec<Record>, V
         records.push(next.record);
         waiters.push(next.waiter);
         locals.extend(next.local);
+    }
+    if seeded::records_reversed() {
+        records.reverse();
     }
     (records, waiters, locals)
 }

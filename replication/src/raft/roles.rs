@@ -15,7 +15,7 @@ use super::machine::Machine;
 use super::proposer::Refusals;
 use super::types::{self, LogId};
 use super::{Raft, quorum_heard_within};
-use crate::{Fatal, FatalHandler};
+use crate::{Fatal, FatalHandler, seeded};
 
 /// How often a new leader looks whether its reign can begin.
 const AWAITED: Duration = Duration::from_millis(2);
@@ -59,6 +59,9 @@ impl RoleWatcher {
                 let leads = metrics.state == ServerState::Leader;
                 (leads, metrics.vote.leader_id.term, metrics.current_leader)
             };
+            if !leads && seeded::no_demotion() && self.machine.reign().is_some() {
+                continue;
+            }
             if !leads || self.witness {
                 awaited = false;
                 let primary = leader.filter(|leader| *leader != self.id).map(NodeId);

@@ -50,6 +50,15 @@ impl RealDisk {
     }
 }
 
+/// The files of a log in a directory, which is created when it does not exist.
+pub fn of_directory(directory: PathBuf) -> io::Result<Arc<dyn Disk>> {
+    #[cfg(any(test, feature = "simulation"))]
+    if crate::simulation::is_running() {
+        return Ok(crate::simulation::disk());
+    }
+    Ok(Arc::new(RealDisk::new(directory)?))
+}
+
 /// Makes the names in a directory survive a power loss.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };

@@ -16,6 +16,7 @@
 
 mod allocator;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 pub(crate) mod crash_points;
 pub mod disk;
 mod format;
@@ -25,6 +26,7 @@ mod group;
 #[cfg(any(test, feature = "fuzzing"))]
 #[cfg_attr(not(test), allow(dead_code))] // the tests use all of it
 pub mod memory_disk;
+mod meter;
 mod recovery;
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,8 @@ use serde::{Deserialize, Serialize};
 
 pub use group::{GroupLog, LogSpan};
 pub use writer::Wal;
+#[cfg(any(test, feature = "simulation"))]
+pub use writer::stepped::{Stepped, SteppedWriter};
 
 use crate::FatalHandler;
 use disk::Disk;

@@ -66,6 +66,9 @@ pub(super) fn recover(disk: &dyn Disk, groups: &[GroupId]) -> Result<Recovered, 
     replay.check_complete()?;
     let offset = end.map_or(SEGMENT_HEADER as u64, |end| end.offset as u64);
     for (group, state) in &mut replay.groups {
+        if crate::seeded::vote_forgotten() {
+            state.vote = None;
+        }
         state.synced = state.last();
         info!(group = group.0, last = ?state.last(), purged = ?state.purged, vote = ?state.vote, "log recovered");
     }
@@ -168,6 +171,10 @@ impl Replay {
         let mut last_batch = offset;
         let mut sequence = expected;
         while let Some(batch) = format::read_batch(&bytes, offset, salt).filter(|batch| batch.sequence == sequence) {
+            let behind = bytes.get(offset + batch.length..).unwrap_or_default();
+            if crate::seeded::tail_cut_short() && last && format::read_batch(behind, 0, salt).is_none() {
+                return Ok(self.end(segment, End { name, file, bytes, last_batch, offset, mark: 0 }, sequence));
+            }
             self.batch(&batch, first && offset == SEGMENT_HEADER, &name, &mut segment)?;
             last_batch = offset;
             offset += batch.length;
@@ -181,9 +188,13 @@ impl Replay {
         }
         let marked = bytes.get(offset..).and_then(|tail| format::read_mark(tail, salt));
         let mark = if marked.is_some() { format::MARK } else { 0 };
-        self.next_sequence = Some(sequence);
+        Ok(self.end(segment, End { name, file, bytes, last_batch, offset, mark }, sequence))
+    }
+
+    fn end(&mut self, segment: Segment, end: End, next_sequence: u64) -> End {
+        self.next_sequence = Some(next_sequence);
         self.segments.push_back(segment);
-        Ok(End { name, file, bytes, last_batch, offset, mark })
+        end
     }
 
     fn batch(&mut self, batch: &BatchRef<'_>, first: bool, name: &str, segment: &mut Segment) -> Result<(), WalError> {

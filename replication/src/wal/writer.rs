@@ -3,13 +3,16 @@
 //! Invariants: see [`super`], 1-4. The writer's own picture of each group (`Written`) is what the files say, which
 //! lags behind [`super::group::GroupState`].
 
+#[cfg(any(test, feature = "simulation"))]
+pub mod stepped;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use engine::commit_log::GroupId;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tracing::error;
 
@@ -17,6 +20,7 @@ use super::allocator::Allocation;
 use super::disk::{Disk, DiskFile};
 use super::format::{self, BatchEncoder, RECORD_HEADER, RecordKind, SEGMENT_HEADER};
 use super::group::{GroupLog, GroupState};
+use super::meter::Meter;
 use super::recovery::Recovered;
 use super::{Done, EntryId, LogEntry, StoredVote, WalError, WalOptions};
 use crate::{Fatal, FatalHandler, seeded};
@@ -66,6 +70,7 @@ pub(super) struct Shared {
     drained: Notify,
     /// There is no space for the next segment. What is queued goes into what is left of the present one, or waits.
     pub full: AtomicBool,
+    pub meter: Meter,
     options: WalOptions,
 }
 
@@ -102,6 +107,10 @@ impl Shared {
                 return false;
             }
         }
+    }
+
+    pub fn queued_bytes(&self) -> u64 {
+        self.queue.lock().bytes
     }
 
     pub async fn room(&self) {
@@ -147,6 +156,7 @@ impl Wal {
             ending: Condvar::new(),
             drained: Notify::new(),
             full: AtomicBool::new(false),
+            meter: Meter::default(),
             options,
         });
         let mut writer = Writer {
@@ -164,6 +174,11 @@ impl Wal {
             held_back_first: recovered.next_sequence,
             on_fatal,
         };
+        #[cfg(any(test, feature = "simulation"))]
+        if crate::simulation::is_running() {
+            crate::simulation::drive(stepped::SteppedWriter::new(writer));
+            return Ok(Self { shared, writer: None });
+        }
         let writer = std::thread::Builder::new()
             .name("wal-writer".to_owned())
             .spawn(move || writer.run())
@@ -267,26 +282,39 @@ struct Place {
 
 impl Writer {
     fn run(&mut self) {
+        self.measure_segments();
         self.mark_synced();
         while let Some(batch) = self.next() {
-            let (purged, result) = match self.write(&batch) {
-                Ok(purged) => (purged, Ok(())),
-                Err(error) => (false, Err(self.fail(error))),
-            };
-            let failed = result.is_err();
-            for queued in batch {
-                if let Some(done) = queued.done {
-                    done(result.clone());
-                }
-            }
-            if failed {
-                self.refuse_rest(result);
+            let written = self.write(&batch);
+            if !self.answer(batch, written) {
                 return;
             }
-            if purged {
-                self.delete_unneeded();
+        }
+        self.finish();
+    }
+
+    /// Tells everybody what became of a batch; false when it was the last one.
+    fn answer(&mut self, batch: Vec<Queued>, written: Result<bool, WalError>) -> bool {
+        let (purged, result) = match written {
+            Ok(purged) => (purged, Ok(())),
+            Err(error) => (false, Err(self.fail(error))),
+        };
+        let failed = result.is_err();
+        for queued in batch {
+            if let Some(done) = queued.done {
+                done(result.clone());
             }
         }
+        if failed {
+            self.refuse_rest(result);
+        } else if purged {
+            self.delete_unneeded();
+            self.measure_segments();
+        }
+        !failed
+    }
+
+    fn finish(&mut self) {
         self.flush_held_back();
         self.sync_mark();
         let ended = WalError::Stopped("the node is stopping".to_owned());
@@ -296,6 +324,10 @@ impl Writer {
             // Read back as never written, or written once it is needed: nothing depends on it.
             prepared.give_up();
         }
+    }
+
+    fn measure_segments(&self) {
+        self.shared.meter.segments(self.segments.len() as u64, self.segments.iter().map(|segment| segment.size).sum());
     }
 
     /// Waits for changes that somebody waits for; `None` at the end.
@@ -311,6 +343,11 @@ impl Writer {
                 queue = shared.queue.lock();
             }
         }
+        Self::take(&shared, queue)
+    }
+
+    /// The next batch of what is queued, if anything is.
+    fn take(shared: &Shared, mut queue: MutexGuard<'_, Queue>) -> Option<Vec<Queued>> {
         if queue.changes.is_empty() {
             return None;
         }
@@ -406,7 +443,11 @@ impl Writer {
             .file
             .write_all_at(bytes, self.offset)
             .map_err(|e| WalError::io(format!("cannot write to {}", name()), e))?;
-        segment.file.sync().map_err(|e| WalError::io(format!("cannot sync {}", name()), e))?;
+        if !seeded::unsynced_batch() {
+            let meter = &self.shared.meter;
+            meter.sync(|| segment.file.sync()).map_err(|e| WalError::io(format!("cannot sync {}", name()), e))?;
+        }
+        self.shared.meter.wrote(bytes.len() as u64, places.len() as u64);
 
         let mut groups = self.shared.groups.lock();
         for place in places {
@@ -475,6 +516,7 @@ impl Writer {
             self.shared.files.lock().insert(number, file.clone());
             let salt = rand::random();
             self.segments.push_back(Segment { number, size, salt, file, highest: HashMap::new() });
+            self.measure_segments();
         }
         let fresh = self.offset == SEGMENT_HEADER as u64;
         if fresh {
@@ -493,7 +535,7 @@ impl Writer {
             let needed = self.segments.front().is_none_or(|segment| {
                 segment.highest.iter().any(|(group, highest)| {
                     let purged = self.written.get(group).and_then(|written| written.purged);
-                    purged.is_none_or(|purged| purged.index < *highest)
+                    purged.is_none_or(|purged| purged.index < *highest) && !seeded::segments_deleted_early()
                 })
             });
             if needed {

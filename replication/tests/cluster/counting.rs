@@ -12,6 +12,8 @@ struct State {
     records: Vec<String>,
     restored: usize,
     role: Option<Role>,
+    /// Files that go along with each checkpoint, and their bytes.
+    weight: (usize, usize),
 }
 
 pub struct Counting {
@@ -33,6 +35,11 @@ impl Counting {
 
     pub fn records(&self) -> Vec<String> {
         self.state.lock().records.clone()
+    }
+
+    /// Makes checkpoints heavier.
+    pub fn weigh(&self, files: usize, bytes: usize) {
+        self.state.lock().weight = (files, bytes);
     }
 
     pub fn restored(&self) -> usize {
@@ -79,6 +86,9 @@ impl Checkpoint for Frozen {
     }
 
     fn write(self: Box<Self>, dir: &Path, _previous: Option<&Path>) -> Result<(), CheckpointError> {
+        for file in 0..self.0.weight.0 {
+            std::fs::write(dir.join(format!("chunk-{file}")), vec![file as u8; self.0.weight.1])?;
+        }
         std::fs::write(dir.join("position"), self.0.position.0.to_string())?;
         std::fs::write(dir.join("records"), self.0.records.join("\n"))?;
         Ok(std::fs::write(dir.join("checksum"), checksum(dir)?.to_string())?)

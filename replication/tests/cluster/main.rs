@@ -1,6 +1,7 @@
 //! Nodes in one process, on loopback and real files, with a state machine that remembers what it applied.
 #![allow(clippy::unwrap_used)]
 
+mod catchup;
 mod counting;
 mod damage;
 mod failover;

@@ -103,7 +103,7 @@ async fn local(session: &mut engine::Session, sql: &str) -> engine::Result<Strin
 /// Opens sessions.
 pub enum Place {
     Local(Arc<Engine>),
-    Postgres(tokio_postgres::Config),
+    Postgres(Box<tokio_postgres::Config>),
 }
 
 impl Place {

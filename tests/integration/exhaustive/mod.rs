@@ -111,7 +111,7 @@ async fn record(stage: &mut Stage, case: &Case, level: &str) -> Vec<Arc<str>> {
 }
 
 async fn record_postgres(config: tokio_postgres::Config) {
-    let mut stage = Stage::new(&Place::Postgres(config)).await;
+    let mut stage = Stage::new(&Place::Postgres(Box::new(config))).await;
     let mut recorded = Recorded::new();
     for case in wanted() {
         for level in LEVELS {

@@ -112,7 +112,7 @@ pub static SETTINGS: &[Setting] = &[
     reported(setting("DateStyle", Kind::Text, "ISO, MDY", Works, LOCALE, "Sets the display format for date and time values.")),
     setting("deadlock_timeout", sized(Unit::Milliseconds, 1, I32), "1000", Moot, "Lock Management", "Sets the time to wait on a lock before checking for deadlock."),
     setting("default_statistics_target", int(1, 10000), "100", NoEffect, PLANNER, "Sets the default statistics target."),
-    setting("default_table_access_method", Kind::Text, "heap", OnlyDefault, BEHAVIOR, "Sets the default table access method for new tables."),
+    setting("default_table_access_method", Kind::Text, "heap", Works, BEHAVIOR, "Sets the default table access method for new tables."),
     setting("default_tablespace", Kind::Text, "", OnlyDefault, BEHAVIOR, "Sets the default tablespace to create tables and indexes in."),
     setting("default_text_search_config", Kind::Text, "pg_catalog.simple", OnlyDefault, LOCALE, "Sets default text search configuration."),
     setting("default_toast_compression", Kind::Enum(&["pglz", "lz4"]), "pglz", Moot, BEHAVIOR, "Sets the default compression method for compressible values."),

@@ -17,7 +17,7 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     ("regtypeout", |c, _, a| Ok(out(a, |oid| type_shown(c, oid, -1)))),
     ("to_regtype", |c, _, a| Ok(missing_is_null(find_type(c, a)))),
     ("regprocin", |_, _, a| find_function(a).map(Datum::Oid)),
-    ("regprocout", |_, _, a| Ok(out(a, |oid| registry().function(oid.0).map(|f| quote_ident(f.name))))),
+    ("regprocout", |_, _, a| Ok(out(a, function_name))),
     ("to_regproc", |_, _, a| Ok(missing_is_null(find_function(a)))),
     ("regprocedurein", |_, _, a| find_procedure(a).map(Datum::Oid)),
     ("regprocedureout", |_, _, a| Ok(out(a, |oid| registry().function(oid.0).map(|f| signature(f))))),
@@ -52,6 +52,17 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     ("pg_ts_template_is_visible", |_, _, _| Ok(Datum::Null)),
 ];
 
+/// Handlers of access methods have names that pg_dump writes, and nobody can call them.
+fn function_name(oid: Oid) -> Option<String> {
+    let handler = match oid.0 {
+        3 => Some("heap_tableam_handler"),
+        330 => Some("bthandler"),
+        331 => Some("hashhandler"),
+        _ => None,
+    };
+    handler.map(str::to_owned).or_else(|| registry().function(oid.0).map(|f| quote_ident(f.name)))
+}
+
 /// The name that the output function of a reg type writes.
 pub fn reg_name(context: &SystemContext, ty: TypeOid, oid: u32) -> Option<String> {
     let catalog = &context.catalog;
@@ -59,7 +70,7 @@ pub fn reg_name(context: &SystemContext, ty: TypeOid, oid: u32) -> Option<String
     match ty {
         TypeOid::REGCLASS => relation_name(oid, catalog, &context.path),
         TypeOid::REGTYPE => type_shown(context, oid, -1),
-        TypeOid::REGPROC => registry().function(oid.0).map(|f| quote_ident(f.name)),
+        TypeOid::REGPROC => function_name(oid),
         TypeOid::REGPROCEDURE => registry().function(oid.0).map(|f| signature(f)),
         TypeOid::REGOPER => registry().operator_by_oid(oid.0).map(|o| o.name.to_owned()),
         TypeOid::REGOPERATOR => operator_signature(oid),

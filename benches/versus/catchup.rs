@@ -1,0 +1,133 @@
+//! What commits pay while a node catches up and while a checkpoint is written: latencies on the primary before and
+//! during, with `--megabytes N` of rows (default 200).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::Options;
+use crate::server::{Launch, Server};
+
+/// Connections that commit, one row a time.
+const WRITERS: usize = 4;
+/// Bytes of the text of a row.
+const PAD: usize = 1000;
+
+/// When each commit began, and how many milliseconds it took.
+type Commits = Vec<(Instant, f64)>;
+
+struct Load {
+    stop: Arc<AtomicBool>,
+    writers: Vec<tokio::task::JoinHandle<Result<Commits, String>>>,
+}
+
+impl Load {
+    async fn start(server: &Server, next: &Arc<AtomicI64>) -> Result<Self, String> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut writers = Vec::new();
+        for _ in 0..WRITERS {
+            let (client, stop, next) = (server.connect().await, stop.clone(), next.clone());
+            let insert = client.prepare("INSERT INTO commits VALUES ($1, 'committed')").await;
+            let insert = insert.map_err(|error| format!("{error:?}"))?;
+            writers.push(tokio::spawn(async move {
+                let mut times = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let begun = Instant::now();
+                    let id = next.fetch_add(1, Ordering::Relaxed);
+                    client.execute(&insert, &[&id]).await.map_err(|error| format!("{error:?}"))?;
+                    times.push((begun, begun.elapsed().as_secs_f64() * 1e3));
+                }
+                Ok(times)
+            }));
+        }
+        Ok(Self { stop, writers })
+    }
+
+    async fn end(self) -> Result<Vec<(Instant, f64)>, String> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Vec::new();
+        for writer in self.writers {
+            all.extend(writer.await.map_err(|error| error.to_string())??);
+        }
+        Ok(all)
+    }
+}
+
+/// Prints a phase and gives its p99.
+fn row(name: &str, took: Duration, mut times: Vec<f64>, before: Option<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    let at = |share: f64| times.get(((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1)));
+    let (p50, p99) = (at(0.5).copied().unwrap_or(f64::NAN), at(0.99).copied().unwrap_or(f64::NAN));
+    let ratio = before.map_or(String::new(), |before| format!("**{:.2}**", p99 / before));
+    println!("| {name} | {:.1} | {} | {p50:.2} | {p99:.2} | {ratio} |", took.as_secs_f64(), times.len());
+    p99
+}
+
+pub async fn run(options: &Options, dir: &Path) -> Result<(), String> {
+    let error = |error: tokio_postgres::Error| format!("{error:?}");
+    let first = Launch::new(&options.binary, "node1", dir.join("node1")).spawn().ready().await;
+    let client = first.connect().await;
+    let rows = options.megabytes * (1 << 20) / PAD;
+    client
+        .batch_execute(
+            "CREATE TABLE big (id int8 PRIMARY KEY, pad text); CREATE TABLE commits (id int8 PRIMARY KEY, v text)",
+        )
+        .await
+        .map_err(error)?;
+    for from in (0..rows).step_by(20_000) {
+        let to = (from + 20_000).min(rows) - 1;
+        let fill = format!(
+            "INSERT INTO big SELECT g, repeat(md5(g::text), {}) FROM generate_series({from}, {to}) AS g",
+            PAD / 32
+        );
+        client.batch_execute(&fill).await.map_err(error)?;
+    }
+    client.batch_execute("CHECKPOINT").await.map_err(error)?;
+    let megabytes = options.megabytes;
+    println!(
+        "\n| commits of {WRITERS} clients, {megabytes} MB of rows | seconds | commits | p50 ms | p99 ms | p99 ratio |"
+    );
+    println!("|---|---:|---:|---:|---:|---:|");
+    let next = Arc::new(AtomicI64::new(0));
+
+    let load = Load::start(&first, &next).await?;
+    tokio::time::sleep(Duration::from_secs(u64::from(options.seconds))).await;
+    let times = load.end().await?;
+    let before =
+        row("alone", Duration::from_secs(u64::from(options.seconds)), times.iter().map(|t| t.1).collect(), None);
+
+    // All of it is written anew: every row changes.
+    client.batch_execute("UPDATE big SET pad = pad || 'x'").await.map_err(error)?;
+    let load = Load::start(&first, &next).await?;
+    let begun = Instant::now();
+    client.batch_execute("CHECKPOINT").await.map_err(error)?;
+    let took = begun.elapsed();
+    let times = load.end().await?;
+    row("during a checkpoint", took, times.iter().filter(|t| t.0 < begun + took).map(|t| t.1).collect(), Some(before));
+
+    let load = Load::start(&first, &next).await?;
+    let begun = Instant::now();
+    let second = Launch::new(&options.binary, "node2", dir.join("node2")).joining(&first.launch).spawn();
+    let mut phases = Vec::new();
+    loop {
+        let progress = "SELECT n.state || coalesce(': ' || c.phase, ''), n.membership FROM lockstep_nodes n \
+                        LEFT JOIN lockstep_catchup c ON c.id = n.id WHERE n.name = 'node2'";
+        let now = client.query_opt(progress, &[]).await.map_err(error)?;
+        let Some(now) = now else { continue };
+        let (phase, membership): (String, String) = (now.get(0), now.get(1));
+        if phases.last() != Some(&phase) {
+            phases.push(phase);
+        }
+        if membership == "voter" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let took = begun.elapsed();
+    let times = load.end().await?;
+    row("while a node joins", took, times.iter().filter(|t| t.0 < begun + took).map(|t| t.1).collect(), Some(before));
+    println!("\nThe node's states: {}.", phases.join(", "));
+    drop(second);
+    Ok(())
+}

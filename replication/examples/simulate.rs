@@ -1,0 +1,183 @@
+//! Runs seeds of the simulated cluster, each in a process of its own, until the time is over or one breaks a promise.
+//!
+//! ```text
+//! cargo run --release --features simulation --example simulate -- --seeds 0..100000 --seconds 3600
+//! cargo run --release --features simulation --example simulate -- --seed 4711 --verbose     # replay
+//! cargo run --features simulation,seeded-bugs --example simulate -- --bug skip-fsync         # must be caught
+//! ```
+//! It uses one core; run one of it for each core, with seeds of its own.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use replication::simulation::{self, Options};
+
+struct Arguments {
+    seeds: std::ops::Range<u64>,
+    seconds: u64,
+    options: Options,
+    /// Two runs of each seed have to be the same.
+    twice: bool,
+    /// Each seeded bug has to be caught by one of the seeds; prints a table of it.
+    bugs: bool,
+}
+
+fn arguments() -> Result<Arguments, String> {
+    let mut parsed =
+        Arguments { seeds: 0..100, seconds: u64::MAX, options: Options::default(), twice: false, bugs: false };
+    let mut words = std::env::args().skip(1);
+    let number = |text: &str| text.parse::<u64>().map_err(|error| format!("{text}: {error}"));
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} wants a value"));
+        match word.as_str() {
+            "--seeds" => {
+                let text = value()?;
+                let (from, to) = text.split_once("..").ok_or("--seeds wants FROM..TO")?;
+                parsed.seeds = number(from)?..number(to)?;
+            }
+            "--seed" => {
+                let seed = number(&value()?)?;
+                parsed.seeds = seed..seed + 1;
+            }
+            "--seconds" => parsed.seconds = number(&value()?)?,
+            "--nodes" => parsed.options.nodes = number(&value()?)? as usize,
+            "--faulty-seconds" => parsed.options.faulty_nanos = number(&value()?)? * 1_000_000_000,
+            "--without-faults" => parsed.options.faults = false,
+            "--verbose" => parsed.options.verbose = true,
+            "--twice" => parsed.twice = true,
+            "--bugs" => parsed.bugs = true,
+            "--bug" => parsed.options.bug = Some(value()?),
+            other => return Err(format!("what is {other}?")),
+        }
+    }
+    Ok(parsed)
+}
+
+#[derive(Default)]
+struct Totals {
+    seeds: u64,
+    simulated: Duration,
+    processor: Duration,
+    acknowledged: u64,
+    unknown: u64,
+    reads: u64,
+    failovers: u64,
+    kills: u64,
+    checkpoints: u64,
+    rebuilt: u64,
+    faults: BTreeMap<String, u64>,
+}
+
+impl Totals {
+    fn add(&mut self, report: &simulation::Report) {
+        self.seeds += 1;
+        self.simulated += Duration::from_nanos(report.simulated_nanos);
+        self.processor += Duration::from_nanos(report.processor_nanos);
+        self.acknowledged += report.counts.acknowledged;
+        self.unknown += report.counts.unknown;
+        self.reads += report.counts.reads;
+        self.failovers += report.counts.failovers;
+        self.kills += report.counts.kills;
+        self.checkpoints += report.counts.checkpoints;
+        self.rebuilt += report.counts.rebuilt;
+        for (fault, times) in &report.counts.faults {
+            *self.faults.entry(fault.clone()).or_default() += times;
+        }
+    }
+
+    fn print(&self, violations: u64) {
+        let hours = self.simulated.as_secs_f64() / 3600.0;
+        let pace = self.simulated.as_secs_f64() / self.processor.as_secs_f64().max(1e-9);
+        println!("{} seeds, {hours:.3} simulated hours, {pace:.0} x real time on a core", self.seeds);
+        println!(
+            "{} failovers, {} acknowledged commits, {} of unknown outcome, {} reads, {} ends of processes, {} checkpoints, {} rebuilt nodes",
+            self.failovers, self.acknowledged, self.unknown, self.reads, self.kills, self.checkpoints, self.rebuilt
+        );
+        println!("faults: {:?}", self.faults);
+        println!("violations: {violations}");
+    }
+}
+
+fn main() -> ExitCode {
+    let Arguments { seeds, seconds, options, twice, bugs } = match arguments() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            eprintln!("simulate: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    if bugs {
+        return seeded_bugs(&seeds, &options);
+    }
+    let began = Instant::now();
+    let (mut totals, mut said) = (Totals::default(), Instant::now());
+    let mut failed = None;
+    for seed in seeds {
+        if began.elapsed() >= Duration::from_secs(seconds) {
+            break;
+        }
+        let mut result = simulation::run(seed, &options);
+        if twice && let Ok(first) = &result {
+            match simulation::run(seed, &options) {
+                Ok(second) if second.hash == first.hash => {}
+                Ok(second) => {
+                    let lines = (first.lines, second.lines);
+                    result = Err(format!("two runs of the seed differ: {lines:?} lines"));
+                }
+                Err(error) => result = Err(error),
+            }
+        }
+        let violations = match result {
+            Ok(report) => {
+                totals.add(&report);
+                report.violations
+            }
+            Err(error) => vec![error],
+        };
+        if !violations.is_empty() {
+            println!("seed {seed}:");
+            violations.iter().for_each(|violation| println!("VIOLATION {violation}"));
+            println!("replay: --seed {seed} --nodes {} --verbose", options.nodes);
+            failed = Some(violations.len() as u64);
+            break;
+        }
+        if said.elapsed() > Duration::from_secs(60) {
+            said = Instant::now();
+            totals.print(0);
+        }
+    }
+    totals.print(failed.unwrap_or(0));
+    if failed.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Runs the seeds with each bug until one of them shows it. Prints the table of docs/reliability.md.
+fn seeded_bugs(seeds: &std::ops::Range<u64>, options: &Options) -> ExitCode {
+    println!("| bug | what it does | caught by | seeds until then |");
+    println!("|---|---|---|---|");
+    let mut missed = 0;
+    for (bug, what) in simulation::bugs() {
+        let options = Options { bug: Some(bug.to_owned()), ..options.clone() };
+        let caught = seeds.clone().find_map(|seed| {
+            let first = match simulation::run(seed, &options) {
+                Ok(report) => {
+                    // That a cluster does not heal says the least.
+                    let told = report.violations.iter().find(|said| !said.starts_with("healing"));
+                    told.or(report.violations.first())?.clone()
+                }
+                Err(error) => format!("end: {error}"),
+            };
+            let invariant = first.split_once(':').map_or("", |(invariant, _)| invariant).to_owned();
+            Some((seed - seeds.start + 1, invariant))
+        });
+        match caught {
+            Some((after, invariant)) => println!("| `{bug}` | {what} | {invariant} | {after} |"),
+            None => {
+                missed += 1;
+                println!("| `{bug}` | {what} | **not caught** | – |");
+            }
+        }
+    }
+    if missed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
