@@ -188,7 +188,8 @@ async fn serve(config: Config) -> Result<(), StartupError> {
 /// Lets another node be the primary while this one still serves its clients, so that writes go on elsewhere before they
 /// are sent away.
 async fn hand_over(node: &Node) {
-    if node.status().await.primary != Some(node.id()) {
+    let status = node.status().await;
+    if status.primary != Some(node.id()) || status.nodes.len() < 2 {
         return;
     }
     let handing_over = node.change_cluster(ClusterChange::Switchover { to: None });
