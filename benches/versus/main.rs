@@ -4,8 +4,9 @@
 //!
 //! Flags: `--log-bytes N`, `--checkpoint-bytes N` what `recovery` reads (default 1 GiB, 5 GiB), `--megabytes N` what
 //! `catchup` ships (default 200), `--seconds N` a pgbench run (default 15), `--rounds N` (default 3; the median counts),
-//! `--binary PATH` another lockstep than the one cargo built for this run. PostgreSQL 15 and pgbench must be installed; `tpch` wants Python with
-//! a `duckdb` module, `PYTHON=path` names the interpreter. Everything is durable (fsync on), on loopback.
+//! `--binary PATH` another lockstep than the one cargo built for this run. PostgreSQL 15 and pgbench must be installed;
+//! `tpch` wants Python with a `duckdb` module, `PYTHON=path` names the interpreter. Everything is durable (fsync on), on
+//! loopback.
 
 mod catchup;
 #[allow(dead_code, unused_imports)] // each program uses a part of it, and its unit tests run elsewhere
