@@ -144,6 +144,7 @@ sql_states! {
     CrashShutdown = "57P02",
     CannotConnectNow = "57P03",
     IoError = "58030",
+    UndefinedFile = "58P01",
     InternalError = "XX000",
     DataCorrupted = "XX001",
 }

@@ -1,5 +1,6 @@
 //! COPY: bulk input and output in PostgreSQL's text and csv formats.
 
+mod file;
 mod from;
 mod options;
 mod split;
@@ -30,10 +31,11 @@ use options::CopyOptions;
 pub async fn start(session: &mut Session, copy: Copy, portal: &mut Portal) -> Result<Option<Step>> {
     match &copy.end {
         CopyEnd::Client => {}
-        CopyEnd::File(_) => {
-            return Err(Error::unsupported("COPY with a file of the server").hint("Use COPY … STDIN or psql's \\copy."));
+        CopyEnd::File(_) => file::check(session, copy.from, false)?,
+        CopyEnd::Program(_) => {
+            file::check(session, copy.from, true)?;
+            return Err(Error::unsupported("COPY with a program"));
         }
-        CopyEnd::Program(_) => return Err(Error::unsupported("COPY with a program")),
     }
     let options = CopyOptions::parse(&copy.options, copy.from)?;
     session.transaction()?;
@@ -43,7 +45,12 @@ pub async fn start(session: &mut Session, copy: Copy, portal: &mut Portal) -> Re
     }
 }
 
-async fn start_in(session: &mut Session, copy: &Copy, options: CopyOptions, portal: &Portal) -> Result<Option<Step>> {
+async fn start_in(
+    session: &mut Session,
+    copy: &Copy,
+    options: CopyOptions,
+    portal: &mut Portal,
+) -> Result<Option<Step>> {
     let CopySource::Table { name, columns } = &copy.source else {
         return Err(Error::new(SqlState::SyntaxError, "COPY FROM needs a table"));
     };
@@ -90,6 +97,11 @@ async fn start_in(session: &mut Session, copy: &Copy, options: CopyOptions, port
     let plan = InsertPlan { rules, keys, source: Source::Rows(Vec::new()), targets, conflict: None, returning: None };
     session.begin_statement(Reads::Snapshot).await?;
     let copy_in = CopyIn::new(session, Arc::new(plan), options, filter)?;
+    if let CopyEnd::File(path) = &copy.end {
+        let rows = file::read(session, copy_in, path, portal).await?;
+        file::complete(portal, rows);
+        return Ok(None);
+    }
     let format = CopyFormat { binary: false, columns: copy_in.width() as u16 };
     session.copy = Some(Box::new(copy_in));
     Ok(Some(Step::CopyIn(format)))
@@ -138,6 +150,11 @@ async fn start_out(
     };
     let format = CopyFormat { binary: false, columns: columns.len() as u16 };
     let out = CopyOut::new(options, source, columns.to_vec(), session.format());
+    if let CopyEnd::File(path) = &copy.end {
+        let rows = file::write(session, out, path, portal).await?;
+        file::complete(portal, rows);
+        return Ok(None);
+    }
     portal.state = PortalState::CopyOut(Box::new(out));
     Ok(Some(Step::CopyOut(format)))
 }
