@@ -1,0 +1,68 @@
+#!/usr/bin/env python3
+"""Runs suites that others wrote against a fresh Lockstep and against PostgreSQL 15, and prints what passed, what failed
+and why, side by side. `tests/suites/run.py --help` lists the suites and options; README.md beside this file tells of each.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+
+import fetch  # noqa: E402
+from servers import Pair  # noqa: E402
+
+SUITES = ["regress"]
+
+
+def binary(options):
+    if options.binary:
+        return os.path.abspath(options.binary)
+    target = os.environ.get("CARGO_TARGET_DIR", os.path.join(fetch.ROOT, "target"))
+    profile = ["--release"] if options.release else []
+    fetch.run("cargo", "build", "--locked", "--workspace", "--bin", "lockstep", *profile, cwd=fetch.ROOT)
+    return os.path.join(target, "release" if options.release else "debug", "lockstep")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)}; all by default")
+    parser.add_argument("--binary", help="a built lockstep; else it is built")
+    parser.add_argument("--release", action="store_true", help="build and use the release profile")
+    parser.add_argument("--only", action="append", help="one file or test of the suite; may be given several times")
+    parser.add_argument("--report", help="directory for the full reports, by default target/suites/reports")
+    parser.add_argument("--keep", action="store_true", help="keep the servers' directories")
+    parser.add_argument("--verbose", action="store_true")
+    options = parser.parse_args()
+    unknown = [name for name in options.suites if name not in SUITES]
+    if unknown:
+        parser.error(f"no such suite: {', '.join(unknown)}")
+    options.binary = binary(options)
+    directory = options.report or f"{fetch.STORE}/reports"
+    os.makedirs(directory, exist_ok=True)
+    fetch.postgres()
+    failed = False
+    for name in options.suites or SUITES:
+        began = time.monotonic()
+        with Pair(options.binary, options.keep) as pair:
+            suite = importlib.import_module(name).run(pair, options)
+            for server in pair:
+                server.alive("the end of the suite")
+                for death in server.deaths:
+                    suite.note(f"{server.name} DIED in {death}")
+                    failed = True
+        with open(f"{directory}/{name}.txt", "w", errors="surrogateescape") as file:
+            file.write(suite.page())
+        with open(f"{directory}/{name}.details", "w", errors="surrogateescape") as file:
+            for case, (text, expected, got) in suite.details.items():
+                file.write(f"#### {case}\n{text}\n---- PostgreSQL\n{expected}---- Lockstep\n{got}")
+        print(suite.page(most=12) if options.verbose else suite.head(), flush=True)
+        print(f"   {time.monotonic() - began:.0f} s; all of it in {directory}/{name}.txt", flush=True)
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
