@@ -29,15 +29,9 @@ fn def(oid: u32, columns: &[TypeOid], keyed: bool) -> TableDef {
         comment: None,
     };
     let index = IndexDef {
-        oid: Oid(oid + 1),
-        name: format!("i{oid}"),
-        table: Oid(oid),
-        columns: vec![IndexColumn { attnum: 1, descending: false, nulls_first: false }],
         unique: true,
         primary: true,
-        hash: false,
-        options: Vec::new(),
-        comment: None,
+        ..IndexDef::new(Oid(oid + 1), format!("i{oid}"), Oid(oid), vec![IndexColumn::plain(1)])
     };
     TableDef {
         oid: Oid(oid),
@@ -49,6 +43,7 @@ fn def(oid: u32, columns: &[TypeOid], keyed: bool) -> TableDef {
         indexes: if keyed { vec![Arc::new(index)] } else { Vec::new() },
         constraints: Vec::new(),
         row_type: Oid(oid + 2),
+        persistence: Default::default(),
         options: Vec::new(),
         comment: None,
     }

@@ -65,6 +65,7 @@ impl Catalog {
             sequences: BTreeMap::new(),
             strategies: BTreeMap::new(),
             placements: BTreeMap::new(),
+            temporary: None,
             next_oid: Oid::FIRST_NORMAL,
             version: 0,
             relations: HashMap::new(),
@@ -98,6 +99,9 @@ impl Catalog {
         for object in objects {
             catalog.put(object);
         }
+        // What an index computes may call what comes later.
+        let computed: Vec<_> = catalog.tables.values().map(|t| catalog.with_computed(t.clone())).collect();
+        catalog.tables.extend(computed.into_iter().map(|t| (t.oid, t)));
         catalog.next_oid = catalog.next_oid.max(next_oid);
         catalog.version = version;
         catalog
@@ -108,6 +112,11 @@ impl Catalog {
         match change {
             CatalogChange::Put(object) => {
                 self.put(object.clone());
+                if let Some(table) = self.tables.get(&object.oid()).filter(|t| t.indexes.iter().any(|i| !i.is_plain()))
+                {
+                    let table = self.with_computed(table.clone());
+                    self.tables.insert(table.oid, table);
+                }
             }
             CatalogChange::Drop(oid) => self.remove(*oid),
             CatalogChange::NextOid(oid) => self.next_oid = self.next_oid.max(*oid),
@@ -126,6 +135,17 @@ impl Catalog {
         Ok(oid)
     }
 
+    /// `pg_temp` means this schema from here on.
+    pub(crate) fn set_temporary_schema(&mut self, schema: Oid) {
+        self.temporary = Some(schema);
+        self.schema_names.insert("pg_temp".to_owned(), schema);
+    }
+
+    /// Schema of the session's temporary relations, if it has any.
+    pub fn temporary_schema(&self) -> Option<Oid> {
+        self.temporary
+    }
+
     fn put(&mut self, object: Object) {
         if let Object::Placement(placement) = object {
             // The table stays as it is.
@@ -137,7 +157,9 @@ impl Catalog {
         }
         let oid = object.oid();
         self.forget_names(oid);
-        self.next_oid = self.next_oid.max(Oid(oid.0.saturating_add(1)));
+        if !oid.is_temporary() {
+            self.next_oid = self.next_oid.max(Oid(oid.0.saturating_add(1)));
+        }
         match object {
             Object::Database(database) => self.database = database,
             Object::Role(role) => {

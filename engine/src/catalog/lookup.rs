@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use super::{
-    Catalog, ColumnDef, ConstraintDef, ConstraintKind, ForeignKey, IndexDef, Oid, RoleDef, SchemaDef, SequenceDef,
-    TableDef, ViewDef,
+    Catalog, ColumnDef, ConstraintDef, ConstraintKind, ForeignKey, IndexColumn, IndexDef, IndexMethod, Oid, RoleDef,
+    SchemaDef, SequenceDef, TableDef, ViewDef,
 };
 use crate::error::{Error, Result, SqlState};
 use crate::system::{self, SystemRelation};
@@ -102,6 +102,10 @@ impl Catalog {
         let mut schemas = named.clone();
         if !schemas.contains(&Oid::PG_CATALOG) {
             schemas.insert(0, Oid::PG_CATALOG);
+        }
+        // A session's own relations come before all others, unless the setting says where.
+        if let Some(temporary) = self.temporary.filter(|temporary| !schemas.contains(temporary)) {
+            schemas.insert(0, temporary);
         }
         SearchPath { schemas, named }
     }
@@ -274,7 +278,77 @@ impl ConstraintDef {
 }
 
 impl IndexDef {
+    /// A btree index on columns.
+    pub fn new(oid: Oid, name: impl Into<String>, table: Oid, columns: Vec<IndexColumn>) -> IndexDef {
+        IndexDef {
+            oid,
+            name: name.into(),
+            table,
+            columns,
+            include: Vec::new(),
+            unique: false,
+            primary: false,
+            method: IndexMethod::Btree,
+            predicate: None,
+            nulls_not_distinct: false,
+            options: Vec::new(),
+            comment: None,
+            computed: None,
+        }
+    }
+
+    /// Columns that it is ordered by; 0 for an expression.
     pub fn attnums(&self) -> impl Iterator<Item = i16> {
         self.columns.iter().map(|c| c.attnum)
+    }
+
+    /// Whether it has an entry for every row, of columns only.
+    pub fn is_plain(&self) -> bool {
+        self.predicate.is_none() && self.columns.iter().all(|c| c.expression.is_none())
+    }
+
+    /// Whether there is a structure behind the definition.
+    pub fn is_ordered(&self) -> bool {
+        matches!(self.method, IndexMethod::Btree | IndexMethod::Hash)
+    }
+
+    /// Every column that it depends on, some of them twice.
+    pub fn reads(&self) -> impl Iterator<Item = i16> {
+        let expressions = self.columns.iter().filter_map(|c| c.expression.as_ref()).flat_map(|e| &e.reads);
+        let predicate = self.predicate.iter().flat_map(|(_, reads)| reads);
+        let own = self.attnums().filter(|a| *a != 0);
+        own.chain(self.include.iter().chain(expressions).chain(predicate).copied())
+    }
+}
+
+impl IndexColumn {
+    /// A column in the default order.
+    pub fn plain(attnum: i16) -> IndexColumn {
+        IndexColumn { attnum, expression: None, descending: false, nulls_first: false, class: None }
+    }
+}
+
+impl IndexMethod {
+    pub fn name(self) -> &'static str {
+        match self {
+            IndexMethod::Btree => "btree",
+            IndexMethod::Hash => "hash",
+            IndexMethod::Gist => "gist",
+            IndexMethod::Gin => "gin",
+            IndexMethod::SpGist => "spgist",
+            IndexMethod::Brin => "brin",
+        }
+    }
+
+    /// OID in pg_am.
+    pub fn oid(self) -> u32 {
+        match self {
+            IndexMethod::Btree => 403,
+            IndexMethod::Hash => 405,
+            IndexMethod::Gist => 783,
+            IndexMethod::Gin => 2742,
+            IndexMethod::SpGist => 4000,
+            IndexMethod::Brin => 3580,
+        }
     }
 }

@@ -7,6 +7,7 @@
 //! 3. Every index, constraint and sequence that a table owns goes with the table.
 
 mod change;
+pub(crate) mod computed;
 mod depend;
 mod lookup;
 mod strategy;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use computed::Computed;
 pub use depend::Dependent;
 pub use lookup::{Relation, SearchPath};
 pub use strategy::{Member, Placement, Policy, Reach, StrategyDef};
@@ -31,11 +33,29 @@ pub struct Oid(pub u32);
 impl Oid {
     /// First OID given to users' objects, as in PostgreSQL.
     pub const FIRST_NORMAL: Oid = Oid(16384);
+    /// First OID of temporary objects, which are in no record.
+    pub const FIRST_TEMPORARY: Oid = Oid(0x6000_0000);
     pub const PG_CATALOG: Oid = Oid(11);
     pub const PUBLIC: Oid = Oid(2200);
     pub const INFORMATION_SCHEMA: Oid = Oid(13000);
     /// The bootstrap superuser, `postgres` unless the cluster was created under another name.
     pub const SUPERUSER: Oid = Oid(10);
+
+    /// Whether it names an object that only one session of this process has.
+    pub const fn is_temporary(self) -> bool {
+        self.0 >= Oid::FIRST_TEMPORARY.0 && self.0 < 0x8000_0000
+    }
+}
+
+/// How long a table lives, as pg_class.relpersistence shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Persistence {
+    #[default]
+    Permanent,
+    /// `UNLOGGED` was asked for; it is logged like any other.
+    Unlogged,
+    /// Of one session.
+    Temporary,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -89,6 +109,7 @@ pub struct TableDef {
     pub constraints: Vec<Arc<ConstraintDef>>,
     /// OID of the row type in pg_type; its array type has the next OID.
     pub row_type: Oid,
+    pub persistence: Persistence,
     /// `WITH (name = value)`, shown in pg_class.reloptions.
     pub options: Vec<(String, String)>,
     pub comment: Option<String>,
@@ -127,20 +148,55 @@ pub struct IndexDef {
     pub oid: Oid,
     pub name: String,
     pub table: Oid,
+    /// What it is ordered by.
     pub columns: Vec<IndexColumn>,
+    /// Columns of INCLUDE: shown, and nothing else, because rows are read from the table in any case.
+    pub include: Vec<i16>,
     pub unique: bool,
     pub primary: bool,
-    /// `USING HASH` was asked for: shown in pg_class.relam, the structure behind it is the same ordered index.
-    pub hash: bool,
+    pub method: IndexMethod,
+    /// `WHERE` of a partial index, as [`crate::system::deparse`] stores it, and the columns that it reads.
+    pub predicate: Option<(String, Vec<i16>)>,
+    pub nulls_not_distinct: bool,
     pub options: Vec<(String, String)>,
     pub comment: Option<String>,
+    /// Expressions and predicate, bound by [`Catalog::apply`]; `None`: there are none.
+    #[serde(skip)]
+    pub computed: Option<Arc<Computed>>,
+}
+
+/// Which structure was asked for: shown in pg_class.relam. Hash indexes are the same ordered index as btree ones; for the
+/// others nothing is kept but the definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IndexMethod {
+    Btree,
+    Hash,
+    Gist,
+    Gin,
+    SpGist,
+    Brin,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct IndexColumn {
+    /// 0: an expression.
     pub attnum: i16,
+    pub expression: Option<IndexExpression>,
     pub descending: bool,
     pub nulls_first: bool,
+    /// Operator class, if it is not the type's default.
+    pub class: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct IndexExpression {
+    /// As [`crate::system::deparse`] stores it.
+    pub text: String,
+    /// Name of the index's column: that of the function, or `expr`.
+    pub name: String,
+    pub ty: PgType,
+    /// Columns that it reads.
+    pub reads: Vec<i16>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -260,6 +316,8 @@ pub struct Catalog {
     pub strategies: BTreeMap<Oid, Arc<StrategyDef>>,
     /// Table → its strategy.
     pub placements: BTreeMap<Oid, Oid>,
+    /// Schema of the session's temporary relations, where there is a session.
+    temporary: Option<Oid>,
     pub next_oid: Oid,
     /// Grows with every change: keys plan caches.
     pub version: u64,

@@ -23,15 +23,9 @@ fn column(attnum: i16, name: &str) -> ColumnDef {
 
 pub fn table(oid: u32, name: &str, references: Option<u32>) -> TableDef {
     let index = IndexDef {
-        oid: Oid(oid + 1),
-        name: format!("{name}_pkey"),
-        table: Oid(oid),
-        columns: vec![IndexColumn { attnum: 1, descending: false, nulls_first: false }],
         unique: true,
         primary: true,
-        hash: false,
-        options: vec![],
-        comment: None,
+        ..IndexDef::new(Oid(oid + 1), format!("{name}_pkey"), Oid(oid), vec![IndexColumn::plain(1)])
     };
     let foreign_key = references.map(|to| {
         Arc::new(ConstraintDef {
@@ -62,6 +56,7 @@ pub fn table(oid: u32, name: &str, references: Option<u32>) -> TableDef {
         indexes: vec![Arc::new(index)],
         constraints: foreign_key.into_iter().collect(),
         row_type: Oid(oid + 3),
+        persistence: Default::default(),
         options: vec![],
         comment: None,
     }

@@ -255,6 +255,7 @@ pub async fn alter_relation(
             format!("\"{}\" is not {article} {wanted}", relation.name()),
         ));
     }
+    tx.make_temporary(relation.oid().is_temporary());
     lock(tx, relation.oid(), TableLock::AccessExclusive, context).await?;
     change_relation(relation, change, tx, context)?;
     Ok(tag.to_owned())

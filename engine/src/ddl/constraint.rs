@@ -12,7 +12,8 @@ use sqlparser::ast::{
 use super::names::{self, Name, choose, joined};
 use super::{DdlContext, allocate, expression, index, lock, privilege};
 use crate::catalog::{
-    ConstraintDef, ConstraintKind, ForeignKey, IndexColumn, IndexDef, Oid, ReferentialAction, Relation, TableDef,
+    ConstraintDef, ConstraintKind, ForeignKey, IndexColumn, IndexDef, Oid, Persistence, ReferentialAction, Relation,
+    TableDef,
 };
 use crate::error::{Error, Result, SqlState};
 use crate::storage::IndexRange;
@@ -235,18 +236,9 @@ fn add_key(
         }
     }
     let oid = allocate(tx)?;
-    let column = |attnum| IndexColumn { attnum, descending: false, nulls_first: false };
-    table.indexes.push(Arc::new(IndexDef {
-        oid,
-        name: name.clone(),
-        table: table.oid,
-        columns: attnums.into_iter().map(column).collect(),
-        unique: true,
-        primary,
-        hash: false,
-        options: Vec::new(),
-        comment: None,
-    }));
+    let columns = attnums.into_iter().map(IndexColumn::plain).collect();
+    let index = IndexDef { unique: true, primary, ..IndexDef::new(oid, name.as_str(), table.oid, columns) };
+    table.indexes.push(Arc::new(index));
     let kind = if primary { ConstraintKind::PrimaryKey { index: oid } } else { ConstraintKind::Unique { index: oid } };
     Ok(definition(allocate(tx)?, name, kind))
 }
@@ -258,6 +250,17 @@ async fn add_foreign_key(
     context: &mut DdlContext<'_>,
 ) -> Result<ConstraintDef> {
     let referenced = referenced_table(table, &wanted.table, tx, context).await?;
+    if table.persistence != referenced.persistence {
+        let may = match table.persistence {
+            Persistence::Permanent => "permanent tables may reference only permanent tables",
+            Persistence::Unlogged if referenced.persistence == Persistence::Permanent => "",
+            Persistence::Unlogged => "unlogged tables may reference only permanent or unlogged tables",
+            Persistence::Temporary => "temporary tables may reference only temporary tables",
+        };
+        if !may.is_empty() {
+            return Err(Error::new(SqlState::InvalidTableDefinition, format!("constraints on {may}")));
+        }
+    }
     let columns = foreign_key_columns(table, &wanted.columns)?;
     let referenced_columns = if wanted.referenced.is_empty() {
         let key = referenced.primary_key().ok_or_else(|| {
@@ -277,7 +280,10 @@ async fn add_foreign_key(
         ));
     }
     let same_set = |i: &&Arc<IndexDef>| {
-        i.unique && i.columns.len() == referenced_columns.len() && i.attnums().all(|a| referenced_columns.contains(&a))
+        i.unique
+            && i.is_plain()
+            && i.columns.len() == referenced_columns.len()
+            && i.attnums().all(|a| referenced_columns.contains(&a))
     };
     let referenced_index = referenced.indexes.iter().find(same_set).map(|i| i.oid).ok_or_else(|| {
         Error::new(
@@ -409,7 +415,7 @@ pub async fn validate(
             let Some(index) = table.index(*index) else {
                 return Err(Error::internal("a key without its index"));
             };
-            index::validate_unique(table, index, tx, context)?;
+            index::validate(table, index, tx, context)?;
             if index.primary {
                 for attnum in index.attnums() {
                     validate_not_null(table, attnum, tx)?;

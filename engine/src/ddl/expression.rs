@@ -74,6 +74,89 @@ pub fn check(
     Ok((deparse::stored(&bound, &scope)?, columns))
 }
 
+/// An expression over a table's columns, bound; `place` as messages name it.
+pub fn over_table(
+    expr: &ast::Expr,
+    table: &TableDef,
+    place: &'static str,
+    tx: &Transaction,
+    context: &DdlContext<'_>,
+) -> Result<(ScalarExpr, Scope)> {
+    let mut binder = binder(context.source.clone(), tx, context).without_parameters();
+    let scope = binder.table_scope(table, None);
+    binder.set_clause(place);
+    let mut bound = binder.bind_expr(expr, &scope)?;
+    fix_names(&mut bound, &context.eval)?;
+    refuse_queries(&bound, place)?;
+    Ok((bound, scope))
+}
+
+/// A condition over a table's columns, bound.
+pub fn condition_over_table(
+    expr: &ast::Expr,
+    table: &TableDef,
+    place: &'static str,
+    tx: &Transaction,
+    context: &DdlContext<'_>,
+) -> Result<(ScalarExpr, Scope)> {
+    let mut binder = binder(context.source.clone(), tx, context).without_parameters();
+    let scope = binder.table_scope(table, None);
+    let mut bound = binder.bind_condition(expr, &scope, "WHERE")?;
+    fix_names(&mut bound, &context.eval)?;
+    refuse_queries(&bound, place)?;
+    Ok((bound, scope))
+}
+
+fn refuse_queries(bound: &ScalarExpr, place: &str) -> Result<()> {
+    match crate::dml::insert::has_query(bound) {
+        // `index expressions`, `generation expressions`: PostgreSQL says it in the singular.
+        true => Err(Error::new(
+            SqlState::FeatureNotSupported,
+            format!("cannot use subquery in {}", place.strip_suffix('s').unwrap_or(place)),
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Whether an expression gives the same value for the same columns, whoever computes it and when.
+pub fn is_immutable(expr: &ScalarExpr) -> bool {
+    use crate::expr::ExprKind;
+    use crate::functions::{CastContext, CastPath, Volatility, find_cast};
+    fn path_is_immutable(path: &CastPath, from: TypeOid, to: TypeOid) -> bool {
+        const STABLE_TEXT: [TypeOid; 6] = [
+            TypeOid::DATE,
+            TypeOid::TIME,
+            TypeOid::TIMESTAMP,
+            TypeOid::TIMESTAMPTZ,
+            TypeOid::INTERVAL,
+            TypeOid::REGCLASS,
+        ];
+        match path {
+            CastPath::Relabel => true,
+            CastPath::Function(function) => function.volatility == Volatility::Immutable,
+            CastPath::InOut => !STABLE_TEXT.contains(&from) && !STABLE_TEXT.contains(&to),
+            CastPath::Elements(inner) => path_is_immutable(inner, from, to),
+        }
+    }
+    fn own(expr: &ScalarExpr) -> bool {
+        match &expr.kind {
+            ExprKind::Call { function, .. } => function.volatility == Volatility::Immutable,
+            ExprKind::Cast(cast) => {
+                let (from, to) = (cast.arg.ty.oid, cast.to.oid);
+                from == to
+                    || find_cast(from, to, CastContext::Explicit).is_none_or(|path| path_is_immutable(&path, from, to))
+            }
+            ExprKind::AnyAll { operator, .. } => operator.volatility == Volatility::Immutable,
+            ExprKind::NullIf { equals, .. } => equals.volatility == Volatility::Immutable,
+            ExprKind::Query(_) => false,
+            _ => true,
+        }
+    }
+    let mut all = true;
+    deparse::walk(expr, &mut |e| all &= own(e));
+    all
+}
+
 /// Names in constants of the reg types mean what they mean now: `'q'::regclass` becomes the OID.
 fn fix_names(expr: &mut ScalarExpr, context: &EvalContext) -> Result<()> {
     use crate::expr::ExprKind as K;

@@ -27,6 +27,7 @@ mod sequence;
 pub mod strategy;
 pub mod syntax;
 mod table;
+pub mod temporary;
 #[cfg(test)]
 mod tests;
 mod truncate;
@@ -152,8 +153,8 @@ pub async fn execute_extra(statement: &Extra, tx: &mut Transaction, context: &mu
 
 async fn run_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
     match statement {
-        Extra::CreateSequence { name, if_not_exists, options } => {
-            sequence::create(name, *if_not_exists, options, tx, context)
+        Extra::CreateSequence { name, temporary, if_not_exists, options } => {
+            sequence::create(name, *temporary, *if_not_exists, options, tx, context)
         }
         Extra::AlterSequence { name, if_exists, options } => {
             sequence::alter(name, *if_exists, options, tx, context).await
@@ -186,10 +187,20 @@ async fn run_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlCon
         Extra::SetStrategy { table, if_exists, strategy } => {
             strategy::set_for_table(table, *if_exists, strategy.as_ref(), tx, context).await
         }
+        Extra::DropIndexConcurrently { name, if_exists, cascade } => {
+            let names = std::slice::from_ref(name);
+            drop::drop_objects(sqlparser::ast::ObjectType::Index, names, *if_exists, *cascade, tx, context).await
+        }
         Extra::Unsupported(what) => Err(Error::unsupported(what)),
     }
 }
 
+/// Names of an index's columns.
+pub fn index_column_names(index: &crate::catalog::IndexDef, table: &TableDef) -> Vec<String> {
+    index::column_names(&index.columns, &index.include, table)
+}
+
+pub use index::key_text;
 pub use sequence::is_identity as is_identity_sequence;
 pub use table::create_table_as;
 
@@ -219,6 +230,10 @@ impl Work<'_> {
 /// the table may take its time: the statement is undone, other DDL goes ahead, and with the table locked it begins
 /// again on the newest catalog.
 async fn patiently(work: Work<'_>, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
+    tx.make_temporary(false);
+    if work.is_temporary(tx, context) {
+        return work.run(tx, context).await;
+    }
     loop {
         tx.begin_ddl().await?;
         if tx.has_ddl() {
@@ -257,6 +272,9 @@ fn allocate(tx: &mut Transaction) -> Result<Oid> {
 
 /// The first of `count` fresh OIDs in a row.
 fn allocate_many(tx: &mut Transaction, count: u32) -> Result<Oid> {
+    if let Some(first) = tx.allocate_temporary(count) {
+        return Ok(first);
+    }
     let first = tx.catalog().next_oid;
     let next = first
         .0
@@ -318,6 +336,7 @@ async fn open_table(
     match name.resolve(&catalog, &path)? {
         Relation::Table(table) => {
             privilege::check_owner(&catalog, context.user, table.owner, "table", &table.name)?;
+            tx.make_temporary(table.oid.is_temporary());
             lock(tx, table.oid, mode, context).await?;
             // It may have changed while the lock was not free.
             let table = tx.catalog().tables.get(&table.oid).cloned();

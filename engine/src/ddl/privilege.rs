@@ -30,6 +30,10 @@ pub fn check_access(catalog: &Catalog, user: Oid, relation: &Relation) -> Result
 
 /// 42501 unless the user may create objects in the schema.
 pub fn check_create(catalog: &Catalog, user: Oid, schema: Oid) -> Result<()> {
+    // A session's own schema is for everybody who has one.
+    if schema.is_temporary() {
+        return Ok(());
+    }
     let owner = catalog.schemas.get(&schema).map(|s| s.owner);
     if owner == Some(user) || is_superuser(catalog, user) {
         return Ok(());

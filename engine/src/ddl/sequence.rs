@@ -8,6 +8,7 @@ use sqlparser::ast::{self, Expr, ObjectName};
 
 use super::names::{self, Name};
 use super::syntax::SequenceOptions;
+use super::temporary::creation_schema;
 use super::{DdlContext, allocate, lock, name_is_free, privilege, put};
 use crate::catalog::{Catalog, Object, Oid, Relation, SequenceDef, TableDef};
 use crate::error::{Error, Result, SqlState};
@@ -43,6 +44,7 @@ fn integer(value: &Expr) -> Result<i64> {
 
 pub fn create(
     name: &ObjectName,
+    temporary: bool,
     if_not_exists: bool,
     options: &SequenceOptions,
     tx: &mut Transaction,
@@ -50,8 +52,9 @@ pub fn create(
 ) -> Result<String> {
     let tag = "CREATE SEQUENCE".to_owned();
     let catalog = tx.catalog();
-    let name = Name::new(name, &catalog)?;
-    let schema = name.creation_schema(&catalog, &context.path(&catalog))?;
+    let mut name = Name::new(name, &catalog)?;
+    let schema = creation_schema(&mut name, temporary, tx, context)?;
+    let catalog = tx.catalog();
     privilege::check_create(&catalog, context.user, schema)?;
     if !name_is_free(tx, schema, &name.name, if_not_exists, context)? {
         return Ok(tag);

@@ -13,6 +13,7 @@ use crate::catalog::Policy;
 pub enum Extra {
     CreateSequence {
         name: ObjectName,
+        temporary: bool,
         if_not_exists: bool,
         options: SequenceOptions,
     },
@@ -91,8 +92,23 @@ pub enum Extra {
         if_exists: bool,
         strategy: Option<Ident>,
     },
+    DropIndexConcurrently {
+        name: ObjectName,
+        if_exists: bool,
+        cascade: bool,
+    },
     /// PostgreSQL has it, Lockstep does not; reads like "CREATE UNLOGGED TABLE".
     Unsupported(&'static str),
+}
+
+impl Extra {
+    /// The command, if it may not run inside a transaction block.
+    pub fn outside_blocks(&self) -> Option<&'static str> {
+        match self {
+            Extra::DropIndexConcurrently { .. } => Some("DROP INDEX CONCURRENTLY"),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,7 +225,6 @@ fn comment_text(c: &mut Cursor<'_>) -> Result<Option<String>, SyntaxError> {
 fn create(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
     let temporary = c.accept("temp") || c.accept("temporary");
     Ok(match c.next_word().as_deref() {
-        Some("sequence") if temporary => Some(Extra::Unsupported("CREATE TEMPORARY SEQUENCE")),
         Some("sequence") => {
             let if_not_exists = c.accept("if");
             if if_not_exists {
@@ -218,9 +233,9 @@ fn create(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
             }
             let name = c.object_name()?;
             let options = sequence_options(c)?;
-            Some(Extra::CreateSequence { name, if_not_exists, options })
+            Some(Extra::CreateSequence { name, temporary, if_not_exists, options })
         }
-        Some("unlogged") => Some(Extra::Unsupported("CREATE UNLOGGED TABLE")),
+        Some("unlogged") if c.nth_is(0, "sequence") => Some(Extra::Unsupported("CREATE UNLOGGED SEQUENCE")),
         Some("replication") if !temporary => {
             c.expect("strategy")?;
             let if_not_exists = if_not_exists(c)?;
@@ -316,6 +331,19 @@ fn alter_strategy(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
 }
 
 fn drop_strategy(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
+    if c.nth_is(0, "index") && c.nth_is(1, "concurrently") {
+        c.at += 2;
+        let if_exists = c.accept("if");
+        if if_exists {
+            c.expect("exists")?;
+        }
+        let name = c.object_name()?;
+        let cascade = c.accept("cascade");
+        if !cascade {
+            c.accept("restrict");
+        }
+        return Ok(Some(Extra::DropIndexConcurrently { name, if_exists, cascade }));
+    }
     let kind = if c.nth_is(0, "replication") && c.nth_is(1, "strategy") {
         "REPLICATION STRATEGY"
     } else if c.nth_is(0, "access") && c.nth_is(1, "method") {
@@ -723,7 +751,6 @@ mod tests {
             Extra::AlterRelation { kind: RelationKind::Table, change: RelationChange::SetSchema(_), .. }
         ));
         assert!(matches!(extra("ALTER VIEW v RENAME TO w"), Extra::AlterRelation { kind: RelationKind::View, .. }));
-        assert!(matches!(extra("create unlogged table t (a int)"), Extra::Unsupported(_)));
         let sqlparsers = parse_sql("ALTER TABLE t ADD COLUMN a int").unwrap().remove(0).statement;
         assert!(matches!(sqlparsers, Statement::Sql(_)));
         assert_eq!(parse_sql("CREATE ROLE r FOO").unwrap_err().state().code(), "42601");

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use sqlparser::ast::{CreateTable, CreateTableLikeKind, CreateTableOptions, SqlOption};
+use sqlparser::ast::{self, CreateTable, CreateTableLikeKind, CreateTableOptions, SqlOption};
 
 use super::column::{self, NewColumn};
 use super::constraint::{self, Wanted};
 use super::names::{self, Name};
+use super::temporary::creation_schema;
 use super::{DdlContext, allocate_many, name_is_free, privilege, put_table, strategy};
-use crate::catalog::{Oid, Relation, TableDef};
+use crate::catalog::{Oid, Persistence, Relation, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::session::Column;
-use crate::txn::Transaction;
+use crate::txn::{OnCommit, Transaction};
 
 /// Most columns of a table, as in PostgreSQL.
 const MOST_COLUMNS: usize = 1600;
@@ -53,8 +54,20 @@ pub async fn create(create: &CreateTable, tx: &mut Transaction, context: &mut Dd
     for wanted in checks.iter().chain(&keys).chain(&foreign) {
         constraint::add(&mut table, wanted, tx, context).await?;
     }
+    let oid = table.oid;
     put_table(tx, table)?;
+    on_commit(oid, create, tx)?;
     Ok(tag)
+}
+
+/// What a temporary table does at the end of each transaction.
+fn on_commit(table: Oid, create: &CreateTable, tx: &mut Transaction) -> Result<()> {
+    let action = match create.on_commit {
+        None | Some(ast::OnCommit::PreserveRows) => return Ok(()),
+        Some(ast::OnCommit::DeleteRows) => OnCommit::DeleteRows,
+        Some(ast::OnCommit::Drop) => OnCommit::Drop,
+    };
+    tx.on_commit(table, Some(action))
 }
 
 /// CREATE TABLE AS: makes the empty table for the columns that the query returns, which the caller then fills.
@@ -65,7 +78,10 @@ pub async fn create_table_as(
     tx: &mut Transaction,
     context: &mut DdlContext<'_>,
 ) -> Result<Option<Oid>> {
-    tx.begin_ddl().await?;
+    tx.make_temporary(false);
+    if !super::temporary::makes_temporary(&sqlparser::ast::Statement::CreateTable(create.clone())) {
+        tx.begin_ddl().await?;
+    }
     check_supported(create)?;
     let Some(mut table) = blank(create, tx, context).await? else {
         return Ok(None);
@@ -93,14 +109,23 @@ pub async fn create_table_as(
     }
     let oid = table.oid;
     put_table(tx, table)?;
+    on_commit(oid, create, tx)?;
     Ok(Some(oid))
 }
 
 /// The table without columns. `None`: the name is taken and IF NOT EXISTS was said.
 async fn blank(create: &CreateTable, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<Option<TableDef>> {
+    let mut name = Name::new(&create.name, &tx.catalog())?;
+    let schema = creation_schema(&mut name, create.temporary, tx, context)?;
     let catalog = tx.catalog();
-    let name = Name::new(&create.name, &catalog)?;
-    let schema = name.creation_schema(&catalog, &context.path(&catalog))?;
+    let temporary = schema.is_temporary();
+    if create.global == Some(true) {
+        let warning = Error::new(SqlState::Warning, "GLOBAL is deprecated in temporary table creation");
+        context.report(crate::error::NoticeLevel::Warning, warning);
+    }
+    if create.on_commit.is_some() && !temporary {
+        return Err(Error::new(SqlState::InvalidTableDefinition, "ON COMMIT can only be used on temporary tables"));
+    }
     privilege::check_create(&catalog, context.user, schema)?;
     if !name_is_free(tx, schema, &name.name, create.if_not_exists, context)? {
         strategy::place_existing(&create.name, &create.table_options, tx, context).await?;
@@ -108,7 +133,9 @@ async fn blank(create: &CreateTable, tx: &mut Transaction, context: &mut DdlCont
     }
     let options = storage_options(&table_options(&create.table_options)?, OptionsOf::Table)?;
     let oid = allocate_many(tx, 3)?;
-    strategy::place_new(oid, &create.table_options, tx, context)?;
+    if !temporary {
+        strategy::place_new(oid, &create.table_options, tx, context)?;
+    }
     Ok(Some(TableDef {
         oid,
         schema,
@@ -119,6 +146,12 @@ async fn blank(create: &CreateTable, tx: &mut Transaction, context: &mut DdlCont
         indexes: Vec::new(),
         constraints: Vec::new(),
         row_type: Oid(oid.0 + 1),
+        persistence: match (temporary, create.transient) {
+            (true, _) => Persistence::Temporary,
+            // See `sql::rewrite`: sqlparser knows no UNLOGGED.
+            (false, true) => Persistence::Unlogged,
+            (false, false) => Persistence::Permanent,
+        },
         options,
         comment: None,
     }))
@@ -127,15 +160,13 @@ async fn blank(create: &CreateTable, tx: &mut Transaction, context: &mut DdlCont
 fn check_supported(create: &CreateTable) -> Result<()> {
     let c = create;
     let refused = [
-        (c.temporary || c.global.is_some(), "CREATE TEMPORARY TABLE"),
         (c.or_replace, "CREATE OR REPLACE TABLE"),
         (c.external, "CREATE EXTERNAL TABLE"),
         (c.inherits.is_some(), "table inheritance"),
         (c.partition_by.is_some() || c.partition_of.is_some() || c.for_values.is_some(), "declarative partitioning"),
-        (c.on_commit.is_some(), "ON COMMIT"),
         (c.clone.is_some() || c.version.is_some() || c.comment.is_some(), "this form of CREATE TABLE"),
         (c.order_by.is_some() || c.cluster_by.is_some() || c.clustered_by.is_some(), "this form of CREATE TABLE"),
-        (c.transient || c.volatile || c.iceberg || c.dynamic || c.snapshot, "this form of CREATE TABLE"),
+        (c.volatile || c.iceberg || c.dynamic || c.snapshot, "this form of CREATE TABLE"),
         (c.strict || c.without_rowid || c.file_format.is_some() || c.location.is_some(), "this form of CREATE TABLE"),
     ];
     match refused.iter().find(|(asked, _)| *asked) {

@@ -144,7 +144,7 @@ impl Server {
         lines.sort();
         let mut indexes = table.indexes.clone();
         indexes.sort_by(|a, b| a.name.cmp(&b.name));
-        lines.extend(indexes.iter().map(|i| deparse::index_def(&table, i, &catalog)));
+        lines.extend(indexes.iter().map(|i| deparse::index_def(&table, i, &display)));
         lines.iter().for_each(|l| writeln!(out, "{l}").unwrap());
         out
     }

@@ -13,6 +13,7 @@ use sqlparser::ast::{
 };
 
 use super::names::{self, Name};
+use super::temporary::creation_schema;
 use super::{DdlContext, allocate_many, expression, name_is_free, privilege, put};
 use crate::catalog::{Catalog, Object, Oid, Relation, SchemaDef, SearchPath, TableDef, ViewDef};
 use crate::error::{Error, Result, SqlState};
@@ -26,8 +27,21 @@ pub fn create(create: &CreateView, tx: &mut Transaction, context: &mut DdlContex
     check_supported(create)?;
     let catalog = tx.catalog();
     let path = context.path(&catalog);
-    let name = Name::new(&create.name, &catalog)?;
-    let schema = name.creation_schema(&catalog, &path)?;
+    let mut binder = expression::binder(context.source.clone(), tx, context);
+    let bound = binder.bind_query(&create.query)?;
+    let mut name = Name::new(&create.name, &catalog)?;
+    let over_temporary = bound.reads.iter().any(|oid| oid.is_temporary());
+    let temporary = create.temporary || (over_temporary && name.schema.is_none());
+    let schema = creation_schema(&mut name, temporary, tx, context)?;
+    if over_temporary && !schema.is_temporary() {
+        return Err(Error::new(
+            SqlState::InvalidTableDefinition,
+            "cannot create temporary relation in non-temporary schema",
+        ));
+    }
+    if over_temporary && !create.temporary {
+        context.notice(SqlState::SuccessfulCompletion, format!("view \"{}\" will be a temporary view", name.name));
+    }
     privilege::check_create(&catalog, context.user, schema)?;
     let old = match catalog.relation_in(schema, &name.name) {
         Some(Relation::View(old)) if create.or_replace => {
@@ -42,8 +56,6 @@ pub fn create(create: &CreateView, tx: &mut Transaction, context: &mut DdlContex
     if old.is_none() && !name_is_free(tx, schema, &name.name, create.if_not_exists, context)? {
         return Ok(tag);
     }
-    let mut binder = expression::binder(context.source.clone(), tx, context);
-    let bound = binder.bind_query(&create.query)?;
     if bound.columns.is_empty() {
         return Err(Error::unsupported("a view without columns"));
     }
@@ -89,9 +101,6 @@ pub fn create(create: &CreateView, tx: &mut Transaction, context: &mut DdlContex
 fn check_supported(create: &CreateView) -> Result<()> {
     if create.materialized {
         return Err(Error::unsupported("CREATE MATERIALIZED VIEW"));
-    }
-    if create.temporary {
-        return Err(Error::unsupported("CREATE TEMPORARY VIEW"));
     }
     if !matches!(create.options, CreateTableOptions::None) {
         return Err(Error::unsupported("CREATE VIEW with options"));

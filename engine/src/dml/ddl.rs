@@ -22,7 +22,13 @@ pub async fn run(session: &mut Session, parsed: &Parsed) -> Result<String> {
         Statement::Sql(statement) => statement,
         Statement::Ddl(extra) => {
             session.check_writable(&ddl::command_name(&parsed.text.to_uppercase()))?;
+            if let Some(command) = extra.outside_blocks() {
+                session.forbid_block(command)?;
+            }
             let members = members(session, ddl::strategy::asks_members(extra)).await;
+            if ddl::temporary::extra_makes_temporary(extra) {
+                session.prepare_temporary()?;
+            }
             session.begin_statement(Reads::Snapshot).await?;
             let work = async |transaction: &mut Transaction, context: &mut DdlContext<'_>| {
                 ddl::execute_extra(extra, transaction, context).await
@@ -34,9 +40,15 @@ pub async fn run(session: &mut Session, parsed: &Parsed) -> Result<String> {
     if !ddl::is_ddl(statement) {
         return Err(Error::unsupported(ddl::command_name(&statement.to_string())));
     }
-    session.check_writable(&ddl::command_name(&statement.to_string()))?;
+    session.check_writable(&ddl::command_name(&statement.to_string()).replace("TEMPORARY ", ""))?;
+    if matches!(&**statement, ast::Statement::CreateIndex(create) if create.concurrently) {
+        session.forbid_block("CREATE INDEX CONCURRENTLY")?;
+    }
     let asks = ddl::strategy::asks_members_of(statement, &session.settings.values().default_strategy);
     let members = members(session, asks).await;
+    if ddl::temporary::makes_temporary(statement) {
+        session.prepare_temporary()?;
+    }
     session.begin_statement(Reads::Snapshot).await?;
     if let ast::Statement::CreateTable(create) = &**statement
         && let Some(query) = &create.query
@@ -102,13 +114,17 @@ async fn create_as(
     let Plan::Query(plan) = &prepared.plan else {
         return Err(Error::new(SqlState::SyntaxError, "CREATE TABLE AS needs a query"));
     };
-    let mut stream = session.execute_bound(&plan.bound, &Arc::from([])).await?;
     let columns = plan.bound.columns.clone();
+    let stream = match crate::sql::rewrite::is_without_data(&parsed.text) {
+        true => None,
+        false => Some(session.execute_bound(&plan.bound, &Arc::from([])).await?),
+    };
     let created = with_context(session, parsed, members, async |transaction, context| {
         ddl::create_table_as(create, &columns, transaction, context).await
     })
     .await?;
     let Some(oid) = created else { return Ok("CREATE TABLE AS".into()) };
+    let Some(mut stream) = stream else { return Ok("CREATE TABLE AS".into()) };
     let catalog = session.catalog();
     let def = catalog.tables.get(&oid).cloned().ok_or_else(|| Error::internal("the new table is not there"))?;
     let insert = InsertPlan {

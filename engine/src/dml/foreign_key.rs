@@ -193,7 +193,7 @@ pub fn find_rows(
     limit: usize,
 ) -> Result<Vec<RowImage>> {
     let types = column_types(&table.def, columns);
-    for index in &table.def.indexes {
+    for index in table.def.indexes.iter().filter(|index| index.is_plain() && index.is_ordered()) {
         let attnums: Vec<i16> = index.attnums().collect();
         let leading = attnums.get(..columns.len()).is_some_and(|head| head.iter().all(|a| columns.contains(a)));
         if !leading || (!table.is_ordered(index.oid) && attnums.len() != columns.len()) {

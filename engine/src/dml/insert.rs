@@ -253,6 +253,9 @@ fn bind_conflict(
     let arbiters = match &on.conflict_target {
         None => Vec::new(),
         Some(ast::ConflictTarget::Columns(columns)) => arbiter_indexes(def, columns)?,
+        Some(ast::ConflictTarget::OnConstraint(name)) if inferred(name).is_some() => {
+            super::arbiter::infer(inferred(name).unwrap_or_default(), def, binder)?
+        }
         Some(ast::ConflictTarget::OnConstraint(name)) => {
             let (_, name) = object_name(name)?;
             let index = def.constraint(&name).and_then(|c| c.index());
@@ -302,6 +305,11 @@ fn bind_conflict(
     Ok(Some(Conflict { arbiters, update }))
 }
 
+/// The text of a target that sqlparser does not read.
+fn inferred(name: &ast::ObjectName) -> Option<&str> {
+    name.0.first()?.as_ident()?.value.strip_prefix(crate::sql::rewrite::TARGET_MARK)
+}
+
 fn arbiter_indexes(def: &TableDef, columns: &[ast::Ident]) -> Result<Vec<Oid>> {
     let mut wanted = Vec::with_capacity(columns.len());
     for column in columns {
@@ -313,6 +321,7 @@ fn arbiter_indexes(def: &TableDef, columns: &[ast::Ident]) -> Result<Vec<Oid>> {
     }
     let fits = |index: &crate::catalog::IndexDef| {
         index.unique
+            && index.is_plain()
             && index.attnums().all(|a| wanted.contains(&a))
             && wanted.iter().all(|w| index.attnums().any(|a| a == *w))
     };

@@ -9,6 +9,7 @@
 //! 3. READ COMMITTED never writes over a version that it has not looked at: a row that changed between snapshot and
 //!    lock makes the statement look again.
 
+mod arbiter;
 pub mod ddl;
 pub mod delete;
 pub mod foreign_key;

@@ -16,6 +16,7 @@ use crate::types::{Datum, TypeOid};
 /// The rules of one table, bound.
 pub struct TableRules {
     pub def: Arc<TableDef>,
+    catalog: Arc<Catalog>,
     pub schema: String,
     /// By attnum - 1; `None`: NULL.
     pub defaults: Vec<Option<RowExpr>>,
@@ -37,6 +38,7 @@ impl TableRules {
         };
         let mut rules = TableRules {
             def: def.clone(),
+            catalog: catalog.clone(),
             schema: catalog.schema_name(def.schema).to_string(),
             defaults: Vec::with_capacity(def.columns.len()),
             generated: Vec::new(),
@@ -157,8 +159,8 @@ impl TableRules {
         .constraint(&index.name);
         match row {
             Some(row) => {
-                let columns: Vec<i16> = index.attnums().collect();
-                error.detail(format!("Key {} already exists.", key_text(&self.def, &columns, row, context)))
+                let key = crate::ddl::key_text(&self.def, index, row, &self.catalog, context);
+                error.detail(format!("Key {key} already exists."))
             }
             None => error,
         }

@@ -228,8 +228,7 @@ pub fn plan(
         Some(items) => Some(bind_returning(items, &scope, &target.columns, binder, parameters)?),
     };
     let rules = TableRules::bind(session, &def, catalog)?;
-    let in_key =
-        |i: usize| def.indexes.iter().any(|index| index.unique && index.attnums().any(|a| a as usize == i + 1));
+    let in_key = |i: usize| def.indexes.iter().any(|index| index.unique && index.reads().any(|a| a as usize == i + 1));
     let lock = match (0..def.columns.len()).any(|i| assignments.touches(i) && in_key(i)) {
         true => RowLock::Update,
         false => RowLock::NoKeyUpdate,

@@ -14,9 +14,14 @@ use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::expr_eval::{NoColumns, eval};
 use crate::functions::{EvalContext, Volatility};
 use crate::session::Session;
+use crate::sql::Scope;
 use crate::sql::rel::Scan;
 use crate::storage::{IndexRange, RowKey, Table};
+use crate::system::deparse::quote_ident;
+use crate::system::expression::{self, Names, Style};
 use crate::txn::RowImage;
+use crate::types::compare::compare;
+use crate::types::text::FormatSettings;
 use crate::types::{Datum, PgType, TypeOid};
 
 /// Rows above which a lookup is left to the general path.
@@ -31,9 +36,12 @@ enum Comparison {
     Ge,
 }
 
-/// One conjunct `column op value`.
+/// One conjunct `column op value`, or `expression op value`.
 struct Pin {
+    /// 0: an expression.
     attnum: i16,
+    /// As an index stores it.
+    expression: String,
     comparison: Comparison,
     value: ScalarExpr,
     conjunct: usize,
@@ -49,6 +57,8 @@ pub struct PointAccess {
     prefix: Vec<(ScalarExpr, PgType)>,
     lower: Bound<(ScalarExpr, PgType)>,
     upper: Bound<(ScalarExpr, PgType)>,
+    /// The index leaves out rows of which the condition does not hold in any case.
+    partial: bool,
     /// The condition is nothing but the key: rows that are found satisfy it.
     pub exact: bool,
 }
@@ -69,9 +79,15 @@ impl PointAccess {
         let mut conjuncts = Vec::new();
         flatten(filter?, &mut conjuncts);
         let attribute = |id: ColumnId| scan.columns.iter().find(|c| c.output.id == id).map(|c| c.attnum);
-        let pins: Vec<Pin> = conjuncts.iter().enumerate().filter_map(|(i, c)| pin(c, i, &attribute, def)).collect();
-        let candidates = def.indexes.iter().filter_map(|index| Self::over(index, &pins, def, conjuncts.len()));
-        candidates.max_by_key(|a| (a.primary, a.unique && a.is_point(def), a.prefix.len()))
+        let mut pins: Vec<Pin> = conjuncts.iter().enumerate().filter_map(|(i, c)| pin(c, i, &attribute, def)).collect();
+        let computed = def.indexes.iter().any(|i| i.computed.is_some());
+        let names = RowNames { attribute: &attribute, def };
+        if computed {
+            pins.extend(conjuncts.iter().enumerate().filter_map(|(i, c)| expression_pin(c, i, &names)));
+        }
+        let usable = def.indexes.iter().filter(|index| index.is_ordered() && implied(index, &conjuncts, &names));
+        let candidates = usable.filter_map(|index| Self::over(index, &pins, def, conjuncts.len()));
+        candidates.max_by_key(|a| (a.primary, a.unique && a.is_point(def), a.prefix.len(), a.partial))
     }
 
     fn over(index: &IndexDef, pins: &[Pin], def: &TableDef, conjuncts: usize) -> Option<PointAccess> {
@@ -80,14 +96,20 @@ impl PointAccess {
         let mut upper = Bound::Unbounded;
         let mut used = Vec::new();
         for column in &index.columns {
-            let ty = def.attribute(column.attnum)?.ty;
-            let equal = pins.iter().find(|p| p.attnum == column.attnum && p.comparison == Comparison::Eq);
+            let ty = match &column.expression {
+                Some(expression) => expression.ty,
+                None => def.attribute(column.attnum)?.ty,
+            };
+            let text = column.expression.as_ref().map_or("", |e| &e.text);
+            let mine =
+                |p: &&Pin| p.attnum == column.attnum && p.expression == text && same_family(ty.oid, p.value.ty.oid);
+            let equal = pins.iter().find(|p| mine(p) && p.comparison == Comparison::Eq);
             if let Some(pin) = equal {
                 prefix.push((pin.value.clone(), ty));
                 used.push(pin.conjunct);
                 continue;
             }
-            for pin in pins.iter().filter(|p| p.attnum == column.attnum) {
+            for pin in pins.iter().filter(mine) {
                 let value = (pin.value.clone(), ty);
                 match pin.comparison {
                     Comparison::Gt => lower = Bound::Excluded(value),
@@ -101,8 +123,8 @@ impl PointAccess {
         }
         let whole = prefix.len() == index.columns.len();
         let ranged = !matches!((&lower, &upper), (Bound::Unbounded, Bound::Unbounded));
-        // The primary key is a hash: all of it or nothing.
-        if (index.primary && !whole) || (prefix.is_empty() && !ranged) {
+        // The primary key is a hash: all of it or nothing. Of a partial index all may be wanted.
+        if (index.primary && !whole) || (prefix.is_empty() && !ranged && index.predicate.is_none()) {
             return None;
         }
         Some(PointAccess {
@@ -110,6 +132,7 @@ impl PointAccess {
             index_name: index.name.clone(),
             primary: index.primary,
             unique: index.unique,
+            partial: index.predicate.is_some(),
             exact: whole && used.len() == conjuncts,
             prefix,
             lower,
@@ -241,7 +264,7 @@ fn pin(expr: &ScalarExpr, conjunct: usize, attribute: &dyn Fn(ColumnId) -> Optio
     if !is_constant(value) || !same_family(ty.oid, value.ty.oid) {
         return None;
     }
-    Some(Pin { attnum, comparison, value: value.clone(), conjunct })
+    Some(Pin { attnum, expression: String::new(), comparison, value: value.clone(), conjunct })
 }
 
 /// A column, seen through casts that leave the value as it is.
@@ -311,6 +334,178 @@ fn comparison_of(name: &str) -> Option<Comparison> {
     .into_iter()
     .find_map(|(suffix, comparison)| Some((name.strip_suffix(suffix)?, comparison)))?;
     TYPES.contains(&stem).then_some(comparison)
+}
+
+/// `expression op value`, for indexes on expressions.
+fn expression_pin(expr: &ScalarExpr, conjunct: usize, names: &RowNames<'_>) -> Option<Pin> {
+    let ExprKind::Call { function, args } = &expr.kind else { return None };
+    let [left, right] = args.as_slice() else { return None };
+    let comparison = comparison_of(function.name)?;
+    let (side, value, comparison) = match (is_constant(left), is_constant(right)) {
+        (false, true) => (left, right, comparison),
+        (true, false) => (right, left, flip(comparison)),
+        _ => return None,
+    };
+    let side = uncast(side);
+    if matches!(side.kind, ExprKind::Column { .. }) {
+        return None;
+    }
+    let expression = names.text(side)?;
+    Some(Pin { attnum: 0, expression, comparison, value: value.clone(), conjunct })
+}
+
+/// Without a cast that leaves the value as it is.
+fn uncast(expr: &ScalarExpr) -> &ScalarExpr {
+    match &expr.kind {
+        ExprKind::Cast(cast)
+            if cast.arg.ty.oid == TypeOid::VARCHAR && cast.to.oid == TypeOid::TEXT && !cast.explicit =>
+        {
+            &cast.arg
+        }
+        _ => expr,
+    }
+}
+
+/// What a statement's expressions call the columns of its table: as stored definitions do.
+struct RowNames<'a> {
+    attribute: &'a dyn Fn(ColumnId) -> Option<i16>,
+    def: &'a TableDef,
+}
+
+impl Names for RowNames<'_> {
+    fn column(&self, id: ColumnId) -> Option<String> {
+        Some(quote_ident(&self.def.attribute((self.attribute)(id)?)?.name))
+    }
+}
+
+impl RowNames<'_> {
+    /// The text that a definition would have; `None` for an expression that none could hold.
+    fn text(&self, expr: &ScalarExpr) -> Option<String> {
+        let style = Style { layout: expression::Layout::Stored, format: &FormatSettings::default(), indent: 0 };
+        expression::write(expr, self, style, false).ok()
+    }
+}
+
+/// Whether an index has every row that a condition accepts: it is not partial, or each part of its predicate follows from
+/// a part of the condition.
+fn implied(index: &IndexDef, conjuncts: &[&ScalarExpr], names: &RowNames<'_>) -> bool {
+    if index.predicate.is_none() {
+        return true;
+    }
+    let Some(predicate) = index.computed.as_ref().and_then(|c| c.predicate.as_ref()) else { return false };
+    let Ok(bound) = &predicate.expr else { return false };
+    let attribute = |id: ColumnId| predicate.attribute_of(id);
+    let own = RowNames { attribute: &attribute, def: names.def };
+    let mut parts = Vec::new();
+    flatten(bound, &mut parts);
+    parts.into_iter().all(|part| conjuncts.iter().any(|known| follows(part, &own, known, names)))
+}
+
+/// Whether `part` of a predicate is true wherever `known` is.
+fn follows(part: &ScalarExpr, own: &RowNames<'_>, known: &ScalarExpr, names: &RowNames<'_>) -> bool {
+    let (part, known) = (plain_condition(part), plain_condition(known));
+    let (Some(text), Some(known_text)) = (own.text(&part), names.text(&known)) else {
+        return follows_by_value(&part, own, &known, names);
+    };
+    text == known_text || follows_by_value(&part, own, &known, names)
+}
+
+/// `a = true` and `a IS TRUE` as `a`, `a = false` and `a IS FALSE` as `NOT a`.
+fn plain_condition(expr: &ScalarExpr) -> ScalarExpr {
+    let not = |arg: &ScalarExpr| ScalarExpr::new(ExprKind::Not(Box::new(arg.clone())), TypeOid::BOOL);
+    match &expr.kind {
+        ExprKind::Call { function, args } if function.name == "booleq" => match args.as_slice() {
+            [arg, ScalarExpr { kind: ExprKind::Const(Datum::Bool(value)), .. }]
+            | [ScalarExpr { kind: ExprKind::Const(Datum::Bool(value)), .. }, arg] => {
+                if *value {
+                    arg.clone()
+                } else {
+                    not(arg)
+                }
+            }
+            _ => expr.clone(),
+        },
+        ExprKind::IsBool { arg, value: Some(value), negated: false } => {
+            if *value {
+                (**arg).clone()
+            } else {
+                not(arg)
+            }
+        }
+        _ => expr.clone(),
+    }
+}
+
+/// NOT NULL follows from any strict comparison, a membership from an equality, a range from a narrower one.
+fn follows_by_value(part: &ScalarExpr, own: &RowNames<'_>, known: &ScalarExpr, names: &RowNames<'_>) -> bool {
+    let compared = comparison(known);
+    let sides = |known: &ScalarExpr| -> Vec<String> {
+        match &known.kind {
+            ExprKind::Call { function, args } if function.strict => {
+                args.iter().filter_map(|a| names.text(uncast(a))).collect()
+            }
+            ExprKind::InList { arg, negated: false, .. } => names.text(uncast(arg)).into_iter().collect(),
+            _ => Vec::new(),
+        }
+    };
+    match &part.kind {
+        ExprKind::IsNull { arg, negated: true } => {
+            own.text(uncast(arg)).is_some_and(|text| sides(known).contains(&text))
+        }
+        ExprKind::InList { arg, list, negated: false } => match compared {
+            Some((side, Comparison::Eq, value)) => {
+                let same =
+                    own.text(uncast(arg)).is_some_and(|text| names.text(uncast(side)).is_some_and(|t| t == text));
+                same && list.iter().any(|item| matches!(&item.kind, ExprKind::Const(d) if d == value))
+            }
+            _ => false,
+        },
+        _ => match (comparison(part), compared) {
+            (Some((side, wanted, bound)), Some((known_side, given, value))) => {
+                let ty = side.ty;
+                let same = own.text(uncast(side)).is_some_and(|text| names.text(uncast(known_side)) == Some(text));
+                same && std::mem::discriminant(bound) == std::mem::discriminant(value)
+                    && range_follows(wanted, given, compare(value, bound, ty))
+            }
+            _ => false,
+        },
+    }
+}
+
+/// Whether `x wanted bound` follows from `x given value`, `order` being that of value and bound.
+fn range_follows(wanted: Comparison, given: Comparison, order: std::cmp::Ordering) -> bool {
+    use Comparison::{Eq, Ge, Gt, Le, Lt};
+    match (wanted, given) {
+        (Eq, Eq) => order.is_eq(),
+        (Gt, Gt) => order.is_ge(),
+        (Gt, Ge | Eq) => order.is_gt(),
+        (Ge, Gt | Ge | Eq) => order.is_ge(),
+        (Lt, Lt) => order.is_le(),
+        (Lt, Le | Eq) => order.is_lt(),
+        (Le, Lt | Le | Eq) => order.is_le(),
+        _ => false,
+    }
+}
+
+/// `side op constant`.
+fn comparison(expr: &ScalarExpr) -> Option<(&ScalarExpr, Comparison, &Datum)> {
+    let ExprKind::Call { function, args } = &expr.kind else { return None };
+    let [left, right] = args.as_slice() else { return None };
+    let op = comparison_of(function.name)?;
+    match (&left.kind, &right.kind) {
+        (_, ExprKind::Const(value)) if !value.is_null() => Some((left, op, value)),
+        (ExprKind::Const(value), _) if !value.is_null() => Some((right, flip(op), value)),
+        _ => None,
+    }
+}
+
+/// Whether the rows that `condition` accepts are all in an index; both over the same table, the condition over `scope`.
+pub fn covers(index: &IndexDef, condition: Option<&ScalarExpr>, scope: &Scope, def: &TableDef) -> bool {
+    let attribute = |id: ColumnId| scope.attribute_of(id);
+    let names = RowNames { attribute: &attribute, def };
+    let mut conjuncts = Vec::new();
+    condition.into_iter().for_each(|c| flatten(c, &mut conjuncts));
+    implied(index, &conjuncts, &names)
 }
 
 /// Whether an expression has one value for the whole statement.

@@ -15,7 +15,9 @@ use super::settings::{Isolation, SettingsMark, TransactionModes};
 use crate::catalog::Oid;
 use crate::error::{Error, NoticeLevel, Result, SqlState};
 use crate::sql::utility;
-use crate::txn::{self, CommitLevel, Committed, SavepointId, TableLock, Transaction, TransactionOptions, Wait};
+use crate::txn::{
+    self, CommitLevel, Committed, SavepointId, TableLock, TemporarySpace, Transaction, TransactionOptions, Wait,
+};
 
 struct Savepoint {
     name: String,
@@ -117,12 +119,24 @@ impl Session {
         self.block.started = now_micros();
         self.block.queried = false;
         self.block.settings = Some(self.settings.mark());
-        self.block.transaction = Some(self.new_transaction());
+        let mut transaction = self.new_transaction();
+        if let Some(space) = &self.temporary {
+            transaction.set_temporary_space(space.clone());
+        }
+        self.block.transaction = Some(transaction);
         self.shared.activity.lock().transaction_start = Some(self.block.started);
     }
 
     pub(crate) fn warn_outside_block(&mut self, command: &str) {
         self.warn(SqlState::NoActiveSqlTransaction, &format!("{command} can only be used in transaction blocks"));
+    }
+
+    /// The session is about to make a temporary relation.
+    pub(crate) fn prepare_temporary(&mut self) -> Result<()> {
+        let (process, user) = (self.shared.key.process, self.user);
+        let space = self.temporary.get_or_insert_with(|| TemporarySpace::new(process, user)).clone();
+        self.transaction()?.set_temporary_space(space);
+        Ok(())
     }
 
     fn new_transaction(&self) -> Box<Transaction> {
@@ -426,7 +440,7 @@ impl Session {
     }
 
     /// 25001 inside a transaction block.
-    pub(super) fn forbid_block(&self, command: &str) -> Result<()> {
+    pub(crate) fn forbid_block(&self, command: &str) -> Result<()> {
         if !self.block.explicit && self.simple_total <= 1 {
             return Ok(());
         }

@@ -161,6 +161,11 @@ impl SessionFunctions {
             ));
         }
         let sequence = sequence_of(&self.catalog, args.first().unwrap_or(&Datum::Null))?;
+        if let Some(space) = self.session.temporary.as_ref().filter(|_| sequence.oid.is_temporary()) {
+            let value = space.next(&sequence)?;
+            self.session.sequences.lock().remember(sequence.oid, value);
+            return Ok(Datum::Int8(value));
+        }
         let (value, reign, logged) = self.session.engine.transactions().next_sequence_value(&sequence)?;
         let mut sequences = self.session.sequences.lock();
         sequences.remember(sequence.oid, value);

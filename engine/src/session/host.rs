@@ -20,8 +20,8 @@ use crate::storage::CommitTs;
 use crate::system::{
     CursorRow, LockRow, PreparedStatementRow, SessionRow, SettingRow, SystemContext, SystemHost, TableFigures,
 };
-use crate::txn::Reign;
 use crate::txn::locks::{Listed, LockKey, WaitingFor};
+use crate::txn::{Reign, TemporarySpace};
 use crate::types::Datum;
 
 /// `currval` and `lastval`: what `nextval` gave this session.
@@ -77,6 +77,7 @@ pub struct HostParts {
     pub settings: Settings,
     pub user: Oid,
     pub sequences: Arc<Mutex<SequenceValues>>,
+    pub temporary: Option<Arc<TemporarySpace>>,
 }
 
 impl HostParts {
@@ -94,6 +95,7 @@ impl Session {
             settings: self.settings.clone(),
             user: self.user,
             sequences: self.sequences.clone(),
+            temporary: self.temporary.clone(),
         }
     }
 
@@ -321,6 +323,9 @@ impl SystemHost for StatementHost {
 
     fn sequence_state(&self, sequence: Oid) -> Option<(i64, bool)> {
         let sequence = self.catalog.sequences.get(&sequence)?;
+        if let Some(space) = self.session.temporary.as_ref().filter(|_| sequence.oid.is_temporary()) {
+            return Some(space.sequence_state(sequence));
+        }
         Some(self.session.engine.transactions().sequence_state(sequence))
     }
 

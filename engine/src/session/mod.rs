@@ -46,7 +46,7 @@ use crate::dml::foreign_key::DeferredCheck;
 use crate::engine::Engine;
 use crate::error::{Error, Notice, NoticeLevel, Result, SqlState};
 use crate::monitor::statements::Statement as Counted;
-use crate::txn::{Freshness, Position};
+use crate::txn::{Freshness, Position, TemporarySpace};
 use crate::types::{Datum, PgType, TypeOid};
 use block::Block;
 use plan::{Prepared, StatementCache};
@@ -172,6 +172,8 @@ pub struct Session {
     /// Between a client's first message and the answer to its Sync: an interrupt is for what was asked.
     busy: bool,
     pub(crate) advisory: advisory::AdvisoryLocks,
+    /// Where its temporary relations are, once it made one.
+    pub(crate) temporary: Option<Arc<TemporarySpace>>,
     /// It is the session of another node's client.
     carried: bool,
     /// What the session on the primary knows of the settings.
@@ -203,6 +205,7 @@ impl Session {
             context: None,
             busy: false,
             advisory,
+            temporary: None,
             carried: false,
             carried_settings: None,
             reported_position: Position::default(),
@@ -433,6 +436,7 @@ impl Session {
     pub async fn close(&mut self) {
         self.abandon();
         self.advisory.release_all();
+        self.temporary = None;
         self.statements.clear();
         self.engine.sessions().forget(self.shared.key.process);
     }

@@ -130,7 +130,10 @@ impl Session {
     pub(crate) fn catalog(&self) -> Arc<Catalog> {
         match &self.block.transaction {
             Some(transaction) => transaction.catalog(),
-            None => self.engine.catalog(),
+            None => match &self.temporary {
+                None => self.engine.catalog(),
+                Some(space) => space.catalog(self.engine.catalog()),
+            },
         }
     }
 

@@ -336,7 +336,9 @@ impl Session {
                 _ => None,
             };
             if let Some(table) = table {
-                self.check_writable(prepared.command())?;
+                if !table.is_temporary() {
+                    self.check_writable(prepared.command())?;
+                }
                 self.lock_for_write(table).await?;
             }
             self.lock_for_read(&prepared).await?;

@@ -296,6 +296,7 @@ impl Session {
                 self.settings.reset_all();
                 self.settings_changed();
                 *self.sequences.lock() = Default::default();
+                self.transaction()?.drop_all_temporary()?;
                 self.advisory.release_all();
                 Ok("DISCARD ALL")
             }
@@ -307,7 +308,10 @@ impl Session {
                 *self.sequences.lock() = Default::default();
                 Ok("DISCARD SEQUENCES")
             }
-            _ => Ok("DISCARD TEMP"),
+            _ => {
+                self.transaction()?.drop_all_temporary()?;
+                Ok("DISCARD TEMP")
+            }
         }
     }
 

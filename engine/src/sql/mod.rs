@@ -7,7 +7,7 @@ pub mod lift;
 pub mod parse;
 mod precedence;
 pub mod rel;
-mod rewrite;
+pub(crate) mod rewrite;
 pub mod scope;
 pub mod utility;
 mod visit;

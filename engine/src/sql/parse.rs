@@ -241,7 +241,24 @@ pub(super) fn parse_statement(source: &Source, tokens: Vec<TokenWithSpan>) -> Re
     }
     let tokens = super::rewrite::rewrite(tokens);
     let statement = with_parser(source, tokens, |p| p.parse_statement())?;
-    Ok(Statement::Sql(Box::new(statement)))
+    Ok(Statement::Sql(Box::new(select_into(statement))))
+}
+
+/// SELECT … INTO t as CREATE TABLE t AS SELECT …, which means the same.
+fn select_into(statement: ast::Statement) -> ast::Statement {
+    fn first_select(body: &mut ast::SetExpr) -> Option<&mut ast::Select> {
+        match body {
+            ast::SetExpr::Select(select) => Some(select),
+            ast::SetExpr::SetOperation { left, .. } => first_select(left),
+            _ => None,
+        }
+    }
+    let ast::Statement::Query(mut query) = statement else { return statement };
+    let Some(into) = first_select(&mut query.body).and_then(|select| select.into.take()) else {
+        return ast::Statement::Query(query);
+    };
+    let builder = ast::helpers::stmt_create_table::CreateTableBuilder::new(into.name);
+    builder.temporary(into.temporary).transient(into.unlogged).query(Some(query)).build().into()
 }
 
 /// Runs one of sqlparser's productions over all of `tokens`.

@@ -17,6 +17,7 @@ pub(super) fn unsupported(tokens: &[TokenWithSpan]) -> Option<String> {
         &["import", "foreign"],
         &["refresh", "materialized"],
         &["create", "materialized"],
+        &["create", "transient"],
         &["create", "publication"],
         &["create", "subscription"],
         &["create", "statistics"],
@@ -145,9 +146,92 @@ fn mark_strategy(tokens: &mut Vec<TokenWithSpan>) {
     tokens.splice(at..end, new.into_iter().map(|token| TokenWithSpan::new(token, span)));
 }
 
+/// CREATE UNLOGGED TABLE, which sqlparser does not know, becomes CREATE TRANSIENT TABLE, which PostgreSQL does not know.
+fn mark_unlogged(tokens: &mut [TokenWithSpan]) {
+    let is = |at: usize, text: &str| tokens.get(at).is_some_and(|t| word(t, text));
+    if is(0, "create") && is(1, "unlogged") && is(2, "table") {
+        tokens[1].token = Token::make_keyword("TRANSIENT");
+    }
+}
+
+/// Whether the text of CREATE TABLE AS ends in WITH NO DATA, which [`rewrite`] takes away.
+pub fn is_without_data(text: &str) -> bool {
+    let mut words = text.split_whitespace().rev().map(|w| w.trim_end_matches(';').to_lowercase());
+    let end: Vec<String> = words.by_ref().filter(|w| !w.is_empty()).take(3).collect();
+    end == ["data", "no", "with"]
+}
+
+/// WITH [NO] DATA at the end of CREATE TABLE AS.
+fn strip_with_data(tokens: &mut Vec<TokenWithSpan>) {
+    let create = tokens.first().is_some_and(|t| word(t, "create"));
+    let ends = |words: &[&str]| {
+        let at = tokens.len().saturating_sub(words.len());
+        words.iter().zip(&tokens[at..]).all(|(w, t)| word(t, w))
+    };
+    let count = if ends(&["with", "no", "data"]) {
+        3
+    } else if ends(&["with", "data"]) {
+        2
+    } else {
+        return;
+    };
+    if create {
+        tokens.truncate(tokens.len() - count);
+    }
+}
+
+/// What begins the name of a constraint that is none: the target of ON CONFLICT as PostgreSQL reads it and sqlparser does
+/// not, elements and predicate as text.
+pub const TARGET_MARK: char = '\u{1}';
+
+/// `ON CONFLICT (lower(a), b) WHERE c DO …` becomes ON CONSTRAINT with a name that no client can write.
+fn mark_conflict_target(tokens: &mut Vec<TokenWithSpan>) {
+    let Some(at) = (1..tokens.len()).find(|i| word(&tokens[i - 1], "on") && word(&tokens[*i], "conflict")) else {
+        return;
+    };
+    let open = at + 1;
+    if tokens.get(open).is_none_or(|t| t.token != Token::LParen) {
+        return;
+    }
+    let mut depth = 0;
+    let close = (open..tokens.len()).find(|i| {
+        match tokens[*i].token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    });
+    let Some(close) = close else { return };
+    let predicate = tokens.get(close + 1).is_some_and(|t| word(t, "where"));
+    let names = tokens[open + 1..close].iter().all(|t| matches!(&t.token, Token::Word(_) | Token::Comma));
+    let two_words = tokens[open + 1..close].windows(2).any(|w| w.iter().all(|t| matches!(t.token, Token::Word(_))));
+    if names && !two_words && !predicate {
+        return;
+    }
+    let text = |tokens: &[TokenWithSpan]| tokens.iter().map(|t| t.token.to_string()).collect::<Vec<_>>().join(" ");
+    let mut end = close + 1;
+    let mut name = format!("{TARGET_MARK}{}", text(&tokens[open + 1..close]));
+    if predicate {
+        let action = |i: &usize| {
+            word(&tokens[*i], "do") && tokens.get(i + 1).is_some_and(|t| word(t, "nothing") || word(t, "update"))
+        };
+        let Some(found) = (end + 1..tokens.len()).find(action) else { return };
+        name.push(TARGET_MARK);
+        name.push_str(&text(&tokens[end + 1..found]));
+        end = found;
+    }
+    let span = tokens[open].span;
+    let new = [Token::make_keyword("ON"), Token::make_keyword("CONSTRAINT"), Token::make_word(&name, Some('"'))];
+    tokens.splice(open..end, new.into_iter().map(|token| TokenWithSpan::new(token, span)));
+}
+
 pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     rewrite_trims(&mut tokens);
+    mark_unlogged(&mut tokens);
+    strip_with_data(&mut tokens);
     mark_strategy(&mut tokens);
+    mark_conflict_target(&mut tokens);
     mark_key_locks(&mut tokens);
     let body = tokens.iter().any(|t| word(t, "function") || word(t, "procedure"));
     for token in &mut tokens {

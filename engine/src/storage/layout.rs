@@ -2,12 +2,14 @@
 //! indexes there are.
 
 use std::ops::Bound;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::cell::Cell;
 use super::key::{IndexRange, RowKey};
-use crate::catalog::{IndexDef, Oid, TableDef};
+use crate::catalog::{Computed, IndexDef, Oid, TableDef};
+use crate::error::Result;
 use crate::types::{Datum, PgType, TypeOid};
 
 /// Bytes of an index entry: key, then partition (2) and handle (4), big-endian.
@@ -41,7 +43,11 @@ pub(crate) enum KeyLayout {
 pub(crate) struct IndexLayout {
     pub oid: Oid,
     pub unique: bool,
+    /// NULLs are equal to each other.
+    pub nulls_not_distinct: bool,
     pub columns: SmallVec<[IndexColumnLayout; 2]>,
+    /// Expressions and predicate; such columns have no number of their own.
+    pub computed: Option<Arc<Computed>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +65,12 @@ impl Layout {
         let primary = def.indexes.iter().find(|i| i.primary);
         Layout {
             key: primary.map_or(KeyLayout::Hidden, |index| KeyLayout::new(index, &types)),
-            indexes: def.indexes.iter().filter(|i| !i.primary).map(|i| IndexLayout::new(i, &types)).collect(),
+            indexes: def
+                .indexes
+                .iter()
+                .filter(|i| !i.primary && i.is_ordered())
+                .map(|i| IndexLayout::new(i, &types))
+                .collect(),
             primary: primary.map(|index| IndexLayout::new(index, &types)),
             missing: def.columns.iter().map(|c| c.missing.clone().unwrap_or(Datum::Null)).collect(),
             types,
@@ -125,24 +136,77 @@ impl KeyLayout {
 impl IndexLayout {
     pub fn new(index: &IndexDef, types: &[Option<PgType>]) -> IndexLayout {
         let column = |c: &crate::catalog::IndexColumn| {
-            let (column, ty) = column_type(c.attnum, types);
+            let (column, ty) = match &c.expression {
+                Some(expression) => (usize::MAX, expression.ty.oid),
+                None => column_type(c.attnum, types),
+            };
             IndexColumnLayout { column, ty, descending: c.descending, nulls_first: c.nulls_first }
         };
-        IndexLayout { oid: index.oid, unique: index.unique, columns: index.columns.iter().map(column).collect() }
+        IndexLayout {
+            oid: index.oid,
+            unique: index.unique,
+            nulls_not_distinct: index.nulls_not_distinct,
+            columns: index.columns.iter().map(column).collect(),
+            computed: index.computed.clone(),
+        }
     }
 
     /// Bytes that order the row in the index.
     pub fn encode<'a>(&self, cell: impl Fn(usize) -> Cell<'a>) -> IndexKey {
         let mut key = IndexKey::new();
+        if let Some(computed) = &self.computed {
+            for (column, function) in self.columns.iter().zip(&computed.expressions) {
+                match function {
+                    None => column.encode(&cell(column.column), &mut key),
+                    // DML has seen the error that there may be, and the row never came to be.
+                    Some(function) => {
+                        column.encode(&Cell::from(&function.value(&cell).unwrap_or(Datum::Null)), &mut key)
+                    }
+                }
+            }
+            return key;
+        }
         for column in &self.columns {
             column.encode(&cell(column.column), &mut key);
         }
         key
     }
 
-    /// Bytes that a unique index compares, or `None` if a column is NULL: NULLs are distinct.
+    /// [`Self::encode`], or `None` for a row that a partial index leaves out.
+    pub fn entry<'a>(&self, cell: impl Fn(usize) -> Cell<'a>) -> Option<IndexKey> {
+        self.holds(&cell).then(|| self.encode(cell))
+    }
+
+    fn holds<'a>(&self, cell: &dyn Fn(usize) -> Cell<'a>) -> bool {
+        let predicate = self.computed.as_ref().and_then(|c| c.predicate.as_ref());
+        predicate.is_none_or(|p| p.holds(cell).unwrap_or(false))
+    }
+
+    /// The error of computing a row's key, if it has one.
+    pub fn check<'a>(&self, cell: impl Fn(usize) -> Cell<'a>) -> Result<()> {
+        self.computed.as_ref().map_or(Ok(()), |computed| computed.check(&cell))
+    }
+
+    /// Whether a change of these columns may change the key.
+    pub fn depends_on(&self, changed: impl Fn(usize) -> bool) -> bool {
+        self.columns.iter().any(|c| changed(c.column))
+            || self.computed.as_ref().is_some_and(|computed| computed.columns().any(changed))
+    }
+
+    /// Bytes that a unique index compares, or `None` if a column is NULL: NULLs are distinct. `None` also for a row that a
+    /// partial index leaves out.
     pub fn unique_key<'a>(&self, cell: impl Fn(usize) -> Cell<'a>) -> Option<IndexKey> {
-        let null = self.columns.iter().any(|c| matches!(cell(c.column), Cell::Null));
+        if let Some(computed) = &self.computed {
+            let null = |(column, function): (&IndexColumnLayout, &Option<crate::catalog::computed::RowFunction>)| {
+                match function {
+                    None => matches!(cell(column.column), Cell::Null),
+                    Some(function) => function.value(&cell).is_ok_and(|v| v.is_null()),
+                }
+            };
+            let distinct = !self.nulls_not_distinct && self.columns.iter().zip(&computed.expressions).any(null);
+            return (!distinct && self.holds(&cell)).then(|| self.encode(cell));
+        }
+        let null = !self.nulls_not_distinct && self.columns.iter().any(|c| matches!(cell(c.column), Cell::Null));
         (!null).then(|| self.encode(cell))
     }
 

@@ -95,9 +95,9 @@ impl TableStore {
         }
         let Some((newer, dead)) = dead_from.map(|at| chain.split_at(at)) else { return };
         for index in self.indexes().iter() {
-            let key = |loc: &Loc| index.layout.encode(|c| rows.cell(*loc, c, layout));
-            let kept: HashSet<IndexKey> = newer.iter().map(key).collect();
-            for gone in dead.iter().map(key).filter(|k| !kept.contains(k)) {
+            let key = |loc: &Loc| index.layout.entry(|c| rows.cell(*loc, c, layout));
+            let kept: HashSet<IndexKey> = newer.iter().filter_map(key).collect();
+            for gone in dead.iter().filter_map(key).filter(|k| !kept.contains(k)) {
                 index.remove(&index::entry(gone, number, handle));
             }
         }

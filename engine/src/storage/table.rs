@@ -316,7 +316,8 @@ impl TableStore {
                 else {
                     continue;
                 };
-                if index.layout.encode(|c| partition.rows.cell(loc, c, layout)).as_slice() != key {
+                let now = index.layout.entry(|c| partition.rows.cell(loc, c, layout));
+                if now.is_none_or(|now| now.as_slice() != key) {
                     continue;
                 }
                 let found = (partition.rows.key(loc, &self.key), partition.rows.row(loc, layout, None));
@@ -359,8 +360,9 @@ impl TableStore {
         let handle = partition.insert(&key, hash, self.seed, row, &layout, ts)?;
         let loc = partition.rows.heads[handle as usize];
         for index in self.indexes.read().iter() {
-            let key = index.layout.encode(|c| partition.rows.cell(loc, c, &layout));
-            index.insert(index::entry(key, number, handle));
+            if let Some(key) = index.layout.entry(|c| partition.rows.cell(loc, c, &layout)) {
+                index.insert(index::entry(key, number, handle));
+            }
         }
         self.live.fetch_add(1, Ordering::Relaxed);
         self.activity.inserted.fetch_add(1, Ordering::Relaxed);
@@ -381,12 +383,14 @@ impl TableStore {
         partition.update(handle, changes, &layout, ts)?;
         let new = partition.rows.heads[handle as usize];
         for index in self.indexes.read().iter() {
-            if !index.layout.columns.iter().any(|i| changes.iter().any(|(c, _)| *c == i.column)) {
+            if !index.layout.depends_on(|column| changes.iter().any(|(c, _)| *c == column)) {
                 continue;
             }
-            let key = |loc| index.layout.encode(|c| partition.rows.cell(loc, c, &layout));
+            let key = |loc| index.layout.entry(|c| partition.rows.cell(loc, c, &layout));
             let (before, after) = (key(old), key(new));
-            if before != after {
+            if before != after
+                && let Some(after) = after
+            {
                 index.insert(index::entry(after, number, handle));
                 self.account.add(36);
             }
@@ -481,9 +485,10 @@ impl TableStore {
         for index in self.indexes.read().iter() {
             let entry = |handle: &u32| {
                 let loc = partition.rows.heads[*handle as usize];
-                index::entry(index.layout.encode(|c| partition.rows.cell(loc, c, layout)), number, *handle)
+                let key = index.layout.entry(|c| partition.rows.cell(loc, c, layout))?;
+                Some(index::entry(key, number, *handle))
             };
-            let mut entries: Vec<IndexKey> = handles.iter().map(entry).collect();
+            let mut entries: Vec<IndexKey> = handles.iter().filter_map(entry).collect();
             entries.sort_unstable();
             self.account.add(36 * entries.len());
             index.insert_all(entries);
@@ -519,8 +524,8 @@ impl TableStore {
             for (handle, head) in partition.rows.heads.iter().enumerate() {
                 let mut loc: Loc = *head;
                 while !loc.is_none() {
-                    let key = wanted.encode(|c| partition.rows.cell(loc, c, layout));
-                    entries.push(index::entry(key, number, handle as u32));
+                    let key = wanted.entry(|c| partition.rows.cell(loc, c, layout));
+                    entries.extend(key.map(|key| index::entry(key, number, handle as u32)));
                     loc = partition.rows.version(loc).2;
                 }
             }

@@ -27,17 +27,8 @@ fn def(secondary: bool) -> TableDef {
         comment: None,
     };
     let index = |oid, attnum, primary| {
-        Arc::new(IndexDef {
-            oid: Oid(oid),
-            name: format!("i{oid}"),
-            table: Oid(1),
-            columns: vec![IndexColumn { attnum, descending: false, nulls_first: false }],
-            unique: primary,
-            primary,
-            hash: false,
-            options: Vec::new(),
-            comment: None,
-        })
+        let columns = vec![IndexColumn::plain(attnum)];
+        Arc::new(IndexDef { unique: primary, primary, ..IndexDef::new(Oid(oid), format!("i{oid}"), Oid(1), columns) })
     };
     TableDef {
         oid: Oid(1),
@@ -49,6 +40,7 @@ fn def(secondary: bool) -> TableDef {
         indexes: [Some(index(2, 1, true)), secondary.then(|| index(3, 2, false))].into_iter().flatten().collect(),
         constraints: Vec::new(),
         row_type: Oid(9),
+        persistence: Default::default(),
         options: Vec::new(),
         comment: None,
     }

@@ -77,7 +77,7 @@ pub fn columns(expr: &ScalarExpr, scope: &Scope) -> Vec<i16> {
     found
 }
 
-fn walk(expr: &ScalarExpr, visit: &mut impl FnMut(&ScalarExpr)) {
+pub fn walk(expr: &ScalarExpr, visit: &mut impl FnMut(&ScalarExpr)) {
     visit(expr);
     use ExprKind as K;
     match &expr.kind {
@@ -264,28 +264,44 @@ fn constraint_body(table: &TableDef, constraint: &ConstraintDef, display: &Displ
 }
 
 /// pg_get_indexdef of a whole index; the table's name is always qualified, as PostgreSQL does it outside psql.
-pub fn index_def(table: &TableDef, index: &IndexDef, catalog: &Catalog) -> String {
-    let columns: Vec<String> = (0..index.columns.len()).filter_map(|i| index_column(table, index, i)).collect();
+pub fn index_def(table: &TableDef, index: &IndexDef, display: &Display<'_>) -> String {
+    let catalog = display.catalog;
+    let columns: Vec<String> =
+        (0..index.columns.len()).filter_map(|i| index_column(table, index, i, display)).collect();
     let mut out = format!(
         "CREATE {}INDEX {} ON {}.{} USING {} ({})",
         if index.unique { "UNIQUE " } else { "" },
         quote_ident(&index.name),
         quote_ident(catalog.schema_name(table.schema)),
         quote_ident(&table.name),
-        if index.hash { "hash" } else { "btree" },
+        index.method.name(),
         columns.join(", ")
     );
+    if !index.include.is_empty() {
+        let names = index.include.iter().filter_map(|a| table.attribute(*a)).map(|c| quote_ident(&c.name));
+        out.push_str(&format!(" INCLUDE ({})", names.collect::<Vec<_>>().join(", ")));
+    }
+    if index.nulls_not_distinct {
+        out.push_str(" NULLS NOT DISTINCT");
+    }
     if !index.options.is_empty() {
         let options: Vec<String> = index.options.iter().map(|(n, v)| format!("{n}='{v}'")).collect();
         out.push_str(&format!(" WITH ({})", options.join(", ")));
+    }
+    if let Some((predicate, _)) = &index.predicate {
+        out.push_str(&format!(" WHERE {}", display.expression(predicate, Some(table))));
     }
     out
 }
 
 /// A column of an index with its direction.
-fn index_column(table: &TableDef, index: &IndexDef, at: usize) -> Option<String> {
+fn index_column(table: &TableDef, index: &IndexDef, at: usize, display: &Display<'_>) -> Option<String> {
     let column = index.columns.get(at)?;
-    let mut out = quote_ident(&table.attribute(column.attnum)?.name);
+    let mut out = index_column_name(table, index, at + 1, display)?;
+    if let Some(class) = &column.class {
+        out.push(' ');
+        out.push_str(class);
+    }
     match (column.descending, column.nulls_first) {
         (false, false) | (true, true) => {}
         (false, true) => out.push_str(" NULLS FIRST"),
@@ -298,9 +314,37 @@ fn index_column(table: &TableDef, index: &IndexDef, at: usize) -> Option<String>
 }
 
 /// One column of an index, from 1, without its direction.
-pub fn index_column_name(table: &TableDef, index: &IndexDef, number: usize) -> Option<String> {
-    let column = index.columns.get(number.checked_sub(1)?)?;
-    Some(quote_ident(&table.attribute(column.attnum)?.name))
+pub fn index_column_name(table: &TableDef, index: &IndexDef, number: usize, display: &Display<'_>) -> Option<String> {
+    let at = number.checked_sub(1)?;
+    let Some(column) = index.columns.get(at) else {
+        let included = index.include.get(at - index.columns.len())?;
+        return Some(quote_ident(&table.attribute(*included)?.name));
+    };
+    Some(match &column.expression {
+        Some(expression) => {
+            let text = display.expression(&expression.text, Some(table));
+            if looks_like_function(&text) { text } else { format!("({text})") }
+        }
+        None => quote_ident(&table.attribute(column.attnum)?.name),
+    })
+}
+
+/// Whether an expression's text is a call by name, which needs no parentheses around it.
+fn looks_like_function(text: &str) -> bool {
+    let name = text.find('(').and_then(|at| text.get(..at)).unwrap_or_default();
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '"');
+    if name.is_empty() || !name.chars().all(plain) || !text.ends_with(')') {
+        return false;
+    }
+    // The parenthesis that opens first closes last.
+    let mut depth = 0i32;
+    for (at, c) in text.char_indices() {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        if depth == 0 && c == ')' {
+            return at + 1 == text.len();
+        }
+    }
+    false
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::rows::{Null, row};
 use super::{RowSink, RowSource, SystemContext, deparse};
 use crate::catalog::{
-    Catalog, ColumnDef, ConstraintDef, ConstraintKind, Identity, IndexDef, Oid, ReferentialAction, TableDef, ViewDef,
+    Catalog, ColumnDef, ConstraintDef, ConstraintKind, Identity, IndexColumn, IndexDef, Oid, Persistence,
+    ReferentialAction, TableDef, ViewDef,
 };
 use crate::error::Result;
 use crate::types::{Datum, PgType, TypeOid, names};
@@ -40,8 +41,6 @@ pub const PG_NAMESPACE: u32 = 2615;
 pub const PG_REWRITE: u32 = 2618;
 
 const HEAP: u32 = 2;
-const BTREE: u32 = 403;
-const HASH: u32 = 405;
 
 /// OID of a column's default in pg_attrdef. Defaults have no OID of their own in the catalog: this one lies above all that are
 /// given out before two billion objects exist.
@@ -83,6 +82,7 @@ struct ClassRow<'a> {
     checks: usize,
     has_rules: bool,
     has_triggers: bool,
+    persistence: char,
     options: &'a [(String, String)],
 }
 
@@ -97,7 +97,7 @@ impl ClassRow<'_> {
         let identity = if self.kind == 'r' && self.schema != Oid::PG_CATALOG { 'd' } else { 'n' };
         row!(sink;
             self.oid, self.name, self.schema, self.row_type, 0u32, self.owner, self.am, self.file, 0u32,
-            self.pages, self.rows, 0i32, 0u32, self.has_index, self.shared, 'p', self.kind,
+            self.pages, self.rows, 0i32, 0u32, self.has_index, self.shared, self.persistence, self.kind,
             self.columns as i16, self.checks as i16, self.has_rules, self.has_triggers, false, false, false, true,
             identity, false, 0u32, frozen, minimum, Null, options, Null);
     }
@@ -128,6 +128,7 @@ fn pg_class(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
             checks: 0,
             has_rules: false,
             has_triggers: false,
+            persistence: 'p',
             options: &[],
         }
         .push(sink);
@@ -152,6 +153,7 @@ fn pg_class(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
             checks: table.constraints.iter().filter(|c| matches!(c.kind, ConstraintKind::Check { .. })).count(),
             has_rules: false,
             has_triggers: in_foreign_keys.contains(&table.oid),
+            persistence: persistence(table),
             options: &table.options,
         }
         .push(sink);
@@ -162,10 +164,10 @@ fn pg_class(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
                 schema: table.schema,
                 row_type: Oid(0),
                 owner: table.owner,
-                am: if index.hash { HASH } else { BTREE },
+                am: index.method.oid(),
                 file: index.oid,
                 kind: 'i',
-                columns: index.columns.len(),
+                columns: index.columns.len() + index.include.len(),
                 pages: context.host.index_bytes(index.oid).map_or(0, pages),
                 rows: figures.map_or(-1.0, |f| f.live_rows as f32),
                 has_index: false,
@@ -173,6 +175,7 @@ fn pg_class(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
                 checks: 0,
                 has_rules: false,
                 has_triggers: false,
+                persistence: persistence(table),
                 options: &index.options,
             }
             .push(sink);
@@ -212,7 +215,16 @@ fn plain(oid: Oid, name: &str, schema: Oid, owner: Oid, kind: char, columns: usi
         checks: 0,
         has_rules: false,
         has_triggers: false,
+        persistence: if oid.is_temporary() { 't' } else { 'p' },
         options: &[],
+    }
+}
+
+fn persistence(table: &TableDef) -> char {
+    match table.persistence {
+        Persistence::Permanent => 'p',
+        Persistence::Unlogged => 'u',
+        Persistence::Temporary => 't',
     }
 }
 
@@ -296,9 +308,13 @@ fn pg_attribute(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
             Attribute::of_column(table.oid, column).push(sink);
         }
         for index in &table.indexes {
-            for (i, key) in index.columns.iter().enumerate() {
-                if let Some(c) = table.attribute(key.attnum) {
-                    Attribute::new(index.oid, &c.name, c.ty, i + 1, false).push(sink);
+            let names = crate::ddl::index_column_names(index, table);
+            let types = index.columns.iter().map(|c| c.expression.as_ref().map_or(c.attnum, |_| 0));
+            for (i, (name, attnum)) in names.iter().zip(types.chain(index.include.iter().copied())).enumerate() {
+                let expression = index.columns.get(i).and_then(|c| c.expression.as_ref());
+                let ty = expression.map(|e| e.ty).or_else(|| table.attribute(attnum).map(|c| c.ty));
+                if let Some(ty) = ty {
+                    Attribute::new(index.oid, name, ty, i + 1, false).push(sink);
                 }
             }
         }
@@ -329,8 +345,13 @@ fn pg_attrdef(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
 }
 
 /// The default operator class of a type for an access method.
-fn operator_class(ty: TypeOid, hash: bool) -> Oid {
-    let method = if hash { HASH } else { BTREE };
+fn operator_class(ty: TypeOid, method: u32, named: Option<&str>) -> Oid {
+    match named {
+        Some("text_pattern_ops") => return Oid(4217),
+        Some("varchar_pattern_ops") => return Oid(4218),
+        Some("bpchar_pattern_ops") => return Oid(4219),
+        _ => {}
+    }
     let base = match ty {
         TypeOid::VARCHAR => TypeOid::TEXT,
         TypeOid::REGCLASS | TypeOid::REGTYPE | TypeOid::REGPROC | TypeOid::REGNAMESPACE | TypeOid::REGROLE => {
@@ -345,17 +366,27 @@ fn operator_class(ty: TypeOid, hash: bool) -> Oid {
 fn pg_index(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     for table in context.catalog.tables.values() {
         for index in &table.indexes {
-            let columns: Vec<&ColumnDef> = index.attnums().filter_map(|a| table.attribute(a)).collect();
+            let type_of = |c: &IndexColumn| match &c.expression {
+                Some(expression) => expression.ty.oid,
+                None => table.attribute(c.attnum).map_or(TypeOid::TEXT, |c| c.ty.oid),
+            };
             let collations: Vec<u32> =
-                columns.iter().map(|c| names::row(c.ty.oid).map_or(0, |t| t.collation)).collect();
-            let classes: Vec<Oid> = columns.iter().map(|c| operator_class(c.ty.oid, index.hash)).collect();
+                index.columns.iter().map(|c| names::row(type_of(c)).map_or(0, |t| t.collation)).collect();
+            let method = index.method.oid();
+            let class = |c: &IndexColumn| operator_class(type_of(c), method, c.class.as_deref());
+            let classes: Vec<Oid> = index.columns.iter().map(class).collect();
             let options: Vec<i16> =
                 index.columns.iter().map(|c| i16::from(c.descending) | (i16::from(c.nulls_first) << 1)).collect();
-            let width = index.columns.len() as i16;
+            let key = index.columns.len() as i16;
+            let width = key + index.include.len() as i16;
+            let texts: Vec<&str> =
+                index.columns.iter().filter_map(|c| c.expression.as_ref()).map(|e| e.text.as_str()).collect();
+            let expressions = (!texts.is_empty()).then(|| texts.join(", "));
+            let predicate = index.predicate.as_ref().map(|(text, _)| text);
+            let attnums: Vec<i16> = index.attnums().chain(index.include.iter().copied()).collect();
             row!(sink;
-                index.oid, table.oid, width, width, index.unique, false, index.primary, false, true, false, true,
-                false, true, true, false, index.attnums().collect::<Vec<i16>>(), collations, classes, options, Null,
-                Null);
+                index.oid, table.oid, width, key, index.unique, index.nulls_not_distinct, index.primary, false, true, false, true,
+                false, true, true, false, attnums, collations, classes, options, expressions, predicate);
         }
     }
     Ok(())
@@ -475,7 +506,7 @@ fn pg_depend(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
         for index in &table.indexes {
             match table.index_constraint(index.oid) {
                 Some(c) => push(PG_CLASS, index.oid, 0, PG_CONSTRAINT, c.oid, 0, 'i'),
-                None => index.attnums().for_each(|a| push(PG_CLASS, index.oid, 0, PG_CLASS, table.oid, a, 'a')),
+                None => index.reads().for_each(|a| push(PG_CLASS, index.oid, 0, PG_CLASS, table.oid, a, 'a')),
             }
         }
         for c in &table.constraints {
@@ -564,7 +595,7 @@ fn pg_indexes(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     for t in catalog.tables.values() {
         for i in &t.indexes {
             let i: &IndexDef = i;
-            let definition = deparse::index_def(t, i, catalog);
+            let definition = deparse::index_def(t, i, &deparse::Display::plain(catalog, &context.path));
             row!(sink; catalog.schema_name(t.schema), &t.name, &i.name, Null, definition);
         }
     }

@@ -43,13 +43,23 @@ impl Transaction {
     /// Commits as safely as `level` says ([`CommitLevel::RemoteApply`] as [`CommitLevel::Majority`]: the rest of that wait
     /// is the caller's), and says what was committed, if anything was written.
     pub async fn commit_at(mut self: Box<Self>, level: CommitLevel) -> Result<Option<Committed>> {
-        if !self.has_writes() {
-            self.prove_reads().await?;
-            return Ok(None);
+        let temporary = self.take_temporary();
+        let shared = self.shared.clone();
+        let committed = match self.has_writes() {
+            false => {
+                self.prove_reads().await?;
+                None
+            }
+            true => {
+                let began = Instant::now();
+                let committed = self.commit_writes(level).await?;
+                shared.commit_latency.record(began.elapsed());
+                committed
+            }
+        };
+        if let Some(temporary) = temporary {
+            temporary.finish(&shared.storage);
         }
-        let (shared, began) = (self.shared.clone(), Instant::now());
-        let committed = self.commit_writes(level).await?;
-        shared.commit_latency.record(began.elapsed());
         Ok(committed)
     }
 

@@ -19,6 +19,7 @@ mod readers;
 pub(crate) mod sequencer;
 mod sequences;
 mod shared;
+mod temporary;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -37,6 +38,7 @@ pub use locks::{Advisory, RowLock, TableLock, Wait};
 pub(crate) use sequencer::Reign;
 pub(crate) use sequences::SequenceState;
 pub use shared::Transactions;
+pub use temporary::{OnCommit, TemporarySpace};
 pub use transaction::{SessionReign, Transaction};
 
 /// Isolation levels; READ UNCOMMITTED is READ COMMITTED, as in PostgreSQL.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::transaction::Transaction;
 use super::writes::Buffered;
 use super::{Isolation, RowImage};
-use crate::catalog::Oid;
+use crate::catalog::{IndexDef, Oid};
 use crate::error::{Error, Result, SqlState};
 use crate::session::Row;
 use crate::storage::layout::{IndexKey, IndexLayout};
@@ -114,29 +114,30 @@ impl Transaction {
         Ok(ScanSource { table: table.clone(), snapshot: self.snapshot().clone(), overlay })
     }
 
-    /// First row that has, in `columns`, the same not-null values as another (own changes included): why a unique index
-    /// cannot be created.
-    pub fn find_duplicate(&mut self, table: &Arc<Table>, columns: &[i16]) -> Result<Option<Row>> {
+    /// First row that has the key of another in a unique index that is to be (own changes included): why the index cannot be
+    /// created.
+    pub fn find_duplicate(&mut self, table: &Arc<Table>, index: &IndexDef) -> Result<Option<Row>> {
+        let layout = IndexLayout::new(index, &table.layout.types);
         let mut seen: HashSet<IndexKey> = HashSet::new();
-        let columns: Vec<usize> = columns.iter().map(|a| (*a - 1) as usize).collect();
         let mut duplicate = None;
+        let mut failed = None;
         self.visit_rows(table, |row| {
-            let mut key = IndexKey::new();
-            for &column in &columns {
-                let cell = cell_of(row, column);
-                if matches!(cell, crate::storage::Cell::Null) {
-                    return true;
+            if let Err(error) = layout.check(|c| cell_of(row, c)) {
+                failed = Some(error);
+                return false;
+            }
+            match layout.unique_key(|c| cell_of(row, c)) {
+                Some(key) if index.unique => {
+                    let new = seen.insert(key);
+                    if !new {
+                        duplicate = Some(row.clone());
+                    }
+                    new
                 }
-                let ty = table.layout.ty(column).map_or(crate::types::TypeOid::TEXT, |t| t.oid);
-                cell.encode(ty, &mut key);
+                _ => true,
             }
-            if seen.insert(key) {
-                return true;
-            }
-            duplicate = Some(row.clone());
-            false
         })?;
-        Ok(duplicate)
+        failed.map_or(Ok(duplicate), Err)
     }
 
     /// Calls `visit` with every row that the transaction sees, until it answers false.
@@ -183,10 +184,7 @@ impl Transaction {
                     (Some(Some(array)), Some(ty)) => crate::storage::cell_at(array, row, ty),
                     _ => crate::storage::Cell::Null,
                 };
-                let bytes = layout.encode(cells);
-                if bytes < *low || bytes >= *high {
-                    continue;
-                }
+                let Some(bytes) = layout.entry(cells).filter(|bytes| bytes >= low && bytes < high) else { continue };
                 use arrow::array::AsArray;
                 let id = ids.as_ref().map(|i| i.as_primitive::<arrow::datatypes::UInt64Type>().value(row));
                 if let Some(image) = id.and_then(|id| self.fetch(table, RowId(id))) {

@@ -9,12 +9,13 @@ use super::locks::{Asker, Granted, LockKey, TableLock, TxnId, Wait, leadership_l
 use super::sequencer::{ReadSet, Reign};
 use super::sequences::SequenceState;
 use super::shared::Transactions;
+use super::temporary::{Temporary, TemporarySpace};
 use super::writes::{TableWrites, Undo};
 use super::{Advisory, Freshness, Isolation, Reads, SavepointId, TransactionOptions};
 use crate::catalog::{Catalog, CatalogChange, Object, Oid, SequenceDef};
 use crate::error::{Error, Result, SqlState};
 use crate::storage::layout::{IndexKey, Layout};
-use crate::storage::{Account, CommitTs, Snapshot, State, Table};
+use crate::storage::{Account, CommitTs, Snapshot, State, Table, TableStore};
 
 /// One transaction of one session.
 pub struct Transaction {
@@ -34,6 +35,11 @@ pub struct Transaction {
     /// It read without asking whether this node still is the primary.
     pub(super) unproven: bool,
     pub(super) ddl: Option<Arc<Ddl>>,
+    /// Where the session's temporary relations are, if it has any; what the transaction made of them; and whether what
+    /// its DDL makes is temporary.
+    pub(super) space: Option<Arc<TemporarySpace>>,
+    pub(super) temporary: Option<Arc<Temporary>>,
+    pub(super) makes_temporary: bool,
     pub(super) writes: HashMap<Oid, TableWrites>,
     pub(super) undo: Vec<Undo>,
     savepoints: Vec<Savepoint>,
@@ -89,6 +95,7 @@ struct Savepoint {
     undo: usize,
     taken: usize,
     ddl: Option<Arc<Ddl>>,
+    temporary: Option<Arc<Temporary>>,
     sequences: HashMap<Oid, SequenceState>,
 }
 
@@ -114,6 +121,9 @@ impl Transaction {
             depends: CommitTs(0),
             unproven: false,
             ddl: None,
+            space: None,
+            temporary: None,
+            makes_temporary: false,
             writes: HashMap::new(),
             undo: Vec::new(),
             savepoints: Vec::new(),
@@ -278,15 +288,22 @@ impl Transaction {
 
     /// The catalog as this transaction sees it: its own DDL included.
     pub fn catalog(&self) -> Arc<Catalog> {
-        match (&self.ddl, &self.pinned) {
+        let shared = match (&self.ddl, &self.pinned) {
             (Some(ddl), _) => ddl.catalog.clone(),
             (None, Some(pinned)) => pinned.catalog.clone(),
             (None, None) => self.shared.storage.catalog(),
+        };
+        match &self.space {
+            None => shared,
+            Some(_) => self.with_temporary(shared),
         }
     }
 
     /// A table of [`Self::catalog`].
     pub fn table(&self, oid: Oid) -> Option<Arc<Table>> {
+        if oid.is_temporary() {
+            return self.temporary_table(oid);
+        }
         let Some(ddl) = &self.ddl else {
             return match &self.pinned {
                 Some(pinned) => pinned.tables.get(&oid).cloned(),
@@ -318,6 +335,11 @@ impl Transaction {
             (None, None) => Err(Error::new(SqlState::ReadOnlySqlTransaction, "cannot write or lock rows on a standby")
                 .hint("Connect to the primary.")),
         }
+    }
+
+    /// [`Self::check_writable`] for rows of a table: temporary ones may be written in any transaction.
+    pub(super) fn check_writable_to(&self, table: &Table) -> Result<()> {
+        if table.def.oid.is_temporary() { Ok(()) } else { self.check_writable() }
     }
 
     pub(super) fn check_writable(&self) -> Result<()> {
@@ -413,7 +435,7 @@ impl Transaction {
         if self.covers(oid) {
             return Ok(true);
         }
-        self.check_writable()?;
+        self.check_writable_to(table)?;
         let granted = self.lock_table(oid, TableLock::Exclusive, Wait::SkipLocked).await?;
         if granted {
             self.covered.push(oid);
@@ -465,6 +487,7 @@ impl Transaction {
             undo: self.undo.len(),
             taken: self.taken.len(),
             ddl: self.ddl.clone(),
+            temporary: self.temporary.clone(),
             sequences: self.sequences.clone(),
         });
         SavepointId(self.savepoints.len() - 1)
@@ -476,6 +499,7 @@ impl Transaction {
         self.savepoints.truncate(savepoint.0 + 1);
         let Some(point) = self.savepoints.get(savepoint.0) else { return };
         let (length, ddl, sequences) = (point.undo, point.ddl.clone(), point.sequences.clone());
+        let temporary = point.temporary.clone();
         let taken = self.taken.split_off(point.taken.min(self.taken.len()));
         while self.undo.len() > length {
             let Some(undo) = self.undo.pop() else { break };
@@ -488,8 +512,9 @@ impl Transaction {
             }
         }
         self.give_back(&taken);
-        let had_ddl = self.has_ddl();
+        let had_ddl = self.has_ddl() || self.temporary.is_some();
         self.ddl = ddl;
+        self.temporary = temporary;
         self.sequences = sequences;
         self.last_locked = None;
         if had_ddl {
@@ -566,6 +591,9 @@ impl Transaction {
     /// lock, if there is an object to lock, is the caller's.
     pub fn change_catalog(&mut self, change: CatalogChange) -> Result<()> {
         self.enlist()?;
+        if super::temporary::is_temporary(&change) {
+            return self.change_temporary(change);
+        }
         let Some(mut ddl) = self.ddl.take() else {
             return Err(Error::internal("DDL outside of begin_ddl"));
         };
@@ -622,7 +650,7 @@ impl Transaction {
     }
 
     /// Puts the buffer of a table aside.
-    fn flush(&mut self, oid: Oid) -> Option<Arc<TableWrites>> {
+    pub(super) fn flush(&mut self, oid: Oid) -> Option<Arc<TableWrites>> {
         self.last_locked = None;
         let writes = Arc::new(self.writes.remove(&oid)?);
         self.undo.push(Undo::Flushed { table: oid, writes: writes.clone() });
@@ -639,6 +667,9 @@ impl Transaction {
 
     /// Next value of a sequence (2200H at its end). Never rolled back.
     pub async fn nextval(&mut self, sequence: &SequenceDef) -> Result<i64> {
+        if let Some(space) = self.space.as_ref().filter(|_| sequence.oid.is_temporary()) {
+            return space.next(sequence);
+        }
         self.check_writable()?;
         let reign = self.enlist()?;
         if self.is_private(sequence) {
@@ -656,6 +687,10 @@ impl Transaction {
         self.check_writable()?;
         let reign = self.enlist()?;
         let state = SequenceState { last: value, called };
+        if let Some(space) = self.space.as_ref().filter(|_| sequence.oid.is_temporary()) {
+            space.set(sequence, state);
+            return Ok(());
+        }
         if self.is_private(sequence) {
             self.sequences.insert(sequence.oid, state);
             return Ok(());
@@ -669,12 +704,20 @@ impl Transaction {
     pub fn restart_sequence(&mut self, sequence: &SequenceDef, value: i64) -> Result<()> {
         self.check_writable()?;
         self.enlist()?;
-        self.sequences.insert(sequence.oid, SequenceState { last: value, called: false });
+        let state = SequenceState { last: value, called: false };
+        if let Some(space) = self.space.as_ref().filter(|_| sequence.oid.is_temporary()) {
+            space.set(sequence, state);
+            return Ok(());
+        }
+        self.sequences.insert(sequence.oid, state);
         Ok(())
     }
 
     /// `last_value` and `is_called`.
     pub fn sequence_state(&self, sequence: &SequenceDef) -> (i64, bool) {
+        if let Some(space) = self.space.as_ref().filter(|_| sequence.oid.is_temporary()) {
+            return space.sequence_state(sequence);
+        }
         let own = self.sequences.get(&sequence.oid).copied();
         let state = own.unwrap_or_else(|| self.shared.sequences.state(&self.shared, sequence));
         (state.last, state.called)
@@ -703,9 +746,15 @@ impl Drop for Transaction {
 }
 
 /// A private copy of a table with buffered changes installed.
-fn with_writes(storage: &crate::storage::Storage, old: &Table, writes: &TableWrites) -> Result<Arc<Table>> {
+pub(super) fn with_writes(storage: &crate::storage::Storage, old: &Table, writes: &TableWrites) -> Result<Arc<Table>> {
     let store = storage.new_store(old.store.storage, &old.layout);
     old.store.copy_into(&store, &old.layout)?;
+    install(&store, writes)?;
+    Ok(Arc::new(Table { def: old.def.clone(), store, layout: old.layout.clone() }))
+}
+
+/// Installs buffered changes in a store that nobody else reads.
+pub(super) fn install(store: &TableStore, writes: &TableWrites) -> Result<()> {
     let now = CommitTs(0);
     for (key, write) in &writes.rows {
         if write.base {
@@ -721,5 +770,5 @@ fn with_writes(storage: &crate::storage::Storage, old: &Table, writes: &TableWri
         let begins = crate::storage::chunk::Begins::All(now);
         store.apply_batch(&bulk.columns_of(&kept)?, hidden.as_deref(), kept.len(), begins)?;
     }
-    Ok(Arc::new(Table { def: old.def.clone(), store, layout: old.layout.clone() }))
+    Ok(())
 }

@@ -33,7 +33,7 @@ enum Newest {
 impl Transaction {
     /// Locks a row and says what it is now. At REPEATABLE READ and above a row that changed after the snapshot is 40001.
     pub async fn lock_row(&mut self, table: &Arc<Table>, key: &RowKey, mode: RowLock, wait: Wait) -> Result<Locked> {
-        self.check_writable()?;
+        self.check_writable_to(table)?;
         let oid = table.def.oid;
         if !self.covers(oid) && !self.has_row_share(oid) {
             // Whoever goes on to change the row takes the stronger lock then.
@@ -63,7 +63,7 @@ impl Transaction {
 
     /// Locks the row's unique keys, checks them, and buffers the row. The row is whole and checked (types, NOT NULL, CHECK).
     pub async fn insert(&mut self, table: &Arc<Table>, row: Row) -> Result<Result<RowKey, Duplicate>> {
-        self.check_writable()?;
+        self.check_writable_to(table)?;
         let oid = table.def.oid;
         self.lock_table(oid, TableLock::RowExclusive, Wait::Block).await?;
         self.check_current(table)?;
@@ -95,7 +95,7 @@ impl Transaction {
         row: Row,
         arbiters: &[Oid],
     ) -> Result<Result<RowKey, Duplicate>> {
-        self.check_writable()?;
+        self.check_writable_to(table)?;
         self.lock_table(table.def.oid, TableLock::RowExclusive, Wait::Block).await?;
         self.check_current(table)?;
         check_row(table, &row)?;
@@ -112,7 +112,7 @@ impl Transaction {
 
     /// Replaces a row that [`Self::lock_row`] holds. A changed primary key is a delete and an insert. Answers the row's key.
     pub async fn update(&mut self, table: &Arc<Table>, key: &RowKey, new: Row) -> Result<Result<RowKey, Duplicate>> {
-        self.check_writable()?;
+        self.check_writable_to(table)?;
         let oid = table.def.oid;
         self.lock_table(oid, TableLock::RowExclusive, Wait::Block).await?;
         self.check_current(table)?;
@@ -142,7 +142,7 @@ impl Transaction {
 
     /// Deletes a row that [`Self::lock_row`] holds.
     pub async fn delete(&mut self, table: &Arc<Table>, key: &RowKey) -> Result<()> {
-        self.check_writable()?;
+        self.check_writable_to(table)?;
         self.lock_table(table.def.oid, TableLock::RowExclusive, Wait::Block).await?;
         self.check_current(table)?;
         let old = self.held_row(table, key)?;
@@ -157,7 +157,7 @@ impl Transaction {
     /// Inserts all rows of a batch, whose columns are the table's not-dropped ones in attnum order; nothing of it on a
     /// duplicate. Rows keep their columns: no datum is made.
     pub async fn insert_batch(&mut self, table: &Arc<Table>, batch: RecordBatch) -> Result<Result<(), Duplicate>> {
-        self.check_writable()?;
+        self.check_writable_to(table)?;
         let rows = batch.num_rows();
         self.lock_table(table.def.oid, TableLock::RowExclusive, Wait::Block).await?;
         self.check_current(table)?;
@@ -167,7 +167,9 @@ impl Transaction {
         let single = self.writes.get(&table.def.oid).is_some_and(|w| !w.rows.is_empty());
         // Rows without a key need no lock: nobody else can name them.
         let least = if table.layout.is_hidden() { COLUMNS_MIN } else { MANY_ROWS };
-        let by_row = unique || single || rows < least;
+        // What an index computes may fail on a row.
+        let computed = table.layout.indexes.iter().any(|i| i.computed.is_some());
+        let by_row = unique || single || computed || rows < least;
         if by_row || !(table.layout.is_hidden() || self.expect_many_writes(table).await?) {
             return self.insert_rows(table, &columns, rows).await;
         }
@@ -380,7 +382,7 @@ fn check_row(table: &Table, row: &[Datum]) -> Result<()> {
             check_value(*ty, &datum.into())?;
         }
     }
-    Ok(())
+    table.layout.indexes.iter().try_for_each(|index| index.check(|c| cell_of(row, c)))
 }
 
 /// The batch's columns by attnum - 1.

@@ -235,8 +235,8 @@ impl TableWrites {
         }
         let Some(entries) = self.entries.get(&index.oid) else {
             // Of the primary key, or of no row: nothing is kept in its order.
-            let entry = |(key, row): (RowKey, Arc<Row>)| (index.encode(|c| cell_of(&row, c)), key, row);
-            return self.images().map(entry).filter(|(bytes, ..)| bytes >= low && bytes < high).collect();
+            let entry = |(key, row): (RowKey, Arc<Row>)| Some((index.entry(|c| cell_of(&row, c))?, key, row));
+            return self.images().filter_map(entry).filter(|(bytes, ..)| bytes >= low && bytes < high).collect();
         };
         let bounds =
             (Bound::Included((low.clone(), RowKey::default())), Bound::Excluded((high.clone(), RowKey::default())));
@@ -328,15 +328,19 @@ impl TableWrites {
 
     fn add_entries(&mut self, key: &RowKey, row: &[Datum]) {
         for index in &self.table.layout.indexes {
-            let entry = (index.encode(|c| cell_of(row, c)), key.clone());
-            self.entries.entry(index.oid).or_default().insert(entry);
+            let entries = self.entries.entry(index.oid).or_default();
+            if let Some(bytes) = index.entry(|c| cell_of(row, c)) {
+                entries.insert((bytes, key.clone()));
+            }
         }
     }
 
     fn remove_entries(&mut self, key: &RowKey, row: &[Datum]) {
         for index in &self.table.layout.indexes {
             if let Some(entries) = self.entries.get_mut(&index.oid) {
-                entries.remove(&(index.encode(|c| cell_of(row, c)), key.clone()));
+                if let Some(bytes) = index.entry(|c| cell_of(row, c)) {
+                    entries.remove(&(bytes, key.clone()));
+                }
             }
         }
     }

@@ -230,15 +230,9 @@ fn definition() -> TableDef {
         comment: None,
     };
     let index = IndexDef {
-        oid: Oid(KEY),
-        name: "cells_pkey".to_owned(),
-        table: Oid(TABLE),
-        columns: vec![IndexColumn { attnum: 1, descending: false, nulls_first: false }],
         unique: true,
         primary: true,
-        hash: false,
-        options: Vec::new(),
-        comment: None,
+        ..IndexDef::new(Oid(KEY), "cells_pkey", Oid(TABLE), vec![IndexColumn::plain(1)])
     };
     let constraint = ConstraintDef {
         oid: Oid(KEY + 1),
@@ -258,6 +252,7 @@ fn definition() -> TableDef {
         indexes: vec![Arc::new(index)],
         constraints: vec![Arc::new(constraint)],
         row_type: Oid(TABLE + 100),
+        persistence: Default::default(),
         options: Vec::new(),
         comment: None,
     }

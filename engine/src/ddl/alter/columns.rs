@@ -152,7 +152,7 @@ pub async fn drop(
     for sequence in tx.catalog().owned_sequences(table.oid, Some(attnum)) {
         tx.change_catalog(crate::catalog::CatalogChange::Drop(sequence.oid))?;
     }
-    let indexes: Vec<_> = table.indexes.iter().filter(|i| i.attnums().any(|a| a == attnum)).map(|i| i.oid).collect();
+    let indexes: Vec<_> = table.indexes.iter().filter(|i| i.reads().any(|a| a == attnum)).map(|i| i.oid).collect();
     table.indexes.retain(|i| !indexes.contains(&i.oid));
     table.constraints.retain(|c| match &c.kind {
         ConstraintKind::ForeignKey(key) => !key.columns.contains(&attnum),
@@ -189,6 +189,23 @@ pub fn rename(mut table: TableDef, from: &str, to: &str, tx: &mut Transaction) -
             *expression = crate::system::deparse::rename_column(expression, from, to)?;
         }
         *constraint = Arc::new(changed);
+    }
+    for index in &mut table.indexes {
+        if index.is_plain() || !index.reads().any(|a| a == attnum) {
+            continue;
+        }
+        let mut changed = (**index).clone();
+        let expressions = changed.columns.iter_mut().filter_map(|c| c.expression.as_mut()).map(|e| &mut e.text);
+        for text in expressions.chain(changed.predicate.as_mut().map(|p| &mut p.0)) {
+            *text = crate::system::deparse::rename_column(text, from, to)?;
+        }
+        *index = Arc::new(changed);
+    }
+    for column in table.columns.iter_mut().filter(|c| c.generated && !c.dropped) {
+        column.default = match &column.default {
+            Some(text) => Some(crate::system::deparse::rename_column(text, from, to)?),
+            None => None,
+        };
     }
     put_table(tx, table)
 }

@@ -26,6 +26,8 @@ pub(crate) mod tests;
 pub mod types;
 mod window;
 
+pub(crate) use names::expression_name;
+
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 

@@ -10,6 +10,11 @@ pub(super) fn output_name(expr: &Expr) -> String {
     figure(expr).map_or_else(|| "?column?".to_string(), |(name, _)| name)
 }
 
+/// Name of an index's column that is an expression, if it has one.
+pub fn expression_name(expr: &Expr) -> Option<String> {
+    figure(expr).map(|(name, _)| name)
+}
+
 /// The name and whether it is a strong one: a cast gives its type's name only to what has none of its own.
 fn figure(expr: &Expr) -> Option<(String, bool)> {
     let strong = |name: &str| Some((name.to_string(), true));

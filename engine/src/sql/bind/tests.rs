@@ -30,15 +30,9 @@ fn column(attnum: i16, name: &str, ty: PgType) -> ColumnDef {
 
 fn table(oid: u32, name: &str, columns: &[(&str, PgType)]) -> TableDef {
     let key = IndexDef {
-        oid: Oid(oid + 1),
-        name: format!("{name}_pkey"),
-        table: Oid(oid),
-        columns: vec![IndexColumn { attnum: 1, descending: false, nulls_first: false }],
         unique: true,
         primary: true,
-        hash: false,
-        options: Default::default(),
-        comment: None,
+        ..IndexDef::new(Oid(oid + 1), format!("{name}_pkey"), Oid(oid), vec![IndexColumn::plain(1)])
     };
     TableDef {
         oid: Oid(oid),
@@ -50,6 +44,7 @@ fn table(oid: u32, name: &str, columns: &[(&str, PgType)]) -> TableDef {
         indexes: vec![Arc::new(key)],
         constraints: vec![],
         row_type: Oid(oid + 2),
+        persistence: Default::default(),
         options: Default::default(),
         comment: None,
     }

@@ -50,9 +50,11 @@ fn get_indexdef(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result
     };
     if let Some(column) = int_arg(args, 1).filter(|n| *n != 0) {
         let number = usize::try_from(column).unwrap_or(0);
-        return Ok(text(deparse::index_column_name(&table, &index, number).unwrap_or_default()));
+        let display = Display { pretty: bool_arg(args, 2), ..Display::plain(&context.catalog, &context.path) };
+        return Ok(text(deparse::index_column_name(&table, &index, number, &display).unwrap_or_default()));
     }
-    let mut definition = deparse::index_def(&table, &index, &context.catalog);
+    let display = Display { pretty: bool_arg(args, 2), ..Display::plain(&context.catalog, &context.path) };
+    let mut definition = deparse::index_def(&table, &index, &display);
     if bool_arg(args, 2) {
         // The pretty form names the table as the search path allows.
         let schema = context.catalog.schema_name(table.schema);

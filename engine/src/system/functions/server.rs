@@ -30,7 +30,7 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     ("pg_client_encoding", |_, _, _| Ok(text("UTF8"))),
     ("pg_encoding_to_char", encoding_to_char),
     ("pg_char_to_encoding", char_to_encoding),
-    ("pg_my_temp_schema", |_, _, _| Ok(Datum::Oid(0))),
+    ("pg_my_temp_schema", |c, _, _| Ok(Datum::Oid(c.catalog.temporary_schema().map_or(0, |s| s.0)))),
     ("pg_is_other_temp_schema", |_, _, _| Ok(Datum::Bool(false))),
     ("pg_tablespace_location", |_, _, _| Ok(text(""))),
     ("pg_relation_is_updatable", |c, _, a| updatable(c, a).map(|u| Datum::Int4(if u { 28 } else { 0 }))),
@@ -155,7 +155,7 @@ fn index_column_property(context: &SystemContext, _: &Call<'_>, args: &[Datum]) 
     let Some(column) = column else {
         return Ok(Datum::Null);
     };
-    let ordered = !index.hash;
+    let ordered = index.method == crate::catalog::IndexMethod::Btree;
     Ok(match property {
         "asc" => Datum::Bool(ordered && !column.descending),
         "desc" => Datum::Bool(ordered && column.descending),

@@ -110,8 +110,8 @@ async fn indexes_are_built_over_what_is_there() {
     let table = filled(&node, keyed()).await;
     let mut t = node.open().await;
     t.begin_ddl().await.unwrap();
-    assert_eq!(t.find_duplicate(&table, &[2]).unwrap(), None);
-    assert!(t.find_duplicate(&table, &[3]).unwrap().is_some());
+    assert_eq!(t.find_duplicate(&table, &index(1, 20000, &[2], true, false)).unwrap(), None);
+    assert!(t.find_duplicate(&table, &index(1, 20000, &[3], true, false)).unwrap().is_some());
     let def = table_def(20000, vec![index(20001, 20000, &[1], true, true), index(20002, 20000, &[2], true, false)]);
     t.change_catalog(put(&def)).unwrap();
     let indexed = t.table(Oid(20000)).unwrap();

@@ -147,18 +147,8 @@ pub(super) fn column(attnum: i16, name: &str, ty: TypeOid) -> ColumnDef {
 }
 
 pub(super) fn index(oid: u32, table: u32, columns: &[i16], unique: bool, primary: bool) -> Arc<IndexDef> {
-    let column = |a: &i16| IndexColumn { attnum: *a, descending: false, nulls_first: false };
-    Arc::new(IndexDef {
-        oid: Oid(oid),
-        name: format!("i{oid}"),
-        table: Oid(table),
-        columns: columns.iter().map(column).collect(),
-        unique,
-        primary,
-        hash: false,
-        options: Vec::new(),
-        comment: None,
-    })
+    let columns = columns.iter().map(|a| IndexColumn::plain(*a)).collect();
+    Arc::new(IndexDef { unique, primary, ..IndexDef::new(Oid(oid), format!("i{oid}"), Oid(table), columns) })
 }
 
 /// `create table t<oid> (id int4 [primary key], a int4, b text)`, storage OID = OID.
@@ -188,6 +178,7 @@ pub(super) fn table_def(oid: u32, indexes: Vec<Arc<IndexDef>>) -> TableDef {
         indexes,
         constraints,
         row_type: Oid(oid + 100),
+        persistence: Default::default(),
         options: Vec::new(),
         comment: None,
     }
