@@ -171,7 +171,20 @@ pub struct Report {
     pub constraint: Option<String>,
 }
 
+const LEADERSHIP_LOST: &str = "could not complete the transaction: this node is no longer the primary";
+
 impl Error {
+    /// The transaction cannot go on, and certainly nothing of it was committed: this node is no longer the primary.
+    pub fn leadership_lost() -> Self {
+        Error::new(SqlState::SerializationFailure, LEADERSHIP_LOST)
+            .detail("Nothing of the transaction was committed.")
+            .hint("Connect to the primary and retry the transaction.")
+    }
+
+    pub fn is_leadership_lost(&self) -> bool {
+        self.0.state == SqlState::SerializationFailure && self.0.message == LEADERSHIP_LOST
+    }
+
     pub fn new(state: SqlState, message: impl Into<String>) -> Self {
         Error(Box::new(Report {
             state,

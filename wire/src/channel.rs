@@ -56,6 +56,8 @@ pub(crate) struct Channel {
     /// The client is owed this much of the output as soon as the connection has to wait. What follows is not its
     /// business yet: a CommandComplete may stand before the commit that its Sync brings.
     promised: usize,
+    /// How often the client was owed more.
+    pub promises: u64,
     /// The client will send nothing more.
     pub ended: bool,
     pub message_bytes_max: usize,
@@ -72,6 +74,7 @@ impl Channel {
             input: BytesMut::with_capacity(READ_BYTES),
             output: Output::default(),
             promised: 0,
+            promises: 0,
             ended: false,
             message_bytes_max,
             read_bytes: READ_BYTES,
@@ -184,6 +187,7 @@ impl Channel {
     /// From here on the client is owed all that is in the output.
     pub fn promise(&mut self) {
         self.promised = self.output.len();
+        self.promises += 1;
     }
 
     /// Drops what the client is not owed: it may end in half a message.

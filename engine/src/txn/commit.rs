@@ -110,7 +110,7 @@ impl Transaction {
                 && let Some(oldest) = in_flight.pop_front()
             {
                 // Nothing happens without the commit record: a part that failed is a transaction that never was.
-                shared.answer(oldest, reign).await.map_err(|_| super::locks::leadership_lost())?;
+                shared.answer(oldest, reign).await.map_err(|_| Error::leadership_lost())?;
             }
             in_flight.push_back(shared.sequencer.part(self.id, reign, number as u32, body, shared.log()?.as_ref())?);
         }

@@ -358,7 +358,7 @@ impl Locks {
         drop(guard);
         match woken {
             Ok(()) => Ok(Granted::Yes),
-            Err(_) => Err(leadership_lost()),
+            Err(_) => Err(Error::leadership_lost()),
         }
     }
 
@@ -698,11 +698,4 @@ impl Entry {
 fn conflicts(key: &LockKey, mode: u8) -> Modes {
     let table: &[Modes] = if matches!(key, LockKey::Table(_)) { &TABLE_CONFLICTS } else { &ROW_CONFLICTS };
     table.get(usize::from(mode)).copied().unwrap_or(Modes::MAX)
-}
-
-/// The transaction cannot go on: this node is no longer the primary.
-pub(crate) fn leadership_lost() -> Error {
-    Error::new(SqlState::SerializationFailure, "could not complete the transaction: this node is no longer the primary")
-        .detail("Nothing of the transaction was committed.")
-        .hint("Connect to the primary and retry the transaction.")
 }

@@ -14,7 +14,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::locks::{LockKey, Locks, Pending, TxnId, leadership_lost};
+use super::locks::{LockKey, Locks, Pending, TxnId};
 use crate::catalog::Oid;
 use crate::commit_log::{Appended, CommitLog, Epoch, GroupId};
 use crate::error::{Error, Result, SqlState};
@@ -255,7 +255,9 @@ fn check_space(log: &dyn CommitLog) -> Result<()> {
 
 impl State {
     fn epoch(&self, reign: Reign) -> Result<Epoch> {
-        self.epoch.filter(|_| self.reign == reign || seeded::lock_of_an_older_reign()).ok_or_else(leadership_lost)
+        self.epoch
+            .filter(|_| self.reign == reign || seeded::lock_of_an_older_reign())
+            .ok_or_else(Error::leadership_lost)
     }
 
     /// The next timestamp: wall clock in microseconds over 12 bits of counting, never going back.

@@ -9,7 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use super::Advisory;
 use super::commit::outcome_unknown;
 use super::level::EarlyCommits;
-use super::locks::{LockKey, Locks, TxnId, leadership_lost};
+use super::locks::{LockKey, Locks, TxnId};
 use super::sequencer::{Reign, Sequencer};
 use super::sequences::Sequences;
 use super::transaction::{SessionReign, advisory_mode};
@@ -69,7 +69,7 @@ impl Transactions {
     /// The next value of a sequence for a row of a query, and the record that must be durable before it counts. That
     /// record is ahead of whatever commits the value.
     pub(crate) fn next_sequence_value(&self, sequence: &SequenceDef) -> Result<(i64, Reign, CommitTs)> {
-        let reign = self.sequencer.primary_reign().ok_or_else(leadership_lost)?;
+        let reign = self.sequencer.primary_reign().ok_or_else(Error::leadership_lost)?;
         let (value, logged) = self.sequences.next(self, sequence, reign)?;
         Ok((value, reign, logged))
     }
@@ -122,13 +122,13 @@ impl Transactions {
         let applied = || self.storage.snapshots.watermark() >= ts;
         while !applied() {
             if self.sequencer.reign() != reign {
-                return Err(leadership_lost());
+                return Err(Error::leadership_lost());
             }
             match self.sequencer.wait(ts, applied) {
                 None => return Ok(()),
                 Some(woken) => {
                     if woken.await.is_err() && !applied() {
-                        return Err(leadership_lost());
+                        return Err(Error::leadership_lost());
                     }
                 }
             }
@@ -173,7 +173,7 @@ impl Transactions {
         match error {
             AppendError::NotPrimary { .. } => {
                 self.sequencer.depose(reign);
-                leadership_lost()
+                Error::leadership_lost()
             }
             AppendError::TooLarge { limit, .. } => {
                 Error::new(SqlState::ProgramLimitExceeded, "a change is too large for the log")

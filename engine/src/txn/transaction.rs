@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 
-use super::locks::{Asker, Granted, LockKey, TableLock, TxnId, Wait, leadership_lost};
+use super::locks::{Asker, Granted, LockKey, TableLock, TxnId, Wait};
 use super::sequencer::{ReadSet, Reign};
 use super::sequences::SequenceState;
 use super::shared::Transactions;
@@ -276,7 +276,7 @@ impl Transaction {
     pub(super) async fn prove_reads(&mut self) -> Result<()> {
         if self.unproven {
             // After its first lock it asked nobody. If this node leads now, in the same reign, it did all the time.
-            self.shared.read_barrier().await.map_err(|_| leadership_lost())?;
+            self.shared.read_barrier().await.map_err(|_| Error::leadership_lost())?;
             self.enlist()?;
         }
         self.wait_for_dependencies().await
@@ -327,7 +327,7 @@ impl Transaction {
         let now = self.shared.sequencer.primary_reign();
         match (self.reign, now) {
             (Some(reign), Some(now)) if reign == now || crate::seeded::lock_of_an_older_reign() => Ok(now),
-            (Some(_), _) => Err(leadership_lost()),
+            (Some(_), _) => Err(Error::leadership_lost()),
             (None, Some(now)) => {
                 self.reign = Some(now);
                 Ok(now)

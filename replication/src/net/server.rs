@@ -10,6 +10,7 @@ use futures::StreamExt;
 use futures::stream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::fetch::Offering;
@@ -106,6 +107,9 @@ impl Server {
                     respond(&mut writer, &Response::Error("a witness has no tables".to_owned())).await?;
                 }
                 (_, Request::Checkpoint) => return self.offers(reader, writer).await,
+                (false, Request::Session(_)) if !self.begins_reign().await => {
+                    respond(&mut writer, &Response::Error("this node is not the primary".to_owned())).await?;
+                }
                 (false, Request::Session(request)) => {
                     respond(&mut writer, &Response::SessionReady).await?;
                     return self.session(request, reader, writer);
@@ -124,6 +128,18 @@ impl Server {
             }
         }
         Ok(())
+    }
+
+    /// True when this node is the primary, or becomes it presently: it was elected and applies what came before.
+    async fn begins_reign(&self) -> bool {
+        let deadline = Instant::now() + self.members.caller.patience.answer / 2;
+        while self.machine.reign().is_none() {
+            if !leads(&self.raft) || Instant::now() > deadline {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        true
     }
 
     /// Hands the connection to whoever serves clients.

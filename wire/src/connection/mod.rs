@@ -12,6 +12,7 @@ mod extended;
 mod guard;
 mod relay;
 mod results;
+mod unit;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -36,6 +37,7 @@ use crate::stream::Stream;
 use extended::Portal;
 use guard::Guard;
 use relay::Carrier;
+use unit::Unit;
 
 /// Why a message's work stopped.
 enum Failure {
@@ -107,8 +109,10 @@ async fn converse<B: Backend>(
         skipping: false,
         output_buffer_bytes: shared.config.output_buffer_bytes,
         carrier: Carrier::new(shared.config.routing.clone()),
+        unit: Unit::default(),
         peer,
     };
+    connection.begin_unit_here(TransactionStatus::Idle);
     let end = match AssertUnwindSafe(connection.run()).catch_unwind().await {
         Ok(end) => end,
         Err(_) => {
@@ -164,6 +168,7 @@ struct Connection<B: Backend> {
     skipping: bool,
     output_buffer_bytes: usize,
     carrier: Carrier,
+    unit: Unit,
     peer: Option<SocketAddr>,
 }
 
@@ -207,10 +212,18 @@ impl<B: Backend> Connection<B> {
         if self.carrier.status().is_some() && !skipped {
             return self.relay_frame(frame).await;
         }
+        self.unit.note(&frame);
         match frame.kind {
             frontend::SYNC => {
                 self.skipping = false;
                 return self.ready().await;
+            }
+            frontend::FLUSH if self.skipping => {
+                if let Some(refused) = self.unit.give_up() {
+                    self.report(Err(Failure::Session(refused)))?;
+                    self.channel.promise();
+                }
+                return Ok(());
             }
             _ if self.skipping => return Ok(()),
             frontend::QUERY => {
@@ -229,7 +242,7 @@ impl<B: Backend> Connection<B> {
         }
         let done = self.extended(&frame).await;
         self.skipping = self.report(done)?;
-        if self.skipping {
+        if self.skipping && !self.unit.is_refused() {
             // An error is sent at once, as PostgreSQL does: a Flush behind it is skipped.
             self.channel.promise();
         }
@@ -251,6 +264,9 @@ impl<B: Backend> Connection<B> {
         if let Some(end) = self.guard.take_ended() {
             return Err(End::Fatal(end));
         }
+        if self.unit.holds_back(&error, &mut self.channel) {
+            return Ok(true);
+        }
         self.send_notices()?;
         self.channel.output.error(Severity::Error, &error);
         Ok(true)
@@ -262,6 +278,7 @@ impl<B: Backend> Connection<B> {
         if carried.is_none() {
             let synced = self.guard.drive(&mut self.channel, pin!(self.session.sync())).await;
             self.report(synced.map_err(Failure::Session))?;
+            self.carry_over().await?;
         }
         self.send_notices()?;
         for (name, value) in self.session.take_parameter_changes() {
@@ -275,6 +292,7 @@ impl<B: Backend> Connection<B> {
         }
         self.channel.output.ready_for_query(status);
         self.channel.promise();
+        self.begin_unit_here(status);
         if self.channel.output.len() >= self.output_buffer_bytes {
             self.guard.flush(&mut self.channel).await?;
         }
@@ -292,6 +310,7 @@ impl<B: Backend> Connection<B> {
     async fn simple_query(&mut self, body: &[u8]) -> Result<(), Failure> {
         let sql = frontend::decode_string(body)?;
         let statements = self.session.begin_simple(sql).map_err(Failure::Session)?;
+        self.unit.has_statements(statements);
         // The simple protocol uses the unnamed statement and portal, and destroys what was there.
         self.unnamed = None;
         if statements == 0 {

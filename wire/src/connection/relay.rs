@@ -143,6 +143,11 @@ impl Carrier {
         Self { routing, ..Self::default() }
     }
 
+    /// Whether there is a way to a primary.
+    pub fn routes(&self) -> bool {
+        self.routing.is_some()
+    }
+
     /// Status of the transaction, while a unit is under way.
     pub fn status(&self) -> Option<TransactionStatus> {
         self.relay.as_ref().filter(|relay| relay.active).map(|relay| relay.status)
@@ -205,7 +210,7 @@ impl<B: Backend> Connection<B> {
         }
     }
 
-    async fn relay_message(&mut self, frame: &Frame) -> Result<(), Failure> {
+    pub(super) async fn relay_message(&mut self, frame: &Frame) -> Result<(), Failure> {
         let body: &[u8] = &frame.body;
         self.session.carry("");
         match frame.kind {
@@ -328,7 +333,7 @@ impl<B: Backend> Connection<B> {
     }
 
     /// Opens the session on the primary if it is not open, and brings its settings up to date.
-    async fn begin_unit(&mut self) -> Result<(), Failure> {
+    pub(super) async fn begin_unit(&mut self) -> Result<(), Failure> {
         let Some(Routing(router)) = self.carrier.routing.clone() else {
             return Err(Error::unsupported("lockstep.route_writes on this server").into());
         };
