@@ -20,11 +20,16 @@ use crate::checkpoint;
 use crate::commit_log::{Checkpoint, CheckpointError, DigestAnswer, Epoch, LogPosition, Record, Role, StateMachine};
 use crate::divergence::Checker;
 use crate::error::{Error, Result};
+use crate::parallel;
 use crate::record::{self, Header, Kind, Operation, Operations};
 use crate::seeded;
 use crate::storage::chunk::Begins;
 use crate::storage::{CommitTs, Storage, Table};
 use crate::txn::Transactions;
+
+/// The changes of rows in a record of more bytes than this are shared out to all cores, so many at a time.
+const SHARED_BYTES_MIN: usize = 128 << 10;
+const SHARED_OPERATIONS_MAX: usize = 16 << 10;
 
 /// The engine as the log's state machine.
 pub struct Applier {
@@ -112,21 +117,28 @@ impl Applier {
 
     fn install(&self, header: &Header, parts: Vec<Bytes>, body: Bytes) -> Result<()> {
         let mut tables = Tables { storage: self.storage(), last: None };
+        let large = parts.iter().map(Bytes::len).sum::<usize>() + body.len() > SHARED_BYTES_MIN;
+        let mut shared = Shared::default();
         for body in parts.into_iter().chain([body]) {
             for operation in Operations::new(body) {
-                self.install_one(operation?, header.ts, &mut tables)?;
+                let operation = operation?;
+                if large && shared.take(&operation, &mut tables)? {
+                    shared.operations.push(operation);
+                    if shared.operations.len() < SHARED_OPERATIONS_MAX {
+                        continue;
+                    }
+                    shared.install(self.storage(), header.ts)?;
+                    continue;
+                }
+                shared.install(self.storage(), header.ts)?;
+                self.install_one(operation, header.ts, &mut tables)?;
             }
         }
-        Ok(())
+        shared.install(self.storage(), header.ts)
     }
 
     fn install_one(&self, operation: Operation, ts: CommitTs, tables: &mut Tables<'_>) -> Result<()> {
         match operation {
-            Operation::Insert { table, key, row } => {
-                tables.get(table)?.store.apply_insert(key.as_ref(), &row, ts)?;
-            }
-            Operation::Update { table, key, changes } => tables.get(table)?.store.apply_update(&key, &changes, ts)?,
-            Operation::Delete { table, key } => tables.get(table)?.store.apply_delete(&key, ts)?,
             Operation::Batch { table, hidden, rows, columns } => {
                 let store = &tables.get(table)?.store;
                 store.apply_batch(&columns, hidden.as_deref(), rows, Begins::All(ts))?;
@@ -142,8 +154,67 @@ impl Applier {
                     self.transactions.sequences.forget(sequence);
                 }
             }
+            row => install_row(&row, ts, tables)?,
         }
         Ok(())
+    }
+}
+
+fn install_row(operation: &Operation, ts: CommitTs, tables: &mut Tables<'_>) -> Result<()> {
+    match operation {
+        Operation::Insert { table, key, row } => tables.get(*table)?.store.apply_insert(key.as_ref(), row, ts),
+        Operation::Update { table, key, changes } => tables.get(*table)?.store.apply_update(key, changes, ts),
+        Operation::Delete { table, key } => tables.get(*table)?.store.apply_delete(key, ts),
+        _ => Err(Error::internal("not a change of a row")),
+    }
+}
+
+/// Changes of rows out of a large record, by partition: partitions do not know of each other, so they are installed side
+/// by side; within one the order is the record's.
+#[derive(Default)]
+struct Shared {
+    operations: Vec<Operation>,
+    /// Places in `operations`, by partition.
+    partitions: Vec<Vec<usize>>,
+}
+
+impl Shared {
+    /// Notes where an operation belongs, if it changes a row, before it is pushed.
+    fn take(&mut self, operation: &Operation, tables: &mut Tables<'_>) -> Result<bool> {
+        let partition = match operation {
+            Operation::Insert { table, key: Some(key), .. }
+            | Operation::Update { table, key, .. }
+            | Operation::Delete { table, key } => tables.get(*table)?.store.partition_of_key(key),
+            Operation::Insert { table, key: None, row } => {
+                let store = &tables.get(*table)?.store;
+                store.partition_of_key(&store.key_of_row(row))
+            }
+            _ => return Ok(false),
+        };
+        if self.partitions.len() <= partition {
+            self.partitions.resize_with(partition + 1, Vec::new);
+        }
+        self.partitions[partition].push(self.operations.len());
+        Ok(true)
+    }
+
+    fn install(&mut self, storage: &Storage, ts: CommitTs) -> Result<()> {
+        let partitions = std::mem::take(&mut self.partitions);
+        let operations = std::mem::take(&mut self.operations);
+        if operations.is_empty() {
+            return Ok(());
+        }
+        parallel::for_each(
+            &partitions,
+            || Error::internal("installing rows panicked"),
+            |places| {
+                let mut tables = Tables { storage, last: None };
+                places.iter().try_for_each(|place| match operations.get(*place) {
+                    Some(operation) => install_row(operation, ts, &mut tables),
+                    None => Err(Error::internal("an operation is missing")),
+                })
+            },
+        )
     }
 }
 

@@ -11,7 +11,6 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{Array, ArrayRef, UInt32Array};
 use arrow::compute::{concat, take};
@@ -20,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::{Catalog, Object, Oid};
 use crate::commit_log::{Checkpoint, CheckpointError, Epoch, LogPosition};
 use crate::error::Error;
+use crate::parallel;
 use crate::record::{from_ipc, to_ipc};
 use crate::recovery::Listed;
 use crate::storage::chunk::{Begins, Chunk, ChunkId};
@@ -321,23 +321,15 @@ fn load_chunks(
     tables: &HashMap<Oid, Arc<Table>>,
     chunks: &[(Oid, &ChunkFile)],
 ) -> Result<(), CheckpointError> {
-    let next = AtomicUsize::new(0);
-    let load = || {
-        while let Some((table, file)) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
+    parallel::for_each(
+        chunks,
+        || corrupt("reading it panicked"),
+        |(table, file)| {
             let table = tables.get(table).ok_or_else(|| corrupt("a table is not in the catalog"))?;
             let bytes = read_chunk(dir, file)?;
-            load_chunk(table, file, &bytes).map_err(|e| corrupt(format!("{}: {}", file.name, e.message())))?;
-        }
-        Ok(())
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(chunks.len());
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (1..threads).map(|_| scope.spawn(load)).collect();
-        let mine = load();
-        let others =
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(corrupt("reading it panicked"))));
-        others.fold(mine, |all, one| all.and(one))
-    })
+            load_chunk(table, file, &bytes).map_err(|e| corrupt(format!("{}: {}", file.name, e.message())))
+        },
+    )
 }
 
 fn load_chunk(table: &Table, file: &ChunkFile, bytes: &[u8]) -> Result<(), Error> {

@@ -22,6 +22,7 @@ pub mod functions;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod monitor;
+mod parallel;
 mod point;
 pub mod query;
 mod record;

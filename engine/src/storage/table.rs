@@ -23,8 +23,12 @@ use super::stats::{Sketch, extreme};
 use super::{Activity, CommitTs, RowId, RowKey};
 use crate::catalog::{Oid, TableDef};
 use crate::error::{Error, Result};
+use crate::parallel;
 use crate::session::Row;
 use crate::types::{Datum, PgType};
+
+/// A batch of so many rows is installed on all cores.
+const SHARED_ROWS_MIN: usize = 4096;
 
 /// A definition with its rows. What plans hold; a transaction that changed the table's definition has its own.
 #[derive(Debug)]
@@ -223,6 +227,16 @@ impl TableStore {
         self.next_hidden.load(Ordering::Relaxed)
     }
 
+    /// Partition of the row with a key.
+    pub(crate) fn partition_of_key(&self, key: &RowKey) -> usize {
+        self.partition_of(key.hash(self.seed))
+    }
+
+    /// Key of a row of a table with a primary key.
+    pub(crate) fn key_of_row(&self, row: &[Datum]) -> RowKey {
+        self.layout().key.encode(|c| row.get(c).map_or(Cell::Null, Cell::from))
+    }
+
     pub(crate) fn partition_of(&self, hash: u64) -> usize {
         // Bits that neither pick the bucket (low) nor tag it (top seven) in the partition's index.
         (((hash >> 20) & 0xffff_ffff) as usize * self.partitions.len()) >> 32
@@ -349,7 +363,7 @@ impl TableStore {
         let layout = self.layout();
         let key = match key {
             Some(key) => key.clone(),
-            None => layout.key.encode(|c| row.get(c).map_or(Cell::Null, Cell::from)),
+            None => self.key_of_row(row),
         };
         if let (true, Some(number)) = (layout.is_hidden(), key.hidden_number()) {
             self.saw_hidden(number);
@@ -435,8 +449,16 @@ impl TableStore {
         if let Some(last) = hidden.and_then(|h| h.iter().max()) {
             self.saw_hidden(*last);
         }
-        for (number, (rows, hashes)) in places.iter().enumerate().filter(|(_, p)| !p.0.is_empty()) {
-            self.apply_partition_batch(number, (columns, hidden), (rows, hashes), &begins, &layout)?;
+        let apply = |number: &usize| {
+            let (rows, hashes) = &places[*number];
+            self.apply_partition_batch(*number, (columns, hidden), (rows, hashes), &begins, &layout)
+        };
+        let numbers: Vec<usize> = (0..places.len()).filter(|number| !places[*number].0.is_empty()).collect();
+        // A checkpoint's chunks are read side by side already.
+        if rows < SHARED_ROWS_MIN || matches!(begins, Begins::Frozen) {
+            numbers.iter().try_for_each(apply)?;
+        } else {
+            parallel::for_each(&numbers, || Error::internal("installing rows panicked"), apply)?;
         }
         self.live.fetch_add(rows as isize, Ordering::Relaxed);
         let bytes: usize = columns.iter().flatten().map(|c| c.get_array_memory_size()).sum();

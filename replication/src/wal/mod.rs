@@ -100,7 +100,7 @@ pub struct WalOptions {
 
 impl Default for WalOptions {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, cache_bytes: 16 << 20, queue_bytes_max: 256 << 20 }
+        Self { segment_bytes: 64 << 20, cache_bytes: 8 << 20, queue_bytes_max: 256 << 20 }
     }
 }
 
