@@ -43,6 +43,7 @@ fn def(oid: u32, columns: &[TypeOid], keyed: bool) -> TableDef {
         indexes: if keyed { vec![Arc::new(index)] } else { Vec::new() },
         constraints: Vec::new(),
         row_type: Oid(oid + 2),
+        materialized: None,
         persistence: Default::default(),
         options: Vec::new(),
         comment: None,

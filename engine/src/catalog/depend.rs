@@ -22,7 +22,12 @@ pub enum Dependent {
 impl Catalog {
     /// Views that read a relation.
     pub fn views_on(&self, relation: Oid) -> impl Iterator<Item = &Arc<ViewDef>> {
-        self.views.values().filter(move |v| v.depends_on.contains(&relation))
+        self.all_views().filter(move |v| v.depends_on.contains(&relation))
+    }
+
+    /// Views, then the queries of materialized ones.
+    pub fn all_views(&self) -> impl Iterator<Item = &Arc<ViewDef>> {
+        self.views.values().chain(self.tables.values().filter_map(|t| t.materialized.as_ref()))
     }
 
     /// Sequences that a table's columns own, or one column of it.

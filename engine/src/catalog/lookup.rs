@@ -58,6 +58,7 @@ impl Relation {
     /// `table`, `view`, … as error messages name it.
     pub fn kind_name(&self) -> &'static str {
         match self {
+            Relation::Table(t) if t.materialized.is_some() => "materialized view",
             Relation::Table(_) => "table",
             Relation::View(_) => "view",
             Relation::Sequence(_) => "sequence",
@@ -291,6 +292,7 @@ impl IndexDef {
             method: IndexMethod::Btree,
             predicate: None,
             nulls_not_distinct: false,
+            deferrable: false,
             options: Vec::new(),
             comment: None,
             computed: None,
@@ -305,6 +307,11 @@ impl IndexDef {
     /// Whether it has an entry for every row, of columns only.
     pub fn is_plain(&self) -> bool {
         self.predicate.is_none() && self.columns.iter().all(|c| c.expression.is_none())
+    }
+
+    /// Whether it names the rows of its table: a primary key whose values are never, not even for a while, those of two rows.
+    pub fn is_key(&self) -> bool {
+        self.primary && !self.deferrable
     }
 
     /// Whether there is a structure behind the definition.

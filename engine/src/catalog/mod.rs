@@ -110,6 +110,8 @@ pub struct TableDef {
     /// OID of the row type in pg_type; its array type has the next OID.
     pub row_type: Oid,
     pub persistence: Persistence,
+    /// The query of a materialized view, under the table's own OID; `None`: an ordinary table.
+    pub materialized: Option<Arc<ViewDef>>,
     /// `WITH (name = value)`, shown in pg_class.reloptions.
     pub options: Vec<(String, String)>,
     pub comment: Option<String>,
@@ -158,6 +160,8 @@ pub struct IndexDef {
     /// `WHERE` of a partial index, as [`crate::system::deparse`] stores it, and the columns that it reads.
     pub predicate: Option<(String, Vec<i16>)>,
     pub nulls_not_distinct: bool,
+    /// Of a constraint that may be checked after a statement, or at COMMIT: rows with equal keys may be there until then.
+    pub deferrable: bool,
     pub options: Vec<(String, String)>,
     pub comment: Option<String>,
     /// Expressions and predicate, bound by [`Catalog::apply`]; `None`: there are none.
@@ -206,6 +210,8 @@ pub struct ConstraintDef {
     pub kind: ConstraintKind,
     pub deferrable: bool,
     pub initially_deferred: bool,
+    /// `NOT VALID`: rows from before it was added were not looked at.
+    pub not_valid: bool,
     pub comment: Option<String>,
 }
 
@@ -253,6 +259,8 @@ pub struct ViewDef {
     pub depends_on: Vec<Oid>,
     /// Columns of those that it reads, as (relation, attnum): they can't be dropped under it.
     pub columns_read: Vec<(Oid, i16)>,
+    /// Whether a materialized view holds rows; `None`: a view that holds none.
+    pub populated: Option<bool>,
     pub row_type: Oid,
     pub comment: Option<String>,
 }

@@ -43,6 +43,7 @@ pub fn table(oid: u32, name: &str, references: Option<u32>) -> TableDef {
             }),
             deferrable: false,
             initially_deferred: false,
+            not_valid: false,
             comment: None,
         })
     });
@@ -56,6 +57,7 @@ pub fn table(oid: u32, name: &str, references: Option<u32>) -> TableDef {
         indexes: vec![Arc::new(index)],
         constraints: foreign_key.into_iter().collect(),
         row_type: Oid(oid + 3),
+        materialized: None,
         persistence: Default::default(),
         options: vec![],
         comment: None,
@@ -115,6 +117,7 @@ fn dependents_of_a_table() {
         columns: vec![("a".into(), TypeOid::INT4.into())],
         depends_on: vec![Oid(20000)],
         columns_read: vec![(Oid(20000), 1)],
+        populated: None,
         row_type: Oid(20201),
         comment: None,
     };

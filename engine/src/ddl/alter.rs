@@ -12,11 +12,13 @@ use sqlparser::ast::{
 
 use super::constraint::{self, Wanted};
 use super::names::{self, Name};
-use super::syntax::{RelationChange, RelationKind};
+use super::syntax::{ColumnChange, RelationChange, RelationKind};
 use super::{DdlContext, drop, lock, open_table, privilege, put, put_table, schema, table, view};
-use crate::catalog::{ConstraintDef, ConstraintKind, IndexDef, Object, Relation, TableDef};
+use crate::catalog::{ConstraintDef, ConstraintKind, IndexDef, Object, Persistence, Relation, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::txn::{TableLock, Transaction};
+
+pub use columns::forget as forget_column;
 
 pub async fn alter_table(alter: &AlterTable, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
     let tag = "ALTER TABLE".to_owned();
@@ -34,6 +36,14 @@ pub async fn alter_table(alter: &AlterTable, tx: &mut Transaction, context: &mut
     let Some(table) = open_table(&name, alter.if_exists, TableLock::AccessExclusive, tx, context).await? else {
         return Ok(tag);
     };
+    let fits = |o: &AlterTableOperation| matches!(o, AlterTableOperation::SetOptionsParens { .. });
+    if table.materialized.is_some() && !alter.operations.iter().all(fits) {
+        return Err(Error::new(
+            SqlState::WrongObjectType,
+            format!("ALTER action cannot be performed on relation \"{}\"", table.name),
+        )
+        .detail("This operation is not supported for materialized views."));
+    }
     for operation in &alter.operations {
         let table = current(&table, tx)?;
         alter_one(&table, operation, tx, context).await?;
@@ -103,10 +113,11 @@ async fn alter_one(
             }
         }
         O::AddConstraint { constraint: written, not_valid } => {
+            let wanted = Wanted::from_ast(written)?;
             if *not_valid {
-                return Err(Error::unsupported("NOT VALID constraints"));
+                return add_unchecked(table.clone(), &wanted, tx, context).await;
             }
-            add_constraint(table.clone(), &Wanted::from_ast(written)?, tx, context).await
+            add_constraint(table.clone(), &wanted, tx, context).await
         }
         O::DropConstraint { if_exists, name, drop_behavior } => {
             let name = names::ident(name);
@@ -115,8 +126,7 @@ async fn alter_one(
         O::RenameConstraint { old_name, new_name } => {
             rename_constraint(table.clone(), &names::ident(old_name), &names::ident(new_name), tx)
         }
-        // Constraints are checked when they are added: there is nothing that is not valid.
-        O::ValidateConstraint { name } => find_constraint(table, &names::ident(name)).map(|_| ()),
+        O::ValidateConstraint { name } => validate_constraint(table.clone(), &names::ident(name), tx, context).await,
         O::SetOptionsParens { options } => {
             let options = table::storage_options(&table::plain_options(options)?, table::OptionsOf::Table)?;
             let mut table = table.clone();
@@ -149,6 +159,54 @@ pub async fn add_constraint(
 ) -> Result<()> {
     let constraint = constraint::add(&mut table, wanted, tx, context).await?;
     constraint::validate(&table, &constraint, tx, context).await?;
+    put_table(tx, table)
+}
+
+/// ADD CONSTRAINT … NOT VALID.
+async fn add_unchecked(
+    mut table: TableDef,
+    wanted: &Wanted,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    let kind = match wanted {
+        Wanted::Key { primary: true, .. } | Wanted::UsingIndex { primary: true, .. } => Some("PRIMARY KEY"),
+        Wanted::Key { .. } | Wanted::UsingIndex { .. } => Some("UNIQUE"),
+        _ => None,
+    };
+    if let Some(kind) = kind {
+        return Err(Error::new(
+            SqlState::FeatureNotSupported,
+            format!("{kind} constraints cannot be marked NOT VALID"),
+        ));
+    }
+    let added = constraint::add(&mut table, wanted, tx, context).await?;
+    for constraint in table.constraints.iter_mut().filter(|c| c.oid == added.oid) {
+        *constraint = Arc::new(ConstraintDef { not_valid: true, ..(**constraint).clone() });
+    }
+    put_table(tx, table)
+}
+
+async fn validate_constraint(
+    mut table: TableDef,
+    name: &str,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    let constraint = find_constraint(&table, name)?.clone();
+    if constraint.index().is_some() {
+        return Err(Error::new(
+            SqlState::WrongObjectType,
+            format!("constraint \"{name}\" of relation \"{}\" is not a foreign key or check constraint", table.name),
+        ));
+    }
+    if !constraint.not_valid {
+        return Ok(());
+    }
+    constraint::validate(&table, &constraint, tx, context).await?;
+    for constraint in table.constraints.iter_mut().filter(|c| c.name == name) {
+        *constraint = Arc::new(ConstraintDef { not_valid: false, ..(**constraint).clone() });
+    }
     put_table(tx, table)
 }
 
@@ -233,6 +291,7 @@ pub async fn alter_relation(
     let (tag, wanted) = match kind {
         RelationKind::Table => ("ALTER TABLE", None),
         RelationKind::View => ("ALTER VIEW", Some("view")),
+        RelationKind::MaterializedView => ("ALTER MATERIALIZED VIEW", Some("materialized view")),
         RelationKind::Sequence => ("ALTER SEQUENCE", Some("sequence")),
         RelationKind::Index => ("ALTER INDEX", Some("index")),
     };
@@ -399,12 +458,12 @@ fn set_schema(relation: Relation, to: &str, tx: &mut Transaction, context: &DdlC
     }
 }
 
-/// ALTER COLUMN DROP IDENTITY: the sequence goes, the column stays.
-pub async fn drop_identity(
+/// ALTER COLUMN in the forms of [`ColumnChange`].
+pub async fn alter_column(
     name: &ObjectName,
     if_exists: bool,
     column: &Ident,
-    column_if_exists: bool,
+    change: &ColumnChange,
     tx: &mut Transaction,
     context: &mut DdlContext<'_>,
 ) -> Result<String> {
@@ -415,21 +474,115 @@ pub async fn drop_identity(
     };
     let mut table = (*table).clone();
     let column = table.resolve_column(&names::ident(column))?.clone();
-    if column.identity.is_none() {
-        let message = format!("column \"{}\" of relation \"{}\" is not an identity column", column.name, table.name);
-        if column_if_exists {
-            context.notice(SqlState::SuccessfulCompletion, format!("{message}, skipping"));
+    let not = |what: &str| {
+        let message = format!("column \"{}\" of relation \"{}\" is not {what}", column.name, table.name);
+        Error::new(SqlState::ObjectNotInPrerequisiteState, message)
+    };
+    let missing = match change {
+        ColumnChange::DropIdentity { if_exists } => (column.identity.is_none(), "an identity column", *if_exists),
+        ColumnChange::Identity { .. } => (column.identity.is_none(), "an identity column", false),
+        ColumnChange::DropExpression { if_exists } => (!column.generated, "a stored generated column", *if_exists),
+        ColumnChange::Physical(_) => (false, "", false),
+    };
+    if let (true, what, if_exists) = missing {
+        if if_exists {
+            context.notice(SqlState::SuccessfulCompletion, format!("{}, skipping", not(what).message()));
             return Ok(tag);
         }
-        return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message));
+        return Err(not(what));
     }
-    for sequence in tx.catalog().owned_sequences(table.oid, Some(column.attnum)) {
-        tx.change_catalog(crate::catalog::CatalogChange::Drop(sequence.oid))?;
+    let sequences: Vec<_> = tx.catalog().owned_sequences(table.oid, Some(column.attnum)).cloned().collect();
+    let mut new = column.clone();
+    match change {
+        ColumnChange::DropIdentity { .. } => {
+            for sequence in &sequences {
+                tx.change_catalog(crate::catalog::CatalogChange::Drop(sequence.oid))?;
+            }
+            new.identity = None;
+        }
+        ColumnChange::DropExpression { .. } => {
+            new.generated = false;
+            new.default = None;
+        }
+        ColumnChange::Identity { always, options } => {
+            use crate::catalog::Identity;
+            if let Some(always) = always {
+                new.identity = Some(if *always { Identity::Always } else { Identity::ByDefault });
+            }
+            for sequence in &sequences {
+                super::sequence::change(sequence, options, tx).await?;
+            }
+        }
+        ColumnChange::Physical(what) => {
+            let message = format!("{what} of column \"{}\" is of no consequence: rows lie in memory", column.name);
+            context.notice(SqlState::SuccessfulCompletion, message);
+            return Ok(tag);
+        }
     }
     for c in table.columns.iter_mut().filter(|c| c.attnum == column.attnum) {
-        c.identity = None;
+        *c = new.clone();
     }
     put_table(tx, table)?;
+    Ok(tag)
+}
+
+/// ALTER CONSTRAINT: when a foreign key is checked.
+pub async fn alter_constraint(
+    name: &ObjectName,
+    if_exists: bool,
+    constraint: &Ident,
+    (deferrable, deferred): (Option<bool>, Option<bool>),
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<String> {
+    let tag = "ALTER TABLE".to_owned();
+    let name = Name::new(name, &tx.catalog())?;
+    let Some(table) = open_table(&name, if_exists, TableLock::AccessExclusive, tx, context).await? else {
+        return Ok(tag);
+    };
+    let mut table = (*table).clone();
+    let constraint = names::ident(constraint);
+    let found = find_constraint(&table, &constraint)?;
+    if !matches!(found.kind, ConstraintKind::ForeignKey(_)) {
+        return Err(Error::new(
+            SqlState::WrongObjectType,
+            format!("constraint \"{constraint}\" of relation \"{}\" is not a foreign key constraint", table.name),
+        ));
+    }
+    if deferred == Some(true) && deferrable == Some(false) {
+        return Err(Error::new(SqlState::SyntaxError, "constraint declared INITIALLY DEFERRED must be DEFERRABLE"));
+    }
+    // What is not said is as if the constraint were made anew.
+    let deferred = deferred.unwrap_or(false);
+    let deferrable = deferrable.unwrap_or(deferred);
+    for c in table.constraints.iter_mut().filter(|c| c.name == constraint) {
+        *c = Arc::new(ConstraintDef { deferrable, initially_deferred: deferred, ..(**c).clone() });
+    }
+    put_table(tx, table)?;
+    Ok(tag)
+}
+
+/// SET LOGGED and UNLOGGED.
+pub async fn set_persistence(
+    name: &ObjectName,
+    if_exists: bool,
+    unlogged: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<String> {
+    let tag = "ALTER TABLE".to_owned();
+    let name = Name::new(name, &tx.catalog())?;
+    let Some(table) = open_table(&name, if_exists, TableLock::AccessExclusive, tx, context).await? else {
+        return Ok(tag);
+    };
+    if table.persistence == Persistence::Temporary {
+        return Err(Error::new(
+            SqlState::InvalidTableDefinition,
+            format!("cannot change logged status of table \"{}\" because it is temporary", table.name),
+        ));
+    }
+    let persistence = if unlogged { Persistence::Unlogged } else { Persistence::Permanent };
+    put_table(tx, TableDef { persistence, ..(*table).clone() })?;
     Ok(tag)
 }
 

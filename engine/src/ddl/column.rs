@@ -20,6 +20,8 @@ pub struct NewColumn {
     pub constraints: Vec<Wanted>,
     /// A sequence to create and own: SERIAL (`false`) or IDENTITY (`true`).
     pub sequence: Option<(SequenceOptions, bool)>,
+    /// `GENERATED ALWAYS AS (…) STORED`: bound when all columns of the table are known.
+    pub generation: Option<ast::Expr>,
 }
 
 /// Reads one definition. `table` is what exists of the table so far, for messages and for CHECK.
@@ -41,6 +43,7 @@ pub fn define(
         column: blank(attnum, name, ty),
         constraints: Vec::new(),
         sequence: serial.map(|_| (SequenceOptions::default(), false)),
+        generation: None,
     };
     new.column.not_null = serial.is_some();
     let mut nullable = false;
@@ -112,14 +115,16 @@ fn apply(
             if new.column.default.is_some() {
                 return Err(conflict("multiple default values specified", new, table));
             }
+            if new.generation.is_some() {
+                return Err(conflict("both default and generation expression specified", new, table));
+            }
             new.column.default = expression::default(expr, &column, new.column.ty, tx, context)?;
         }
         ColumnOption::PrimaryKey(key) => {
             new.constraints.push(Wanted::key(name, true, vec![column], &key.characteristics)?)
         }
         ColumnOption::Unique(key) => {
-            new.constraints.push(Wanted::key(name, false, vec![column], &key.characteristics)?);
-            Wanted::check_nulls_distinct(key)?;
+            new.constraints.push(Wanted::unique(name, vec![column], key)?);
         }
         ColumnOption::Check(check) => new.constraints.push(Wanted::Check {
             name: name.or_else(|| check.name.as_ref().map(names::ident)),
@@ -141,15 +146,71 @@ fn apply(
             if new.sequence.is_some() || new.column.default.is_some() {
                 return Err(conflict("both default and identity specified", new, table));
             }
+            if new.generation.is_some() {
+                return Err(conflict("both identity and generation expression specified", new, table));
+            }
             let options = SequenceOptions::from_ast(sequence_options.as_deref().unwrap_or_default())?;
             new.sequence = Some((options, true));
             new.column.not_null = true;
             new.column.identity = Some(identity(generated_as));
         }
-        ColumnOption::Generated { .. } => return Err(Error::unsupported("GENERATED ALWAYS AS (…) STORED")),
+        ColumnOption::Generated {
+            generation_expr: Some(expr),
+            generation_expr_mode: Some(ast::GeneratedExpressionMode::Stored),
+            generated_keyword: true,
+            ..
+        } => {
+            if new.sequence.is_some() {
+                return Err(conflict("both identity and generation expression specified", new, table));
+            }
+            if new.column.default.is_some() {
+                return Err(conflict("both default and generation expression specified", new, table));
+            }
+            if new.generation.is_some() {
+                return Err(conflict("multiple generation clauses specified", new, table));
+            }
+            new.generation = Some(expr.clone());
+            new.column.generated = true;
+        }
+        ColumnOption::Generated { .. } => {
+            return Err(Error::new(SqlState::SyntaxError, "a generated column must be GENERATED ALWAYS AS (…) STORED"));
+        }
         ColumnOption::Collation(collation) => check_collation(&collation.to_string(), new.column.ty)?,
         other => return Err(Error::unsupported(format!("column option {other}"))),
     }
+    Ok(())
+}
+
+/// Gives a column of `table`, which has all its columns, its generation expression.
+pub fn set_generation(
+    table: &mut TableDef,
+    attnum: i16,
+    expr: &ast::Expr,
+    tx: &Transaction,
+    context: &DdlContext<'_>,
+) -> Result<()> {
+    let place = "column generation expressions";
+    let at = table.columns.iter().position(|c| c.attnum == attnum);
+    let Some(at) = at else { return Err(Error::internal("a generated column is missing")) };
+    let (name, ty) = (table.columns[at].name.clone(), table.columns[at].ty);
+    let mut binder = expression::binder(context.source.clone(), tx, context).without_parameters();
+    let scope = binder.table_scope(table, None);
+    binder.set_clause(place);
+    let bound = binder.bind_assignment(expr, &scope, &name, ty)?;
+    expression::refuse_queries(&bound, place)?;
+    for read in crate::system::deparse::columns(&bound, &scope) {
+        let generated = table.attribute(read).is_some_and(|c| c.generated || c.attnum == attnum);
+        if let (true, Some(other)) = (generated, table.attribute(read)) {
+            let message = format!("cannot use generated column \"{}\" in column generation expression", other.name);
+            return Err(Error::new(SqlState::InvalidObjectDefinition, message)
+                .detail("A generated column cannot reference another generated column."));
+        }
+    }
+    if !expression::is_immutable(&bound) {
+        return Err(Error::new(SqlState::InvalidObjectDefinition, "generation expression is not immutable"));
+    }
+    let text = crate::system::deparse::stored(&bound, &scope)?;
+    table.columns[at].default = Some(text);
     Ok(())
 }
 

@@ -23,9 +23,32 @@ use crate::types::{Datum, PgType, TypeOid, text};
 
 /// A constraint that a statement asks for.
 pub enum Wanted {
-    Key { name: Option<String>, primary: bool, columns: Vec<String> },
-    Check { name: Option<String>, expr: Box<Expr> },
+    Key {
+        name: Option<String>,
+        primary: bool,
+        columns: Vec<String>,
+        nulls_not_distinct: bool,
+        timing: Timing,
+    },
+    /// A constraint from an index that is there.
+    UsingIndex {
+        name: Option<String>,
+        primary: bool,
+        index: String,
+        timing: Timing,
+    },
+    Check {
+        name: Option<String>,
+        expr: Box<Expr>,
+    },
     ForeignKey(WantedForeignKey),
+}
+
+/// When a constraint is checked.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Timing {
+    deferrable: bool,
+    deferred: bool,
 }
 
 pub struct WantedForeignKey {
@@ -36,11 +59,12 @@ pub struct WantedForeignKey {
     on_delete: ReferentialAction,
     on_update: ReferentialAction,
     match_full: bool,
+    timing: Timing,
 }
 
 impl Wanted {
     pub fn is_primary_key(&self) -> bool {
-        matches!(self, Wanted::Key { primary: true, .. })
+        matches!(self, Wanted::Key { primary: true, .. } | Wanted::UsingIndex { primary: true, .. })
     }
 
     pub fn is_foreign_key(&self) -> bool {
@@ -53,21 +77,20 @@ impl Wanted {
         columns: Vec<String>,
         characteristics: &Option<ConstraintCharacteristics>,
     ) -> Result<Wanted> {
-        check_immediate(characteristics)?;
-        Ok(Wanted::Key { name, primary, columns })
+        let timing = timing(characteristics)?;
+        Ok(Wanted::Key { name, primary, columns, nulls_not_distinct: false, timing })
     }
 
-    /// NULLS NOT DISTINCT would need another uniqueness check.
-    pub fn check_nulls_distinct(key: &UniqueConstraint) -> Result<()> {
-        match key.nulls_distinct {
-            NullsDistinctOption::NotDistinct => Err(Error::unsupported("UNIQUE NULLS NOT DISTINCT")),
-            _ => Ok(()),
-        }
+    /// UNIQUE.
+    pub fn unique(name: Option<String>, columns: Vec<String>, key: &UniqueConstraint) -> Result<Wanted> {
+        let nulls_not_distinct = key.nulls_distinct == NullsDistinctOption::NotDistinct;
+        let timing = timing(&key.characteristics)?;
+        Ok(Wanted::Key { name, primary: false, columns, nulls_not_distinct, timing })
     }
 
     /// `column`: the column that the constraint was written beside.
     pub fn foreign_key(name: Option<String>, key: &ForeignKeyConstraint, column: Option<String>) -> Result<Wanted> {
-        check_immediate(&key.characteristics)?;
+        let timing = timing(&key.characteristics)?;
         let match_full = match key.match_kind {
             None | Some(ConstraintReferenceMatchKind::Simple) => false,
             Some(ConstraintReferenceMatchKind::Full) => true,
@@ -81,6 +104,7 @@ impl Wanted {
             on_delete: action(key.on_delete.as_ref()),
             on_update: action(key.on_update.as_ref()),
             match_full,
+            timing,
         }))
     }
 
@@ -92,9 +116,16 @@ impl Wanted {
                 Wanted::key(name, true, key_columns(&key.columns)?, &key.characteristics)
             }
             TableConstraint::Unique(key) => {
-                Wanted::check_nulls_distinct(key)?;
                 let name = key.name.as_ref().or(key.index_name.as_ref()).map(names::ident);
-                Wanted::key(name, false, key_columns(&key.columns)?, &key.characteristics)
+                Wanted::unique(name, key_columns(&key.columns)?, key)
+            }
+            TableConstraint::PrimaryKeyUsingIndex(key) | TableConstraint::UniqueUsingIndex(key) => {
+                Ok(Wanted::UsingIndex {
+                    name: key.name.as_ref().map(names::ident),
+                    primary: matches!(constraint, TableConstraint::PrimaryKeyUsingIndex(_)),
+                    index: names::ident(&key.index_name),
+                    timing: timing(&key.characteristics)?,
+                })
             }
             TableConstraint::Check(check) => {
                 Ok(Wanted::Check { name: check.name.as_ref().map(names::ident), expr: check.expr.clone() })
@@ -123,18 +154,18 @@ fn action(action: Option<&Action>) -> ReferentialAction {
     }
 }
 
-/// Constraints are checked with each statement; those that ask for later are refused.
-fn check_immediate(characteristics: &Option<ConstraintCharacteristics>) -> Result<()> {
+fn timing(characteristics: &Option<ConstraintCharacteristics>) -> Result<Timing> {
     let Some(c) = characteristics else {
-        return Ok(());
+        return Ok(Timing::default());
     };
-    if c.deferrable == Some(true) || c.initially == Some(sqlparser::ast::DeferrableInitial::Deferred) {
-        return Err(Error::unsupported("DEFERRABLE constraints"));
+    let deferred = c.initially == Some(sqlparser::ast::DeferrableInitial::Deferred);
+    if deferred && c.deferrable == Some(false) {
+        return Err(Error::new(SqlState::SyntaxError, "constraint declared INITIALLY DEFERRED must be DEFERRABLE"));
     }
     if c.enforced == Some(false) {
         return Err(Error::unsupported("NOT ENFORCED constraints"));
     }
-    Ok(())
+    Ok(Timing { deferrable: deferred || c.deferrable == Some(true), deferred })
 }
 
 /// Adds a constraint to a definition. The rows are not looked at: see [`validate`].
@@ -145,7 +176,13 @@ pub async fn add(
     context: &mut DdlContext<'_>,
 ) -> Result<Arc<ConstraintDef>> {
     let constraint = match wanted {
-        Wanted::Key { name, primary, columns } => add_key(table, name.as_deref(), *primary, columns, tx)?,
+        Wanted::Key { name, primary, columns, nulls_not_distinct, timing } => {
+            let key = (*primary, *nulls_not_distinct, *timing);
+            add_key(table, name.as_deref(), key, columns, tx)?
+        }
+        Wanted::UsingIndex { name, primary, index, timing } => {
+            use_index(table, name.as_deref(), *primary, index, *timing, tx, context)?
+        }
         Wanted::Check { name, expr } => {
             let (expression, columns) = expression::check(expr, table, tx, context)?;
             // Named after the column that it reads, wherever it was written.
@@ -154,7 +191,7 @@ pub async fn add(
                 _ => None,
             };
             let name = constraint_name(table, name.as_deref(), column.as_deref(), "check", tx)?;
-            definition(allocate(tx)?, name, ConstraintKind::Check { expression, columns })
+            definition(allocate(tx)?, name, ConstraintKind::Check { expression, columns }, Timing::default())
         }
         Wanted::ForeignKey(wanted) => add_foreign_key(table, wanted, tx, context).await?,
     };
@@ -163,8 +200,16 @@ pub async fn add(
     Ok(constraint)
 }
 
-fn definition(oid: Oid, name: String, kind: ConstraintKind) -> ConstraintDef {
-    ConstraintDef { oid, name, kind, deferrable: false, initially_deferred: false, comment: None }
+fn definition(oid: Oid, name: String, kind: ConstraintKind, timing: Timing) -> ConstraintDef {
+    ConstraintDef {
+        oid,
+        name,
+        kind,
+        deferrable: timing.deferrable,
+        initially_deferred: timing.deferred,
+        not_valid: false,
+        comment: None,
+    }
 }
 
 /// The given name if it is free (42710), or the one that PostgreSQL would choose.
@@ -193,7 +238,7 @@ fn constraint_name(
 fn add_key(
     table: &mut TableDef,
     given: Option<&str>,
-    primary: bool,
+    (primary, nulls_not_distinct, timing): (bool, bool, Timing),
     columns: &[String],
     tx: &mut Transaction,
 ) -> Result<ConstraintDef> {
@@ -237,10 +282,76 @@ fn add_key(
     }
     let oid = allocate(tx)?;
     let columns = attnums.into_iter().map(IndexColumn::plain).collect();
-    let index = IndexDef { unique: true, primary, ..IndexDef::new(oid, name.as_str(), table.oid, columns) };
+    let deferrable = timing.deferrable;
+    let index = IndexDef {
+        unique: true,
+        primary,
+        nulls_not_distinct,
+        deferrable,
+        ..IndexDef::new(oid, name.as_str(), table.oid, columns)
+    };
     table.indexes.push(Arc::new(index));
     let kind = if primary { ConstraintKind::PrimaryKey { index: oid } } else { ConstraintKind::Unique { index: oid } };
-    Ok(definition(allocate(tx)?, name, kind))
+    Ok(definition(allocate(tx)?, name, kind, timing))
+}
+
+/// ADD CONSTRAINT … USING INDEX: the index becomes the constraint's, and is renamed after it.
+fn use_index(
+    table: &mut TableDef,
+    given: Option<&str>,
+    primary: bool,
+    index: &str,
+    timing: Timing,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<ConstraintDef> {
+    let position = table.indexes.iter().position(|i| i.name == index);
+    let Some(at) = position else {
+        return Err(Error::new(SqlState::UndefinedObject, format!("index \"{index}\" does not exist")));
+    };
+    let mut def = (*table.indexes[at]).clone();
+    let wrong = |message: String| Err(Error::new(SqlState::WrongObjectType, message));
+    if table.index_constraint(def.oid).is_some() {
+        let message = format!("index \"{index}\" is already associated with a constraint");
+        return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message));
+    }
+    if !def.unique {
+        return wrong(format!("\"{index}\" is not a unique index"));
+    }
+    let hint = "Cannot create a primary key or unique constraint using such an index.";
+    if def.columns.iter().any(|c| c.expression.is_some()) {
+        return Err(
+            Error::new(SqlState::WrongObjectType, format!("index \"{index}\" contains expressions")).detail(hint)
+        );
+    }
+    if def.predicate.is_some() {
+        return Err(Error::new(SqlState::WrongObjectType, format!("\"{index}\" is a partial index")).detail(hint));
+    }
+    if primary && table.primary_key().is_some() {
+        return Err(Error::new(
+            SqlState::InvalidTableDefinition,
+            format!("multiple primary keys for table \"{}\" are not allowed", table.name),
+        ));
+    }
+    let name = given.unwrap_or(index).to_owned();
+    if name != index {
+        let message = format!("ALTER TABLE / ADD CONSTRAINT USING INDEX will rename index \"{index}\" to \"{name}\"");
+        context.notice(SqlState::SuccessfulCompletion, message);
+    }
+    constraint_name(table, Some(&name), None, "key", tx)?;
+    def.name = name.clone();
+    def.primary = primary;
+    def.deferrable = timing.deferrable;
+    if primary {
+        let attnums: Vec<i16> = def.attnums().collect();
+        for column in table.columns.iter_mut().filter(|c| attnums.contains(&c.attnum)) {
+            column.not_null = true;
+        }
+    }
+    let oid = def.oid;
+    table.indexes[at] = Arc::new(def);
+    let kind = if primary { ConstraintKind::PrimaryKey { index: oid } } else { ConstraintKind::Unique { index: oid } };
+    Ok(definition(allocate(tx)?, name, kind, timing))
 }
 
 async fn add_foreign_key(
@@ -285,7 +396,17 @@ async fn add_foreign_key(
             && i.columns.len() == referenced_columns.len()
             && i.attnums().all(|a| referenced_columns.contains(&a))
     };
-    let referenced_index = referenced.indexes.iter().find(same_set).map(|i| i.oid).ok_or_else(|| {
+    if !referenced.indexes.iter().any(|i| same_set(&i) && !i.deferrable)
+        && referenced.indexes.iter().any(|i| same_set(&i))
+    {
+        let kind = if wanted.referenced.is_empty() { "primary key" } else { "unique constraint" };
+        return Err(Error::new(
+            SqlState::ObjectNotInPrerequisiteState,
+            format!("cannot use a deferrable {kind} for referenced table \"{}\"", referenced.name),
+        ));
+    }
+    let candidates = || referenced.indexes.iter().filter(|i| same_set(i) && !i.deferrable);
+    let referenced_index = candidates().next().map(|i| i.oid).ok_or_else(|| {
         Error::new(
             SqlState::InvalidForeignKey,
             format!("there is no unique constraint matching given keys for referenced table \"{}\"", referenced.name),
@@ -314,6 +435,7 @@ async fn add_foreign_key(
             match_full: wanted.match_full,
             set_columns: Vec::new(),
         }),
+        wanted.timing,
     ))
 }
 

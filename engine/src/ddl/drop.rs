@@ -24,6 +24,8 @@ enum Doomed {
     Sequence(Arc<SequenceDef>),
     Constraint(Arc<TableDef>, Arc<ConstraintDef>),
     Default(Arc<TableDef>, i16),
+    /// A generated column that reads one that goes.
+    Column(Arc<TableDef>, i16),
 }
 
 impl Doomed {
@@ -34,7 +36,7 @@ impl Doomed {
             Doomed::View(v) => (v.oid, 0),
             Doomed::Sequence(s) => (s.oid, 0),
             Doomed::Constraint(_, c) => (c.oid, 0),
-            Doomed::Default(t, attnum) => (t.oid, *attnum),
+            Doomed::Default(t, attnum) | Doomed::Column(t, attnum) => (t.oid, *attnum),
         }
     }
 
@@ -47,13 +49,21 @@ impl Doomed {
         let table = |t: &TableDef| name(t.oid, t.schema, &t.name);
         match self {
             Doomed::Schema(_, name) => format!("schema {name}"),
+            Doomed::Table(t) if t.materialized.is_some() => format!("materialized view {}", table(t)),
             Doomed::Table(t) => format!("table {}", table(t)),
+            Doomed::View(v) if v.populated.is_some() => {
+                format!("materialized view {}", name(v.oid, v.schema, &v.name))
+            }
             Doomed::View(v) => format!("view {}", name(v.oid, v.schema, &v.name)),
             Doomed::Sequence(s) => format!("sequence {}", name(s.oid, s.schema, &s.name)),
             Doomed::Constraint(t, c) => format!("constraint {} on table {}", c.name, table(t)),
             Doomed::Default(t, attnum) => {
                 let column = t.attribute(*attnum).map_or("", |c| &c.name);
                 format!("default value for column {column} of table {}", table(t))
+            }
+            Doomed::Column(t, attnum) => {
+                let column = t.attribute(*attnum).map_or("", |c| &c.name);
+                format!("column {column} of table {}", table(t))
             }
         }
     }
@@ -71,7 +81,7 @@ impl Doomed {
             }
             Doomed::View(view) => catalog.dependents(view.oid).into_iter().map(Doomed::from).collect(),
             Doomed::Sequence(s) => catalog.dependents(s.oid).into_iter().map(Doomed::from).collect(),
-            Doomed::Constraint(..) | Doomed::Default(..) => Vec::new(),
+            Doomed::Constraint(..) | Doomed::Default(..) | Doomed::Column(..) => Vec::new(),
         }
     }
 }
@@ -98,7 +108,7 @@ pub async fn drop_objects(
 ) -> Result<String> {
     let tag = format!("DROP {kind}");
     match kind {
-        ObjectType::Table | ObjectType::View | ObjectType::Sequence => {
+        ObjectType::Table | ObjectType::View | ObjectType::MaterializedView | ObjectType::Sequence => {
             drop_relations(kind, names, if_exists, cascade, tx, context).await?;
         }
         ObjectType::Index => drop_indexes(names, if_exists, tx, context, cascade).await?,
@@ -107,11 +117,6 @@ pub async fn drop_objects(
             let catalog = tx.catalog();
             let names: Result<Vec<String>> = names.iter().map(|n| schema::simple(n, &catalog)).collect();
             return role::drop_roles(&names?, if_exists, tx, context);
-        }
-        ObjectType::MaterializedView => {
-            for name in names {
-                missing(kind, &Name::new(name, &tx.catalog())?, if_exists, tx, context)?;
-            }
         }
         other => return Err(Error::unsupported(format!("DROP {other}"))),
     }
@@ -294,7 +299,7 @@ async fn drop_all(
     };
     announce(lines, cascade, &cannot, context)?;
     for doomed in &all {
-        if let Doomed::Table(t) | Doomed::Constraint(t, _) | Doomed::Default(t, _) = doomed {
+        if let Doomed::Table(t) | Doomed::Constraint(t, _) | Doomed::Default(t, _) | Doomed::Column(t, _) = doomed {
             lock(tx, t.oid, TableLock::AccessExclusive, context).await?;
         }
         if let Doomed::View(view) = doomed {
@@ -357,6 +362,9 @@ fn remove(doomed: &Doomed, tx: &mut Transaction) -> Result<()> {
         Doomed::Constraint(table, constraint) => {
             edit(table.oid, tx, |table| table.constraints.retain(|c| c.oid != constraint.oid))
         }
+        Doomed::Column(table, attnum) => edit(table.oid, tx, |table| {
+            super::alter::forget_column(table, *attnum);
+        }),
         Doomed::Default(table, attnum) => edit(table.oid, tx, |table| {
             for c in table.columns.iter_mut().filter(|c| c.attnum == *attnum) {
                 c.default = None;
@@ -461,6 +469,11 @@ pub fn before_column(
     let keys = catalog.foreign_keys_to(table.oid);
     let keys = keys.filter(|(t, _, key)| t.oid != table.oid && key.referenced_columns.contains(&attnum));
     doomed.extend(keys.map(|(t, c, _)| Doomed::Constraint(t.clone(), c.clone())));
+    for generated in table.live_columns().filter(|c| c.generated && c.attnum != attnum) {
+        if super::expression::names_read(generated.default.as_deref().unwrap_or_default(), table)?.contains(&attnum) {
+            doomed.push(Doomed::Column(Arc::new(table.clone()), generated.attnum));
+        }
+    }
     let mut lines: Vec<(String, String)> = doomed.iter().map(|d| (d.describe(&catalog, &path), what.clone())).collect();
     let mut next = 0;
     while let Some(current) = doomed.get(next).cloned() {

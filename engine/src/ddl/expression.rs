@@ -107,7 +107,7 @@ pub fn condition_over_table(
     Ok((bound, scope))
 }
 
-fn refuse_queries(bound: &ScalarExpr, place: &str) -> Result<()> {
+pub fn refuse_queries(bound: &ScalarExpr, place: &str) -> Result<()> {
     match crate::dml::insert::has_query(bound) {
         // `index expressions`, `generation expressions`: PostgreSQL says it in the singular.
         true => Err(Error::new(
@@ -116,6 +116,23 @@ fn refuse_queries(bound: &ScalarExpr, place: &str) -> Result<()> {
         )),
         false => Ok(()),
     }
+}
+
+/// Columns that a stored expression names.
+pub fn names_read(text: &str, table: &TableDef) -> Result<Vec<i16>> {
+    struct Idents(Vec<String>);
+    impl ast::Visitor for Idents {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &ast::Expr) -> std::ops::ControlFlow<()> {
+            if let ast::Expr::Identifier(ident) = expr {
+                self.0.push(super::names::ident(ident));
+            }
+            std::ops::ControlFlow::Continue(())
+        }
+    }
+    let mut idents = Idents(Vec::new());
+    let _ = ast::Visit::visit(&parse_expression(text)?.0, &mut idents);
+    Ok(table.live_columns().filter(|c| idents.0.contains(&c.name)).map(|c| c.attnum).collect())
 }
 
 /// Whether an expression gives the same value for the same columns, whoever computes it and when.

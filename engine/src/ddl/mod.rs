@@ -18,6 +18,7 @@ mod constraint;
 mod drop;
 pub mod expression;
 mod index;
+mod like;
 mod maintenance;
 pub mod names;
 mod privilege;
@@ -165,9 +166,6 @@ async fn run_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlCon
         Extra::CreateRole { name, options } => role::create(name, options, tx, context),
         Extra::AlterRole { name, options } => role::alter(name, options, tx, context),
         Extra::RenameRole { name, to } => role::rename(name, to, tx, context),
-        Extra::DropIdentity { table, if_exists, column, column_if_exists } => {
-            alter::drop_identity(table, *if_exists, column, *column_if_exists, tx, context).await
-        }
         Extra::Comment { object, name, comment } => comment::comment(object, name, comment.as_deref(), tx, context),
         Extra::CommentOnConstraint { constraint, table, comment } => {
             comment::comment_on_constraint(constraint, table, comment.as_deref(), tx, context)
@@ -187,6 +185,28 @@ async fn run_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlCon
         Extra::SetStrategy { table, if_exists, strategy } => {
             strategy::set_for_table(table, *if_exists, strategy.as_ref(), tx, context).await
         }
+        Extra::Refresh { .. } => Err(Error::internal("REFRESH is run by the session")),
+        Extra::Several { tag, statements } => {
+            for statement in statements {
+                match statement {
+                    crate::sql::Statement::Sql(statement) => Box::pin(run(statement, tx, context)).await?,
+                    crate::sql::Statement::Ddl(statement) => Box::pin(run_extra(statement, tx, context)).await?,
+                    crate::sql::Statement::Utility(_) => {
+                        return Err(Error::unsupported("this statement inside another"));
+                    }
+                };
+            }
+            Ok((*tag).to_owned())
+        }
+        Extra::AlterColumn { table, if_exists, column, change } => {
+            alter::alter_column(table, *if_exists, column, change, tx, context).await
+        }
+        Extra::AlterConstraint { table, if_exists, name, deferrable, deferred } => {
+            alter::alter_constraint(table, *if_exists, name, (*deferrable, *deferred), tx, context).await
+        }
+        Extra::SetPersistence { table, if_exists, unlogged } => {
+            alter::set_persistence(table, *if_exists, *unlogged, tx, context).await
+        }
         Extra::DropIndexConcurrently { name, if_exists, cascade } => {
             let names = std::slice::from_ref(name);
             drop::drop_objects(sqlparser::ast::ObjectType::Index, names, *if_exists, *cascade, tx, context).await
@@ -203,6 +223,7 @@ pub fn index_column_names(index: &crate::catalog::IndexDef, table: &TableDef) ->
 pub use index::key_text;
 pub use sequence::is_identity as is_identity_sequence;
 pub use table::create_table_as;
+pub use view::{begin_refresh, create_materialized, replace_rows};
 
 /// `CREATE FUNCTION`, … for the message of 0A000: the leading words in capitals.
 pub fn command_name(text: &str) -> String {
@@ -284,7 +305,13 @@ fn allocate_many(tx: &mut Transaction, count: u32) -> Result<Oid> {
     Ok(first)
 }
 
-fn put_table(tx: &mut Transaction, table: TableDef) -> Result<()> {
+fn put_table(tx: &mut Transaction, mut table: TableDef) -> Result<()> {
+    if let Some(view) = &table.materialized {
+        let columns = table.live_columns().map(|c| (c.name.clone(), c.ty)).collect();
+        let (name, schema, owner) = (table.name.clone(), table.schema, table.owner);
+        table.materialized =
+            Some(Arc::new(crate::catalog::ViewDef { name, schema, owner, columns, ..(**view).clone() }));
+    }
     put(tx, Object::Table(Arc::new(table)))
 }
 

@@ -119,7 +119,24 @@ pub async fn alter(
         }
         sequence.owned_by = owning_column(owner.as_ref(), old.schema, old.owner, &catalog, context)?;
     }
-    let (last, called) = tx.sequence_state(&old);
+    store(&old, sequence, options, tx).await?;
+    Ok(tag)
+}
+
+/// Options of the sequence behind an IDENTITY column.
+pub async fn change(old: &SequenceDef, options: &SequenceOptions, tx: &mut Transaction) -> Result<()> {
+    let sequence = changed(old, None, options)?;
+    check_start(&sequence)?;
+    store(old, sequence, options, tx).await
+}
+
+async fn store(
+    old: &SequenceDef,
+    sequence: SequenceDef,
+    options: &SequenceOptions,
+    tx: &mut Transaction,
+) -> Result<()> {
+    let (last, called) = tx.sequence_state(old);
     put(tx, Object::Sequence(Arc::new(sequence.clone())))?;
     let restart = match options.restart {
         Some(value) => Some(value.unwrap_or(sequence.start)),
@@ -133,7 +150,7 @@ pub async fn alter(
         let value = if restart.is_some() { last } else { sequence.start };
         tx.setval(&sequence, value, false).await?;
     }
-    Ok(tag)
+    Ok(())
 }
 
 /// Whether the sequence belongs to an IDENTITY column.

@@ -40,11 +40,37 @@ pub enum Extra {
         name: Ident,
         to: Ident,
     },
-    DropIdentity {
+    /// ALTER COLUMN in forms that sqlparser lacks.
+    AlterColumn {
         table: ObjectName,
         if_exists: bool,
         column: Ident,
-        column_if_exists: bool,
+        change: ColumnChange,
+    },
+    /// `None`: as it was.
+    AlterConstraint {
+        table: ObjectName,
+        if_exists: bool,
+        name: Ident,
+        deferrable: Option<bool>,
+        deferred: Option<bool>,
+    },
+    /// ALTER TABLE SET LOGGED or UNLOGGED.
+    SetPersistence {
+        table: ObjectName,
+        if_exists: bool,
+        unlogged: bool,
+    },
+    /// REFRESH MATERIALIZED VIEW.
+    Refresh {
+        name: ObjectName,
+        concurrently: bool,
+        with_data: bool,
+    },
+    /// One statement as several: actions of ALTER TABLE, elements of CREATE SCHEMA.
+    Several {
+        tag: &'static str,
+        statements: Vec<crate::sql::Statement>,
     },
     Comment {
         object: CommentObject,
@@ -111,10 +137,28 @@ impl Extra {
     }
 }
 
+#[derive(Debug, Clone)]
+pub enum ColumnChange {
+    DropIdentity {
+        if_exists: bool,
+    },
+    DropExpression {
+        if_exists: bool,
+    },
+    /// SET GENERATED, SET of options of its sequence, RESTART.
+    Identity {
+        always: Option<bool>,
+        options: SequenceOptions,
+    },
+    /// STATISTICS, STORAGE, COMPRESSION: how PostgreSQL keeps and counts values.
+    Physical(&'static str),
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RelationKind {
     Table,
     View,
+    MaterializedView,
     Sequence,
     Index,
 }
@@ -181,6 +225,7 @@ pub fn parse(tokens: &[TokenWithSpan]) -> Result<Option<Extra>, SyntaxError> {
     let extra = match c.next_word().as_deref() {
         Some("create") => create(&mut c)?,
         Some("alter") => alter(&mut c)?,
+        Some("refresh") if c.accept("materialized") => Some(refresh(&mut c)?),
         Some("drop") => drop_strategy(&mut c)?,
         Some("comment") if c.accept("on") => comment(&mut c)?,
         _ => None,
@@ -215,6 +260,18 @@ fn comment(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
     let name = c.object_name()?;
     let comment = comment_text(c)?;
     Ok(Some(Extra::Comment { object, name, comment }))
+}
+
+fn refresh(c: &mut Cursor<'_>) -> Result<Extra, SyntaxError> {
+    c.expect("view")?;
+    let concurrently = c.accept("concurrently");
+    let name = c.object_name()?;
+    let mut with_data = true;
+    if c.accept("with") {
+        with_data = !c.accept("no");
+        c.expect("data")?;
+    }
+    Ok(Extra::Refresh { name, concurrently, with_data })
 }
 
 fn comment_text(c: &mut Cursor<'_>) -> Result<Option<String>, SyntaxError> {
@@ -371,6 +428,7 @@ fn alter(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
     let kind = match c.next_word().as_deref() {
         Some("sequence") => RelationKind::Sequence,
         Some("view") => RelationKind::View,
+        Some("materialized") if c.accept("view") => RelationKind::MaterializedView,
         Some("index") => RelationKind::Index,
         Some("table") => RelationKind::Table,
         Some("role" | "user" | "group") => return alter_role(c),
@@ -400,6 +458,7 @@ fn alter(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
             let options = sequence_options(c)?;
             Ok(Some(Extra::AlterSequence { name, if_exists, options }))
         }
+        (None, RelationKind::MaterializedView) => Ok(Some(Extra::Unsupported("this form of ALTER MATERIALIZED VIEW"))),
         (None, RelationKind::View) => Ok(Some(Extra::Unsupported("this form of ALTER VIEW"))),
         (None, _) => Ok(Some(Extra::Unsupported("this form of ALTER INDEX"))),
     }
@@ -433,7 +492,9 @@ fn table_leftovers(c: &mut Cursor<'_>, table: ObjectName, if_exists: bool) -> Re
     if c.accept("set") {
         return Ok(match c.next_word().as_deref() {
             Some("tablespace") => Some(Extra::Unsupported("ALTER TABLE SET TABLESPACE")),
-            Some("logged" | "unlogged") => Some(Extra::Unsupported("ALTER TABLE SET LOGGED or UNLOGGED")),
+            Some(word @ ("logged" | "unlogged")) => {
+                Some(Extra::SetPersistence { table, if_exists, unlogged: word == "unlogged" })
+            }
             Some("access") => {
                 c.expect("method")?;
                 let strategy = Some(c.identifier()?);
@@ -455,25 +516,95 @@ fn table_leftovers(c: &mut Cursor<'_>, table: ObjectName, if_exists: bool) -> Re
         return Ok(Some(Extra::Unsupported("table inheritance")));
     }
     if c.accept("alter") {
+        if c.accept("constraint") {
+            return alter_constraint(c, table, if_exists).map(Some);
+        }
         c.accept("column");
         let column = c.identifier()?;
-        if c.accept("drop") && c.accept("identity") {
-            let column_if_exists = c.accept("if");
-            if column_if_exists {
-                c.expect("exists")?;
-            }
-            return Ok(Some(Extra::DropIdentity { table, if_exists, column, column_if_exists }));
-        }
-        if c.accept("set") || c.accept("reset") {
-            return Ok(match c.next_word().as_deref() {
-                Some("statistics") => Some(Extra::Unsupported("ALTER COLUMN SET STATISTICS")),
-                Some("storage") => Some(Extra::Unsupported("ALTER COLUMN SET STORAGE")),
-                Some("compression") => Some(Extra::Unsupported("ALTER COLUMN SET COMPRESSION")),
-                _ => None,
-            });
-        }
+        let change = column_change(c)?;
+        return Ok(change.map(|change| Extra::AlterColumn { table, if_exists, column, change }));
     }
     Ok(None)
+}
+
+fn alter_constraint(c: &mut Cursor<'_>, table: ObjectName, if_exists: bool) -> Result<Extra, SyntaxError> {
+    let name = c.identifier()?;
+    let (mut deferrable, mut deferred) = (None, None);
+    while c.at < c.tokens.len() {
+        let start = c.at;
+        match c.next_word().as_deref() {
+            Some("not") => {
+                c.expect("deferrable")?;
+                deferrable = Some(false);
+            }
+            Some("deferrable") => deferrable = Some(true),
+            Some("initially") if c.accept("deferred") => deferred = Some(true),
+            Some("initially") if c.accept("immediate") => deferred = Some(false),
+            _ => return Err(start),
+        }
+    }
+    Ok(Extra::AlterConstraint { table, if_exists, name, deferrable, deferred })
+}
+
+/// What follows ALTER COLUMN name, if it is none of sqlparser's.
+fn column_change(c: &mut Cursor<'_>) -> Result<Option<ColumnChange>, SyntaxError> {
+    if c.accept("drop") {
+        let identity = c.accept("identity");
+        if !identity && !c.accept("expression") {
+            return Ok(None);
+        }
+        let if_exists = c.accept("if");
+        if if_exists {
+            c.expect("exists")?;
+        }
+        return Ok(Some(match identity {
+            true => ColumnChange::DropIdentity { if_exists },
+            false => ColumnChange::DropExpression { if_exists },
+        }));
+    }
+    let physical = [("statistics", "STATISTICS"), ("storage", "STORAGE"), ("compression", "COMPRESSION")];
+    if c.nth_is(0, "set") || c.nth_is(0, "reset") {
+        if let Some((_, name)) = physical.iter().find(|(word, _)| c.nth_is(1, word)) {
+            c.at = c.tokens.len();
+            return Ok(Some(ColumnChange::Physical(name)));
+        }
+        if matches!(c.tokens.get(c.at + 1).map(|t| &t.token), Some(Token::LParen)) {
+            c.at = c.tokens.len();
+            return Ok(Some(ColumnChange::Physical("options")));
+        }
+    }
+    let sequence = ["generated", "increment", "minvalue", "maxvalue", "start", "restart", "cache", "cycle", "no"];
+    let identity = (c.nth_is(0, "set") && sequence.iter().any(|word| c.nth_is(1, word))) || c.nth_is(0, "restart");
+    if !identity {
+        return Ok(None);
+    }
+    let (mut always, mut options) = (None, SequenceOptions::default());
+    while c.at < c.tokens.len() {
+        c.accept("set");
+        if c.accept("generated") {
+            always = Some(c.accept("always"));
+            if always == Some(false) {
+                c.expect("by")?;
+                c.expect("default")?;
+            }
+            continue;
+        }
+        // One option, up to the next SET or RESTART.
+        let start = c.at;
+        let next = |t: &TokenWithSpan| matches!(&t.token, Token::Word(w) if matches!(w.value.to_lowercase().as_str(), "set" | "restart"));
+        let length = c.tokens[start..].iter().skip(1).position(next).map_or(c.tokens.len() - start, |n| n + 1);
+        let mut one = Cursor { tokens: &c.tokens[..start + length], at: start };
+        let given = sequence_options(&mut one)?;
+        options.increment = given.increment.or(options.increment);
+        options.min = given.min.or(options.min);
+        options.max = given.max.or(options.max);
+        options.start = given.start.or(options.start);
+        options.restart = given.restart.or(options.restart);
+        options.cache = given.cache.or(options.cache);
+        options.cycle = given.cycle.or(options.cycle);
+        c.at = start + length;
+    }
+    Ok(Some(ColumnChange::Identity { always, options }))
 }
 
 fn alter_role(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {

@@ -6,12 +6,14 @@ use sqlparser::ast::{self, CreateTable, CreateTableLikeKind, CreateTableOptions,
 
 use super::column::{self, NewColumn};
 use super::constraint::{self, Wanted};
+use super::like::{self, Including};
 use super::names::{self, Name};
 use super::temporary::creation_schema;
 use super::{DdlContext, allocate_many, name_is_free, privilege, put_table, strategy};
-use crate::catalog::{Oid, Persistence, Relation, TableDef};
+use crate::catalog::{Oid, Persistence, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::session::Column;
+use crate::sql::rewrite::LIKE_MARK;
 use crate::txn::{OnCommit, Transaction};
 
 /// Most columns of a table, as in PostgreSQL.
@@ -28,16 +30,31 @@ pub async fn create(create: &CreateTable, tx: &mut Transaction, context: &mut Dd
     };
     let mut constraints = Vec::new();
     let mut sequences = Vec::new();
+    let mut generations = Vec::new();
+    let mut likes = Vec::new();
     if let Some(CreateTableLikeKind::Parenthesized(like) | CreateTableLikeKind::Plain(like)) = &create.like {
-        if like.defaults.is_some() {
-            return Err(Error::unsupported("LIKE with INCLUDING or EXCLUDING DEFAULTS"));
-        }
-        copy_columns(&mut table, &Name::new(&like.name, &tx.catalog())?, tx, context)?;
+        let including = like.defaults.as_ref().map_or("", |d| match d {
+            ast::CreateTableLikeDefaults::Including => "including defaults",
+            ast::CreateTableLikeDefaults::Excluding => "",
+        });
+        let (name, including) = (Name::new(&like.name, &tx.catalog())?, Including::parse(including)?);
+        let (c, s) = (&mut constraints, &mut sequences);
+        likes.extend(like::copy_columns(&mut table, &name, including, c, s, tx, context)?);
     }
     for def in &create.columns {
+        if let Some(like) = def.name.value.strip_prefix(LIKE_MARK) {
+            let (name, including) = like.split_once(LIKE_MARK).unwrap_or((like, ""));
+            let (name, including) = (like_name(name, tx)?, Including::parse(including)?);
+            let (c, s) = (&mut constraints, &mut sequences);
+            likes.extend(like::copy_columns(&mut table, &name, including, c, s, tx, context)?);
+            continue;
+        }
         let attnum = next_attnum(&table)?;
         let new = column::define(def, attnum, &table, tx, context)?;
-        add_column(&mut table, new, &mut constraints, &mut sequences)?;
+        add_column(&mut table, new, &mut constraints, &mut sequences, &mut generations)?;
+    }
+    for (attnum, expr) in &generations {
+        column::set_generation(&mut table, *attnum, expr, tx, context)?;
     }
     for written in &create.constraints {
         constraints.push(Wanted::from_ast(written)?);
@@ -50,14 +67,29 @@ pub async fn create(create: &CreateTable, tx: &mut Transaction, context: &mut Dd
     }
     // Foreign keys last: they may reference the keys of their own table.
     let (foreign, own): (Vec<Wanted>, Vec<Wanted>) = constraints.into_iter().partition(Wanted::is_foreign_key);
-    let (keys, checks): (Vec<Wanted>, Vec<Wanted>) = own.into_iter().partition(|w| matches!(w, Wanted::Key { .. }));
+    let (keys, checks): (Vec<Wanted>, Vec<Wanted>) =
+        own.into_iter().partition(|w| matches!(w, Wanted::Key { .. } | Wanted::UsingIndex { .. }));
     for wanted in checks.iter().chain(&keys).chain(&foreign) {
         constraint::add(&mut table, wanted, tx, context).await?;
+    }
+    for like in &likes {
+        like.finish(&mut table, tx)?;
     }
     let oid = table.oid;
     put_table(tx, table)?;
     on_commit(oid, create, tx)?;
     Ok(tag)
+}
+
+/// The relation that LIKE names.
+fn like_name(text: &str, tx: &Transaction) -> Result<Name> {
+    let sqlparser::ast::Expr::Identifier(one) = crate::sql::parse::parse_expression(text)?.0 else {
+        let sqlparser::ast::Expr::CompoundIdentifier(parts) = crate::sql::parse::parse_expression(text)?.0 else {
+            return Err(Error::new(SqlState::SyntaxError, format!("invalid name: {text}")));
+        };
+        return Name::new(&ast::ObjectName::from(parts), &tx.catalog());
+    };
+    Name::new(&ast::ObjectName::from(vec![one]), &tx.catalog())
 }
 
 /// What a temporary table does at the end of each transaction.
@@ -104,8 +136,8 @@ pub async fn create_table_as(
             ));
         }
         let column = column::blank(next_attnum(&table)?, name, ty);
-        let new = NewColumn { column, constraints: Vec::new(), sequence: None };
-        add_column(&mut table, new, &mut Vec::new(), &mut Vec::new())?;
+        let new = NewColumn { column, constraints: Vec::new(), sequence: None, generation: None };
+        add_column(&mut table, new, &mut Vec::new(), &mut Vec::new(), &mut Vec::new())?;
     }
     let oid = table.oid;
     put_table(tx, table)?;
@@ -146,6 +178,7 @@ async fn blank(create: &CreateTable, tx: &mut Transaction, context: &mut DdlCont
         indexes: Vec::new(),
         constraints: Vec::new(),
         row_type: Oid(oid.0 + 1),
+        materialized: None,
         persistence: match (temporary, create.transient) {
             (true, _) => Persistence::Temporary,
             // See `sql::rewrite`: sqlparser knows no UNLOGGED.
@@ -182,11 +215,12 @@ pub fn next_attnum(table: &TableDef) -> Result<i16> {
     Ok(table.columns.len() as i16 + 1)
 }
 
-fn add_column(
+pub fn add_column(
     table: &mut TableDef,
     new: NewColumn,
     constraints: &mut Vec<Wanted>,
     sequences: &mut Vec<(i16, super::syntax::SequenceOptions)>,
+    generations: &mut Vec<(i16, ast::Expr)>,
 ) -> Result<()> {
     if table.column(&new.column.name).is_some() {
         return Err(Error::new(
@@ -196,30 +230,8 @@ fn add_column(
     }
     sequences.extend(new.sequence.map(|(options, _)| (new.column.attnum, options)));
     constraints.extend(new.constraints);
+    generations.extend(new.generation.map(|expr| (new.column.attnum, expr)));
     table.columns.push(new.column);
-    Ok(())
-}
-
-/// LIKE: names, types and NOT NULL of another relation's columns.
-fn copy_columns(table: &mut TableDef, name: &Name, tx: &Transaction, context: &DdlContext<'_>) -> Result<()> {
-    let catalog = tx.catalog();
-    let columns: Vec<(String, crate::types::PgType, bool)> = match name.resolve(&catalog, &context.path(&catalog))? {
-        Relation::Table(t) => t.live_columns().map(|c| (c.name.clone(), c.ty, c.not_null)).collect(),
-        Relation::View(v) => v.columns.iter().map(|(name, ty)| (name.clone(), *ty, false)).collect(),
-        Relation::System(s) => s.columns.iter().map(|c| (c.name.to_owned(), c.ty, c.not_null)).collect(),
-        other => {
-            return Err(Error::new(
-                SqlState::WrongObjectType,
-                format!("relation \"{}\" is invalid in LIKE clause", other.name()),
-            ));
-        }
-    };
-    for (name, ty, not_null) in columns {
-        let mut column = column::blank(next_attnum(table)?, name, ty);
-        column.not_null = not_null;
-        let new = NewColumn { column, constraints: Vec::new(), sequence: None };
-        add_column(table, new, &mut Vec::new(), &mut Vec::new())?;
-    }
     Ok(())
 }
 

@@ -61,7 +61,9 @@ impl Work<'_> {
             Work::Extra(
                 Extra::AlterSequence { name, .. }
                 | Extra::AlterRelation { name, .. }
-                | Extra::DropIdentity { table: name, .. }
+                | Extra::AlterColumn { table: name, .. }
+                | Extra::SetPersistence { table: name, .. }
+                | Extra::AlterConstraint { table: name, .. }
                 | Extra::CommentOnConstraint { table: name, .. },
             ) => vec![name.clone()],
             Work::Extra(Extra::Comment { object, name, .. }) => match object {

@@ -18,6 +18,9 @@ pub async fn truncate(truncate: &Truncate, tx: &mut Transaction, context: &mut D
     for target in &truncate.table_names {
         let name = Name::new(&target.name, &tx.catalog())?;
         let table = open_table(&name, false, TableLock::AccessExclusive, tx, context).await?;
+        if let Some(view) = table.as_ref().filter(|t| t.materialized.is_some()) {
+            return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a table", view.name)));
+        }
         tables.extend(table.filter(|t| !tables.iter().any(|seen| seen.oid == t.oid)));
     }
     let cascade = matches!(truncate.cascade, Some(CascadeOption::Cascade));

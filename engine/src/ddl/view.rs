@@ -22,11 +22,117 @@ use crate::system::deparse::quote_ident;
 use crate::txn::Transaction;
 use crate::types::{PgType, TypeOid};
 
+/// CREATE MATERIALIZED VIEW: makes the empty table, which the caller then fills. `None`: it exists and IF NOT EXISTS was
+/// said.
+pub async fn create_materialized(
+    create: &CreateView,
+    columns: &[crate::session::Column],
+    populated: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<Option<Oid>> {
+    tx.make_temporary(false);
+    tx.begin_ddl().await?;
+    check_supported(&CreateView { options: CreateTableOptions::None, ..create.clone() })?;
+    let catalog = tx.catalog();
+    let name = Name::new(&create.name, &catalog)?;
+    let schema = name.creation_schema(&catalog, &context.path(&catalog))?;
+    privilege::check_create(&catalog, context.user, schema)?;
+    if !name_is_free(tx, schema, &name.name, create.if_not_exists, context)? {
+        return Ok(None);
+    }
+    let options = super::table::table_options(&create.options)?;
+    let options = super::table::storage_options(&options, super::table::OptionsOf::Table)?;
+    let view = definition(create, columns, schema, name.name, tx, context)?;
+    if view.depends_on.iter().any(|oid| oid.is_temporary()) {
+        return Err(Error::new(
+            SqlState::FeatureNotSupported,
+            "materialized views must not use temporary tables or views",
+        ));
+    }
+    let oid = allocate_many(tx, 4)?;
+    let view = ViewDef { oid, row_type: Oid(oid.0 + 1), populated: Some(populated), ..view };
+    let column = |(i, (name, ty)): (usize, &(String, PgType))| super::column::blank(i as i16 + 1, name.clone(), *ty);
+    let table = TableDef {
+        oid,
+        schema,
+        name: view.name.clone(),
+        owner: context.user,
+        storage: oid,
+        columns: view.columns.iter().enumerate().map(column).collect(),
+        indexes: Vec::new(),
+        constraints: Vec::new(),
+        row_type: view.row_type,
+        persistence: crate::catalog::Persistence::Permanent,
+        materialized: Some(Arc::new(view)),
+        options,
+        comment: None,
+    };
+    super::put_table(tx, table)?;
+    Ok(Some(oid))
+}
+
+/// REFRESH MATERIALIZED VIEW, first half: the query whose rows replace those that are there.
+pub async fn begin_refresh(
+    name: &ObjectName,
+    concurrently: bool,
+    with_data: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<Arc<ViewDef>> {
+    let catalog = tx.catalog();
+    let name = Name::new(name, &catalog)?;
+    let relation = name.resolve(&catalog, &context.path(&catalog))?;
+    let view = match &relation {
+        Relation::Table(table) => table.materialized.clone().map(|view| (table, view)),
+        _ => None,
+    };
+    let Some((table, view)) = view else {
+        let message = format!("\"{}\" is not a materialized view", relation.name());
+        return Err(Error::new(SqlState::WrongObjectType, message));
+    };
+    privilege::check_owner(&catalog, context.user, table.owner, "materialized view", &table.name)?;
+    if concurrently && !with_data {
+        return Err(Error::new(SqlState::SyntaxError, "CONCURRENTLY and WITH NO DATA options cannot be used together"));
+    }
+    if concurrently && view.populated == Some(false) {
+        return Err(Error::new(
+            SqlState::FeatureNotSupported,
+            "CONCURRENTLY cannot be used when the materialized view is not populated",
+        ));
+    }
+    if concurrently && !table.indexes.iter().any(|i| i.unique && i.is_plain()) {
+        let shown = format!("{}.{}", catalog.schema_name(table.schema), table.name);
+        return Err(Error::new(
+            SqlState::ObjectNotInPrerequisiteState,
+            format!("cannot refresh materialized view \"{shown}\" concurrently"),
+        )
+        .hint("Create a unique index with no WHERE clause on one or more columns of the materialized view."));
+    }
+    // Other refreshes wait; readers go on until the new rows take the place of the old ones.
+    super::lock(tx, table.oid, crate::txn::TableLock::Exclusive, context).await?;
+    Ok(view)
+}
+
+/// Second half: an empty store, which the caller fills.
+pub async fn replace_rows(oid: Oid, populated: bool, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<()> {
+    tx.make_temporary(false);
+    tx.begin_ddl().await?;
+    super::lock(tx, oid, crate::txn::TableLock::AccessExclusive, context).await?;
+    let catalog = tx.catalog();
+    let table = catalog.tables.get(&oid);
+    let (Some(table), Some(view)) = (table, table.and_then(|t| t.materialized.as_ref())) else {
+        return Err(Error::new(SqlState::UndefinedTable, "the materialized view was dropped"));
+    };
+    let view = ViewDef { populated: Some(populated), ..(**view).clone() };
+    let storage = super::allocate(tx)?;
+    super::put_table(tx, TableDef { storage, materialized: Some(Arc::new(view)), ..(**table).clone() })
+}
+
 pub fn create(create: &CreateView, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
     let tag = "CREATE VIEW".to_owned();
     check_supported(create)?;
     let catalog = tx.catalog();
-    let path = context.path(&catalog);
     let mut binder = expression::binder(context.source.clone(), tx, context);
     let bound = binder.bind_query(&create.query)?;
     let mut name = Name::new(&create.name, &catalog)?;
@@ -59,34 +165,7 @@ pub fn create(create: &CreateView, tx: &mut Transaction, context: &mut DdlContex
     if bound.columns.is_empty() {
         return Err(Error::unsupported("a view without columns"));
     }
-    let mut columns: Vec<(String, PgType)> =
-        bound.columns.iter().map(|c| (c.name.clone(), text_for_unknown(c.ty))).collect();
-    let selected: Vec<String> = columns.iter().map(|c| c.0.clone()).collect();
-    if create.columns.len() > columns.len() {
-        return Err(Error::new(SqlState::SyntaxError, "CREATE VIEW specifies more column names than columns"));
-    }
-    for (column, given) in columns.iter_mut().zip(&create.columns) {
-        column.0 = names::ident(&given.name);
-    }
-    check_column_names(&columns)?;
-    let mut query = (*create.query).clone();
-    expand_wildcards(&mut query, &selected, &catalog, &path, tx, context)?;
-    let mut qualifier = Qualifier { catalog: &catalog, path: &path, local: Vec::new(), reads: Vec::new() };
-    let _ = query.visit(&mut qualifier);
-    let depends_on = qualifier.reads;
-    let columns_read = columns_read(&query, &depends_on, &catalog);
-    let view = ViewDef {
-        oid: Oid(0),
-        schema,
-        name: name.name,
-        owner: context.user,
-        query: query.to_string(),
-        columns,
-        depends_on,
-        columns_read,
-        row_type: Oid(0),
-        comment: None,
-    };
+    let view = definition(create, &bound.columns, schema, name.name, tx, context)?;
     let view = match old {
         Some(old) => replacing(&old, view)?,
         None => {
@@ -98,10 +177,47 @@ pub fn create(create: &CreateView, tx: &mut Transaction, context: &mut DdlContex
     Ok(tag)
 }
 
-fn check_supported(create: &CreateView) -> Result<()> {
-    if create.materialized {
-        return Err(Error::unsupported("CREATE MATERIALIZED VIEW"));
+/// The view that a query makes, without OIDs.
+fn definition(
+    create: &CreateView,
+    bound: &[crate::session::Column],
+    schema: Oid,
+    name: String,
+    tx: &Transaction,
+    context: &DdlContext<'_>,
+) -> Result<ViewDef> {
+    let mut columns: Vec<(String, PgType)> = bound.iter().map(|c| (c.name.clone(), text_for_unknown(c.ty))).collect();
+    let selected: Vec<String> = columns.iter().map(|c| c.0.clone()).collect();
+    if create.columns.len() > columns.len() {
+        return Err(Error::new(SqlState::SyntaxError, "CREATE VIEW specifies more column names than columns"));
     }
+    for (column, given) in columns.iter_mut().zip(&create.columns) {
+        column.0 = names::ident(&given.name);
+    }
+    check_column_names(&columns)?;
+    let (catalog, path) = (tx.catalog(), context.path(&tx.catalog()));
+    let mut query = (*create.query).clone();
+    expand_wildcards(&mut query, &selected, &catalog, &path, tx, context)?;
+    let mut qualifier = Qualifier { catalog: &catalog, path: &path, local: Vec::new(), reads: Vec::new() };
+    let _ = query.visit(&mut qualifier);
+    let depends_on = qualifier.reads;
+    let columns_read = columns_read(&query, &depends_on, &catalog);
+    Ok(ViewDef {
+        oid: Oid(0),
+        schema,
+        name,
+        owner: context.user,
+        query: query.to_string(),
+        columns,
+        depends_on,
+        columns_read,
+        populated: None,
+        row_type: Oid(0),
+        comment: None,
+    })
+}
+
+fn check_supported(create: &CreateView) -> Result<()> {
     if !matches!(create.options, CreateTableOptions::None) {
         return Err(Error::unsupported("CREATE VIEW with options"));
     }
@@ -383,15 +499,25 @@ pub fn relation_moved(relation: Oid, from: (Oid, &str), to: (Oid, &str), tx: &mu
     for view in catalog.views_on(relation) {
         let mut view = (**view).clone();
         view.query = renamed(&view.query, from, to)?;
-        put(tx, Object::View(Arc::new(view)))?;
+        put_view(view, tx)?;
     }
     Ok(())
+}
+
+/// Puts a view, or a table with the query of a materialized one.
+fn put_view(view: ViewDef, tx: &mut Transaction) -> Result<()> {
+    if view.populated.is_none() {
+        return put(tx, Object::View(Arc::new(view)));
+    }
+    let table =
+        tx.catalog().tables.get(&view.oid).map(|t| TableDef { materialized: Some(Arc::new(view)), ..(**t).clone() });
+    table.map_or(Ok(()), |table| super::put_table(tx, table))
 }
 
 /// A schema gets another name.
 pub fn schema_renamed(schema: &SchemaDef, to: &str, tx: &mut Transaction) -> Result<()> {
     let catalog = tx.catalog();
-    for view in catalog.views.values() {
+    for view in catalog.all_views() {
         let mut changed = (**view).clone();
         for oid in &view.depends_on {
             if let Some(relation) = catalog.relation(*oid).filter(|r| r.schema() == schema.oid) {
@@ -400,7 +526,7 @@ pub fn schema_renamed(schema: &SchemaDef, to: &str, tx: &mut Transaction) -> Res
             }
         }
         if changed.query != view.query {
-            put(tx, Object::View(Arc::new(changed)))?;
+            put_view(changed, tx)?;
         }
     }
     Ok(())

@@ -35,6 +35,7 @@ pub fn infer(target: &str, def: &Arc<TableDef>, binder: &mut Binder) -> Result<V
         let own: Vec<i16> = index.attnums().filter(|a| *a != 0).collect();
         let texts: Vec<&str> = index.columns.iter().filter_map(|c| c.expression.as_ref()).map(|e| &*e.text).collect();
         index.unique
+            && !index.deferrable
             && own.iter().all(|a| columns.contains(a))
             && columns.iter().all(|a| own.contains(a))
             && texts.iter().all(|t| expressions.iter().any(|e| e == t))

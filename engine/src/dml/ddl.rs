@@ -8,9 +8,10 @@ use sqlparser::ast;
 use super::foreign_key::ForeignKeys;
 use super::insert::{InsertPlan, Inserter, Source};
 use super::rules::TableRules;
-use crate::catalog::Member;
-use crate::ddl::{self, DdlContext};
+use crate::catalog::{Member, Oid};
+use crate::ddl::{self, DdlContext, Extra};
 use crate::error::{Error, Result, SqlState};
+use crate::query::ResultStream;
 use crate::session::Session;
 use crate::session::plan::Plan;
 use crate::sql::{Parsed, Statement};
@@ -30,6 +31,9 @@ pub async fn run(session: &mut Session, parsed: &Parsed) -> Result<String> {
                 session.prepare_temporary()?;
             }
             session.begin_statement(Reads::Snapshot).await?;
+            if let Extra::Refresh { name, concurrently, with_data } = &**extra {
+                return refresh(session, name, (*concurrently, *with_data), parsed).await;
+            }
             let work = async |transaction: &mut Transaction, context: &mut DdlContext<'_>| {
                 ddl::execute_extra(extra, transaction, context).await
             };
@@ -50,6 +54,11 @@ pub async fn run(session: &mut Session, parsed: &Parsed) -> Result<String> {
         session.prepare_temporary()?;
     }
     session.begin_statement(Reads::Snapshot).await?;
+    if let ast::Statement::CreateView(create) = &**statement
+        && create.materialized
+    {
+        return create_materialized(session, create, parsed).await;
+    }
     if let ast::Statement::CreateTable(create) = &**statement
         && let Some(query) = &create.query
     {
@@ -125,13 +134,19 @@ async fn create_as(
     .await?;
     let Some(oid) = created else { return Ok("CREATE TABLE AS".into()) };
     let Some(mut stream) = stream else { return Ok("CREATE TABLE AS".into()) };
+    let count = fill(session, oid, &mut stream).await?;
+    Ok(format!("SELECT {count}"))
+}
+
+/// Puts the rows of a query into a table that the statement made.
+async fn fill(session: &mut Session, oid: Oid, stream: &mut ResultStream) -> Result<u64> {
     let catalog = session.catalog();
     let def = catalog.tables.get(&oid).cloned().ok_or_else(|| Error::internal("the new table is not there"))?;
     let insert = InsertPlan {
         rules: TableRules::bind(session, &def, &catalog)?,
         keys: ForeignKeys::default(),
         source: Source::Rows(Vec::new()),
-        targets: (0..columns.len()).collect(),
+        targets: def.live_columns().map(|c| c.attnum as usize - 1).collect(),
         conflict: None,
         returning: None,
     };
@@ -144,5 +159,74 @@ async fn create_as(
             inserter.insert_any(session, batch.columns().to_vec(), &targets, batch.num_rows()).await?;
         }
     }
-    Ok(format!("SELECT {}", inserter.changed.count))
+    Ok(inserter.changed.count)
+}
+
+/// CREATE MATERIALIZED VIEW.
+async fn create_materialized(session: &mut Session, create: &ast::CreateView, parsed: &Parsed) -> Result<String> {
+    let tag = "CREATE MATERIALIZED VIEW";
+    let inner = Parsed {
+        statement: Statement::Sql(Box::new(ast::Statement::Query(create.query.clone()))),
+        source: parsed.source.clone(),
+        text: parsed.text.clone(),
+        parameters: 0,
+    };
+    let prepared = session.plan(Arc::new(inner), Vec::new())?;
+    let Plan::Query(plan) = &prepared.plan else {
+        return Err(Error::new(SqlState::SyntaxError, "CREATE MATERIALIZED VIEW needs a query"));
+    };
+    let columns = plan.bound.columns.clone();
+    let populated = !crate::sql::rewrite::is_without_data(&parsed.text);
+    let stream = match populated {
+        true => Some(session.execute_bound(&plan.bound, &Arc::from([])).await?),
+        false => None,
+    };
+    let created = with_context(session, parsed, Vec::new(), async |transaction, context| {
+        ddl::create_materialized(create, &columns, populated, transaction, context).await
+    })
+    .await?;
+    match (created, stream) {
+        (Some(oid), Some(mut stream)) => Ok(format!("SELECT {}", fill(session, oid, &mut stream).await?)),
+        _ => Ok(tag.to_owned()),
+    }
+}
+
+/// REFRESH MATERIALIZED VIEW: the rows are computed while readers go on with the old ones.
+async fn refresh(
+    session: &mut Session,
+    name: &ast::ObjectName,
+    (concurrently, with_data): (bool, bool),
+    parsed: &Parsed,
+) -> Result<String> {
+    let view = with_context(session, parsed, Vec::new(), async |transaction, context| {
+        ddl::begin_refresh(name, concurrently, with_data, transaction, context).await
+    })
+    .await?;
+    let stream = match with_data {
+        true => {
+            let (query, source) = crate::sql::parse::parse_query(&view.query)?;
+            let inner = Parsed {
+                statement: Statement::Sql(Box::new(ast::Statement::Query(query))),
+                text: view.query.as_str().into(),
+                source,
+                parameters: 0,
+            };
+            let prepared = session.plan(Arc::new(inner), Vec::new())?;
+            let Plan::Query(plan) = &prepared.plan else {
+                return Err(Error::internal("a materialized view without a query"));
+            };
+            session.begin_statement(Reads::Snapshot).await?;
+            Some(session.execute_bound(&plan.bound, &Arc::from([])).await?)
+        }
+        false => None,
+    };
+    let oid = view.oid;
+    with_context(session, parsed, Vec::new(), async |transaction, context| {
+        ddl::replace_rows(oid, with_data, transaction, context).await
+    })
+    .await?;
+    if let Some(mut stream) = stream {
+        fill(session, oid, &mut stream).await?;
+    }
+    Ok("REFRESH MATERIALIZED VIEW".to_owned())
 }

@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use sqlparser::ast;
 
 use super::rules::{TableRules, key_text};
-use crate::catalog::{Catalog, ConstraintDef, ConstraintKind, ForeignKey, Oid, ReferentialAction, TableDef};
+use crate::catalog::{Catalog, ConstraintDef, ConstraintKind, ForeignKey, IndexDef, Oid, ReferentialAction, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::session::{Row, Session};
 use crate::storage::{IndexRange, RowId, RowKey, Table};
@@ -47,6 +47,8 @@ pub struct Incoming {
 pub struct ForeignKeys {
     pub outgoing: Vec<Outgoing>,
     pub incoming: Vec<Incoming>,
+    /// Unique indexes whose keys are compared after the rows were written, with their constraints.
+    pub deferrable: Vec<(Arc<IndexDef>, Arc<ConstraintDef>)>,
 }
 
 impl ForeignKeys {
@@ -64,11 +66,17 @@ impl ForeignKeys {
                     key: key.clone(),
                 })
                 .collect(),
+            deferrable: def
+                .indexes
+                .iter()
+                .filter(|index| index.deferrable)
+                .filter_map(|index| Some((index.clone(), def.index_constraint(index.oid)?.clone())))
+                .collect(),
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.outgoing.is_empty() && self.incoming.is_empty()
+        self.outgoing.is_empty() && self.incoming.is_empty() && self.deferrable.is_empty()
     }
 }
 
@@ -82,12 +90,24 @@ pub struct DeferredCheck {
     values: Vec<Datum>,
     /// True: a child row names them; false: a parent row with them went away.
     reference: bool,
+    /// RESTRICT: never later than its statement.
+    now: bool,
+}
+
+/// A key of a deferrable constraint that a row got.
+#[derive(Debug, Clone)]
+pub struct DeferredKey {
+    pub constraint: Oid,
+    table: Oid,
+    index: Oid,
+    row: Row,
 }
 
 /// What a statement must still look at.
 #[derive(Default)]
 pub struct Pending {
     checks: Vec<DeferredCheck>,
+    keys: Vec<DeferredKey>,
     seen: HashSet<(Oid, bool, Vec<u8>)>,
     /// Cascading actions, in order.
     actions: Vec<(Incoming, Vec<Datum>, Option<Vec<Datum>>)>,
@@ -118,6 +138,15 @@ impl Pending {
 
     /// A new version of a row; `old` is the one before.
     pub fn written(&mut self, def: &TableDef, keys: &ForeignKeys, old: Option<&[Datum]>, new: &[Datum]) -> Result<()> {
+        for (index, constraint) in &keys.deferrable {
+            let same = |old: &[Datum]| {
+                index.reads().all(|a| old.get(a as usize - 1).zip(new.get(a as usize - 1)).is_some_and(|(a, b)| a == b))
+            };
+            if !old.is_some_and(same) {
+                let row = new.iter().cloned().collect();
+                self.keys.push(DeferredKey { constraint: constraint.oid, table: def.oid, index: index.oid, row });
+            }
+        }
         for fk in &keys.outgoing {
             let values = values_of(new, &fk.key.columns);
             let types = column_types(def, &fk.key.columns);
@@ -143,6 +172,7 @@ impl Pending {
                     parent: fk.key.references,
                     values,
                     reference: true,
+                    now: false,
                 };
                 self.add(check, &types);
             }
@@ -175,6 +205,7 @@ impl Pending {
                         parent: def.oid,
                         values,
                         reference: false,
+                        now: action == ReferentialAction::Restrict,
                     };
                     self.add(check, &types);
                 }
@@ -251,10 +282,11 @@ fn find_constraint(
 impl Session {
     /// End of a statement: cascades, then what must hold now; deferred checks are kept for COMMIT.
     pub(crate) fn settle(&mut self, mut pending: Pending) -> BoxFuture<'_, Result<()>> {
-        if pending.checks.is_empty() && pending.actions.is_empty() {
+        if pending.checks.is_empty() && pending.actions.is_empty() && pending.keys.is_empty() {
             return Box::pin(std::future::ready(Ok(())));
         }
         Box::pin(async move {
+            self.settle_keys(std::mem::take(&mut pending.keys)).await?;
             self.see_references(&pending).await?;
             let mut cascaded = Pending::default();
             for (fk, old, new) in std::mem::take(&mut pending.actions) {
@@ -266,7 +298,7 @@ impl Session {
             let mut now = Vec::with_capacity(checks.len());
             for check in checks {
                 let deferred = find_constraint(&catalog, check.child, check.constraint)
-                    .is_some_and(|(_, constraint, _)| self.is_deferred(&constraint));
+                    .is_some_and(|(_, constraint, _)| !check.now && self.is_deferred(&constraint));
                 match deferred {
                     true => self.deferred.push(check),
                     false => now.push(check),
@@ -274,6 +306,41 @@ impl Session {
             }
             self.check_all(now).await
         })
+    }
+
+    /// Keys of deferrable constraints: compared now, or kept for COMMIT.
+    async fn settle_keys(&mut self, keys: Vec<DeferredKey>) -> Result<()> {
+        let catalog = self.catalog();
+        for key in keys {
+            let table = catalog.tables.get(&key.table);
+            let constraint = table.and_then(|t| t.constraints.iter().find(|c| c.oid == key.constraint));
+            match constraint.is_some_and(|c| self.is_deferred(c)) {
+                true => self.deferred_keys.push(key),
+                false => self.check_key(&key)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// 23505 if another row has the key.
+    fn check_key(&mut self, key: &DeferredKey) -> Result<()> {
+        let context = self.eval_context();
+        let catalog = self.catalog();
+        let transaction = self.transaction()?;
+        let Some(table) = transaction.table(key.table) else { return Ok(()) };
+        let Some(index) = table.def.index(key.index) else { return Ok(()) };
+        let Some(bytes) = Transaction::unique_key(&table, key.index, &key.row) else { return Ok(()) };
+        if !transaction.is_duplicated(&table, key.index, &bytes) {
+            return Ok(());
+        }
+        let shown = crate::ddl::key_text(&table.def, index, &key.row, &catalog, &context);
+        Err(Error::new(
+            SqlState::UniqueViolation,
+            format!("duplicate key value violates unique constraint \"{}\"", index.name),
+        )
+        .detail(format!("Key {shown} already exists."))
+        .table(catalog.schema_name(table.def.schema), &table.def.name)
+        .constraint(&index.name))
     }
 
     /// What others committed before our locks is to be seen, applied or not.
@@ -448,6 +515,9 @@ impl Session {
 
     /// COMMIT: what was deferred must hold now.
     pub(crate) async fn check_deferred(&mut self) -> Result<()> {
+        for key in std::mem::take(&mut self.deferred_keys) {
+            self.check_key(&key)?;
+        }
         if self.deferred.is_empty() {
             return Ok(());
         }
@@ -511,6 +581,11 @@ impl Session {
             let all = std::mem::take(&mut self.deferred);
             let (now, later) = all.into_iter().partition(|c| oids.as_ref().is_none_or(|o| o.contains(&c.constraint)));
             self.deferred = later;
+            let keys = std::mem::take(&mut self.deferred_keys);
+            let (due, kept): (Vec<_>, Vec<_>) =
+                keys.into_iter().partition(|k| oids.as_ref().is_none_or(|o| o.contains(&k.constraint)));
+            self.deferred_keys = kept;
+            due.iter().try_for_each(|key| self.check_key(key))?;
             self.transaction()?;
             self.begin_statement(Reads::Snapshot).await?;
             self.check_still(now).await?;

@@ -259,6 +259,12 @@ fn bind_conflict(
         Some(ast::ConflictTarget::OnConstraint(name)) => {
             let (_, name) = object_name(name)?;
             let index = def.constraint(&name).and_then(|c| c.index());
+            if index.and_then(|oid| def.index(oid)).is_some_and(|index| index.deferrable) {
+                return Err(Error::new(
+                    SqlState::ObjectNotInPrerequisiteState,
+                    "ON CONFLICT does not support deferrable unique constraints/exclusion constraints as arbiters",
+                ));
+            }
             vec![index.ok_or_else(|| {
                 Error::new(
                     SqlState::UndefinedObject,
@@ -319,13 +325,19 @@ fn arbiter_indexes(def: &TableDef, columns: &[ast::Ident]) -> Result<Vec<Oid>> {
             .ok_or_else(|| Error::new(SqlState::UndefinedColumn, format!("column \"{name}\" does not exist")))?;
         wanted.push(found.attnum);
     }
-    let fits = |index: &crate::catalog::IndexDef| {
+    let same = |index: &crate::catalog::IndexDef| {
         index.unique
             && index.is_plain()
             && index.attnums().all(|a| wanted.contains(&a))
             && wanted.iter().all(|w| index.attnums().any(|a| a == *w))
     };
-    let indexes: Vec<Oid> = def.indexes.iter().filter(|i| fits(i)).map(|i| i.oid).collect();
+    let indexes: Vec<Oid> = def.indexes.iter().filter(|i| same(i) && !i.deferrable).map(|i| i.oid).collect();
+    if indexes.is_empty() && def.indexes.iter().any(|i| same(i)) {
+        return Err(Error::new(
+            SqlState::ObjectNotInPrerequisiteState,
+            "ON CONFLICT does not support deferrable unique constraints/exclusion constraints as arbiters",
+        ));
+    }
     if indexes.is_empty() {
         return Err(Error::new(
             SqlState::InvalidColumnReference,
@@ -357,7 +369,10 @@ impl InsertPlan {
     }
 
     fn is_batchable(&self) -> bool {
-        self.conflict.is_none() && self.returning.is_none() && !self.rules.needs_rows()
+        self.conflict.is_none()
+            && self.returning.is_none()
+            && !self.rules.needs_rows()
+            && self.keys.deferrable.is_empty()
     }
 }
 
@@ -642,7 +657,7 @@ impl Inserter {
             }
         }
         for fk in &plan.keys.outgoing {
-            let only = ForeignKeys { outgoing: vec![fk.clone()], incoming: Vec::new() };
+            let only = ForeignKeys { outgoing: vec![fk.clone()], ..ForeignKeys::default() };
             self.references_of(&batch, &live, &only)?;
         }
         let rows = batch.num_rows();
@@ -698,7 +713,7 @@ impl Inserter {
         live: &[usize],
         duplicate: &Duplicate,
     ) -> Result<Option<Row>> {
-        if self.plan.rules.def.index(duplicate.index).is_some_and(|i| i.primary) {
+        if self.plan.rules.def.index(duplicate.index).is_some_and(|i| i.is_key()) {
             for i in 0..batch.num_rows() {
                 let row = self.batch_row(batch, live, i)?;
                 if self.table.key_of(&row).as_ref() == Some(&duplicate.existing) {

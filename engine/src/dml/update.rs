@@ -229,7 +229,9 @@ pub fn plan(
     };
     let rules = TableRules::bind(session, &def, catalog)?;
     let in_key = |i: usize| def.indexes.iter().any(|index| index.unique && index.reads().any(|a| a as usize == i + 1));
-    let lock = match (0..def.columns.len()).any(|i| assignments.touches(i) && in_key(i)) {
+    // A generated column changes with what it is computed from.
+    let touched = |i: usize| assignments.touches(i) || def.columns.get(i).is_some_and(|c| c.generated);
+    let lock = match (0..def.columns.len()).any(|i| touched(i) && in_key(i)) {
         true => RowLock::Update,
         false => RowLock::NoKeyUpdate,
     };

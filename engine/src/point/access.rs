@@ -124,13 +124,13 @@ impl PointAccess {
         let whole = prefix.len() == index.columns.len();
         let ranged = !matches!((&lower, &upper), (Bound::Unbounded, Bound::Unbounded));
         // The primary key is a hash: all of it or nothing. Of a partial index all may be wanted.
-        if (index.primary && !whole) || (prefix.is_empty() && !ranged && index.predicate.is_none()) {
+        if (index.is_key() && !whole) || (prefix.is_empty() && !ranged && index.predicate.is_none()) {
             return None;
         }
         Some(PointAccess {
             index: index.oid,
             index_name: index.name.clone(),
-            primary: index.primary,
+            primary: index.is_key(),
             unique: index.unique,
             partial: index.predicate.is_some(),
             exact: whole && used.len() == conjuncts,

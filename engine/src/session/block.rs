@@ -283,7 +283,7 @@ impl Session {
     pub(crate) async fn commit_transaction(&mut self) -> Result<()> {
         // Up to here the commit can be given up; once it is in the log nobody drops it.
         let shared = self.shared.clone();
-        let checked = match self.deferred.is_empty() {
+        let checked = match self.deferred.is_empty() && self.deferred_keys.is_empty() {
             true => Ok(()),
             false => shared.interruptible(None, Box::pin(self.check_deferred()).as_mut()).await,
         };
@@ -359,6 +359,7 @@ impl Session {
         let started = self.block.started;
         self.block = Block { started, ..Block::default() };
         self.deferred.clear();
+        self.deferred_keys.clear();
         self.sequences.lock().take_logged();
         self.settings.modes = self.settings.values().default_modes;
         self.shared.activity.lock().transaction_start = None;

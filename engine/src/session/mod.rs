@@ -42,7 +42,7 @@ use smallvec::SmallVec;
 
 use crate::catalog::Oid;
 use crate::copy::CopyIn;
-use crate::dml::foreign_key::DeferredCheck;
+use crate::dml::foreign_key::{DeferredCheck, DeferredKey};
 use crate::engine::Engine;
 use crate::error::{Error, Notice, NoticeLevel, Result, SqlState};
 use crate::monitor::statements::Statement as Counted;
@@ -154,6 +154,7 @@ pub struct Session {
     pub(crate) block: Block,
     /// What deferred constraints must still hold at COMMIT.
     pub(crate) deferred: Vec<DeferredCheck>,
+    pub(crate) deferred_keys: Vec<DeferredKey>,
     pub(crate) sequences: Arc<Mutex<host::SequenceValues>>,
     statements: HashMap<String, Arc<Prepared>>,
     portals: HashMap<String, Portal>,
@@ -192,6 +193,7 @@ impl Session {
             user,
             block: Block::default(),
             deferred: Vec::new(),
+            deferred_keys: Vec::new(),
             sequences: Arc::default(),
             statements: HashMap::new(),
             portals: HashMap::new(),

@@ -456,6 +456,10 @@ impl Session {
             }
         };
         match relation {
+            Relation::Table(table) if table.materialized.is_some() && verb != "analyze" => Err(Error::new(
+                SqlState::WrongObjectType,
+                format!("cannot change materialized view \"{}\"", table.name),
+            )),
             Relation::Table(table) => Ok(table),
             Relation::View(view) => {
                 Err(Error::new(SqlState::ObjectNotInPrerequisiteState, format!("cannot {verb} view \"{}\"", view.name))

@@ -9,6 +9,7 @@ mod precedence;
 pub mod rel;
 pub(crate) mod rewrite;
 pub mod scope;
+mod several;
 pub mod utility;
 mod visit;
 

@@ -228,6 +228,14 @@ fn split(tokens: Vec<TokenWithSpan>) -> Vec<Vec<TokenWithSpan>> {
 /// Parses the tokens of one statement.
 pub(super) fn parse_statement(source: &Source, tokens: Vec<TokenWithSpan>) -> Result<Statement> {
     check_depth(source, &tokens)?;
+    if let Some(several) = super::several::split(&tokens) {
+        return several.parse(source, tokens);
+    }
+    parse_one(source, tokens)
+}
+
+/// Parses a statement as it is.
+pub(super) fn parse_one(source: &Source, tokens: Vec<TokenWithSpan>) -> Result<Statement> {
     if let Some(utility) = utility::parse(source, &tokens)? {
         return Ok(Statement::Utility(Box::new(utility)));
     }

@@ -15,8 +15,6 @@ pub(super) fn unsupported(tokens: &[TokenWithSpan]) -> Option<String> {
         &["reassign"],
         &["security", "label"],
         &["import", "foreign"],
-        &["refresh", "materialized"],
-        &["create", "materialized"],
         &["create", "transient"],
         &["create", "publication"],
         &["create", "subscription"],
@@ -48,7 +46,6 @@ pub(super) fn unsupported(tokens: &[TokenWithSpan]) -> Option<String> {
         &["alter", "default"],
         &["alter", "function"],
         &["alter", "procedure"],
-        &["alter", "materialized"],
         &["alter", "foreign"],
         &["alter", "event"],
         &["alter", "extension"],
@@ -146,6 +143,78 @@ fn mark_strategy(tokens: &mut Vec<TokenWithSpan>) {
     tokens.splice(at..end, new.into_iter().map(|token| TokenWithSpan::new(token, span)));
 }
 
+/// What begins and divides the name of a column that is none: LIKE in CREATE TABLE, relation and options as text.
+pub const LIKE_MARK: char = '\u{2}';
+
+/// `LIKE t INCLUDING …` among the elements of CREATE TABLE becomes a column with a name that no client can write.
+fn mark_likes(tokens: &mut Vec<TokenWithSpan>) {
+    if !tokens.first().is_some_and(|t| word(t, "create")) || !tokens.iter().take(4).any(|t| word(t, "table")) {
+        return;
+    }
+    let mut depth = 0;
+    let mut at = 0;
+    while at < tokens.len() {
+        match tokens[at].token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
+        let begins = depth == 1 && matches!(tokens[at].token, Token::LParen | Token::Comma);
+        at += 1;
+        if !begins || !tokens.get(at).is_some_and(|t| word(t, "like")) {
+            continue;
+        }
+        let ends = |t: &TokenWithSpan| matches!(t.token, Token::Comma | Token::RParen);
+        let Some(length) = tokens[at..].iter().position(ends) else { return };
+        let option = |t: &TokenWithSpan| word(t, "including") || word(t, "excluding");
+        let name = tokens[at + 1..at + length].iter().take_while(|t| !option(t)).count();
+        let text = |tokens: &[TokenWithSpan], between: &str| {
+            tokens.iter().map(|t| t.token.to_string()).collect::<Vec<_>>().join(between)
+        };
+        let mark = format!(
+            "{LIKE_MARK}{}{LIKE_MARK}{}",
+            text(&tokens[at + 1..at + 1 + name], ""),
+            text(&tokens[at + 1 + name..at + length], " ")
+        );
+        let span = tokens[at].span;
+        let new = [Token::make_word(&mark, Some('"')), Token::make_word("int", None)];
+        tokens.splice(at..at + length, new.into_iter().map(|token| TokenWithSpan::new(token, span)));
+    }
+}
+
+/// Options of an identity column's sequence, which sqlparser reads in one order only.
+fn order_identity_options(tokens: &mut Vec<TokenWithSpan>) {
+    const ORDER: [&str; 6] = ["increment", "minvalue", "maxvalue", "start", "cache", "cycle"];
+    let mut at = 0;
+    while at + 1 < tokens.len() {
+        let opens = word(&tokens[at], "identity") && tokens[at + 1].token == Token::LParen;
+        at += 1;
+        if !opens {
+            continue;
+        }
+        let Some(length) = tokens[at..].iter().position(|t| t.token == Token::RParen) else { return };
+        let mut options: Vec<(usize, Vec<TokenWithSpan>)> = Vec::new();
+        let mut negated = None;
+        for token in &tokens[at + 1..at + length] {
+            if word(token, "no") {
+                negated = Some(token.clone());
+                continue;
+            }
+            match (ORDER.iter().position(|name| word(token, name)), options.last_mut()) {
+                (Some(place), _) => options.push((place, negated.take().into_iter().chain([token.clone()]).collect())),
+                (None, Some((_, option))) => option.push(token.clone()),
+                // Something that sqlparser will refuse.
+                (None, None) => return,
+            }
+        }
+        options.sort_by_key(|(place, _)| *place);
+        let ordered: Vec<TokenWithSpan> = options.into_iter().flat_map(|(_, option)| option).collect();
+        if ordered.len() == length - 1 {
+            tokens.splice(at + 1..at + length, ordered);
+        }
+    }
+}
+
 /// CREATE UNLOGGED TABLE, which sqlparser does not know, becomes CREATE TRANSIENT TABLE, which PostgreSQL does not know.
 fn mark_unlogged(tokens: &mut [TokenWithSpan]) {
     let is = |at: usize, text: &str| tokens.get(at).is_some_and(|t| word(t, text));
@@ -229,6 +298,8 @@ fn mark_conflict_target(tokens: &mut Vec<TokenWithSpan>) {
 pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     rewrite_trims(&mut tokens);
     mark_unlogged(&mut tokens);
+    order_identity_options(&mut tokens);
+    mark_likes(&mut tokens);
     strip_with_data(&mut tokens);
     mark_strategy(&mut tokens);
     mark_conflict_target(&mut tokens);

@@ -43,6 +43,8 @@ pub(crate) enum KeyLayout {
 pub(crate) struct IndexLayout {
     pub oid: Oid,
     pub unique: bool,
+    /// Its keys are locked by who writes them, and compared later.
+    pub deferrable: bool,
     /// NULLs are equal to each other.
     pub nulls_not_distinct: bool,
     pub columns: SmallVec<[IndexColumnLayout; 2]>,
@@ -62,13 +64,13 @@ impl Layout {
     pub fn new(def: &TableDef) -> Layout {
         let live = |c: &crate::catalog::ColumnDef| (!c.dropped).then_some(c.ty);
         let types: Vec<_> = def.columns.iter().map(live).collect();
-        let primary = def.indexes.iter().find(|i| i.primary);
+        let primary = def.indexes.iter().find(|i| i.is_key());
         Layout {
             key: primary.map_or(KeyLayout::Hidden, |index| KeyLayout::new(index, &types)),
             indexes: def
                 .indexes
                 .iter()
-                .filter(|i| !i.primary && i.is_ordered())
+                .filter(|i| !i.is_key() && i.is_ordered())
                 .map(|i| IndexLayout::new(i, &types))
                 .collect(),
             primary: primary.map(|index| IndexLayout::new(index, &types)),
@@ -144,7 +146,8 @@ impl IndexLayout {
         };
         IndexLayout {
             oid: index.oid,
-            unique: index.unique,
+            unique: index.unique && !index.deferrable,
+            deferrable: index.deferrable,
             nulls_not_distinct: index.nulls_not_distinct,
             columns: index.columns.iter().map(column).collect(),
             computed: index.computed.clone(),

@@ -40,6 +40,7 @@ fn def(secondary: bool) -> TableDef {
         indexes: [Some(index(2, 1, true)), secondary.then(|| index(3, 2, false))].into_iter().flatten().collect(),
         constraints: Vec::new(),
         row_type: Oid(9),
+        materialized: None,
         persistence: Default::default(),
         options: Vec::new(),
         comment: None,

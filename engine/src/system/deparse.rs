@@ -216,6 +216,9 @@ pub fn constraint_def(table: &TableDef, constraint: &ConstraintDef, display: &Di
     if constraint.initially_deferred {
         out.push_str(" INITIALLY DEFERRED");
     }
+    if constraint.not_valid {
+        out.push_str(" NOT VALID");
+    }
     out
 }
 
@@ -229,9 +232,17 @@ fn constraint_body(table: &TableDef, constraint: &ConstraintDef, display: &Displ
         let attnums: Vec<i16> = table.index(*oid).map_or_else(Vec::new, |i| i.attnums().collect());
         names(table, &attnums)
     };
+    let included = |oid: &Oid| match table.index(*oid).map(|i| names(table, &i.include)) {
+        Some(names) if !names.is_empty() => format!(" INCLUDE ({names})"),
+        _ => String::new(),
+    };
     match &constraint.kind {
-        ConstraintKind::PrimaryKey { index } => format!("PRIMARY KEY ({})", index_columns(index)),
-        ConstraintKind::Unique { index } => format!("UNIQUE ({})", index_columns(index)),
+        ConstraintKind::PrimaryKey { index } => format!("PRIMARY KEY ({}){}", index_columns(index), included(index)),
+        ConstraintKind::Unique { index } => {
+            let nulls =
+                if table.index(*index).is_some_and(|i| i.nulls_not_distinct) { " NULLS NOT DISTINCT" } else { "" };
+            format!("UNIQUE{nulls} ({}){}", index_columns(index), included(index))
+        }
         ConstraintKind::Check { expression, .. } => {
             format!("CHECK ({})", display.expression(expression, Some(table)))
         }

@@ -56,7 +56,8 @@ fn may_see(context: &SystemContext, owner: Oid) -> bool {
 }
 
 fn visible_tables(context: &SystemContext) -> impl Iterator<Item = &TableDef> {
-    context.catalog.tables.values().map(|t| &**t).filter(|t| may_see(context, t.owner))
+    let tables = context.catalog.tables.values().map(|t| &**t);
+    tables.filter(|t| t.materialized.is_none() && may_see(context, t.owner))
 }
 
 fn tables(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
@@ -145,6 +146,8 @@ struct Col<'a> {
     updatable: bool,
     default: Option<String>,
     identity: Option<(Identity, &'a SequenceDef)>,
+    /// Expression of a generated column.
+    generated: Option<String>,
 }
 
 impl Col<'_> {
@@ -164,7 +167,7 @@ impl Col<'_> {
             Null, Null, Null, Null, Null, Null, Null, Null, Null, Null, database, "pg_catalog", udt, Null, Null, Null,
             Null, self.number.to_string(), "NO", yes_or_no(generation.is_some()), generation, number(|s| s.start),
             number(|s| s.increment), number(|s| s.max), number(|s| s.min),
-            yes_or_no(sequence.is_some_and(|s| s.cycle)), "NEVER", Null, yes_or_no(self.updatable));
+            yes_or_no(sequence.is_some_and(|s| s.cycle)), if self.generated.is_some() { "ALWAYS" } else { "NEVER" }, self.generated, yes_or_no(self.updatable));
     }
 }
 
@@ -182,6 +185,7 @@ fn columns(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
                 updatable: false,
                 default: None,
                 identity: None,
+                generated: None,
             }
             .push(catalog, sink);
         }
@@ -190,6 +194,7 @@ fn columns(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
         for c in t.live_columns() {
             let c: &ColumnDef = c;
             let sequence = catalog.owned_sequences(t.oid, Some(c.attnum)).next();
+            let shown = |text: &str| Display::plain(&context.catalog, &context.path).expression(text, Some(t));
             Col {
                 schema: t.schema,
                 relation: &t.name,
@@ -198,10 +203,8 @@ fn columns(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
                 ty: c.ty,
                 nullable: !c.not_null,
                 updatable: true,
-                default: c
-                    .default
-                    .as_ref()
-                    .map(|d| Display::plain(&context.catalog, &context.path).expression(d, Some(t))),
+                default: c.default.as_ref().filter(|_| !c.generated).map(|d| shown(d)),
+                generated: c.default.as_ref().filter(|_| c.generated).map(|d| shown(d)),
                 identity: c.identity.zip(sequence.map(|s| &**s)),
             }
             .push(catalog, sink);
@@ -219,6 +222,7 @@ fn columns(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
                 updatable: false,
                 default: None,
                 identity: None,
+                generated: None,
             }
             .push(catalog, sink);
         }

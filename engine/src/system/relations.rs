@@ -26,6 +26,7 @@ pub const SOURCES: &[(&str, RowSource)] = &[
     ("pg_catalog.pg_namespace", pg_namespace),
     ("pg_catalog.pg_tables", pg_tables),
     ("pg_catalog.pg_views", pg_views),
+    ("pg_catalog.pg_matviews", pg_matviews),
     ("pg_catalog.pg_indexes", pg_indexes),
     ("pg_catalog.pg_sequences", pg_sequences),
     ("pg_catalog.pg_rules", pg_rules),
@@ -56,7 +57,7 @@ pub fn default_column(catalog: &Catalog, oid: Oid) -> Option<(&Arc<TableDef>, &C
 
 /// The view whose rule an OID is.
 pub fn rule_view(catalog: &Catalog, oid: Oid) -> Option<&Arc<ViewDef>> {
-    catalog.views.values().find(|v| rule_oid(v) == oid)
+    catalog.all_views().find(|v| rule_oid(v) == oid)
 }
 
 /// OID of a view's rule: allocated with the view, behind its row type and that one's array.
@@ -83,6 +84,7 @@ struct ClassRow<'a> {
     has_rules: bool,
     has_triggers: bool,
     persistence: char,
+    populated: bool,
     options: &'a [(String, String)],
 }
 
@@ -94,11 +96,11 @@ impl ClassRow<'_> {
         };
         let frozen = if self.kind == 'r' { 3u32 } else { 0 };
         let minimum = if self.kind == 'r' { 1u32 } else { 0 };
-        let identity = if self.kind == 'r' && self.schema != Oid::PG_CATALOG { 'd' } else { 'n' };
+        let identity = if matches!(self.kind, 'r' | 'm') && self.schema != Oid::PG_CATALOG { 'd' } else { 'n' };
         row!(sink;
             self.oid, self.name, self.schema, self.row_type, 0u32, self.owner, self.am, self.file, 0u32,
             self.pages, self.rows, 0i32, 0u32, self.has_index, self.shared, self.persistence, self.kind,
-            self.columns as i16, self.checks as i16, self.has_rules, self.has_triggers, false, false, false, true,
+            self.columns as i16, self.checks as i16, self.has_rules, self.has_triggers, false, false, false, self.populated,
             identity, false, 0u32, frozen, minimum, Null, options, Null);
     }
 }
@@ -129,6 +131,7 @@ fn pg_class(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
             has_rules: false,
             has_triggers: false,
             persistence: 'p',
+            populated: true,
             options: &[],
         }
         .push(sink);
@@ -144,16 +147,17 @@ fn pg_class(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
             owner: table.owner,
             am: context.catalog.strategy_of(table.oid).map_or(HEAP, |strategy| strategy.oid.0),
             file: table.storage,
-            kind: 'r',
+            kind: if table.materialized.is_some() { 'm' } else { 'r' },
             columns: table.columns.len(),
             pages: figures.map_or(0, |f| pages(f.bytes)),
             rows: figures.map_or(-1.0, |f| f.live_rows as f32),
             has_index: !table.indexes.is_empty(),
             shared: false,
             checks: table.constraints.iter().filter(|c| matches!(c.kind, ConstraintKind::Check { .. })).count(),
-            has_rules: false,
+            has_rules: table.materialized.is_some(),
             has_triggers: in_foreign_keys.contains(&table.oid),
             persistence: persistence(table),
+            populated: table.materialized.as_ref().is_none_or(|v| v.populated == Some(true)),
             options: &table.options,
         }
         .push(sink);
@@ -176,6 +180,7 @@ fn pg_class(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
                 has_rules: false,
                 has_triggers: false,
                 persistence: persistence(table),
+                populated: true,
                 options: &index.options,
             }
             .push(sink);
@@ -216,6 +221,7 @@ fn plain(oid: Oid, name: &str, schema: Oid, owner: Oid, kind: char, columns: usi
         has_rules: false,
         has_triggers: false,
         persistence: if oid.is_temporary() { 't' } else { 'p' },
+        populated: true,
         options: &[],
     }
 }
@@ -251,6 +257,7 @@ struct Attribute<'a> {
     not_null: bool,
     has_default: bool,
     identity: &'a str,
+    generated: bool,
     missing: Option<&'a String>,
     dropped: bool,
 }
@@ -265,6 +272,7 @@ impl<'a> Attribute<'a> {
             not_null,
             has_default: false,
             identity: "",
+            generated: false,
             missing: None,
             dropped: false,
         }
@@ -278,6 +286,7 @@ impl<'a> Attribute<'a> {
                 Some(Identity::Always) => "a",
                 Some(Identity::ByDefault) => "d",
             },
+            generated: c.generated,
             missing: c.missing_text.as_ref(),
             dropped: c.dropped,
             ..Attribute::new(relation, &c.name, c.ty, c.attnum as usize, c.not_null)
@@ -292,7 +301,7 @@ impl<'a> Attribute<'a> {
             self.relation, self.name, if self.dropped { TypeOid(0) } else { self.ty.oid }, -1i32,
             ty.map_or(-1i16, |t| t.len), self.attnum as i16, dimensions, -1i32, self.ty.typmod,
             ty.is_some_and(|t| t.by_value), ty.map_or('i', |t| t.align as char), ty.map_or('x', |t| t.storage as char),
-            "", self.not_null, self.has_default, missing.is_some(), self.identity, "", self.dropped, true, 0i32,
+            "", self.not_null, self.has_default, missing.is_some(), self.identity, if self.generated { "s" } else { "" }, self.dropped, true, 0i32,
             ty.map_or(0u32, |t| t.collation), Null, Null, Null, missing);
     }
 }
@@ -385,7 +394,7 @@ fn pg_index(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
             let predicate = index.predicate.as_ref().map(|(text, _)| text);
             let attnums: Vec<i16> = index.attnums().chain(index.include.iter().copied()).collect();
             row!(sink;
-                index.oid, table.oid, width, key, index.unique, index.nulls_not_distinct, index.primary, false, true, false, true,
+                index.oid, table.oid, width, key, index.unique, index.nulls_not_distinct, index.primary, false, !index.deferrable, false, true,
                 false, true, true, false, attnums, collations, classes, options, expressions, predicate);
         }
     }
@@ -440,7 +449,7 @@ fn constraint_row(table: &TableDef, c: &ConstraintDef, sink: &mut RowSink) {
     let operators = key.map(|k| equality(table, &k.columns));
     let set_columns = key.and_then(|k| (!k.set_columns.is_empty()).then(|| k.set_columns.clone()));
     row!(sink;
-        c.oid, &c.name, table.schema, kind, c.deferrable, c.initially_deferred, true, table.oid, 0u32, index, 0u32,
+        c.oid, &c.name, table.schema, kind, c.deferrable, c.initially_deferred, !c.not_valid, table.oid, 0u32, index, 0u32,
         key.map_or(Oid(0), |k| k.references), update, delete, matching, true, 0i32, inherit, columns,
         key.map(|k| k.referenced_columns.clone()), operators.clone(), operators.clone(), operators, set_columns, Null,
         expression);
@@ -454,7 +463,7 @@ fn pg_sequence(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
 }
 
 fn pg_rewrite(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
-    for view in context.catalog.views.values() {
+    for view in context.catalog.all_views() {
         row!(sink; rule_oid(view), "_RETURN", view.oid, '1', 'O', true, "<>", &view.query);
     }
     Ok(())
@@ -538,7 +547,7 @@ fn pg_depend(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
             push(PG_ATTRDEF, default_oid(table.oid, attnum), 0, PG_CLASS, s.oid, 0, 'n');
         }
     }
-    for v in catalog.views.values() {
+    for v in catalog.all_views() {
         push(PG_CLASS, v.oid, 0, PG_NAMESPACE, v.schema, 0, 'n');
         push(PG_REWRITE, rule_oid(v), 0, PG_CLASS, v.oid, 0, 'i');
         push(PG_REWRITE, rule_oid(v), 0, PG_CLASS, v.oid, 0, 'n');
@@ -571,7 +580,7 @@ fn pg_tables(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
         let owner = role_name(catalog, Oid::SUPERUSER);
         row!(sink; catalog.schema_name(r.schema), r.name, owner, Null, false, false, false, false);
     }
-    for t in catalog.tables.values() {
+    for t in catalog.tables.values().filter(|t| t.materialized.is_none()) {
         let owner = role_name(catalog, t.owner);
         row!(sink; catalog.schema_name(t.schema), &t.name, owner, Null, !t.indexes.is_empty(), false, false, false);
     }
@@ -586,6 +595,18 @@ fn pg_views(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     for v in catalog.views.values() {
         let definition = super::viewdef::definition(v, &deparse::Display::plain(catalog, &context.path));
         row!(sink; catalog.schema_name(v.schema), &v.name, role_name(catalog, v.owner), definition);
+    }
+    Ok(())
+}
+
+fn pg_matviews(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &context.catalog;
+    for t in catalog.tables.values() {
+        let Some(view) = &t.materialized else { continue };
+        let definition = super::viewdef::definition(view, &deparse::Display::plain(catalog, &context.path));
+        row!(sink;
+            catalog.schema_name(t.schema), &t.name, role_name(catalog, t.owner), Null, !t.indexes.is_empty(),
+            view.populated == Some(true), definition);
     }
     Ok(())
 }

@@ -58,10 +58,10 @@ impl Transaction {
         let def = table.def.indexes.iter().find(|i| i.oid == index);
         let def = def.ok_or_else(|| Error::internal("a lookup names an index that the table does not have"))?;
         let unbounded = matches!((&range.lower, &range.upper), (Bound::Unbounded, Bound::Unbounded));
-        if def.primary {
+        if def.is_key() {
             table.store.activity.key_lookups.add(1);
         }
-        if def.primary && unbounded && range.prefix.len() == def.columns.len() {
+        if def.is_key() && unbounded && range.prefix.len() == def.columns.len() {
             if range.prefix.iter().any(Datum::is_null) {
                 return Ok(Vec::new());
             }
@@ -72,13 +72,13 @@ impl Transaction {
         self.read_table(table);
         let layout = IndexLayout::new(def, &table.layout.types);
         let (low, high) = layout.bounds(range);
-        let ordered = match def.primary && table.store.key == table.layout.key {
+        let ordered = match def.is_key() && table.store.key == table.layout.key {
             true => table.store.ordered_key(),
             false => table.store.index(index),
         };
         let mut found = match ordered {
             Some(index) => {
-                index.lookups.add(u64::from(!def.primary));
+                index.lookups.add(u64::from(!def.is_key()));
                 let mut found: Vec<(IndexKey, RowKey, Row)> = Vec::new();
                 let own = self.writes.get(&table.def.oid);
                 let snapshot = self.snapshot.as_ref().map_or(CommitTs(0), |s| s.ts());

@@ -74,7 +74,7 @@ impl Transaction {
                 self.lock_key(table, LockKey::Row(oid, key.clone()), RowLock::Update, Wait::Block).await?;
                 self.read_row(table, &key);
                 if self.row_exists(table, &key) {
-                    let primary = table.def.indexes.iter().find(|i| i.primary).map_or(oid, |i| i.oid);
+                    let primary = table.def.indexes.iter().find(|i| i.is_key()).map_or(oid, |i| i.oid);
                     return Ok(Err(Duplicate { index: primary, existing: key }));
                 }
                 key
@@ -122,7 +122,7 @@ impl Transaction {
             self.lock_key(table, LockKey::Row(oid, new_key.clone()), RowLock::Update, Wait::Block).await?;
             self.read_row(table, &new_key);
             if self.row_exists(table, &new_key) {
-                let primary = table.def.indexes.iter().find(|i| i.primary).map_or(oid, |i| i.oid);
+                let primary = table.def.indexes.iter().find(|i| i.is_key()).map_or(oid, |i| i.oid);
                 return Ok(Err(Duplicate { index: primary, existing: new_key }));
             }
             if let Some(duplicate) = self.claim_unique(table, Some((&old, key)), &new, &new_key).await? {
@@ -146,7 +146,7 @@ impl Transaction {
         self.lock_table(table.def.oid, TableLock::RowExclusive, Wait::Block).await?;
         self.check_current(table)?;
         let old = self.held_row(table, key)?;
-        for index in table.layout.indexes.iter().filter(|i| i.unique) {
+        for index in table.layout.indexes.iter().filter(|i| i.unique || i.deferrable) {
             if let Some(unique) = index.unique_key(|c| cell_of(&old, c)) {
                 self.lock_unique(table, index, unique).await?;
             }
@@ -180,7 +180,7 @@ impl Transaction {
         let added = writes.add_bulk(columns, rows, hidden, &mut self.undo);
         self.trim_undo();
         Ok(added.map_err(|existing| {
-            let primary = table.def.indexes.iter().find(|i| i.primary).map_or(table.def.oid, |i| i.oid);
+            let primary = table.def.indexes.iter().find(|i| i.is_key()).map_or(table.def.oid, |i| i.oid);
             Duplicate { index: primary, existing }
         }))
     }
@@ -238,7 +238,7 @@ impl Transaction {
         new: &Row,
         new_key: &RowKey,
     ) -> Result<Option<Duplicate>> {
-        for index in table.layout.indexes.iter().filter(|i| i.unique) {
+        for index in table.layout.indexes.iter().filter(|i| i.unique || i.deferrable) {
             let given_up = old.and_then(|(row, _)| index.unique_key(|c| cell_of(row, c)));
             let wanted = index.unique_key(|c| cell_of(new, c));
             if given_up == wanted && old.is_some_and(|(_, key)| key == new_key) {
@@ -250,6 +250,9 @@ impl Transaction {
             let Some(unique) = wanted else { continue };
             self.lock_unique(table, index, unique.clone()).await?;
             self.read_unique(table);
+            if index.deferrable {
+                continue;
+            }
             let owner = self.unique_owner(table, index, &unique);
             let own_old = old.map(|(_, key)| key);
             if let Some(existing) = owner.filter(|o| o != new_key && Some(o) != own_old) {
@@ -280,6 +283,26 @@ impl Transaction {
         // A row that this transaction changed or deleted has the key no longer: it is not in the buffer under it.
         let changed = |key: &RowKey| self.writes.get(&table.def.oid).is_some_and(|w| w.rows.contains_key(key));
         owner.filter(|key| !changed(key))
+    }
+
+    /// Whether more than one row has a key of a deferrable index, which the transaction has locked.
+    pub fn is_duplicated(&mut self, table: &Table, index: Oid, unique: &IndexKey) -> bool {
+        let Some(index) = table.index_layout(index) else { return false };
+        let own = self.writes.get(&table.def.oid).map_or(0, |w| w.count(index.oid, unique));
+        let lock = LockKey::Unique(index.oid, unique.clone());
+        let other = match self.shared.locks.pending(&lock) {
+            Some((ts, Pending::Owner(owner))) => {
+                self.depends_on(ts);
+                owner.filter(|key| !self.is_rewritten(table, key))
+            }
+            _ => self.installed_owner(table, index, unique),
+        };
+        own + usize::from(other.is_some()) > 1
+    }
+
+    /// The key of a row in a deferrable index; `None`: no other row's is equal to it.
+    pub fn unique_key(table: &Table, index: Oid, row: &[Datum]) -> Option<IndexKey> {
+        table.index_layout(index)?.unique_key(|c| cell_of(row, c))
     }
 
     fn installed_owner(&self, table: &Table, index: &IndexLayout, unique: &IndexKey) -> Option<RowKey> {

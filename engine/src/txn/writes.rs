@@ -255,6 +255,13 @@ impl TableWrites {
         same.map(|(_, row)| row).find(|row| Some(*row) != except).cloned()
     }
 
+    /// How many buffered rows have this key in an index.
+    pub fn count(&self, index: Oid, unique: &IndexKey) -> usize {
+        let Some(entries) = self.entries.get(&index) else { return 0 };
+        let from = (unique.clone(), RowKey::default());
+        entries.range(from..).take_while(|(key, _)| key == unique).count()
+    }
+
     /// Every row that the buffer adds or replaces.
     pub fn images(&self) -> impl Iterator<Item = (RowKey, Arc<Row>)> {
         let rows = self.rows.iter().filter_map(|(key, w)| Some((key.clone(), w.after.clone()?)));

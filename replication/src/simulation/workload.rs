@@ -240,6 +240,7 @@ fn definition() -> TableDef {
         kind: ConstraintKind::PrimaryKey { index: Oid(KEY) },
         deferrable: false,
         initially_deferred: false,
+        not_valid: false,
         comment: None,
     };
     TableDef {
@@ -252,6 +253,7 @@ fn definition() -> TableDef {
         indexes: vec![Arc::new(index)],
         constraints: vec![Arc::new(constraint)],
         row_type: Oid(TABLE + 100),
+        materialized: None,
         persistence: Default::default(),
         options: Vec::new(),
         comment: None,

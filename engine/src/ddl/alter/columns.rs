@@ -36,6 +36,16 @@ pub async fn add(
         column::create_sequence(&table, &mut new.column, options, tx)?;
     }
     let attnum = new.column.attnum;
+    if let Some(expr) = &new.generation {
+        table.columns.push(new.column);
+        column::set_generation(&mut table, attnum, expr, tx, context)?;
+        rewrite::with_generation(&table, attnum, tx, context).await?;
+        for wanted in &new.constraints {
+            let table = super::current(&table, tx)?;
+            super::add_constraint(table, wanted, tx, context).await?;
+        }
+        return Ok(());
+    }
     let not_null = new.column.not_null;
     let filler = filler(&new.column, tx, context)?;
     if let Filler::Constant(value) = &filler
@@ -152,6 +162,12 @@ pub async fn drop(
     for sequence in tx.catalog().owned_sequences(table.oid, Some(attnum)) {
         tx.change_catalog(crate::catalog::CatalogChange::Drop(sequence.oid))?;
     }
+    forget(&mut table, attnum);
+    put_table(tx, table)
+}
+
+/// Takes a column out of a definition, with its indexes and constraints.
+pub fn forget(table: &mut TableDef, attnum: i16) {
     let indexes: Vec<_> = table.indexes.iter().filter(|i| i.reads().any(|a| a == attnum)).map(|i| i.oid).collect();
     table.indexes.retain(|i| !indexes.contains(&i.oid));
     table.constraints.retain(|c| match &c.kind {
@@ -163,7 +179,6 @@ pub async fn drop(
         let name = format!("........pg.dropped.{attnum}........");
         *c = ColumnDef { dropped: true, ..column::blank(attnum, name, c.ty) };
     }
-    put_table(tx, table)
 }
 
 pub fn rename(mut table: TableDef, from: &str, to: &str, tx: &mut Transaction) -> Result<()> {
@@ -219,6 +234,17 @@ pub fn alter(
 ) -> Result<()> {
     let old = table.resolve_column(name)?.clone();
     let mut new = old.clone();
+    let default = matches!(operation, AlterColumnOperation::SetDefault { .. } | AlterColumnOperation::DropDefault);
+    if old.generated && default {
+        let message = format!("column \"{name}\" of relation \"{}\" is a generated column", table.name);
+        let error = Error::new(SqlState::SyntaxError, message);
+        return Err(match operation {
+            AlterColumnOperation::DropDefault => {
+                error.hint("Use ALTER TABLE ... ALTER COLUMN ... DROP EXPRESSION instead.")
+            }
+            _ => error,
+        });
+    }
     match operation {
         AlterColumnOperation::SetNotNull => {
             if !old.not_null {
@@ -295,6 +321,17 @@ fn add_identity(
     column::create_sequence(table, column, &SequenceOptions::from_ast(options.unwrap_or_default())?, tx)
 }
 
+/// A generated column that reads a column.
+pub fn reads_generated(table: &TableDef, attnum: i16) -> Result<Option<String>> {
+    for column in table.live_columns().filter(|c| c.generated && c.attnum != attnum) {
+        let text = column.default.as_deref().unwrap_or_default();
+        if expression::names_read(text, table)?.contains(&attnum) {
+            return Ok(Some(column.name.clone()));
+        }
+    }
+    Ok(None)
+}
+
 /// ALTER COLUMN TYPE: every row is written anew.
 pub async fn set_type(
     mut table: TableDef,
@@ -310,6 +347,13 @@ pub async fn set_type(
         return Err(Error::new(SqlState::FeatureNotSupported, "cannot alter type of a column used by a view or rule")
             .detail(format!("rule _RETURN on view {} depends on column \"{name}\"", view.name)));
     }
+    if let Some(generated) = reads_generated(&table, old.attnum)? {
+        return Err(Error::new(
+            SqlState::FeatureNotSupported,
+            "cannot alter type of a column used by a generated column",
+        )
+        .detail(format!("Column \"{name}\" is used by generated column \"{generated}\".")));
+    }
     let keyed = table.foreign_keys().any(|(_, k)| k.columns.contains(&old.attnum))
         || tx.catalog().foreign_keys_to(table.oid).any(|(_, _, k)| k.referenced_columns.contains(&old.attnum));
     if keyed && ty.oid != old.ty.oid {
@@ -321,7 +365,7 @@ pub async fn set_type(
         c.missing = None;
         c.missing_text = None;
     }
-    if let Some(default) = &old.default {
+    if let Some(default) = old.default.as_ref().filter(|_| !old.generated) {
         expression::bind_default(default, name, ty, tx, context).map_err(|_| {
             let message =
                 format!("default for column \"{name}\" cannot be cast automatically to type {}", type_name(ty));

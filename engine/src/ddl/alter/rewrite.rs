@@ -71,6 +71,22 @@ pub async fn with_conversion(
     refill(table, rows, tx).await
 }
 
+/// Fills a new generated column.
+pub async fn with_generation(
+    table: &TableDef,
+    attnum: i16,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    let column = table.attribute(attnum).ok_or_else(|| Error::internal("a generated column is missing"))?;
+    let text = column.default.as_deref().unwrap_or_default();
+    let (expr, source) = crate::sql::parse::parse_expression(text)?;
+    let mut binder = expression::binder(source, tx, context);
+    let scope = binder.table_scope(table, None);
+    let expr = binder.bind_assignment(&expr, &scope, &column.name, column.ty)?;
+    with_conversion(table, attnum, &Conversion { expr, scope }, tx, context).await
+}
+
 /// Fills a new column with a value of its own in every row.
 pub async fn with_default(
     table: &TableDef,

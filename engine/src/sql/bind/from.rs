@@ -376,6 +376,15 @@ impl Binder {
         let relation = catalog
             .resolve_relation(schema, table, &self.environment.search_path)
             .map_err(|e| self.source.locate(e, span))?;
+        if let Relation::Table(def) = &relation
+            && def.materialized.as_ref().is_some_and(|view| view.populated == Some(false))
+        {
+            return Err(Error::new(
+                SqlState::ObjectNotInPrerequisiteState,
+                format!("materialized view \"{}\" has not been populated", def.name),
+            )
+            .hint("Use the REFRESH MATERIALIZED VIEW command."));
+        }
         self.reads.push(relation.oid());
         let shown = alias.map_or_else(|| table.clone(), |a| fold(&a.name));
         let in_schema = alias.is_none().then(|| catalog.schema_name(relation.schema()).to_string());

@@ -336,7 +336,7 @@ impl Binder {
         let Some(table) = self.environment.catalog.tables.get(&crate::catalog::Oid(relation.table)) else {
             return false;
         };
-        let Some(key) = table.primary_key() else {
+        let Some(key) = table.primary_key().filter(|key| key.is_key()) else {
             return false;
         };
         let grouped = |attnum: i16| {

@@ -44,6 +44,7 @@ fn table(oid: u32, name: &str, columns: &[(&str, PgType)]) -> TableDef {
         indexes: vec![Arc::new(key)],
         constraints: vec![],
         row_type: Oid(oid + 2),
+        materialized: None,
         persistence: Default::default(),
         options: Default::default(),
         comment: None,

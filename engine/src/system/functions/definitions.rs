@@ -80,6 +80,7 @@ fn get_constraintdef(context: &SystemContext, call: &Call<'_>, args: &[Datum]) -
 fn view(context: &SystemContext, args: &[Datum]) -> Result<Option<Arc<ViewDef>>> {
     Ok(match relation_arg(context, args, 0)? {
         Some(Relation::View(view)) => Some(view),
+        Some(Relation::Table(table)) => table.materialized.clone(),
         _ => None,
     })
 }

@@ -164,6 +164,7 @@ pub(super) fn table_def(oid: u32, indexes: Vec<Arc<IndexDef>>) -> TableDef {
             kind,
             deferrable: false,
             initially_deferred: false,
+            not_valid: false,
             comment: None,
         })
     };
@@ -178,6 +179,7 @@ pub(super) fn table_def(oid: u32, indexes: Vec<Arc<IndexDef>>) -> TableDef {
         indexes,
         constraints,
         row_type: Oid(oid + 100),
+        materialized: None,
         persistence: Default::default(),
         options: Vec::new(),
         comment: None,
