@@ -26,6 +26,7 @@ use crate::seeded;
 use crate::storage::chunk::Begins;
 use crate::storage::{CommitTs, Storage, Table};
 use crate::txn::Transactions;
+use crate::txn::notify::Notification;
 
 /// The changes of rows in a record of more bytes than this are shared out to all cores, so many at a time.
 const SHARED_BYTES_MIN: usize = 128 << 10;
@@ -107,18 +108,21 @@ impl Applier {
                     self.transactions.sequencer.applied(header.ts, &self.transactions.locks);
                     return Ok(());
                 }
-                self.install(&header, parts, body)?;
+                let notifications = self.install(&header, parts, body)?;
                 self.storage().snapshots.set_watermark(header.ts);
                 self.transactions.sequencer.applied(header.ts, &self.transactions.locks);
+                self.transactions.notifier.deliver(&notifications);
             }
         }
         Ok(())
     }
 
-    fn install(&self, header: &Header, parts: Vec<Bytes>, body: Bytes) -> Result<()> {
+    /// Answers what is to be told to those who listen.
+    fn install(&self, header: &Header, parts: Vec<Bytes>, body: Bytes) -> Result<Vec<Notification>> {
         let mut tables = Tables { storage: self.storage(), last: None };
         let large = parts.iter().map(Bytes::len).sum::<usize>() + body.len() > SHARED_BYTES_MIN;
         let mut shared = Shared::default();
+        let mut notifications = Vec::new();
         for body in parts.into_iter().chain([body]) {
             for operation in Operations::new(body) {
                 let operation = operation?;
@@ -130,11 +134,16 @@ impl Applier {
                     shared.install(self.storage(), header.ts)?;
                     continue;
                 }
+                if let Operation::Notify(notification) = operation {
+                    notifications.push(notification);
+                    continue;
+                }
                 shared.install(self.storage(), header.ts)?;
                 self.install_one(operation, header.ts, &mut tables)?;
             }
         }
-        shared.install(self.storage(), header.ts)
+        shared.install(self.storage(), header.ts)?;
+        Ok(notifications)
     }
 
     fn install_one(&self, operation: Operation, ts: CommitTs, tables: &mut Tables<'_>) -> Result<()> {
@@ -148,6 +157,7 @@ impl Applier {
                 tables.last = None;
                 self.storage().apply_catalog(&changes, ts)?;
             }
+            Operation::Notify(_) => {}
             Operation::Sequence { sequence, last, called, transactional } => {
                 self.storage().sequences.write().insert(sequence, (last, called));
                 if transactional {

@@ -55,6 +55,8 @@ sql_states! {
     InvalidParameterValue = "22023",
     InvalidEscapeSequence = "22025",
     ArraySubscriptError = "2202E",
+    InvalidTablesampleRepeat = "2202G",
+    InvalidTablesampleArgument = "2202H",
     InvalidTextRepresentation = "22P02",
     InvalidBinaryRepresentation = "22P03",
     BadCopyFileFormat = "22P04",

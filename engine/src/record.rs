@@ -24,6 +24,7 @@ use crate::commit_log::{Epoch, GroupId};
 use crate::error::{Error, Result, SqlState};
 use crate::session::Row;
 use crate::storage::{CommitTs, RowKey};
+use crate::txn::notify::Notification;
 use crate::types::numeric::Numeric;
 use crate::types::{Datum, Interval};
 
@@ -99,6 +100,8 @@ pub(crate) enum Operation {
         columns: Vec<Option<ArrayRef>>,
     },
     Catalog(Vec<CatalogChange>),
+    /// For those who listen when it is applied.
+    Notify(Notification),
     /// State of a sequence. `transactional`: it replaces what the primary counts in memory.
     Sequence {
         sequence: Oid,
@@ -115,6 +118,7 @@ const DELETE: u8 = 4;
 const BATCH: u8 = 5;
 const CATALOG: u8 = 6;
 const SEQUENCE: u8 = 7;
+const NOTIFY: u8 = 20;
 
 /// Writes operations.
 #[derive(Debug)]
@@ -185,6 +189,14 @@ impl RecordWriter {
         self.start(SEQUENCE, sequence);
         self.out.extend(last.to_le_bytes());
         self.out.push(u8::from(called) | u8::from(transactional) << 1);
+    }
+
+    pub fn notify(&mut self, notification: &Notification) {
+        self.out.push(NOTIFY);
+        self.out.extend(notification.process.to_le_bytes());
+        for text in [&notification.database, &notification.channel, &notification.payload] {
+            put_bytes(&mut self.out, text.as_bytes());
+        }
     }
 
     /// The body is complete; only [`Sealed::finish`] remains.
@@ -330,11 +342,21 @@ impl<'a> Input<'a> {
         Ok(RowKey(SmallVec::from_slice(self.bytes()?)))
     }
 
+    fn text(&mut self) -> Result<Arc<str>> {
+        let text = std::str::from_utf8(self.bytes()?).map_err(|_| corrupt("a text is not UTF-8"))?;
+        Ok(text.into())
+    }
+
     fn operation(&mut self) -> Result<Operation> {
         let tag = self.byte()?;
         if tag == CATALOG {
             let changes = postcard::from_bytes(self.bytes()?).map_err(|e| corrupt(&e.to_string()))?;
             return Ok(Operation::Catalog(changes));
+        }
+        if tag == NOTIFY {
+            let process = i32::from_le_bytes(self.array()?);
+            let (database, channel, payload) = (self.text()?, self.text()?, self.text()?);
+            return Ok(Operation::Notify(Notification { database, process, channel, payload }));
         }
         let table = Oid(u32::from_le_bytes(self.array()?));
         Ok(match tag {

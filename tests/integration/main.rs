@@ -26,6 +26,7 @@ mod isolation;
 mod membership;
 mod memory;
 mod monitoring;
+mod protocol;
 mod reads;
 mod routed_writes;
 mod serializable;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use engine::error::{Notice, Result};
 use engine::session::routing::Interruptions;
-use engine::session::{BackendKey, Column, Startup, StatementShape, Step, TransactionStatus};
+use engine::session::{BackendKey, Column, Row, Startup, StatementShape, Step, TransactionStatus};
+use engine::txn::notify::Notification;
 use engine::types::Datum;
 use engine::types::text::FormatSettings;
 use engine::{Engine, Error, Session};
@@ -43,6 +44,10 @@ pub trait BackendSession: Send + 'static {
     fn bind(&mut self, portal: &str, statement: &str, values: Vec<Datum>) -> impl Future<Output = Result<()>> + Send;
     fn step(&mut self, portal: &str, max_rows: usize) -> impl Future<Output = Result<Step>> + Send;
     fn copy_data(&mut self, data: Bytes) -> impl Future<Output = Result<()>> + Send;
+    fn copy_rows(&mut self, rows: Vec<Row>) -> impl Future<Output = Result<()>> + Send {
+        let _ = rows;
+        async { Err(Error::unsupported("COPY with FORMAT binary")) }
+    }
     fn copy_done(&mut self) -> impl Future<Output = Result<String>> + Send;
     fn copy_fail(&mut self, message: &str) -> impl Future<Output = Error> + Send;
     fn close_statement(&mut self, name: &str);
@@ -82,6 +87,14 @@ pub trait BackendSession: Send + 'static {
         None
     }
     fn adopt(&mut self, _name: &str, _value: &str) {}
+    /// Notifications that the client may be told of now.
+    fn take_notifications(&mut self) -> Vec<Notification> {
+        Vec::new()
+    }
+    /// Resolves when there are some; `None`: there never are.
+    fn notified(&self) -> Option<BoxFuture<'static, ()>> {
+        None
+    }
     fn fail_block(&mut self) {}
 }
 
@@ -152,6 +165,10 @@ impl BackendSession for Session {
 
     fn copy_data(&mut self, data: Bytes) -> impl Future<Output = Result<()>> + Send {
         Session::copy_data(self, data)
+    }
+
+    fn copy_rows(&mut self, rows: Vec<Row>) -> impl Future<Output = Result<()>> + Send {
+        Session::copy_rows(self, rows)
     }
 
     fn copy_done(&mut self) -> impl Future<Output = Result<String>> + Send {
@@ -236,5 +253,13 @@ impl BackendSession for Session {
 
     fn fail_block(&mut self) {
         Session::fail_block(self)
+    }
+
+    fn take_notifications(&mut self) -> Vec<Notification> {
+        Session::take_notifications(self)
+    }
+
+    fn notified(&self) -> Option<BoxFuture<'static, ()>> {
+        Session::notified(self)
     }
 }

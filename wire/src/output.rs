@@ -8,6 +8,7 @@
 use bytes::BytesMut;
 use engine::error::{Error, Notice, NoticeLevel, Report, Result, SqlState};
 use engine::session::{Column, CopyFormat, TransactionStatus};
+use engine::txn::notify::Notification;
 use pgwire::messages::response::{
     ErrorResponse, MESSAGE_TYPE_BYTE_COMMAND_COMPLETE, MESSAGE_TYPE_BYTE_EMPTY_QUERY_RESPONSE,
     MESSAGE_TYPE_BYTE_READY_FOR_QUERY, NoticeResponse,
@@ -124,6 +125,16 @@ impl Output {
         self.message(MESSAGE_TYPE_BYTE_COMMAND_COMPLETE, |bytes| {
             bytes.extend_from_slice(tag.as_bytes());
             bytes.push(0);
+            Ok(())
+        })
+    }
+
+    /// NotificationResponse.
+    pub fn notification(&mut self, notification: &Notification) -> Result<()> {
+        self.message(b'A', |bytes| {
+            bytes.extend_from_slice(&notification.process.to_be_bytes());
+            put_string(bytes, &notification.channel);
+            put_string(bytes, &notification.payload);
             Ok(())
         })
     }

@@ -263,6 +263,17 @@ pub struct ViewDef {
     pub populated: Option<bool>,
     pub row_type: Oid,
     pub comment: Option<String>,
+    /// What new rows must satisfy.
+    pub check_option: Option<CheckOption>,
+}
+
+/// WITH CHECK OPTION of a view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CheckOption {
+    /// Its own condition.
+    Local,
+    /// And those of all views under it.
+    Cascaded,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -120,6 +120,7 @@ fn dependents_of_a_table() {
         populated: None,
         row_type: Oid(20201),
         comment: None,
+        check_option: None,
     };
     catalog.apply(&CatalogChange::Put(Object::View(Arc::new(view))));
     let found = catalog.dependents(Oid(20000));

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int16Builder, Int32Builder, Int64Builder, StringBuilder};
 
-use super::options::{CopyOptions, Format, Header};
+use super::options::{CopyOptions, Encoding, Format, Header};
 use super::split::{Field, Lines, csv_fields, text_fields};
 use crate::dml::RowExpr;
 use crate::dml::insert::{InsertPlan, Inserter};
 use crate::error::{Error, Result, SqlState};
-use crate::session::Session;
+use crate::session::{Column, Row, Session};
 use crate::types::arrow::ColumnBuilder;
 use crate::types::text::{self, FormatSettings};
 use crate::types::{Datum, PgType, TypeOid};
@@ -201,6 +201,48 @@ impl CopyIn {
         })
     }
 
+    /// Where it is in the data, for the context of an error.
+    pub fn place(&self) -> String {
+        format!("COPY {}, line {}", self.table_name(), self.lines.number + 1)
+    }
+
+    pub fn is_binary(&self) -> bool {
+        self.options.format == Format::Binary
+    }
+
+    /// What a row of binary data is made of.
+    pub fn columns(&self) -> Arc<[Column]> {
+        let column = |c: &CopyColumn| Column { name: c.name.clone(), ty: c.ty, table: 0, attribute: 0 };
+        self.columns.iter().map(column).collect()
+    }
+
+    /// Takes rows that were decoded already.
+    pub async fn push_rows(&mut self, session: &mut Session, rows: Vec<Row>) -> Result<()> {
+        for row in rows {
+            self.lines.number += 1;
+            for (column, value) in self.columns.iter_mut().zip(row) {
+                let done = match column.ty.typmod {
+                    typmod if typmod < 0 || value.is_null() => column.values.append(&value),
+                    // A length or a scale is enforced by reading the value's text.
+                    _ => {
+                        let text = text::to_string(&value, column.ty, &self.format);
+                        self.bytes += text.len();
+                        column.values.parse(&text, column.ty, &self.format)
+                    }
+                };
+                done.map_err(|e| {
+                    let table = &self.inserter.plan.rules.def.name;
+                    e.context(format!("COPY {table}, line {}, column {}", self.lines.number, column.name))
+                })?;
+            }
+            self.rows += 1;
+            if self.rows >= BATCH_ROWS || self.bytes >= BATCH_BYTES {
+                self.flush(session).await?;
+            }
+        }
+        Ok(())
+    }
+
     pub fn width(&self) -> usize {
         self.columns.len()
     }
@@ -211,13 +253,21 @@ impl CopyIn {
 
     /// Takes a piece of input, cut anywhere.
     pub async fn push(&mut self, session: &mut Session, data: &[u8]) -> Result<()> {
-        self.lines.push(data);
+        match self.options.encoding {
+            Encoding::Utf8 => self.lines.push(data),
+            Encoding::Latin1 => {
+                let text: String = data.iter().map(|byte| char::from(*byte)).collect();
+                self.lines.push(text.as_bytes());
+            }
+        }
         self.consume(session, false).await
     }
 
     /// The input is complete: inserts the rest and answers the number of rows.
     pub async fn finish(&mut self, session: &mut Session) -> Result<u64> {
-        self.consume(session, true).await?;
+        if !self.is_binary() {
+            self.consume(session, true).await?;
+        }
         self.flush(session).await?;
         let pending = std::mem::take(&mut self.inserter.pending);
         session.settle(pending).await?;

@@ -1,4 +1,5 @@
-//! COPY: bulk input and output in PostgreSQL's text and csv formats.
+//! COPY: bulk input and output in PostgreSQL's text and csv formats; in the binary one rows go over to `wire`, which knows
+//! how values look there.
 
 mod file;
 mod from;
@@ -20,8 +21,8 @@ use crate::dml::row_expr::{RowColumns, RowExpr};
 use crate::dml::rules::TableRules;
 use crate::error::{Error, Result, SqlState};
 use crate::session::plan::{Plan, identifier};
-use crate::session::portal::{Portal, PortalState};
-use crate::session::{CopyFormat, Session, Step};
+use crate::session::portal::{Portal, PortalState, Tag};
+use crate::session::{CopyFormat, Row, Session, Step};
 use crate::sql::utility::{Copy, CopyEnd, CopySource};
 use crate::sql::{Binder, Parsed, Statement, parse};
 use crate::txn::Reads;
@@ -38,6 +39,10 @@ pub async fn start(session: &mut Session, copy: Copy, portal: &mut Portal) -> Re
         }
     }
     let options = CopyOptions::parse(&copy.options, copy.from)?;
+    if options.format == options::Format::Binary && matches!(copy.end, CopyEnd::File(_)) {
+        return Err(Error::unsupported("COPY with FORMAT binary and a file of the server")
+            .hint("Use COPY … STDIN or STDOUT, or psql's \\copy."));
+    }
     session.transaction()?;
     match copy.from {
         true => start_in(session, &copy, options, portal).await,
@@ -102,9 +107,12 @@ async fn start_in(
         file::complete(portal, rows);
         return Ok(None);
     }
-    let format = CopyFormat { binary: false, columns: copy_in.width() as u16 };
+    let step = match copy_in.is_binary() {
+        true => Step::CopyInRows { table: def.name.clone(), columns: copy_in.columns() },
+        false => Step::CopyIn(CopyFormat { binary: false, columns: copy_in.width() as u16 }),
+    };
     session.copy = Some(Box::new(copy_in));
-    Ok(Some(Step::CopyIn(format)))
+    Ok(Some(step))
 }
 
 async fn start_out(
@@ -137,7 +145,7 @@ async fn start_out(
     let prepared = session.plan(Arc::new(inner), Vec::new())?;
     let Some(columns) = prepared.columns.clone() else {
         return Err(match prepared.plan {
-            Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_) => {
+            Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_) | Plan::Parts(_) => {
                 Error::new(SqlState::FeatureNotSupported, "COPY query must have a RETURNING clause")
             }
             _ => Error::new(SqlState::FeatureNotSupported, "COPY query must return columns"),
@@ -148,6 +156,10 @@ async fn start_out(
     let PortalState::Rows { source, .. } = state else {
         return Err(Error::internal("a COPY query did not start"));
     };
+    if options.format == options::Format::Binary {
+        portal.state = PortalState::Rows { source, tag: Tag::Copy };
+        return Ok(Some(Step::CopyOutRows(columns)));
+    }
     let format = CopyFormat { binary: false, columns: columns.len() as u16 };
     let out = CopyOut::new(options, source, columns.to_vec(), session.format());
     if let CopyEnd::File(path) = &copy.end {
@@ -169,6 +181,14 @@ impl Session {
         let shared = self.shared.clone();
         let done = shared.interruptible(None, pin!(copy.push(self, &data))).await;
         done?;
+        self.copy = Some(copy);
+        Ok(())
+    }
+
+    pub(crate) async fn copy_in_rows(&mut self, rows: Vec<Row>) -> Result<()> {
+        let mut copy = self.copy.take().ok_or_else(no_copy)?;
+        let shared = self.shared.clone();
+        shared.interruptible(None, pin!(copy.push_rows(self, rows))).await?;
         self.copy = Some(copy);
         Ok(())
     }

@@ -8,6 +8,14 @@ use crate::sql::utility::Options;
 pub enum Format {
     Text,
     Csv,
+    Binary,
+}
+
+/// The encoding of the data, where it is not that of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    Utf8,
+    Latin1,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +39,7 @@ pub struct CopyOptions {
     pub force_null: Columns,
     /// Changes nothing here, but is refused where PostgreSQL refuses it.
     pub freeze: bool,
+    pub encoding: Encoding,
 }
 
 /// Columns that an option names.
@@ -79,6 +88,26 @@ fn single_byte(name: &str, value: &[String]) -> Result<u8> {
     }
 }
 
+/// What names of encodings PostgreSQL knows besides those that are read here.
+const OTHER_ENCODINGS: &str = "abc alt big5 eucjis2004 euccn eucjp euckr euctw gb18030 gbk iso88592 iso88593 iso88594 iso88595 iso88596 \
+     iso88597 iso88598 iso88599 iso885910 iso885913 iso885914 iso885915 iso885916 johab koi8 koi8r koi8u latin2 latin3 \
+     latin4 latin5 latin6 latin7 latin8 latin9 latin10 muleinternal shiftjis shiftjis2004 sjis tcvn uhc vscii win \
+     win866 win874 win932 win936 win949 win950 win1250 win1251 win1252 win1253 win1254 win1255 win1256 win1257 win1258";
+
+fn parse_encoding(value: &[String]) -> Result<Encoding> {
+    let Some(name) = value.first() else { return Err(syntax("encoding requires a parameter")) };
+    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
+    match plain.as_str() {
+        // SQL_ASCII: as it comes, and what comes has to be the database's encoding.
+        "utf8" | "unicode" | "sqlascii" => Ok(Encoding::Utf8),
+        "latin1" | "iso88591" => Ok(Encoding::Latin1),
+        other if OTHER_ENCODINGS.split_whitespace().any(|known| known == other) => {
+            Err(Error::unsupported(format!("COPY with encoding \"{name}\"")))
+        }
+        _ => Err(invalid("argument to option \"encoding\" must be a valid encoding name")),
+    }
+}
+
 impl CopyOptions {
     pub fn parse(options: &Options, from: bool) -> Result<CopyOptions> {
         let mut seen: Vec<&str> = Vec::new();
@@ -86,6 +115,7 @@ impl CopyOptions {
         let (mut delimiter, mut null, mut quote, mut escape) = (None, None, None, None);
         let mut header = Header::No;
         let mut freeze = false;
+        let mut encoding = Encoding::Utf8;
         let [mut force_quote, mut force_not_null, mut force_null] = [const { None }; 3];
         for (name, value) in options {
             if seen.contains(&name.as_str()) {
@@ -97,7 +127,7 @@ impl CopyOptions {
                     format = match value.first().map(|v| v.to_lowercase()).as_deref() {
                         Some("text") => Format::Text,
                         Some("csv") => Format::Csv,
-                        Some("binary") => return Err(Error::unsupported("COPY with FORMAT binary")),
+                        Some("binary") => Format::Binary,
                         other => {
                             let other = other.unwrap_or("");
                             return Err(invalid(format!("COPY format \"{other}\" not recognized")));
@@ -125,15 +155,20 @@ impl CopyOptions {
                 "force_quote" => force_quote = Some(Columns::parse(value)),
                 "force_not_null" => force_not_null = Some(Columns::parse(value)),
                 "force_null" => force_null = Some(Columns::parse(value)),
-                "encoding" => match value.first().map(|v| v.to_lowercase().replace('-', "")).as_deref() {
-                    Some("utf8" | "unicode") => {}
-                    Some(other) => return Err(Error::unsupported(format!("COPY with encoding \"{other}\""))),
-                    None => return Err(syntax("encoding requires a parameter")),
-                },
+                "encoding" => encoding = parse_encoding(value)?,
                 other => return Err(syntax(format!("option \"{other}\" not recognized"))),
             }
         }
         let csv = format == Format::Csv;
+        if format == Format::Binary {
+            let given = [(delimiter.is_some(), "DELIMITER"), (null.is_some(), "NULL")];
+            if let Some((_, name)) = given.iter().find(|(given, _)| *given) {
+                return Err(syntax(format!("cannot specify {name} in BINARY mode")));
+            }
+            if header != Header::No {
+                return Err(Error::new(SqlState::FeatureNotSupported, "cannot specify HEADER in BINARY mode"));
+            }
+        }
         if !csv && let Some(what) = quote.map(|_| "quote").or(escape.map(|_| "escape")) {
             return Err(Error::new(SqlState::FeatureNotSupported, format!("COPY {what} available only in CSV mode")));
         }
@@ -148,6 +183,7 @@ impl CopyOptions {
             force_not_null: force_not_null.unwrap_or_default(),
             force_null: force_null.unwrap_or_default(),
             freeze,
+            encoding,
         };
         options.check(from)?;
         Ok(options)

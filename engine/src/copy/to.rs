@@ -3,8 +3,8 @@
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 
-use super::options::{CopyOptions, Format};
-use crate::error::Result;
+use super::options::{CopyOptions, Encoding, Format};
+use crate::error::{Error, Result, SqlState};
 use crate::session::Column;
 use crate::session::portal::RowSource;
 use crate::session::{Row, Rows};
@@ -73,6 +73,7 @@ impl CopyOut {
         match rows {
             None => {
                 self.ended = true;
+                let out = self.encoded(out)?;
                 return Ok((!out.bytes.is_empty()).then(|| out.split()));
             }
             Some(Rows::Batch(batch)) => self.batch(&batch, &mut out)?,
@@ -83,7 +84,37 @@ impl CopyOut {
                 }
             }
         }
-        Ok(Some(out.split()))
+        Ok(Some(self.encoded(out)?.split()))
+    }
+
+    /// The lines in the encoding that was asked for.
+    fn encoded(&self, lines: Lines) -> Result<Lines> {
+        if self.options.encoding == Encoding::Utf8 {
+            return Ok(lines);
+        }
+        let mut out = Lines::default();
+        let mut start = 0;
+        for end in &lines.ends {
+            let line = lines.bytes.get(start..*end).and_then(|l| std::str::from_utf8(l).ok()).unwrap_or_default();
+            for c in line.chars() {
+                let byte = u8::try_from(u32::from(c)).map_err(|_| {
+                    let mut buffer = [0; 4];
+                    let bytes: Vec<String> =
+                        c.encode_utf8(&mut buffer).bytes().map(|b| format!("0x{b:02x}")).collect();
+                    Error::new(
+                        SqlState::UntranslatableCharacter,
+                        format!(
+                            "character with byte sequence {} in encoding \"UTF8\" has no equivalent in encoding \"LATIN1\"",
+                            bytes.join(" ")
+                        ),
+                    )
+                })?;
+                out.bytes.push(byte);
+            }
+            out.end();
+            start = *end;
+        }
+        Ok(out)
     }
 
     fn head(&self, out: &mut Vec<u8>) {

@@ -32,7 +32,7 @@ pub mod temporary;
 #[cfg(test)]
 mod tests;
 mod truncate;
-mod view;
+pub(crate) mod view;
 
 use std::sync::Arc;
 

@@ -15,12 +15,15 @@ use sqlparser::ast::{
 use super::names::{self, Name};
 use super::temporary::creation_schema;
 use super::{DdlContext, allocate_many, expression, name_is_free, privilege, put};
-use crate::catalog::{Catalog, Object, Oid, Relation, SchemaDef, SearchPath, TableDef, ViewDef};
+use crate::catalog::{Catalog, CheckOption, Object, Oid, Relation, SchemaDef, SearchPath, TableDef, ViewDef};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::parse::parse_query;
 use crate::system::deparse::quote_ident;
 use crate::txn::Transaction;
 use crate::types::{PgType, TypeOid};
+
+/// The name that stands for WITH CHECK OPTION in the tree: no client can write it.
+pub const CHECK_MARK: &str = "\u{1}check";
 
 /// CREATE MATERIALIZED VIEW: makes the empty table, which the caller then fills. `None`: it exists and IF NOT EXISTS was
 /// said.
@@ -166,6 +169,7 @@ pub fn create(create: &CreateView, tx: &mut Transaction, context: &mut DdlContex
         return Err(Error::unsupported("a view without columns"));
     }
     let view = definition(create, &bound.columns, schema, name.name, tx, context)?;
+    let view = ViewDef { check_option: check_option(create)?, ..view };
     let view = match old {
         Some(old) => replacing(&old, view)?,
         None => {
@@ -214,17 +218,54 @@ fn definition(
         populated: None,
         row_type: Oid(0),
         comment: None,
+        check_option: None,
     })
 }
 
 fn check_supported(create: &CreateView) -> Result<()> {
-    if !matches!(create.options, CreateTableOptions::None) {
-        return Err(Error::unsupported("CREATE VIEW with options"));
-    }
     if create.secure || create.or_alter || create.to.is_some() || create.params.is_some() || create.comment.is_some() {
         return Err(Error::unsupported("this form of CREATE VIEW"));
     }
     Ok(())
+}
+
+/// WITH CHECK OPTION, as the parser marks it, or as a storage parameter.
+fn check_option(create: &CreateView) -> Result<Option<CheckOption>> {
+    let options = match &create.options {
+        CreateTableOptions::None => return Ok(None),
+        CreateTableOptions::With(options) | CreateTableOptions::Options(options) => options,
+        _ => return Err(Error::unsupported("CREATE VIEW with these options")),
+    };
+    let mut said = None;
+    for option in options {
+        let ast::SqlOption::KeyValue { key, value } = option else {
+            return Err(Error::unsupported(format!("the view option {option}")));
+        };
+        let value = value.to_string().trim_matches('\'').to_lowercase();
+        said = match (names::ident(key).as_str(), value.as_str()) {
+            (CHECK_MARK | "check_option", "local") => Some(CheckOption::Local),
+            (CHECK_MARK | "check_option", "cascaded") => Some(CheckOption::Cascaded),
+            ("check_option", _) => {
+                let message = format!("invalid value for enum option \"check_option\": {value}");
+                return Err(Error::new(SqlState::InvalidParameterValue, message)
+                    .detail("Valid values are \"local\" and \"cascaded\"."));
+            }
+            ("security_barrier" | "security_invoker", "false" | "off" | "0") => said,
+            (name, _) => return Err(Error::unsupported(format!("the view option {name}"))),
+        };
+    }
+    if said.is_some() {
+        // What cannot be changed has nothing to check.
+        let query = &create.query;
+        if let Err(detail) = crate::sql::bind::view_target::changeable(query) {
+            return Err(Error::new(
+                SqlState::FeatureNotSupported,
+                "WITH CHECK OPTION is supported only on automatically updatable views",
+            )
+            .hint(detail));
+        }
+    }
+    Ok(said)
 }
 
 fn text_for_unknown(ty: PgType) -> PgType {

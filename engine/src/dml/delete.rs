@@ -13,6 +13,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::session::portal::Changed;
 use crate::session::{Row, Session};
 use crate::sql::Binder;
+use crate::sql::bind::view_target::ViewChange;
 use crate::txn::RowLock;
 use crate::types::Datum;
 
@@ -24,10 +25,9 @@ pub struct DeletePlan {
 }
 
 impl DeletePlan {
-    pub fn explain(&self) -> Vec<String> {
-        let mut lines = vec![format!("Delete on {}", self.def.name)];
-        lines.extend(self.target.explain().into_iter().map(|l| format!("  ->  {l}")));
-        lines
+    /// Whether parts of it run on the general path, after rows were written.
+    pub fn has_row_queries(&self) -> bool {
+        self.returning.as_ref().is_some_and(Returning::is_query)
     }
 }
 
@@ -48,9 +48,9 @@ pub fn plan(
     if !from.joins.is_empty() || !delete.tables.is_empty() || delete.limit.is_some() || !delete.order_by.is_empty() {
         return Err(Error::new(SqlState::SyntaxError, "syntax error in DELETE"));
     }
-    let def = session.resolve_table(name, catalog, "delete from")?;
+    let (def, views) = session.resolve_target(name, catalog, ViewChange::Delete)?;
     let using = delete.using.as_deref().unwrap_or(&[]);
-    let target = binder.bind_target(&def, alias.as_ref(), using, delete.selection.as_ref())?;
+    let (target, _) = binder.bind_target(&def, &views, alias.as_ref(), using, delete.selection.as_ref())?;
     let scope = target.scope.clone();
     let point_path = session.settings.values().point_path;
     let target = TargetPlan::bind(binder, &def, target, Vec::new(), point_path, parameters)?;
@@ -82,9 +82,10 @@ pub async fn execute(session: &mut Session, plan: &DeletePlan, params: &Arc<[Dat
             changed.returned.push(out);
         }
         session.transaction()?.delete(&table, &target.key).await?;
+        session.note_written(plan.def.oid, &target.key);
         changed.count += 1;
     }
-    session.settle(pending).await?;
+    session.finish_change(pending).await?;
     if plan.returning.is_some() {
         session.transaction()?.wait_for_dependencies().await?;
     }

@@ -126,6 +126,17 @@ fn column_types(def: &TableDef, columns: &[i16]) -> Vec<PgType> {
 }
 
 impl Pending {
+    /// Takes over what another part of the statement left.
+    pub fn absorb(&mut self, other: Pending) {
+        if self.checks.is_empty() && self.actions.is_empty() {
+            *self = other;
+            return;
+        }
+        self.checks.extend(other.checks);
+        self.seen.extend(other.seen);
+        self.actions.extend(other.actions);
+    }
+
     fn add(&mut self, check: DeferredCheck, types: &[PgType]) {
         let mut bytes = Vec::new();
         for (value, ty) in check.values.iter().zip(types) {

@@ -12,19 +12,27 @@ use sqlparser::ast;
 use super::foreign_key::{ForeignKeys, Pending};
 use super::row_expr::{Returning, RowColumns, RowExpr};
 use super::rules::TableRules;
-use super::update::Assignments;
-use crate::catalog::{Catalog, Identity, Oid, TableDef};
+use super::update::{Assignments, rename_targets};
+use crate::catalog::{Catalog, ColumnDef, Identity, Oid, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::ExprKind;
 use crate::session::cursor::batch_rows;
 use crate::session::plan::{identifier, object_name};
 use crate::session::portal::Changed;
 use crate::session::{Row, Session};
+use crate::sql::bind::view_target::{ViewChange, ViewLevel, base_column};
 use crate::sql::{Binder, BoundQuery, Scope};
 use crate::storage::{RowKey, Table};
 use crate::txn::{Duplicate, Locked, Reads, RowLock, Wait};
 use crate::types::arrow::{ColumnBuilder, ColumnReader};
 use crate::types::{Datum, PgType};
+
+/// `xmax` of a row that ON CONFLICT updated; PostgreSQL's is that of the transaction.
+const UPDATED_XMAX: u32 = 3;
+
+/// Names in the column list that stand for OVERRIDING: no client can write them.
+pub const OVERRIDING_SYSTEM: &str = "\u{1}system";
+pub const OVERRIDING_USER: &str = "\u{1}user";
 
 pub enum Source {
     /// `None`: DEFAULT.
@@ -85,18 +93,53 @@ pub fn plan(
     let ast::TableObject::TableName(name) = &insert.table else {
         return Err(Error::unsupported("INSERT into a table function"));
     };
-    let def = session.resolve_table(name, catalog, "insert into")?;
+    let (def, views) = session.resolve_target(name, catalog, ViewChange::Insert)?;
     let names: Vec<String> = insert.columns.iter().map(|c| object_name(c).map(|(_, n)| n)).collect::<Result<_>>()?;
-    let (source, targets) = bind_source(insert, &def, &names, binder, parameters)?;
-    let rules = TableRules::bind(session, &def, catalog)?;
-    refuse_generated(&def, &source, &targets)?;
-    let conflict = bind_conflict(insert, &def, binder, parameters)?;
+    let (overriding, mut names) = overriding(names);
+    let alias = insert.table_alias.as_ref().map(|a| &a.alias);
+    let mut view = None;
+    if let Some(level) = views.last() {
+        let alias = alias.map(|name| ast::TableAlias { explicit: true, name: name.clone(), columns: vec![], at: None });
+        let (base, scope, conditions) = binder.view_scope(&def, &views, alias.as_ref())?;
+        if let Some(relation) = scope.relations.first() {
+            if names.is_empty() && insert.source.is_some() {
+                names = relation.columns.iter().map(|c| c.name.clone()).collect();
+                if let Some(width) = values_width(insert) {
+                    names.truncate(width);
+                }
+            }
+            for name in &mut names {
+                *name = base_column(relation, &def, &level.view.name, name, ViewChange::Insert)?.to_owned();
+            }
+        }
+        view = Some((base, scope, conditions));
+    }
+    let (mut source, mut targets) = bind_source(insert, &def, &names, binder, parameters)?;
+    let mut rules = TableRules::bind(session, &def, catalog)?;
+    // Names for RETURNING, and where their columns lie.
+    let (mut scope, mut columns) = match view {
+        None => {
+            let scope = binder.table_scope(&def, alias.map(identifier).as_deref());
+            let columns = RowColumns::of_scope(&scope);
+            (scope, columns)
+        }
+        Some((base, scope, conditions)) => {
+            let columns = RowColumns::of_scope(&base);
+            rules.add_view_checks(conditions, &Arc::new(columns.clone()), parameters)?;
+            (scope, columns)
+        }
+    };
+    check_generated(&def, &mut source, &mut targets, overriding)?;
+    let conflict = bind_conflict(insert, &def, &views, binder, parameters)?;
     let returning = match &insert.returning {
         None => None,
         Some(items) => {
-            let alias = insert.table_alias.as_ref().map(|a| identifier(&a.alias));
-            let scope = binder.table_scope(&def, alias.as_deref());
-            Some(bind_returning(items, &scope, &Arc::new(RowColumns::of_scope(&scope)), binder, parameters)?)
+            if conflict.as_ref().is_some_and(|c| c.update.is_some())
+                && let Some(xmax) = binder.add_xmax(&mut scope)
+            {
+                columns.put(xmax, def.columns.len());
+            }
+            Some(bind_returning(items, &scope, &Arc::new(columns), binder, parameters)?)
         }
     };
     Ok(InsertPlan { rules, keys: ForeignKeys::of(&def, catalog), source, targets, conflict, returning })
@@ -111,16 +154,13 @@ pub fn bind_returning(
 ) -> Result<Returning> {
     let mut returning = Returning { columns: Vec::new(), exprs: Vec::new() };
     for (column, expr) in binder.bind_returning(items, scope)? {
-        if has_query(&expr) {
-            return Err(Error::unsupported("a subquery in RETURNING"));
-        }
         returning.columns.push(column);
-        returning.exprs.push(RowExpr::new(expr, columns, parameters));
+        returning.exprs.push(RowExpr::with_queries(expr, scope, columns, parameters, binder)?);
     }
     Ok(returning)
 }
 
-fn is_default(expr: &ast::Expr) -> bool {
+pub fn is_default(expr: &ast::Expr) -> bool {
     matches!(expr, ast::Expr::Identifier(i) if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"))
 }
 
@@ -159,7 +199,7 @@ fn bind_source(
     Ok((Source::Query(Box::new(bound)), targets))
 }
 
-fn check_width(given: usize, targets: usize, named: bool) -> Result<()> {
+pub fn check_width(given: usize, targets: usize, named: bool) -> Result<()> {
     if given > targets {
         return Err(Error::new(SqlState::SyntaxError, "INSERT has more expressions than target columns"));
     }
@@ -181,6 +221,8 @@ fn bind_rows(
     let columns = Arc::new(RowColumns::default());
     let mut rows = Vec::with_capacity(values.rows.len());
     let mut width = None;
+    // A query cannot say DEFAULT.
+    let defaults = values.rows.iter().any(|row| row.iter().any(is_default));
     for row in &values.rows {
         if *width.get_or_insert(row.len()) != row.len() {
             return Err(Error::new(SqlState::SyntaxError, "VALUES lists must all be the same length"));
@@ -194,10 +236,10 @@ fn bind_rows(
             }
             let Some(column) = def.columns.get(*target) else { continue };
             let value = binder.bind_assignment(expr, &empty, &column.name, column.ty)?;
-            if has_query(&value) {
+            if !defaults && has_query(&value) {
                 return Ok(None);
             }
-            bound.push(Some(RowExpr::new(value, &columns, parameters)));
+            bound.push(Some(RowExpr::with_queries(value, &empty, &columns, parameters, binder)?));
         }
         rows.push(bound);
     }
@@ -213,34 +255,87 @@ pub fn has_query(expr: &crate::expr::ScalarExpr) -> bool {
     walk(&mut copy)
 }
 
-/// 428C9: what is always generated may only be given as DEFAULT.
-fn refuse_generated(def: &TableDef, source: &Source, targets: &[usize]) -> Result<()> {
-    for (position, target) in targets.iter().enumerate() {
+/// OVERRIDING SYSTEM VALUE or OVERRIDING USER VALUE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overriding {
+    System,
+    User,
+}
+
+/// What OVERRIDING says, and the column list without its mark.
+pub fn overriding(mut names: Vec<String>) -> (Option<Overriding>, Vec<String>) {
+    let mark = |names: &[String], mark: &str| names.iter().any(|n| n == mark);
+    let said = match (mark(&names, OVERRIDING_SYSTEM), mark(&names, OVERRIDING_USER)) {
+        (true, _) => Some(Overriding::System),
+        (_, true) => Some(Overriding::User),
+        _ => None,
+    };
+    names.retain(|n| n != OVERRIDING_SYSTEM && n != OVERRIDING_USER);
+    (said, names)
+}
+
+/// Whether a value that is not DEFAULT is taken for a column; if not, its default is. 428C9: what is always generated may
+/// only be given as DEFAULT.
+pub fn may_be_given(column: &ColumnDef, overriding: Option<Overriding>) -> Result<bool> {
+    if column.identity.is_some() && overriding == Some(Overriding::User) {
+        return Ok(false);
+    }
+    let always = column.identity == Some(Identity::Always) && overriding != Some(Overriding::System);
+    if !column.generated && !always {
+        return Ok(true);
+    }
+    let error = Error::new(
+        SqlState::GeneratedAlways,
+        format!("cannot insert a non-DEFAULT value into column \"{}\"", column.name),
+    );
+    Err(match column.generated {
+        true => error.detail(format!("Column \"{}\" is a generated column.", column.name)),
+        false => error
+            .detail(format!("Column \"{}\" is an identity column defined as GENERATED ALWAYS.", column.name))
+            .hint("Use OVERRIDING SYSTEM VALUE to override."),
+    })
+}
+
+/// Looks at what the source gives for generated columns; what OVERRIDING USER VALUE drops becomes DEFAULT.
+fn check_generated(
+    def: &TableDef,
+    source: &mut Source,
+    targets: &mut [usize],
+    overriding: Option<Overriding>,
+) -> Result<()> {
+    for (position, target) in targets.iter_mut().enumerate() {
         let Some(column) = def.columns.get(*target) else { continue };
-        let always = column.generated || column.identity == Some(Identity::Always);
-        let given = match source {
-            Source::Rows(rows) => rows.iter().any(|r| matches!(r.get(position), Some(Some(_)))),
-            Source::Query(_) => true,
-        };
-        if always && given {
-            let error = Error::new(
-                SqlState::GeneratedAlways,
-                format!("cannot insert a non-DEFAULT value into column \"{}\"", column.name),
-            );
-            return Err(match column.generated {
-                true => error.detail(format!("Column \"{}\" is a generated column.", column.name)),
-                false => error
-                    .detail(format!("Column \"{}\" is an identity column defined as GENERATED ALWAYS.", column.name))
-                    .hint("Use OVERRIDING SYSTEM VALUE to override."),
-            });
+        match source {
+            Source::Rows(rows) => {
+                for value in rows.iter_mut().filter_map(|r| r.get_mut(position)) {
+                    if value.is_some() && !may_be_given(column, overriding)? {
+                        *value = None;
+                    }
+                }
+            }
+            Source::Query(_) => {
+                if !may_be_given(column, overriding)? {
+                    // No column of the table: the value is dropped.
+                    *target = usize::MAX;
+                }
+            }
         }
     }
     Ok(())
 }
 
+/// How many values the rows of an INSERT … VALUES have.
+fn values_width(insert: &ast::Insert) -> Option<usize> {
+    match insert.source.as_deref()?.body.as_ref() {
+        ast::SetExpr::Values(values) => values.rows.first().map(|r| r.len()),
+        _ => None,
+    }
+}
+
 fn bind_conflict(
     insert: &ast::Insert,
     def: &Arc<TableDef>,
+    views: &[ViewLevel],
     binder: &mut Binder,
     parameters: usize,
 ) -> Result<Option<Conflict>> {
@@ -250,8 +345,33 @@ fn bind_conflict(
             Some(_) => Err(Error::unsupported("ON DUPLICATE KEY UPDATE")),
         };
     };
+    let alias = insert.table_alias.as_ref().map(|a| identifier(&a.alias));
+    let view = match views.last() {
+        None => None,
+        Some(level) => {
+            let alias = insert.table_alias.as_ref().map(|a| ast::TableAlias {
+                explicit: true,
+                name: a.alias.clone(),
+                columns: vec![],
+                at: None,
+            });
+            let (base, scope, _) = binder.view_scope(def, views, alias.as_ref())?;
+            Some((level, base, scope))
+        }
+    };
+    let column = |name: &str| match &view {
+        Some((level, _, scope)) => match scope.relations.first() {
+            Some(relation) => base_column(relation, def, &level.view.name, name, ViewChange::Update),
+            None => Err(Error::internal("a view without a relation")),
+        },
+        None => def.resolve_column(name).map(|c| c.name.as_str()),
+    };
     let arbiters = match &on.conflict_target {
         None => Vec::new(),
+        Some(ast::ConflictTarget::Columns(columns)) if view.is_some() => {
+            let quoted = |c: &ast::Ident| Ok(ast::Ident::with_quote('"', column(&identifier(c))?));
+            arbiter_indexes(def, &columns.iter().map(quoted).collect::<Result<Vec<_>>>()?)?
+        }
         Some(ast::ConflictTarget::Columns(columns)) => arbiter_indexes(def, columns)?,
         Some(ast::ConflictTarget::OnConstraint(name)) if inferred(name).is_some() => {
             super::arbiter::infer(inferred(name).unwrap_or_default(), def, binder)?
@@ -283,28 +403,44 @@ fn bind_conflict(
                 )
                 .hint("For example, ON CONFLICT (column_name)."));
             }
-            let alias = insert.table_alias.as_ref().map(|a| identifier(&a.alias));
-            let mut scope = binder.table_scope(def, alias.as_deref());
-            let mut columns = RowColumns::of_scope(&scope);
-            binder.add_relation(&mut scope, def, "excluded");
-            if let Some(excluded) = scope.relations.last() {
-                columns.add(excluded.columns.iter(), def.columns.len());
+            let (mut scope, mut columns) = match &view {
+                None => {
+                    let scope = binder.table_scope(def, alias.as_deref());
+                    let columns = RowColumns::of_scope(&scope);
+                    (scope, columns)
+                }
+                Some((_, base, scope)) => (scope.clone(), RowColumns::of_scope(base)),
+            };
+            match &view {
+                None => {
+                    binder.add_relation(&mut scope, def, "excluded");
+                    if let Some(excluded) = scope.relations.last() {
+                        columns.add(excluded.columns.iter(), def.columns.len());
+                    }
+                }
+                Some(_) => {
+                    let (base, mut excluded, _) = binder.view_scope(def, views, None)?;
+                    columns.add(base.relations.iter().flat_map(|r| &r.columns), def.columns.len());
+                    if let Some(mut relation) = excluded.relations.pop() {
+                        relation.name = "excluded".into();
+                        relation.schema = None;
+                        scope.relations.push(relation);
+                    }
+                }
             }
             let columns = Arc::new(columns);
-            let assignments = Assignments::bind(&update.assignments, def, &scope, &columns, binder, parameters)?;
+            let mut list = update.assignments.clone();
+            if view.is_some() {
+                rename_targets(&mut list, &column)?;
+            }
+            let assignments = Assignments::bind(&list, def, &scope, &columns, binder, parameters)?;
             let condition = match &update.selection {
                 None => None,
                 Some(expr) => {
                     let bound = binder.bind_condition(expr, &scope, "ON CONFLICT")?;
-                    if has_query(&bound) {
-                        return Err(Error::unsupported("a subquery in ON CONFLICT DO UPDATE … WHERE"));
-                    }
-                    Some(RowExpr::new(bound, &columns, parameters))
+                    Some(RowExpr::with_queries(bound, &scope, &columns, parameters, binder)?)
                 }
             };
-            if assignments.has_query() {
-                return Err(Error::unsupported("a subquery in ON CONFLICT DO UPDATE SET"));
-            }
             Some(ConflictUpdate { assignments, condition })
         }
     };
@@ -348,16 +484,16 @@ fn arbiter_indexes(def: &TableDef, columns: &[ast::Ident]) -> Result<Vec<Oid>> {
 }
 
 impl InsertPlan {
-    pub fn explain(&self) -> Vec<String> {
-        let mut lines = vec![format!("Insert on {}", self.rules.def.name)];
-        match &self.source {
-            Source::Rows(rows) => lines.push(format!("  ->  Point path: {} row(s) of VALUES", rows.len())),
-            Source::Query(_) => lines.push("  ->  DataFusion".to_string()),
-        }
-        if self.conflict.is_some() {
-            lines.insert(1, "  Conflict resolution".to_string());
-        }
-        lines
+    /// Whether parts of it run on the general path, after rows were written.
+    pub fn has_row_queries(&self) -> bool {
+        let update = self.conflict.as_ref().and_then(|c| c.update.as_ref());
+        let values = match &self.source {
+            Source::Rows(rows) => rows.iter().flatten().flatten().any(RowExpr::is_query),
+            Source::Query(_) => false,
+        };
+        values
+            || self.returning.as_ref().is_some_and(Returning::is_query)
+            || update.is_some_and(|u| u.assignments.is_query() || u.condition.as_ref().is_some_and(RowExpr::is_query))
     }
 
     /// Whether it reads nothing but what it locks.
@@ -411,7 +547,7 @@ pub async fn execute(session: &mut Session, plan: &Arc<InsertPlan>, params: &Arc
         Source::Query(bound) => Box::pin(inserter.insert_query(session, bound, params)).await?,
     }
     let Inserter { pending, changed, .. } = inserter;
-    session.settle(pending).await?;
+    session.finish_change(pending).await?;
     if plan.returning.is_some() {
         session.transaction()?.wait_for_dependencies().await?;
     }
@@ -442,6 +578,24 @@ impl Inserter {
         Ok(row)
     }
 
+    /// Inserts a row of what is computed from another row (MERGE); `None`: DEFAULT.
+    pub async fn insert_computed(
+        &mut self,
+        session: &mut Session,
+        values: &[(usize, Option<RowExpr>)],
+        from: &[Datum],
+        params: &[Datum],
+    ) -> Result<()> {
+        let given: Vec<usize> = values.iter().filter(|(_, v)| v.is_some()).map(|(i, _)| *i).collect();
+        let mut row = self.defaults(session, &given).await?;
+        for (index, value) in values {
+            if let (Some(value), Some(slot)) = (value, row.get_mut(*index)) {
+                *slot = value.eval(session, from, params).await?;
+            }
+        }
+        self.insert(session, row, params).await
+    }
+
     /// Inserts one complete row, or does what ON CONFLICT says.
     async fn insert(&mut self, session: &mut Session, mut row: Row, params: &[Datum]) -> Result<()> {
         let plan = self.plan.clone();
@@ -460,13 +614,14 @@ impl Inserter {
             };
             match inserted {
                 Ok(key) => {
+                    session.note_written(plan.rules.def.oid, &key);
                     if plan.conflict.as_ref().is_some_and(|c| c.update.is_some()) {
                         self.touched.insert(key);
                     }
                     self.changed.count += 1;
                     if let Some(row) = kept {
                         self.pending.written(&plan.rules.def, &plan.keys, None, &row)?;
-                        self.returned(session, &row, params).await?;
+                        self.returned(session, &row, false, params).await?;
                     }
                     return Ok(());
                 }
@@ -488,8 +643,22 @@ impl Inserter {
             || !self.plan.keys.outgoing.is_empty()
     }
 
-    async fn returned(&mut self, session: &mut Session, row: &[Datum], params: &[Datum]) -> Result<()> {
-        let Some(returning) = &self.plan.returning else { return Ok(()) };
+    /// `updated`: by ON CONFLICT.
+    async fn returned(&mut self, session: &mut Session, row: &Row, updated: bool, params: &[Datum]) -> Result<()> {
+        if self.plan.returning.is_none() {
+            return Ok(());
+        }
+        let plan = self.plan.clone();
+        let Some(returning) = &plan.returning else { return Ok(()) };
+        let mut with_xmax = Row::new();
+        let row = match plan.conflict.as_ref().is_some_and(|c| c.update.is_some()) {
+            false => row,
+            true => {
+                with_xmax.extend(row.iter().cloned());
+                with_xmax.push(Datum::Oid(if updated { UPDATED_XMAX } else { 0 }));
+                &with_xmax
+            }
+        };
         let mut out = Row::with_capacity(returning.exprs.len());
         for expr in &returning.exprs {
             out.push(expr.eval(session, row, params).await?);
@@ -516,7 +685,7 @@ impl Inserter {
             session.transaction()?.sees(&self.table, &duplicate.existing)?;
             return Ok(true);
         };
-        if self.touched.contains(&duplicate.existing) {
+        if self.touched.contains(&duplicate.existing) || session.has_written(plan.rules.def.oid, &duplicate.existing) {
             return Err(Error::new(
                 SqlState::CardinalityViolation,
                 "ON CONFLICT DO UPDATE command cannot affect row a second time",
@@ -545,7 +714,7 @@ impl Inserter {
         };
         self.changed.count += 1;
         self.pending.written(&plan.rules.def, &plan.keys, Some(&existing), &new)?;
-        self.returned(session, &new, params).await?;
+        self.returned(session, &new, true, params).await?;
         Ok(true)
     }
 

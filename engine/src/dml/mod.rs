@@ -14,6 +14,8 @@ pub mod ddl;
 pub mod delete;
 pub mod foreign_key;
 pub mod insert;
+pub mod merge;
+pub mod parts;
 pub mod row_expr;
 pub mod rules;
 pub mod sequence;

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
+use super::insert::has_query;
 use super::sequence::SessionCall;
 use crate::error::Result;
 use crate::expr::{ColumnId, ScalarExpr};
 use crate::expr_eval::{ColumnSource, eval};
 use crate::functions::EvalContext;
 use crate::session::{Column, Session};
-use crate::sql::{Scope, ScopeColumn};
+use crate::sql::{Binder, RowQuery, Scope, ScopeColumn};
 use crate::types::Datum;
 
 /// Position of every column of a scope in the row that expressions over it are given.
@@ -31,6 +32,10 @@ impl RowColumns {
         for column in columns.filter(|c| c.attribute > 0) {
             self.put(column.id, offset + column.attribute as usize - 1);
         }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
     }
 
     pub fn put(&mut self, id: ColumnId, slot: usize) {
@@ -75,6 +80,8 @@ pub struct RowExpr {
     /// Calls whose results follow the statement's parameters.
     calls: Vec<SessionCall>,
     parameters: usize,
+    /// Set when the expression holds subqueries: it runs on the general path, as a part of its statement.
+    query: Option<Arc<RowQuery>>,
 }
 
 impl RowExpr {
@@ -82,7 +89,28 @@ impl RowExpr {
     pub fn new(mut expr: ScalarExpr, columns: &Arc<RowColumns>, parameters: usize) -> RowExpr {
         let mut calls = Vec::new();
         super::sequence::extract(&mut expr, parameters, &mut calls);
-        RowExpr { expr, columns: columns.clone(), calls, parameters }
+        RowExpr { expr, columns: columns.clone(), calls, parameters, query: None }
+    }
+
+    /// Like [`Self::new`] for an expression over `scope` that may hold subqueries.
+    pub fn with_queries(
+        expr: ScalarExpr,
+        scope: &Scope,
+        columns: &Arc<RowColumns>,
+        parameters: usize,
+        binder: &mut Binder,
+    ) -> Result<RowExpr> {
+        if !has_query(&expr) {
+            return Ok(RowExpr::new(expr, columns, parameters));
+        }
+        let query = binder.row_query(expr.clone(), scope, |id| columns.slot(id))?;
+        let (columns, query) = (columns.clone(), Some(Arc::new(query)));
+        Ok(RowExpr { expr, columns, calls: Vec::new(), parameters, query })
+    }
+
+    /// Whether it runs on the general path: its statement has to be one of parts.
+    pub fn is_query(&self) -> bool {
+        self.query.is_some()
     }
 
     pub fn eval_now(&self, row: &[Datum], params: &[Datum], context: &EvalContext) -> Result<Datum> {
@@ -90,6 +118,9 @@ impl RowExpr {
     }
 
     pub async fn eval(&self, session: &mut Session, row: &[Datum], params: &[Datum]) -> Result<Datum> {
+        if let Some(query) = &self.query {
+            return Box::pin(super::parts::row_value(session, query, row, params)).await;
+        }
         let context = session.eval_context();
         if self.calls.is_empty() {
             return self.eval_now(row, params, &context);
@@ -109,4 +140,10 @@ impl RowExpr {
 pub struct Returning {
     pub columns: Vec<Column>,
     pub exprs: Vec<RowExpr>,
+}
+
+impl Returning {
+    pub fn is_query(&self) -> bool {
+        self.exprs.iter().any(RowExpr::is_query)
+    }
 }

@@ -7,6 +7,7 @@ use crate::catalog::{Catalog, ConstraintKind, Oid, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::EvalContext;
 use crate::session::Session;
+use crate::sql::bind::view_target::ViewCondition;
 use crate::sql::parse::parse_expression;
 use crate::sql::{Binder, Scope};
 use crate::txn::Duplicate;
@@ -24,6 +25,8 @@ pub struct TableRules {
     pub generated: Vec<(usize, RowExpr)>,
     not_null: Vec<usize>,
     checks: Vec<(String, RowExpr)>,
+    /// What views through which the table is changed demand: the view, and its condition over the row.
+    pub view_checks: Vec<(String, RowExpr)>,
 }
 
 impl TableRules {
@@ -44,6 +47,7 @@ impl TableRules {
             generated: Vec::new(),
             not_null: Vec::new(),
             checks: Vec::new(),
+            view_checks: Vec::new(),
         };
         for (i, column) in def.columns.iter().enumerate() {
             let mut default = None;
@@ -86,7 +90,7 @@ impl TableRules {
 
     /// Whether batches must be looked at row by row.
     pub fn needs_rows(&self) -> bool {
-        !self.checks.is_empty() || !self.generated.is_empty()
+        !self.checks.is_empty() || !self.generated.is_empty() || !self.view_checks.is_empty()
     }
 
     pub fn not_null_columns(&self) -> &[usize] {
@@ -116,6 +120,31 @@ impl TableRules {
                 .table(&self.schema, &self.def.name)
                 .constraint(name));
             }
+        }
+        for (view, check) in &self.view_checks {
+            if check.eval_now(row, &[], context)? != Datum::Bool(true) {
+                return Err(Error::new(
+                    SqlState::WithCheckOptionViolation,
+                    format!("new row violates check option for view \"{view}\""),
+                )
+                .detail(self.failing_row(row, context)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the conditions that views check.
+    pub fn add_view_checks(
+        &mut self,
+        conditions: Vec<ViewCondition>,
+        columns: &Arc<RowColumns>,
+        parameters: usize,
+    ) -> Result<()> {
+        for condition in conditions.into_iter().filter(|c| c.checked) {
+            if super::insert::has_query(&condition.expr) {
+                return Err(Error::unsupported("WITH CHECK OPTION of a view whose condition holds a subquery"));
+            }
+            self.view_checks.push((condition.view, RowExpr::new(condition.expr, columns, parameters)));
         }
         Ok(())
     }

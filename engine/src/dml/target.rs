@@ -74,15 +74,15 @@ impl TargetPlan {
                 joined.push(ScalarExpr::new(ExprKind::Column { id: column.id, depth: 0 }, column.ty));
             }
         }
+        for column in &target.columns {
+            columns.put(column.output.id, column.attnum as usize - 1);
+        }
         let mut point = None;
         let mut simple = None;
         if let Some((scan, filter)) = &target.simple
             && !expressions.iter().any(has_query)
             && !filter.as_ref().is_some_and(has_query)
         {
-            for column in &scan.columns {
-                columns.put(column.output.id, column.attnum as usize - 1);
-            }
             if point_path {
                 point = PointAccess::choose(scan, filter.as_ref(), def);
             }
@@ -109,6 +109,11 @@ impl TargetPlan {
         self.point.is_some()
     }
 
+    /// The query that finds the rows; `None`: an index does.
+    pub fn row_query(&self) -> Option<&BoundQuery> {
+        self.point.is_none().then_some(&self.query)
+    }
+
     pub fn explain(&self) -> Vec<String> {
         match &self.point {
             Some(point) => point.explain(&self.def),
@@ -133,6 +138,7 @@ impl TargetPlan {
         mode: RowLock,
     ) -> Result<Vec<TargetRow>> {
         if let (Some(point), Some(filter)) = (&self.point, &self.simple)
+            && !session.has_parts()
             && let Some(keys) = point.keys(session, table, params).await?
         {
             return lock_simple(session, table, keys, filter.as_ref(), params, mode).await;
@@ -151,6 +157,9 @@ impl TargetPlan {
             }
             if let Some(rows) = Box::pin(lock_joined(session, table, found, mode)).await? {
                 return Ok(rows);
+            }
+            if session.has_parts() {
+                return Err(session.restart_parts());
             }
         }
         Err(Error::new(SqlState::SerializationFailure, "could not lock rows because they kept changing"))
@@ -196,6 +205,9 @@ async fn lock_simple(
         if i % 1024 == 1023 {
             tokio::task::yield_now().await;
         }
+        if session.has_written(table.def.oid, &key) {
+            continue;
+        }
         let locked = session.transaction()?.lock_row(table, &key, mode, Wait::Block).await?;
         let Locked::Held { latest: Some(row), .. } = locked else { continue };
         if let Some(filter) = filter
@@ -216,6 +228,9 @@ async fn lock_joined(
     mode: RowLock,
 ) -> Result<Option<Vec<TargetRow>>> {
     let mut any_changed = false;
+    if session.has_parts() {
+        found.retain(|target| !session.has_written(table.def.oid, &target.key));
+    }
     for (i, target) in found.iter_mut().enumerate() {
         if i % 1024 == 1023 {
             tokio::task::yield_now().await;

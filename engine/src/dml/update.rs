@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
-use sqlparser::ast;
+use sqlparser::ast::{self, Spanned};
+use sqlparser::tokenizer::Span;
 
 use super::foreign_key::{ForeignKeys, Pending};
-use super::insert::{bind_returning, has_query};
+use super::insert::bind_returning;
 use super::row_expr::{Returning, RowColumns, RowExpr};
 use super::rules::TableRules;
 use super::target::{TargetPlan, TargetRow};
 use crate::catalog::{Catalog, Identity, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::ScalarExpr;
-use crate::session::plan::object_name;
+use crate::session::plan::{identifier, object_name};
 use crate::session::portal::Changed;
 use crate::session::{Row, Session};
+use crate::sql::bind::view_target::{ViewChange, base_column};
 use crate::sql::{Binder, Scope};
 use crate::txn::RowLock;
 use crate::types::Datum;
@@ -35,7 +37,7 @@ impl Assignments {
         parameters: usize,
     ) -> Result<Assignments> {
         let mut list: Vec<(usize, Option<RowExpr>)> = Vec::with_capacity(assignments.len());
-        for (target, value) in flatten(assignments)? {
+        for (target, value, span) in flatten(assignments)? {
             let column = def.resolve_column(&target)?;
             let index = column.attnum as usize - 1;
             if list.iter().any(|(i, _)| *i == index) {
@@ -44,7 +46,7 @@ impl Assignments {
                     format!("multiple assignments to same column \"{target}\""),
                 ));
             }
-            let is_default = matches!(value, ast::Expr::Identifier(i)
+            let is_default = matches!(value, Value::Expr(ast::Expr::Identifier(i))
                 if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"));
             if (column.generated || column.identity == Some(Identity::Always)) && !is_default {
                 let kind = if column.generated {
@@ -62,21 +64,31 @@ impl Assignments {
                 list.push((index, None));
                 continue;
             }
-            let bound = binder.bind_assignment(value, scope, &column.name, column.ty)?;
-            list.push((index, Some(RowExpr::new(bound, columns, parameters))));
+            let bound = match value {
+                Value::Expr(value) => binder.bind_assignment(value, scope, &column.name, column.ty)?,
+                Value::Field(query, field) => {
+                    binder.bind_field_assignment(query, field, scope, &column.name, column.ty, span)?
+                }
+            };
+            // For UPDATE, the query that finds the rows computes them.
+            let expr = match columns.is_empty() {
+                true => RowExpr::new(bound, columns, parameters),
+                false => RowExpr::with_queries(bound, scope, columns, parameters, binder)?,
+            };
+            list.push((index, Some(expr)));
         }
         Ok(Assignments { list })
     }
 
-    pub fn has_query(&self) -> bool {
-        self.list.iter().any(|(_, e)| e.as_ref().is_some_and(|e| has_query(&e.expr)))
+    pub fn is_query(&self) -> bool {
+        self.list.iter().any(|(_, e)| e.as_ref().is_some_and(RowExpr::is_query))
     }
 
     fn expressions(&self) -> Vec<ScalarExpr> {
         self.list.iter().filter_map(|(_, e)| e.as_ref()).map(|e| e.expr.clone()).collect()
     }
 
-    fn touches(&self, index: usize) -> bool {
+    pub fn touches(&self, index: usize) -> bool {
         self.list.iter().any(|(i, _)| *i == index)
     }
 
@@ -124,10 +136,36 @@ async fn default_value(session: &mut Session, rules: &TableRules, index: usize) 
     }
 }
 
-/// Single assignments, row assignments taken apart.
-fn flatten(assignments: &[ast::Assignment]) -> Result<Vec<(String, &ast::Expr)>> {
+/// Gives assignments to a view's columns the names of the table's.
+pub fn rename_targets<'a>(assignments: &mut [ast::Assignment], column: &dyn Fn(&str) -> Result<&'a str>) -> Result<()> {
+    let rename = |name: &mut ast::ObjectName| -> Result<()> {
+        if let [ast::ObjectNamePart::Identifier(ident)] = name.0.as_mut_slice() {
+            let new = column(&identifier(ident))?;
+            *ident = ast::Ident::with_quote('"', new);
+        }
+        Ok(())
+    };
+    for assignment in assignments {
+        match &mut assignment.target {
+            ast::AssignmentTarget::ColumnName(name) => rename(name)?,
+            ast::AssignmentTarget::Tuple(names) => names.iter_mut().try_for_each(rename)?,
+        }
+    }
+    Ok(())
+}
+
+/// What is assigned to a column.
+enum Value<'a> {
+    Expr(&'a ast::Expr),
+    /// A column of a subquery, and how many it must have.
+    Field(&'a ast::Query, (usize, usize)),
+}
+
+/// Single assignments, row assignments taken apart, each with the place of what is assigned.
+fn flatten(assignments: &[ast::Assignment]) -> Result<Vec<(String, Value<'_>, Span)>> {
     let mut out = Vec::with_capacity(assignments.len());
     for assignment in assignments {
+        let span = assignment.value.span();
         match &assignment.target {
             ast::AssignmentTarget::ColumnName(name) => {
                 if name.0.len() > 1 {
@@ -141,23 +179,31 @@ fn flatten(assignments: &[ast::Assignment]) -> Result<Vec<(String, &ast::Expr)>>
                         "SET target columns cannot be qualified with the relation name: write \"{column}\"."
                     )));
                 }
-                out.push((object_name(name)?.1, &assignment.value));
+                out.push((object_name(name)?.1, Value::Expr(&assignment.value), span));
             }
             ast::AssignmentTarget::Tuple(names) => {
-                let values: Vec<&ast::Expr> = match &assignment.value {
-                    ast::Expr::Tuple(values) => values.iter().collect(),
-                    ast::Expr::Nested(value) if names.len() == 1 => vec![value],
-                    ast::Expr::Function(f) if f.name.to_string().eq_ignore_ascii_case("row") => row_arguments(f)?,
-                    ast::Expr::Subquery(_) => {
-                        return Err(Error::unsupported("assigning a subquery to several columns"));
+                let values: Vec<Value<'_>> = match &assignment.value {
+                    ast::Expr::Tuple(values) => values.iter().map(Value::Expr).collect(),
+                    ast::Expr::Nested(value) if names.len() == 1 => vec![Value::Expr(value)],
+                    ast::Expr::Function(f) if f.name.to_string().eq_ignore_ascii_case("row") => {
+                        row_arguments(f)?.into_iter().map(Value::Expr).collect()
                     }
-                    value => vec![value],
+                    ast::Expr::Subquery(query) => {
+                        (0..names.len()).map(|i| Value::Field(query, (i, names.len()))).collect()
+                    }
+                    value if names.len() == 1 => vec![Value::Expr(value)],
+                    _ => {
+                        return Err(Error::new(
+                            SqlState::FeatureNotSupported,
+                            "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression",
+                        ));
+                    }
                 };
                 if values.len() != names.len() {
                     return Err(Error::new(SqlState::SyntaxError, "number of columns does not match number of values"));
                 }
                 for (name, value) in names.iter().zip(values) {
-                    out.push((object_name(name)?.1, value));
+                    out.push((object_name(name)?.1, value, span));
                 }
             }
         }
@@ -186,10 +232,9 @@ pub struct UpdatePlan {
 }
 
 impl UpdatePlan {
-    pub fn explain(&self) -> Vec<String> {
-        let mut lines = vec![format!("Update on {}", self.rules.def.name)];
-        lines.extend(self.target.explain().into_iter().map(|l| format!("  ->  {l}")));
-        lines
+    /// Whether parts of it run on the general path, after rows were written.
+    pub fn has_row_queries(&self) -> bool {
+        self.returning.as_ref().is_some_and(Returning::is_query)
     }
 }
 
@@ -206,16 +251,27 @@ pub fn plan(
     if !update.table.joins.is_empty() || update.limit.is_some() || !update.order_by.is_empty() {
         return Err(Error::new(SqlState::SyntaxError, "syntax error in UPDATE"));
     }
-    let def = session.resolve_table(name, catalog, "update")?;
+    let (def, views) = session.resolve_target(name, catalog, ViewChange::Update)?;
     let from: &[ast::TableWithJoins] = match &update.from {
         None => &[],
         Some(ast::UpdateTableFromKind::AfterSet(from) | ast::UpdateTableFromKind::BeforeSet(from)) => from,
     };
-    let target = binder.bind_target(&def, alias.as_ref(), from, update.selection.as_ref())?;
+    let (target, conditions) = binder.bind_target(&def, &views, alias.as_ref(), from, update.selection.as_ref())?;
     let scope = target.scope.clone();
     // Expressions name columns by id; where those lie is known once the target is bound.
     let placeholder = Arc::new(RowColumns::default());
-    let mut assignments = Assignments::bind(&update.assignments, &def, &scope, &placeholder, binder, parameters)?;
+    let renamed;
+    let list = match (views.last(), scope.relations.first()) {
+        (Some(level), Some(relation)) => {
+            let mut list = update.assignments.clone();
+            let column = |name: &str| base_column(relation, &def, &level.view.name, name, ViewChange::Update);
+            rename_targets(&mut list, &column)?;
+            renamed = list;
+            &renamed
+        }
+        _ => &update.assignments,
+    };
+    let mut assignments = Assignments::bind(list, &def, &scope, &placeholder, binder, parameters)?;
     let point_path = session.settings.values().point_path;
     let target = TargetPlan::bind(binder, &def, target, assignments.expressions(), point_path, parameters)?;
     for (_, expr) in &mut assignments.list {
@@ -227,7 +283,8 @@ pub fn plan(
         None => None,
         Some(items) => Some(bind_returning(items, &scope, &target.columns, binder, parameters)?),
     };
-    let rules = TableRules::bind(session, &def, catalog)?;
+    let mut rules = TableRules::bind(session, &def, catalog)?;
+    rules.add_view_checks(conditions, &target.columns, parameters)?;
     let in_key = |i: usize| def.indexes.iter().any(|index| index.unique && index.reads().any(|a| a as usize == i + 1));
     // A generated column changes with what it is computed from.
     let touched = |i: usize| assignments.touches(i) || def.columns.get(i).is_some_and(|c| c.generated);
@@ -272,9 +329,10 @@ pub async fn execute(session: &mut Session, plan: &UpdatePlan, params: &Arc<[Dat
         if let Err(duplicate) = session.transaction()?.update(&table, &key, new).await? {
             return Err(plan.rules.unique_violation(&duplicate, shown.as_deref(), &context));
         }
+        session.note_written(table.def.oid, &key);
         changed.count += 1;
     }
-    session.settle(pending).await?;
+    session.finish_change(pending).await?;
     if plan.returning.is_some() {
         session.transaction()?.wait_for_dependencies().await?;
     }

@@ -43,6 +43,7 @@ pub mod registry;
 pub mod resolve;
 #[cfg(test)]
 mod resolve_tests;
+pub mod row_version;
 mod series;
 pub mod strings;
 

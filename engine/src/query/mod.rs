@@ -8,6 +8,7 @@
 
 pub mod empty;
 mod estimate;
+pub mod explained;
 mod fault;
 mod interrupt;
 pub mod join_order;
@@ -21,7 +22,7 @@ mod tests;
 mod unnest;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::session_state::SessionState;
@@ -36,6 +37,7 @@ use crate::sql::bind::BoundQuery;
 use crate::sql::rel::Rel;
 use crate::types::Datum;
 
+pub use explained::{Actual, PlanNode};
 pub use runtime::ResultStream;
 
 /// What is known of a column's values; `None` where unknown. Estimates for planning only.
@@ -129,12 +131,17 @@ impl QueryEngine {
         self.runtime.start(plan, &state, context)
     }
 
-    /// Lines of EXPLAIN; with `analyze` the query runs and its rows are dropped.
-    pub async fn explain(&self, query: &BoundQuery, context: QueryContext, analyze: bool) -> Result<Vec<String>> {
+    /// The tree of EXPLAIN; with `analyze` the query runs, and its rows are dropped.
+    pub async fn explain(
+        &self,
+        query: &BoundQuery,
+        context: QueryContext,
+        analyze: bool,
+    ) -> Result<(PlanNode, Option<Duration>)> {
         let state = self.runtime.state(&context);
         let plan = self.plan(query, &context, state.clone()).await?;
         if !analyze {
-            return Ok(runtime::describe(plan.as_ref(), false));
+            return Ok((explained::tree(plan.as_ref(), false), None));
         }
         let plan = interrupt::interruptible(plan, &context.cancel).map_err(fault::from_datafusion)?;
         let started = Instant::now();
@@ -143,10 +150,10 @@ impl QueryEngine {
         while let Some(batch) = stream.next().await {
             rows += batch?.num_rows();
         }
-        let mut lines = runtime::describe(plan.as_ref(), true);
-        lines.push(format!("Rows: {rows}"));
-        lines.push(format!("Execution Time: {:.3} ms", started.elapsed().as_secs_f64() * 1e3));
-        Ok(lines)
+        let time = started.elapsed();
+        let mut root = explained::tree(plan.as_ref(), true);
+        root.actual = Some(Actual { rows, time });
+        Ok((root, Some(time)))
     }
 
     async fn plan(

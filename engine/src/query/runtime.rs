@@ -18,7 +18,6 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
-use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
@@ -222,15 +221,6 @@ impl QueryPlanner for Planner {
 pub(super) async fn physical_plan(state: &SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
     let optimized = state.optimize(plan).map_err(from_datafusion)?;
     state.query_planner().create_physical_plan(&optimized, state).await.map_err(from_datafusion)
-}
-
-/// A plan as EXPLAIN shows it, one operator a line; with figures once it has run.
-pub(super) fn describe(plan: &dyn ExecutionPlan, figures: bool) -> Vec<String> {
-    let shown = match figures {
-        true => DisplayableExecutionPlan::with_metrics(plan),
-        false => DisplayableExecutionPlan::new(plan),
-    };
-    shown.indent(false).to_string().lines().map(str::to_owned).collect()
 }
 
 /// A running query. Dropping it stops the query.

@@ -106,14 +106,23 @@ impl Unnester {
                     Rel::Sort { keys, .. } => keys.clone(),
                     _ => return Err(Error::internal("WITH TIES without ORDER BY")),
                 };
-                if offset.is_some() {
-                    return Err(Error::unsupported("OFFSET together with WITH TIES"));
-                }
                 let columns = input.outputs();
                 let id = self.fresh();
-                let call = self.window("rank", vec![], keys.clone())?;
-                let ranked = Rel::Window { input, calls: vec![(id, call)] };
-                let kept = self.compare("<=", column(id, TypeOid::INT8), count)?;
+                let mut calls = vec![(id, self.window("rank", vec![], keys.clone())?)];
+                let kept = match offset {
+                    None => self.compare("<=", column(id, TypeOid::INT8), count)?,
+                    Some(offset) => {
+                        // The rows behind the offset, up to the peers of the last one.
+                        let place = self.fresh();
+                        calls.push((place, self.window("row_number", vec![], keys.clone())?));
+                        let skipped = ScalarExpr::new(ExprKind::Coalesce(vec![offset, int8(0)]), TypeOid::INT8);
+                        let last = self.compare("+", count, skipped.clone())?;
+                        let upper = self.compare("<=", column(id, TypeOid::INT8), last)?;
+                        let lower = self.compare(">", column(place, TypeOid::INT8), skipped)?;
+                        ScalarExpr::new(ExprKind::And(vec![upper, lower]), TypeOid::BOOL)
+                    }
+                };
+                let ranked = Rel::Window { input, calls };
                 let columns = columns.iter().map(|o| (o.id, ScalarExpr::column(o.id, o.ty))).collect();
                 let rel = ranked.filter(Some(kept)).project(columns);
                 Ok(Rel::Sort { input: Box::new(rel), keys })

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 
 use super::Session;
 use super::TransactionStatus;
+use super::notify::ListenAction;
 use super::registry::{ActivityState, WaitEvent, now_micros};
 use super::settings::{Isolation, SettingsMark, TransactionModes};
 use crate::catalog::Oid;
@@ -23,6 +24,8 @@ struct Savepoint {
     name: String,
     id: SavepointId,
     settings: SettingsMark,
+    /// How many notifications and changes of channels there were.
+    notes: (usize, usize),
 }
 
 /// The session's transaction, if there is one.
@@ -42,6 +45,8 @@ pub struct Block {
     /// SET CONSTRAINTS of this transaction: ALL, then single ones.
     all_deferred: Option<bool>,
     constraint_modes: Vec<(Oid, bool)>,
+    /// LISTEN and UNLISTEN of this transaction.
+    pub listening: Vec<ListenAction>,
 }
 
 impl Block {
@@ -67,6 +72,10 @@ impl Block {
             }
             Some(oids) => self.constraint_modes.extend(oids.iter().map(|oid| (*oid, deferred))),
         }
+    }
+
+    pub fn savepoints(&self) -> usize {
+        self.savepoints.len()
     }
 
     pub fn activity(&self) -> ActivityState {
@@ -283,11 +292,16 @@ impl Session {
     pub(crate) async fn commit_transaction(&mut self) -> Result<()> {
         // Up to here the commit can be given up; once it is in the log nobody drops it.
         let shared = self.shared.clone();
-        let checked = match self.deferred.is_empty() && self.deferred_keys.is_empty() {
+        let mut checked = match self.deferred.is_empty() && self.deferred_keys.is_empty() {
             true => Ok(()),
             false => shared.interruptible(None, Box::pin(self.check_deferred()).as_mut()).await,
         };
+        let to_hold = self.cursors_to_hold();
+        if checked.is_ok() && !to_hold.is_empty() {
+            checked = shared.interruptible(None, Box::pin(self.hold_cursors(&to_hold)).as_mut()).await;
+        }
         if let Err(error) = checked {
+            self.portals.retain(|name, _| !to_hold.contains(name));
             self.abandon();
             return Err(error);
         }
@@ -295,7 +309,12 @@ impl Session {
             self.leave_block();
             return Ok(());
         };
-        self.portals.clear();
+        let notifications = self.notifications_to_send();
+        if !notifications.is_empty() {
+            transaction.notify(notifications);
+        }
+        let listening = std::mem::take(&mut self.block.listening);
+        self.close_portals();
         let logged = self.sequences.lock().take_logged();
         if let Some((reign, ts)) = logged {
             transaction.depend_on(reign, ts);
@@ -311,12 +330,14 @@ impl Session {
             Ok(committed) => {
                 self.shared.note_commit(committed);
                 self.settings.commit();
+                self.apply_listening(listening);
                 self.leave_block();
                 shared.ended(true);
                 Ok(())
             }
             Err(error) => {
                 shared.ended(false);
+                self.portals.retain(|name, _| !to_hold.contains(name));
                 self.abandon();
                 Err(error)
             }
@@ -344,7 +365,7 @@ impl Session {
 
     /// Rolls back what is running and leaves the block.
     pub(super) fn abandon(&mut self) {
-        self.portals.clear();
+        self.close_portals();
         if let Some(transaction) = self.block.transaction.take() {
             transaction.rollback();
             self.shared.ended(false);
@@ -361,6 +382,7 @@ impl Session {
         self.deferred.clear();
         self.deferred_keys.clear();
         self.sequences.lock().take_logged();
+        self.notes.truncate(0);
         self.settings.modes = self.settings.values().default_modes;
         self.shared.activity.lock().transaction_start = None;
         self.shared.writing.store(0, Ordering::Relaxed);
@@ -369,6 +391,7 @@ impl Session {
     /// What an error does to the transaction.
     pub(super) fn fail_transaction(&mut self) {
         self.copy = None;
+        self.parts = None;
         if let Some((counted, _)) = self.copying.take() {
             self.engine.monitor.statements.failed(&counted);
         }
@@ -377,11 +400,16 @@ impl Session {
             return;
         }
         self.block.failed = true;
-        self.portals.clear();
+        match self.block.savepoints.len().checked_sub(1) {
+            Some(level) => self.close_portals_after(level),
+            None => self.close_portals(),
+        }
         match (self.block.savepoints.last(), self.block.transaction.as_mut()) {
             (Some(savepoint), Some(transaction)) => {
                 transaction.rollback_to(savepoint.id);
                 self.settings.roll_back(&savepoint.settings);
+                self.notes.truncate(savepoint.notes.0);
+                self.block.listening.truncate(savepoint.notes.1);
             }
             _ => {
                 if let Some(transaction) = self.block.transaction.take() {
@@ -392,6 +420,8 @@ impl Session {
                 if let Some(mark) = &self.block.settings {
                     self.settings.roll_back(mark);
                 }
+                self.notes.truncate(0);
+                self.block.listening.clear();
             }
         }
     }
@@ -400,7 +430,8 @@ impl Session {
         self.require_block("SAVEPOINT")?;
         let settings = self.settings.mark();
         let id = self.transaction()?.savepoint();
-        self.block.savepoints.push(Savepoint { name, id, settings });
+        let notes = (self.notes.count(), self.block.listening.len());
+        self.block.savepoints.push(Savepoint { name, id, settings, notes });
         Ok(())
     }
 
@@ -415,6 +446,9 @@ impl Session {
         let at = self.find_savepoint(name)?;
         let id = self.block.savepoints[at].id;
         self.block.savepoints.truncate(at);
+        for portal in self.portals.values_mut() {
+            portal.level = portal.level.min(at);
+        }
         self.transaction()?.release(id);
         Ok(())
     }
@@ -424,6 +458,10 @@ impl Session {
         let at = self.find_savepoint(name)?;
         self.block.savepoints.truncate(at + 1);
         let (id, settings) = (self.block.savepoints[at].id, self.block.savepoints[at].settings.clone());
+        let notes = self.block.savepoints[at].notes;
+        self.close_portals_after(at);
+        self.notes.truncate(notes.0);
+        self.block.listening.truncate(notes.1);
         if let Some(transaction) = self.block.transaction.as_mut() {
             transaction.rollback_to(id);
         }

@@ -1,6 +1,9 @@
 //! SQL cursors: DECLARE, FETCH, MOVE, CLOSE. A cursor is a portal that FETCH pulls.
 //!
-//! Invariant: without SCROLL a cursor moves forward only (55000); with SCROLL its rows are kept, so that it can go back.
+//! Invariants:
+//! 1. Without SCROLL a cursor moves forward only (55000); with SCROLL its rows are kept, so that it can go back.
+//! 2. A cursor WITH HOLD keeps its rows as well; when its transaction commits all of them are there, and count against the
+//!    memory limit until it is closed. One whose transaction fails goes with it.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,13 +17,21 @@ use super::{Row, Rows, Session, Step};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::utility::FetchDirection;
 use crate::sql::{Parsed, Statement};
+use crate::storage::Account;
+use crate::storage::chunk::row_bytes;
 use crate::types::arrow::ColumnReader;
 
 /// What DECLARE said.
 pub struct CursorInfo {
     pub text: Arc<str>,
     pub binary: bool,
-    pub scroll: bool,
+    /// `None`: neither SCROLL nor NO SCROLL was said.
+    pub scroll: Option<bool>,
+    pub hold: bool,
+    /// It has outlived its transaction.
+    pub held: bool,
+    /// Memory of a held cursor's rows.
+    account: Option<Account>,
     /// Rows of a SCROLL cursor; the position is that of the last row fetched, 0 before the first.
     rows: Option<Vec<Row>>,
     position: i64,
@@ -53,14 +64,11 @@ impl Session {
         name: String,
         query: &Statement,
         text: Arc<str>,
-        options: (bool, bool, bool),
+        options: (bool, Option<bool>, bool),
         outer: &Portal,
     ) -> Result<()> {
         let (binary, scroll, hold) = options;
-        if hold {
-            return Err(Error::unsupported("DECLARE CURSOR WITH HOLD"));
-        }
-        if !self.block.explicit && self.simple_total <= 1 {
+        if !hold && !self.block.explicit && self.simple_total <= 1 {
             return Err(Error::new(
                 SqlState::NoActiveSqlTransaction,
                 "DECLARE CURSOR can only be used in transaction blocks",
@@ -77,18 +85,28 @@ impl Session {
             parameters: parsed.parameters,
         };
         let prepared = self.plan(Arc::new(inner), outer.prepared.parameters.to_vec())?;
-        if !matches!(prepared.plan, Plan::Query(_)) {
-            return Err(Error::new(
-                SqlState::InvalidCursorDefinition,
-                "DECLARE CURSOR must not contain data-modifying statements",
-            ));
+        let Plan::Query(plan) = &prepared.plan else {
+            let message = "DECLARE CURSOR must not contain data-modifying statements in WITH";
+            return Err(Error::new(SqlState::FeatureNotSupported, message));
+        };
+        let locks = plan.bound.locks.iter().map(|l| l.strength).max();
+        if let Some(strength) = locks.filter(|_| hold || scroll == Some(true)) {
+            let (kind, what) = if hold { ("WITH HOLD", "Holdable") } else { ("SCROLL", "Scrollable") };
+            let message = format!("DECLARE {kind} CURSOR ... {} is not supported", strength.clause());
+            let message =
+                if hold { message.replace("DECLARE WITH HOLD CURSOR", "DECLARE CURSOR WITH HOLD") } else { message };
+            return Err(
+                Error::new(SqlState::FeatureNotSupported, message).detail(format!("{what} cursors must be READ ONLY."))
+            );
         }
         let mut portal = Portal::new(prepared.clone(), outer.params.clone());
         // The cursor sees its moment of declaration.
         let shared = self.shared.clone();
         portal.state = shared.interruptible(outer.deadline, pin!(self.run_locked(&prepared, &outer.params))).await?;
         portal.created = now_micros();
-        portal.cursor = Some(CursorInfo { text, binary, scroll, rows: None, position: 0, done: false });
+        portal.level = self.block.savepoints();
+        let (held, account, rows) = (false, None, None);
+        portal.cursor = Some(CursorInfo { text, binary, scroll, hold, held, account, rows, position: 0, done: false });
         self.portals.insert(name, portal);
         Ok(())
     }
@@ -133,21 +151,18 @@ impl Session {
             portal.state = self.run(&prepared, &portal.params.clone()).await?;
         }
         let columns = portal.prepared.columns.clone().unwrap_or_else(|| Arc::from([]));
-        let scroll = portal.cursor.as_ref().is_some_and(|c| c.scroll);
+        let keeps = portal.cursor.as_ref().is_some_and(|c| c.hold || c.scroll == Some(true));
         let PortalState::Rows { source, .. } = &mut portal.state else {
             return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, "cursor does not return rows"));
         };
         let shared = self.shared.clone();
-        if scroll && let Some(cursor) = &mut portal.cursor {
+        if keeps && let Some(cursor) = &mut portal.cursor {
             if cursor.rows.is_none() {
-                let mut all = Vec::new();
-                while let Some(rows) = shared.interruptible(outer.deadline, pin!(source.next(usize::MAX))).await? {
-                    match rows {
-                        Rows::Batch(batch) => all.extend(batch_rows(&batch, &columns)?),
-                        Rows::Tuples(rows) => all.extend(rows),
-                    }
-                }
+                let all = shared.interruptible(outer.deadline, pin!(all_rows(source, &columns, None))).await?;
                 cursor.rows = Some(all);
+            }
+            if cursor.scroll == Some(false) {
+                cursor.forward(direction)?;
             }
             return Ok(vec![Rows::Tuples(cursor.scroll(direction))]);
         }
@@ -178,6 +193,63 @@ impl Session {
             }
         }
         Ok(out)
+    }
+}
+
+/// What is left of a result, counted in `account`.
+async fn all_rows(source: &mut RowSource, columns: &[super::Column], account: Option<&Account>) -> Result<Vec<Row>> {
+    let mut all = Vec::new();
+    while let Some(rows) = source.next(usize::MAX).await? {
+        let before = all.len();
+        match rows {
+            Rows::Batch(batch) => all.extend(batch_rows(&batch, columns)?),
+            Rows::Tuples(rows) => all.extend(rows),
+        }
+        if let Some(account) = account {
+            account.reserve(all.iter().skip(before).map(|r| row_bytes(r)).sum())?;
+        }
+    }
+    Ok(all)
+}
+
+impl Session {
+    /// Cursors WITH HOLD that the running transaction declared.
+    pub(super) fn cursors_to_hold(&self) -> Vec<String> {
+        let to_hold = |p: &Portal| p.cursor.as_ref().is_some_and(|c| c.hold && !c.held);
+        self.portals.iter().filter(|(_, p)| to_hold(p)).map(|(n, _)| n.clone()).collect()
+    }
+
+    /// Before a commit: reads the rows of these cursors. If the commit fails after all, they are to be closed.
+    pub(super) async fn hold_cursors(&mut self, names: &[String]) -> Result<()> {
+        for name in names {
+            let Some(mut portal) = self.portals.remove(name) else { continue };
+            let columns = portal.prepared.columns.clone().unwrap_or_else(|| Arc::from([]));
+            if let (Some(cursor), PortalState::Rows { source, .. }) = (&mut portal.cursor, &mut portal.state) {
+                let account = Account::new(&self.engine.transactions().storage.memory);
+                match &cursor.rows {
+                    Some(rows) => account.reserve(rows.iter().map(|r| row_bytes(r)).sum())?,
+                    None => cursor.rows = Some(all_rows(source, &columns, Some(&account)).await?),
+                }
+                *source = RowSource::tuples(Vec::new());
+                cursor.account = Some(account);
+                cursor.held = true;
+                portal.level = 0;
+            }
+            self.portals.insert(name.clone(), portal);
+        }
+        Ok(())
+    }
+
+    /// Closes what does not outlive its transaction.
+    pub(super) fn close_portals(&mut self) {
+        if !self.portals.is_empty() {
+            self.portals.retain(|_, portal| portal.cursor.as_ref().is_some_and(|c| c.held));
+        }
+    }
+
+    /// Closes what was opened after a savepoint, of which `level` were set before it.
+    pub(super) fn close_portals_after(&mut self, level: usize) {
+        self.portals.retain(|_, portal| portal.cursor.as_ref().is_some_and(|c| c.held || portal.level <= level));
     }
 }
 

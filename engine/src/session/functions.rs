@@ -103,7 +103,7 @@ impl NameRegType for SessionFunctions {
     }
 }
 
-const OWN: [&str; 8] = [
+const OWN: [&str; 10] = [
     "current_setting",
     "pg_is_in_recovery",
     "pg_is_wal_replay_paused",
@@ -112,6 +112,8 @@ const OWN: [&str; 8] = [
     "lastval",
     "lockstep_position",
     "lockstep_commit_level",
+    "pg_notify",
+    "pg_notification_queue_usage",
 ];
 
 impl FunctionHost for SessionFunctions {
@@ -129,6 +131,21 @@ impl FunctionHost for SessionFunctions {
                     .hint("Recovery control functions can only be executed during recovery.")),
             },
             "nextval" => self.nextval(args),
+            "pg_notify" => {
+                if self.session.settings.standby {
+                    let message = "cannot execute NOTIFY during recovery";
+                    return Err(Error::new(SqlState::ReadOnlySqlTransaction, message));
+                }
+                let text = |i: usize| match args.get(i) {
+                    Some(Datum::Text(text)) => text.clone(),
+                    _ => "".into(),
+                };
+                self.session.notes.add(&text(0), &text(1))?;
+                Ok(Datum::Text("".into()))
+            }
+            // Nothing waits in a queue of its own: notifications are in the log and in inboxes, which end their session
+            // when they are full.
+            "pg_notification_queue_usage" => Ok(Datum::Float8(0.0)),
             "lockstep_commit_level" => {
                 let level = self.session.shared.commit_level();
                 Ok(level.map_or(Datum::Null, |level| Datum::from(level.text())))
@@ -146,6 +163,11 @@ impl FunctionHost for SessionFunctions {
     }
 
     fn rows(&self, call: &Call<'_>, args: &[Datum]) -> Result<Rows> {
+        if call.function.name == "pg_listening_channels" {
+            let channels = self.session.notes.channels();
+            let rows: Vec<Vec<Datum>> = channels.into_iter().map(|c| vec![Datum::Text(c)]).collect();
+            return Ok(Box::new(rows.into_iter().map(Ok)));
+        }
         system::functions::rows(self.context(), call, args)
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 
 use super::Session;
+use super::notify::Notes;
 use super::registry::{Activity, ActivityState, SessionShared, WaitEvent};
 use super::settings::Settings;
 use crate::catalog::{Catalog, Oid, Relation, SequenceDef};
@@ -78,6 +79,7 @@ pub struct HostParts {
     pub user: Oid,
     pub sequences: Arc<Mutex<SequenceValues>>,
     pub temporary: Option<Arc<TemporarySpace>>,
+    pub notes: Arc<Notes>,
 }
 
 impl HostParts {
@@ -96,6 +98,7 @@ impl Session {
             user: self.user,
             sequences: self.sequences.clone(),
             temporary: self.temporary.clone(),
+            notes: self.notes.clone(),
         }
     }
 
@@ -154,9 +157,9 @@ impl Session {
             .map(|(name, portal, cursor)| CursorRow {
                 name: name.clone(),
                 statement: cursor.text.to_string(),
-                is_holdable: false,
+                is_holdable: cursor.hold,
                 is_binary: cursor.binary,
-                is_scrollable: cursor.scroll,
+                is_scrollable: cursor.scroll == Some(true) || (cursor.hold && cursor.scroll.is_none()),
                 creation_time: portal.created,
             })
             .collect()

@@ -15,8 +15,10 @@ mod cluster;
 #[cfg(test)]
 mod commit_level_tests;
 pub(crate) mod cursor;
+mod explain;
 mod functions;
 mod host;
+mod notify;
 pub(crate) mod plan;
 pub(crate) mod portal;
 pub(crate) mod query;
@@ -90,6 +92,10 @@ pub enum Step {
     CopyIn(CopyFormat),
     /// COPY data follows as [`Step::CopyData`].
     CopyOut(CopyFormat),
+    /// The client is to send binary COPY data: rows of these columns for [`Session::copy_rows`].
+    CopyInRows { table: String, columns: Arc<[Column]> },
+    /// Binary COPY data follows: rows of these columns as [`Step::Rows`].
+    CopyOutRows(Arc<[Column]>),
     /// Whole COPY rows, each for a CopyData message of its own: drivers count on it.
     CopyData(Vec<Bytes>),
 }
@@ -166,6 +172,10 @@ pub struct Session {
     /// Its text, where that is not the statement's: it has several, or was planned without its literals.
     simple_text: Option<Arc<str>>,
     pub(crate) copy: Option<Box<CopyIn>>,
+    pub(crate) notes: Arc<notify::Notes>,
+    inbox: Option<Arc<crate::txn::notify::Inbox>>,
+    /// Set while a statement of several parts runs.
+    pub(crate) parts: Option<Box<crate::dml::parts::Shared>>,
     /// The COPY that takes data: where it is counted, and since when it runs.
     pub(crate) copying: Option<(Arc<Counted>, portal::Clock)>,
     notices: Vec<Notice>,
@@ -202,6 +212,9 @@ impl Session {
             simple_total: 0,
             simple_text: None,
             copy: None,
+            notes: Arc::default(),
+            inbox: None,
+            parts: None,
             copying: None,
             notices: Vec::new(),
             context: None,
@@ -364,6 +377,14 @@ impl Session {
         }
     }
 
+    /// Rows of binary COPY input.
+    pub async fn copy_rows(&mut self, rows: Vec<Row>) -> Result<()> {
+        match self.copy_in_rows(rows).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.failed(error).await),
+        }
+    }
+
     /// CopyDone: answers the command tag.
     pub async fn copy_done(&mut self) -> Result<String> {
         let counted = self.copying.take();
@@ -398,8 +419,13 @@ impl Session {
 
     /// CopyFail: the error to report.
     pub async fn copy_fail(&mut self, message: &str) -> Error {
+        let place = self.copy.as_ref().map(|copy| copy.place());
         self.fail_transaction();
-        Error::new(SqlState::QueryCanceled, format!("COPY from stdin failed: {message}"))
+        let error = Error::new(SqlState::QueryCanceled, format!("COPY from stdin failed: {message}"));
+        match place {
+            Some(place) => error.context(place),
+            None => error,
+        }
     }
 
     pub fn close_statement(&mut self, name: &str) {
@@ -414,10 +440,14 @@ impl Session {
     pub async fn sync(&mut self) -> Result<()> {
         self.simple.clear();
         self.simple_total = 0;
-        let ended = if self.block.explicit || self.block.transaction.is_none() {
-            Ok(())
-        } else {
-            self.commit_transaction().await
+        let ended = match (self.block.explicit, self.block.transaction.is_some()) {
+            (true, _) => Ok(()),
+            (false, true) => self.commit_transaction().await,
+            (false, false) => {
+                // Portals that were bound and never ran.
+                self.close_portals();
+                Ok(())
+            }
         };
         self.become_idle();
         ended
@@ -437,6 +467,7 @@ impl Session {
     /// The connection ends: rolls back, frees locks, forgets temporary state.
     pub async fn close(&mut self) {
         self.abandon();
+        self.apply_listening(vec![notify::ListenAction::UnlistenAll]);
         self.advisory.release_all();
         self.temporary = None;
         self.statements.clear();
@@ -477,6 +508,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.apply_listening(vec![notify::ListenAction::UnlistenAll]);
         self.engine.sessions().forget(self.shared.key.process);
     }
 }

@@ -14,9 +14,11 @@ use super::settings::{Settings, Values};
 use super::{Column, Session};
 use crate::catalog::{Catalog, Oid, Relation};
 use crate::dml;
+use crate::dml::parts::{Part, PartsPlan};
 use crate::error::{Error, Result, SqlState};
 use crate::monitor::statements::Statement as Counted;
 use crate::point::PointSelect;
+use crate::sql::bind::view_target::{ViewChange, ViewLevel, view_levels};
 use crate::sql::lift::{Lifted, is_liftable, lift};
 use crate::sql::utility::{CopySource, Utility};
 use crate::sql::{Binder, BoundQuery, Environment, Parsed, Statement, parse};
@@ -50,11 +52,38 @@ pub enum Plan {
     Insert(Arc<dml::insert::InsertPlan>),
     Update(Box<dml::update::UpdatePlan>),
     Delete(Box<dml::delete::DeletePlan>),
+    Merge(Box<dml::merge::MergePlan>),
+    /// Data-modifying queries in WITH, subqueries in RETURNING and the like.
+    Parts(Box<dml::parts::PartsPlan>),
     /// Bound when it runs: the catalog decides then.
     Ddl,
     Utility,
     /// Nothing between two semicolons.
     Empty,
+}
+
+impl Plan {
+    fn command(&self) -> &'static str {
+        match self {
+            Plan::Insert(_) => "INSERT",
+            Plan::Update(_) => "UPDATE",
+            Plan::Delete(_) => "DELETE",
+            Plan::Merge(_) => "MERGE",
+            Plan::Parts(plan) => plan.main.command(),
+            _ => "SELECT",
+        }
+    }
+
+    /// Whether it computes subqueries while it changes rows.
+    fn has_row_queries(&self) -> bool {
+        match self {
+            Plan::Insert(plan) => plan.has_row_queries(),
+            Plan::Update(plan) => plan.has_row_queries(),
+            Plan::Delete(plan) => plan.has_row_queries(),
+            Plan::Merge(plan) => plan.has_row_queries(),
+            _ => false,
+        }
+    }
 }
 
 pub struct QueryPlan {
@@ -79,12 +108,7 @@ impl Prepared {
 
     /// Name of the command for "cannot execute … in a read-only transaction".
     pub fn command(&self) -> &'static str {
-        match self.plan {
-            Plan::Insert(_) => "INSERT",
-            Plan::Update(_) => "UPDATE",
-            Plan::Delete(_) => "DELETE",
-            _ => "SELECT",
-        }
+        self.plan.command()
     }
 
     pub fn is_current(&self, catalog: &Arc<Catalog>, values: &Arc<Values>) -> bool {
@@ -224,7 +248,7 @@ impl Session {
             Plan::Update(plan) => plan.target.is_point(),
             Plan::Delete(plan) => plan.target.is_point(),
             Plan::Utility => block,
-            Plan::Ddl | Plan::Empty => false,
+            Plan::Ddl | Plan::Empty | Plan::Merge(_) | Plan::Parts(_) => false,
         };
         // The general path plans by the literals.
         Ok(short.then_some(prepared))
@@ -267,7 +291,9 @@ impl Session {
         };
         let mut parameters = binder.params()?;
         let relations = match plan {
-            Plan::Query(_) | Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_) => lockable(binder.reads(), &catalog),
+            Plan::Query(_) | Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_) | Plan::Merge(_) | Plan::Parts(_) => {
+                lockable(binder.reads(), &catalog)
+            }
             Plan::Ddl | Plan::Utility | Plan::Empty => Arc::from([]),
         };
         if parameters.len() < parsed.parameters && !is_prepare(&parsed) {
@@ -302,14 +328,8 @@ impl Session {
         parameters: usize,
     ) -> Result<(Plan, Option<Vec<Column>>)> {
         match statement {
-            ast::Statement::Query(query) if query.with.is_some() && with_insert(query).is_some() => {
-                let insert = with_insert(query).ok_or_else(|| Error::internal("no INSERT"))?;
-                self.plan_sql(&ast::Statement::Insert(insert), catalog, binder, parameters)
-            }
-            ast::Statement::Query(query) if with_change(query).is_some() => {
-                let (with, change) = with_change(query).ok_or_else(|| Error::internal("no UPDATE or DELETE"))?;
-                binder.bind_with(with)?;
-                self.plan_sql(change, catalog, binder, parameters)
+            ast::Statement::Query(query) if let Some(with) = changing_with(query) => {
+                self.plan_with(with, query, catalog, binder, parameters)
             }
             ast::Statement::Query(query) => {
                 let plan = self.plan_query(query, catalog, binder, parameters)?;
@@ -319,21 +339,94 @@ impl Session {
             ast::Statement::Insert(insert) => {
                 let plan = dml::insert::plan(self, insert, catalog, binder, parameters)?;
                 let columns = plan.returning.as_ref().map(|r| r.columns.clone());
-                Ok((Plan::Insert(Arc::new(plan)), columns))
+                Ok((with_row_queries(Plan::Insert(Arc::new(plan)), binder), columns))
             }
             ast::Statement::Update(update) => {
                 let plan = dml::update::plan(self, update, catalog, binder, parameters)?;
                 let columns = plan.returning.as_ref().map(|r| r.columns.clone());
-                Ok((Plan::Update(Box::new(plan)), columns))
+                Ok((with_row_queries(Plan::Update(Box::new(plan)), binder), columns))
             }
             ast::Statement::Delete(delete) => {
                 let plan = dml::delete::plan(self, delete, catalog, binder, parameters)?;
                 let columns = plan.returning.as_ref().map(|r| r.columns.clone());
-                Ok((Plan::Delete(Box::new(plan)), columns))
+                Ok((with_row_queries(Plan::Delete(Box::new(plan)), binder), columns))
             }
-            ast::Statement::Merge { .. } => Err(Error::unsupported("MERGE")),
+            ast::Statement::Merge(merge) => {
+                let plan = dml::merge::plan(self, merge, catalog, binder, parameters)?;
+                Ok((with_row_queries(Plan::Merge(Box::new(plan)), binder), None))
+            }
             _ => Ok((Plan::Ddl, None)),
         }
+    }
+
+    /// WITH before or around statements that change rows.
+    fn plan_with(
+        &mut self,
+        with: &ast::With,
+        query: &ast::Query,
+        catalog: &Arc<Catalog>,
+        binder: &mut Binder,
+        parameters: usize,
+    ) -> Result<(Plan, Option<Vec<Column>>)> {
+        binder.check_with_names(with)?;
+        let mut parts: Vec<Part> = Vec::new();
+        // Place of each part among the names in reach.
+        let mut places: Vec<usize> = Vec::new();
+        let mut plain_needs: Vec<usize> = Vec::new();
+        let first = binder.cte_count();
+        for cte in &with.cte_tables {
+            let before = binder.cte_references();
+            let (plan, columns) = match (changing(&cte.query.body), &cte.query.with) {
+                (None, _) => {
+                    binder.bind_cte(cte, with.recursive)?;
+                    plain_needs.extend(needs(&before, binder, &places));
+                    continue;
+                }
+                (Some(change), None) => self.plan_sql(change, catalog, binder, parameters)?,
+                (Some(_), Some(inner)) => {
+                    let planned = self.plan_with(inner, &cte.query, catalog, binder, parameters)?;
+                    binder.forget_ctes(before.len());
+                    planned
+                }
+            };
+            let plan = match plan {
+                Plan::Parts(inner) if inner.parts.is_empty() => inner.main,
+                Plan::Parts(_) => {
+                    return Err(Error::new(
+                        SqlState::FeatureNotSupported,
+                        "WITH clause containing a data-modifying statement must be at the top level",
+                    ));
+                }
+                plan => plan,
+            };
+            let needs = needs(&before, binder, &places);
+            let table = binder.add_changed_cte(cte, columns.as_deref())?;
+            places.push(binder.cte_count() - 1);
+            parts.push(Part { table, plan, columns: columns.unwrap_or_default().into(), needs });
+        }
+        let before = binder.cte_references();
+        let (main, columns) = match changing(&query.body) {
+            Some(change) => self.plan_sql(change, catalog, binder, parameters)?,
+            None => {
+                let inner = ast::Query { with: None, ..query.clone() };
+                let plan = self.plan_query(&inner, catalog, binder, parameters)?;
+                let columns = plan.bound.columns.clone();
+                (Plan::Query(Box::new(plan)), Some(columns))
+            }
+        };
+        let mut needs = needs(&before, binder, &places);
+        // What a plain query of WITH reads is read by whoever reads that.
+        needs.extend(plain_needs);
+        binder.forget_ctes(first);
+        if parts.is_empty() {
+            return Ok((main, columns));
+        }
+        let main = match main {
+            Plan::Parts(inner) => inner.main,
+            main => main,
+        };
+        let reads = binder.reads().to_vec();
+        Ok((Plan::Parts(Box::new(PartsPlan { parts, main, needs, reads })), columns))
     }
 
     pub(crate) fn plan_query(
@@ -379,12 +472,12 @@ impl Session {
             }
             Utility::Show(None) => Some(vec![text_column("name"), text_column("setting"), text_column("description")]),
             Utility::Explain { statement, options } => {
-                super::utility::check_explain(options)?;
+                let ty = super::explain::ExplainOptions::parse(options)?.column_type();
                 if let Statement::Sql(statement) = &**statement {
                     let catalog = self.catalog();
                     self.plan_sql(statement, &catalog, binder, parameters)?;
                 }
-                Some(vec![text_column("QUERY PLAN")])
+                Some(vec![Column { ty: ty.into(), ..text_column("QUERY PLAN") }])
             }
             Utility::Copy(copy) => {
                 if let CopySource::Query(statement) = &copy.source
@@ -439,6 +532,26 @@ impl Session {
         Ok(again)
     }
 
+    /// What INSERT, UPDATE and DELETE name: a table, or the table under a view and the views on the way to it.
+    pub(crate) fn resolve_target(
+        &self,
+        name: &ast::ObjectName,
+        catalog: &Arc<Catalog>,
+        change: ViewChange,
+    ) -> Result<(Arc<crate::catalog::TableDef>, Vec<ViewLevel>)> {
+        let (schema, relation) = object_name(name)?;
+        let path = catalog.search_path(&self.settings.values().search_path, &self.shared.user);
+        if let Some(Relation::View(view)) = catalog.find_relation(schema.as_deref(), &relation, &path) {
+            return view_levels(catalog, &path, view, change);
+        }
+        let verb = match change {
+            ViewChange::Insert => "insert into",
+            ViewChange::Update => "update",
+            ViewChange::Delete => "delete from",
+        };
+        Ok((self.resolve_table(name, catalog, verb)?, Vec::new()))
+    }
+
     /// A table that DML or COPY names; views and system relations are refused as PostgreSQL does.
     pub(crate) fn resolve_table(
         &self,
@@ -489,21 +602,38 @@ fn lockable(reads: &[Oid], catalog: &Catalog) -> Arc<[Oid]> {
     relations.into()
 }
 
-/// `WITH … INSERT INTO t SELECT …` as `INSERT INTO t WITH … SELECT …`, which means the same.
-fn with_insert(query: &ast::Query) -> Option<ast::Insert> {
-    let ast::SetExpr::Insert(ast::Statement::Insert(insert)) = &*query.body else { return None };
-    let mut insert = insert.clone();
-    let source = insert.source.as_mut().filter(|s| s.with.is_none())?;
-    source.with = query.with.clone();
-    Some(insert)
+/// Which parts were named since `before` was taken.
+fn needs(before: &[usize], binder: &Binder, places: &[usize]) -> Vec<usize> {
+    let now = binder.cte_references();
+    let named = |place: &usize| now.get(*place) > before.get(*place);
+    places.iter().enumerate().filter(|(_, place)| named(place)).map(|(part, _)| part).collect()
 }
 
-/// `WITH … UPDATE` and `WITH … DELETE`.
-fn with_change(query: &ast::Query) -> Option<(&ast::With, &ast::Statement)> {
-    match (&query.with, &*query.body) {
-        (Some(with), ast::SetExpr::Update(change) | ast::SetExpr::Delete(change)) => Some((with, change)),
+/// The WITH of a statement that changes rows, itself or in one of the WITH's queries.
+fn changing_with(query: &ast::Query) -> Option<&ast::With> {
+    let with = query.with.as_ref()?;
+    let changes =
+        changing(&query.body).is_some() || with.cte_tables.iter().any(|cte| changing(&cte.query.body).is_some());
+    changes.then_some(with)
+}
+
+/// The data-modifying statement that is the body of a query.
+fn changing(body: &ast::SetExpr) -> Option<&ast::Statement> {
+    match body {
+        ast::SetExpr::Insert(it) | ast::SetExpr::Update(it) | ast::SetExpr::Delete(it) | ast::SetExpr::Merge(it) => {
+            Some(it)
+        }
         _ => None,
     }
+}
+
+/// A plan that changes rows, as a statement of parts if it needs to be one.
+fn with_row_queries(plan: Plan, binder: &Binder) -> Plan {
+    if !plan.has_row_queries() {
+        return plan;
+    }
+    let reads = binder.reads().to_vec();
+    Plan::Parts(Box::new(PartsPlan { parts: Vec::new(), main: plan, needs: Vec::new(), reads }))
 }
 
 /// Schema and name of an object name; identifiers fold as PostgreSQL does.

@@ -19,6 +19,9 @@ use crate::error::{Error, Result, SqlState};
 use crate::query::ResultStream;
 use crate::types::Datum;
 
+/// Of a portal that has done its work; who knows its name adds it.
+const CANNOT_RUN: &str = "portal cannot be run any more";
+
 /// How CommandComplete names what was done to how many rows.
 #[derive(Debug, Clone)]
 pub enum Tag {
@@ -27,6 +30,8 @@ pub enum Tag {
     Insert,
     Update,
     Delete,
+    Merge,
+    Copy,
     Fixed(&'static str),
 }
 
@@ -38,6 +43,8 @@ impl Tag {
             Tag::Insert => format!("INSERT 0 {rows}"),
             Tag::Update => format!("UPDATE {rows}"),
             Tag::Delete => format!("DELETE {rows}"),
+            Tag::Copy => format!("COPY {rows}"),
+            Tag::Merge => format!("MERGE {rows}"),
             Tag::Fixed(text) => text.to_string(),
         }
     }
@@ -155,6 +162,8 @@ pub struct Portal {
     pub deadline: Option<Instant>,
     pub clock: Clock,
     pub created: i64,
+    /// Savepoints there were when a cursor was declared.
+    pub level: usize,
     /// DECLAREd: visible in pg_cursors under this text.
     pub cursor: Option<super::cursor::CursorInfo>,
 }
@@ -170,6 +179,7 @@ impl Portal {
             deadline: None,
             clock: Clock::default(),
             created: 0,
+            level: 0,
             cursor: None,
         }
     }
@@ -192,7 +202,7 @@ impl Session {
             return Err(super::plan::in_failed_block());
         }
         if !portal.is_empty() && self.portals.contains_key(portal) {
-            return Err(Error::new(SqlState::DuplicateCursor, format!("portal \"{portal}\" already exists")));
+            return Err(Error::new(SqlState::DuplicateCursor, format!("cursor \"{portal}\" already exists")));
         }
         let prepared = self.current(&prepared)?;
         self.portals.insert(portal.to_string(), Portal::new(prepared, values.into()));
@@ -208,6 +218,10 @@ impl Session {
             Ok(step) => step,
             Err(error) => {
                 self.engine.monitor.statements.failed(&portal.prepared.counted);
+                if error.message() == CANNOT_RUN {
+                    let message = format!("portal \"{name}\" cannot be run");
+                    return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message));
+                }
                 return Err(error);
             }
         };
@@ -221,7 +235,9 @@ impl Session {
                     self.portals.insert(name, portal);
                 }
             }
-            Step::CopyIn(_) => self.copying = Some((portal.prepared.counted.clone(), portal.clock)),
+            Step::CopyIn(_) | Step::CopyInRows { .. } => {
+                self.copying = Some((portal.prepared.counted.clone(), portal.clock))
+            }
             Step::Empty => {}
             Step::Suspended => {
                 portal.clock.pause();
@@ -300,9 +316,7 @@ impl Session {
                 Ok(Step::Complete(tag))
             }
             PortalState::Ready => Err(Error::internal("a portal did not start")),
-            PortalState::Finished => {
-                Err(Error::new(SqlState::ObjectNotInPrerequisiteState, "portal cannot be run any more"))
-            }
+            PortalState::Finished => Err(Error::new(SqlState::ObjectNotInPrerequisiteState, CANNOT_RUN)),
         }
     }
 
@@ -329,17 +343,16 @@ impl Session {
     pub(crate) async fn run_locked(&mut self, prepared: &Arc<Prepared>, params: &Arc<[Datum]>) -> Result<PortalState> {
         let mut prepared = prepared.clone();
         loop {
-            let table = match &prepared.plan {
-                Plan::Insert(plan) => Some(plan.rules.def.oid),
-                Plan::Update(plan) => Some(plan.rules.def.oid),
-                Plan::Delete(plan) => Some(plan.def.oid),
-                _ => None,
-            };
-            if let Some(table) = table {
+            if let Some(table) = dml::parts::changed_table(&prepared.plan) {
                 if !table.is_temporary() {
                     self.check_writable(prepared.command())?;
                 }
                 self.lock_for_write(table).await?;
+            } else if let Plan::Parts(plan) = &prepared.plan {
+                self.check_writable(prepared.command())?;
+                for table in plan.tables() {
+                    self.lock_for_write(table).await?;
+                }
             }
             self.lock_for_read(&prepared).await?;
             if self.reads_on_standby(&prepared) {
@@ -391,6 +404,11 @@ impl Session {
                 let done = dml::delete::execute(self, plan, params).await?;
                 return Ok(done.state(Tag::Delete, plan.returning.is_some()));
             }
+            Plan::Merge(plan) => {
+                let done = Box::pin(dml::merge::execute(self, plan, params)).await?;
+                return Ok(done.state(Tag::Merge, false));
+            }
+            Plan::Parts(plan) => return Box::pin(dml::parts::execute(self, plan, params)).await,
             Plan::Ddl => return Ok(PortalState::Done(Box::pin(self.run_ddl(&prepared.parsed)).await?)),
             Plan::Utility | Plan::Empty => return Err(Error::internal("a utility statement was run as a query")),
         };

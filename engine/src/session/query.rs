@@ -26,8 +26,9 @@ use crate::types::Datum;
 const RESTARTS_MAX: usize = 1000;
 
 impl Session {
-    pub(super) async fn run_query(&mut self, plan: &QueryPlan, params: &Arc<[Datum]>) -> Result<RowSource> {
+    pub(crate) async fn run_query(&mut self, plan: &QueryPlan, params: &Arc<[Datum]>) -> Result<RowSource> {
         if let Some(point) = &plan.point
+            && !self.has_parts()
             && let Some(rows) = crate::point::select(self, point, params).await?
         {
             return Ok(rows);
@@ -46,6 +47,9 @@ impl Session {
 
     /// Starts a statement in the transaction.
     pub(crate) async fn begin_statement(&mut self, reads: Reads) -> Result<()> {
+        if self.has_parts() {
+            return Ok(());
+        }
         self.transaction()?.begin_statement(reads).await?;
         self.block.queried = true;
         Ok(())
@@ -79,8 +83,11 @@ impl Session {
         &mut self,
         bound: &BoundQuery,
         params: &Arc<[Datum]>,
-        locked: HashMap<Oid, RecordBatch>,
+        mut locked: HashMap<Oid, RecordBatch>,
     ) -> Result<QueryContext> {
+        if let Some(shared) = &self.parts {
+            locked.extend(shared.rows.iter().map(|(oid, rows)| (*oid, rows.clone())));
+        }
         let catalog = self.catalog();
         // Most statements have locked what they read before they were planned for good; cursors, EXPLAIN and the like
         // come here as they were planned.
@@ -95,6 +102,12 @@ impl Session {
         for oid in &bound.reads {
             match catalog.relation(*oid) {
                 Some(Relation::Table(_)) => {
+                    if let Some(shared) = &self.parts
+                        && let Some(scan) = shared.scans.get(oid)
+                    {
+                        tables.insert(*oid, scan.clone());
+                        continue;
+                    }
                     let transaction = self.transaction()?;
                     if let Some(table) = transaction.table(*oid) {
                         tables.insert(*oid, transaction.scan(&table)?);
@@ -156,6 +169,9 @@ impl Session {
                 self.transaction()?.wait_for_dependencies().await?;
                 kept.retain(|batch| batch.num_rows() > 0);
                 return Ok(kept);
+            }
+            if self.has_parts() {
+                return Err(self.restart_parts());
             }
         }
         Err(Error::new(SqlState::SerializationFailure, "could not lock rows because they kept changing"))

@@ -24,9 +24,10 @@ pub const COMMIT_LEVEL: &str = "lockstep.commit_level";
 
 /// What makes a query more than a read, in its normal form and in lower case. Text rather than syntax: a word too many
 /// costs a round trip, no more.
-const WRITES: [&str; 11] = [
+const WRITES: [&str; 12] = [
     "nextval(",
     "setval(",
+    "pg_notify(",
     "pg_advisory",
     "pg_try_advisory",
     "for update",
@@ -98,7 +99,9 @@ impl Session {
             Utility::Execute { name, .. } => {
                 self.find_statement(name).is_ok_and(|prepared| self.carries(&prepared.parsed.statement))
             }
-            Utility::Vacuum { .. } | Utility::Analyze { .. } | Utility::Maintenance { .. } => true,
+            Utility::Notify { .. } | Utility::Vacuum { .. } | Utility::Analyze { .. } | Utility::Maintenance { .. } => {
+                true
+            }
             _ => false,
         }
     }

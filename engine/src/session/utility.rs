@@ -3,16 +3,17 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use super::plan::{Plan, object_name};
+use super::notify::ListenAction;
+use super::plan::{Plan, Prepared, object_name};
 use super::portal::{Portal, PortalState, RowSource, Tag};
 use super::{Row, Session, Step};
 use crate::catalog::Relation;
 use crate::copy;
 use crate::error::{Error, NoticeLevel, Result, SqlState};
 use crate::expr_eval::{NoColumns, eval};
-use crate::sql::utility::{Options, Utility};
+use crate::sql::utility::Utility;
 use crate::sql::{Binder, Parsed, Scope, Statement};
-use crate::txn::{Reads, TableLock, Wait};
+use crate::txn::{TableLock, Wait};
 use crate::types::{Datum, TypeOid};
 
 impl Session {
@@ -87,7 +88,7 @@ impl Session {
             Utility::Declare { name, binary, scroll, hold, query } => {
                 self.transaction()?;
                 let text = portal.prepared.parsed.text.clone();
-                Box::pin(self.declare(name, &query, text, (binary, scroll.unwrap_or(false), hold), portal)).await?;
+                Box::pin(self.declare(name, &query, text, (binary, scroll, hold), portal)).await?;
                 "DECLARE CURSOR"
             }
             Utility::Fetch { cursor, direction, only_move } => {
@@ -144,8 +145,21 @@ impl Session {
                 self.change_cluster(change).await?;
                 "ALTER SYSTEM"
             }
-            Utility::Listen(_) | Utility::Notify { .. } => return Err(Error::unsupported("LISTEN and NOTIFY")),
-            Utility::Unlisten(_) => "UNLISTEN",
+            Utility::Listen(channel) => {
+                self.change_listening(ListenAction::Listen(channel.into()))?;
+                "LISTEN"
+            }
+            Utility::Notify { channel, payload } => {
+                self.notify_channel(&channel, payload.as_deref().unwrap_or_default())?;
+                "NOTIFY"
+            }
+            Utility::Unlisten(channel) => {
+                self.change_listening(match channel {
+                    Some(channel) => ListenAction::Unlisten(channel.into()),
+                    None => ListenAction::UnlistenAll,
+                })?;
+                "UNLISTEN"
+            }
             Utility::Lock { tables, mode, nowait } => {
                 Box::pin(self.lock_tables(&tables, &mode, nowait, portal)).await?;
                 "LOCK TABLE"
@@ -298,6 +312,7 @@ impl Session {
                 *self.sequences.lock() = Default::default();
                 self.transaction()?.drop_all_temporary()?;
                 self.advisory.release_all();
+                self.change_listening(ListenAction::UnlistenAll)?;
                 Ok("DISCARD ALL")
             }
             "PLANS" => {
@@ -341,12 +356,13 @@ impl Session {
         Ok(())
     }
 
-    async fn run_execute(
+    /// A statement that PREPARE named, with the parameters that EXECUTE gives it.
+    pub(super) fn prepared_with(
         &mut self,
         name: &str,
         args: &[sqlparser::ast::Expr],
-        portal: &mut Portal,
-    ) -> Result<Option<Step>> {
+        portal: &Portal,
+    ) -> Result<(Arc<Prepared>, Arc<[Datum]>)> {
         let prepared = self.find_statement(name)?.clone();
         if args.len() != prepared.parameters.len() {
             return Err(Error::new(
@@ -366,8 +382,16 @@ impl Session {
             let bound = binder.bind_assignment(arg, &scope, &format!("parameter ${}", i + 1), (*ty).into())?;
             params.push(eval(&bound, &NoColumns, &portal.params, &context)?);
         }
-        let prepared = self.current(&prepared)?;
-        let params: Arc<[Datum]> = params.into();
+        Ok((self.current(&prepared)?, params.into()))
+    }
+
+    async fn run_execute(
+        &mut self,
+        name: &str,
+        args: &[sqlparser::ast::Expr],
+        portal: &mut Portal,
+    ) -> Result<Option<Step>> {
+        let (prepared, params) = self.prepared_with(name, args, portal)?;
         if let Some(utility) = prepared.utility() {
             let utility = utility.clone();
             return Box::pin(self.run_utility(utility, portal)).await;
@@ -379,42 +403,6 @@ impl Session {
         let shared = self.shared.clone();
         portal.state = shared.interruptible(portal.deadline, pin!(self.run_locked(&prepared, &params))).await?;
         Ok(None)
-    }
-
-    async fn explain(&mut self, options: &Options, statement: Statement, outer: &Portal) -> Result<PortalState> {
-        let analyze = option_on(options, "analyze");
-        self.transaction()?;
-        let outer_parsed = &outer.prepared.parsed;
-        let inner = Parsed {
-            statement,
-            source: outer_parsed.source.clone(),
-            text: outer_parsed.text.clone(),
-            parameters: outer_parsed.parameters,
-        };
-        let prepared = self.plan(Arc::new(inner), outer.prepared.parameters.to_vec())?;
-        let lines = match &prepared.plan {
-            Plan::Query(plan) => match &plan.point {
-                Some(point) if !analyze => point.explain(),
-                _ => {
-                    self.begin_statement(Reads::Snapshot).await?;
-                    let context = match analyze {
-                        true => self.query_context(&plan.bound, &outer.params).await?,
-                        false => self.query_context_unlocked(&plan.bound, &outer.params).await?,
-                    };
-                    let shared = self.shared.clone();
-                    let engine = self.engine.clone();
-                    let work = engine.query().explain(&plan.bound, context, analyze);
-                    shared.interruptible(outer.deadline, pin!(work)).await?
-                }
-            },
-            _ if analyze => return Err(Error::unsupported("EXPLAIN ANALYZE of a statement that changes data")),
-            Plan::Insert(plan) => plan.explain(),
-            Plan::Update(plan) => plan.explain(),
-            Plan::Delete(plan) => plan.explain(),
-            _ => vec!["Utility Statement".to_string()],
-        };
-        let rows = lines.iter().map(|l| std::iter::once(Datum::from(l.as_str())).collect()).collect();
-        Ok(PortalState::Rows { source: RowSource::tuples(rows), tag: Tag::Fixed("EXPLAIN") })
     }
 
     async fn lock_tables(
@@ -502,33 +490,6 @@ impl Session {
     pub(super) async fn run_ddl(&mut self, parsed: &Parsed) -> Result<String> {
         crate::dml::ddl::run(self, parsed).await
     }
-}
-
-/// An option that is on when written without a value.
-pub(super) fn option_on(options: &Options, name: &str) -> bool {
-    options
-        .iter()
-        .rev()
-        .find(|(n, _)| n == name)
-        .is_some_and(|(_, value)| value.first().is_none_or(|v| super::settings::value::parse_bool(v) != Some(false)))
-}
-
-/// Options of EXPLAIN that are obeyed or change nothing here; others are 0A000.
-pub(super) fn check_explain(options: &Options) -> Result<()> {
-    for (name, value) in options {
-        match name.as_str() {
-            "analyze" | "costs" | "verbose" | "timing" | "summary" => {}
-            "format" if value.first().is_some_and(|v| v.eq_ignore_ascii_case("text")) => {}
-            "format" => return Err(Error::unsupported("EXPLAIN in another format than TEXT")),
-            "buffers" | "wal" | "settings" => {
-                return Err(Error::unsupported(format!("EXPLAIN ({})", name.to_uppercase())));
-            }
-            _ => {
-                return Err(Error::new(SqlState::SyntaxError, format!("unrecognized EXPLAIN option \"{name}\"")));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// A name as it must be written in SQL.

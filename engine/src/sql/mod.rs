@@ -13,6 +13,7 @@ mod several;
 pub mod utility;
 mod visit;
 
+pub use bind::parts::RowQuery;
 pub use bind::{Binder, BoundQuery, Environment, LockRequest, LockStrength, SimpleSelect, Target};
 pub use parse::{Parsed, Source, Statement, parse};
 pub use rel::{QueryExpr, Rel};

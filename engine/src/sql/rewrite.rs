@@ -56,7 +56,6 @@ pub(super) fn unsupported(tokens: &[TokenWithSpan]) -> Option<String> {
         &["alter", "tablespace"],
         &["alter", "text"],
         &["alter", "trigger"],
-        &["merge"],
         &["call"],
     ];
     let words = STATEMENTS
@@ -295,6 +294,117 @@ fn mark_conflict_target(tokens: &mut Vec<TokenWithSpan>) {
     tokens.splice(open..end, new.into_iter().map(|token| TokenWithSpan::new(token, span)));
 }
 
+/// Where `words` stand in the tokens.
+fn find_words(tokens: &[TokenWithSpan], words: &[&str], from: usize) -> Option<usize> {
+    (from..tokens.len())
+        .find(|at| words.iter().enumerate().all(|(i, text)| tokens.get(at + i).is_some_and(|t| word(t, text))))
+}
+
+/// OVERRIDING SYSTEM VALUE becomes a column, behind the others or alone, that no client can write.
+fn mark_overriding(tokens: &mut Vec<TokenWithSpan>) {
+    use crate::dml::insert::{OVERRIDING_SYSTEM, OVERRIDING_USER};
+    for (kind, mark) in [("system", OVERRIDING_SYSTEM), ("user", OVERRIDING_USER)] {
+        let mut from = 1;
+        while let Some(at) = find_words(tokens, &["overriding", kind, "value"], from) {
+            let span = tokens[at].span;
+            let listed = tokens[at - 1].token == Token::RParen;
+            tokens.drain(at..at + 3);
+            let first = if listed { Token::Comma } else { Token::LParen };
+            let mut new = vec![first, Token::make_word(mark, Some('"'))];
+            new.extend((!listed).then_some(Token::RParen));
+            let place = if listed { at - 1 } else { at };
+            tokens.splice(place..place, new.into_iter().map(|token| TokenWithSpan::new(token, span)));
+            from = at + 1;
+        }
+    }
+}
+
+/// sqlparser reads no WITH CHECK OPTION: it becomes a storage parameter of the view that no client can write.
+fn mark_check_option(tokens: &mut Vec<TokenWithSpan>) {
+    let ends = |words: &[&str]| {
+        let start = tokens.len().checked_sub(words.len())?;
+        (find_words(tokens, words, start) == Some(start)).then_some(start)
+    };
+    let view = tokens.iter().take(6).any(|t| word(t, "view")) && tokens.first().is_some_and(|t| word(t, "create"));
+    if !view {
+        return;
+    }
+    let found = [
+        (ends(&["with", "local", "check", "option"]), "local"),
+        (ends(&["with", "cascaded", "check", "option"]), "cascaded"),
+        (ends(&["with", "check", "option"]), "cascaded"),
+    ];
+    let Some((start, kind)) = found.into_iter().find_map(|(start, kind)| Some((start?, kind))) else { return };
+    tokens.truncate(start);
+    let Some(at) = tokens.iter().position(|t| word(t, "as")) else { return };
+    let span = tokens[at].span;
+    let listed = tokens[..at].iter().rposition(|t| word(t, "with")).filter(|w| *w + 1 < at);
+    let mark = [
+        Token::make_word(crate::ddl::view::CHECK_MARK, Some('"')),
+        Token::Eq,
+        Token::SingleQuotedString(kind.to_owned()),
+    ];
+    let new: Vec<Token> = match listed {
+        // Behind the other parameters.
+        Some(_) => std::iter::once(Token::Comma).chain(mark).collect(),
+        None => [Token::make_keyword("WITH"), Token::LParen].into_iter().chain(mark).chain([Token::RParen]).collect(),
+    };
+    let place = if listed.is_some() { at - 1 } else { at };
+    tokens.splice(place..place, new.into_iter().map(|token| TokenWithSpan::new(token, span)));
+}
+
+/// MERGE's DO NOTHING and INSERT DEFAULT VALUES become an UPDATE or INSERT of a column that no client can write.
+fn mark_merge(tokens: &mut Vec<TokenWithSpan>) {
+    use crate::dml::merge::{DEFAULTS_MARK, NOTHING_MARK};
+    if find_words(tokens, &["merge"], 0).is_none() {
+        return;
+    }
+    let insert = |mark: &str| {
+        let mark = Token::make_word(mark, Some('"'));
+        let one = || Token::Number("0".into(), false);
+        vec![
+            Token::make_keyword("INSERT"),
+            Token::LParen,
+            mark,
+            Token::RParen,
+            Token::make_keyword("VALUES"),
+            Token::LParen,
+            one(),
+            Token::RParen,
+        ]
+    };
+    let update = |mark: &str| {
+        let mark = Token::make_word(mark, Some('"'));
+        vec![
+            Token::make_keyword("UPDATE"),
+            Token::make_keyword("SET"),
+            mark,
+            Token::Eq,
+            Token::Number("0".into(), false),
+        ]
+    };
+    let mut unmatched = false;
+    let mut at = 0;
+    while at < tokens.len() {
+        let is = |ahead: usize, text: &str| tokens.get(at + ahead).is_some_and(|t| word(t, text));
+        if is(0, "when") {
+            unmatched = is(1, "not");
+        }
+        let new = if is(0, "then") && is(1, "do") && is(2, "nothing") {
+            if unmatched { insert(NOTHING_MARK) } else { update(NOTHING_MARK) }
+        } else if is(0, "then") && is(1, "insert") && is(2, "default") && is(3, "values") {
+            insert(DEFAULTS_MARK)
+        } else {
+            at += 1;
+            continue;
+        };
+        let end = if is(1, "do") { at + 3 } else { at + 4 };
+        let span = tokens[at].span;
+        tokens.splice(at + 1..end, new.into_iter().map(|token| TokenWithSpan::new(token, span)));
+        at += 1;
+    }
+}
+
 pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     rewrite_trims(&mut tokens);
     mark_unlogged(&mut tokens);
@@ -304,6 +414,9 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     mark_strategy(&mut tokens);
     mark_conflict_target(&mut tokens);
     mark_key_locks(&mut tokens);
+    mark_overriding(&mut tokens);
+    mark_check_option(&mut tokens);
+    mark_merge(&mut tokens);
     let body = tokens.iter().any(|t| word(t, "function") || word(t, "procedure"));
     for token in &mut tokens {
         // sqlparser takes a dollar-quoted string only in some places where a string may stand.

@@ -35,6 +35,8 @@ pub struct ScopeRelation {
     pub lateral_ok: bool,
     /// An outer join may yield NULLs in place of its rows.
     pub nullable: bool,
+    /// `xmax`, where it tells rows that ON CONFLICT updated from those that were inserted.
+    pub updated: Option<ColumnId>,
 }
 
 /// The names that are visible to an expression; `outer` holds those of the enclosing queries, innermost first.

@@ -5,10 +5,12 @@ use super::deparse::{self, Display};
 use super::relations::role_name;
 use super::rows::{Null, row};
 use super::{RowSink, RowSource, SystemContext, viewdef};
+use crate::catalog::CheckOption;
 use crate::catalog::{
     Catalog, ColumnDef, ConstraintDef, ConstraintKind, Identity, Oid, ReferentialAction, SequenceDef, TableDef,
 };
 use crate::error::Result;
+use crate::sql::bind::view_target::is_updatable;
 use crate::types::{PgType, TypeOid, names};
 
 pub const SOURCES: &[(&str, RowSource)] = &[
@@ -76,7 +78,7 @@ fn tables(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
         push(t.schema, &t.name, false, true);
     }
     for v in catalog.views.values().filter(|v| may_see(context, v.owner)) {
-        push(v.schema, &v.name, true, false);
+        push(v.schema, &v.name, true, is_updatable(catalog, &context.path, v));
     }
     Ok(())
 }
@@ -393,8 +395,15 @@ fn views(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     }
     for v in catalog.views.values().filter(|v| may_see(context, v.owner)) {
         let definition = viewdef::definition(v, &Display::plain(catalog, &context.path));
+        let check = match v.check_option {
+            None => "NONE",
+            Some(CheckOption::Local) => "LOCAL",
+            Some(CheckOption::Cascaded) => "CASCADED",
+        };
+        let updatable = yes_or_no(is_updatable(catalog, &context.path, v));
         row!(sink;
-            database, catalog.schema_name(v.schema), &v.name, definition, "NONE", "NO", "NO", "NO", "NO", "NO");
+            database, catalog.schema_name(v.schema), &v.name, definition, check, updatable, updatable, "NO", "NO",
+            "NO");
     }
     Ok(())
 }

@@ -93,6 +93,7 @@ pub fn context() -> SystemContext {
         populated: None,
         row_type: Oid(20101),
         comment: None,
+        check_option: None,
     };
     catalog.apply(&CatalogChange::Put(Object::View(Arc::new(view))));
     let path = catalog.search_path(&["public"], "postgres");

@@ -213,6 +213,10 @@ impl Transaction {
         for (sequence, state) in &self.sequences {
             encoder.current.sequence(*sequence, state.last, state.called, true);
         }
+        for notification in &self.notifications {
+            encoder.current.notify(notification);
+            encoder.cut()?;
+        }
         encoder.finish()?;
         if encoder.done.iter().any(|body| body.len() > RECORD_BYTES_MAX) {
             return Err(Error::new(SqlState::ProgramLimitExceeded, "a change is too large for the log")

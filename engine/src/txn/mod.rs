@@ -14,6 +14,7 @@ mod freshness;
 mod level;
 pub(crate) mod locks;
 pub mod memory_log;
+pub mod notify;
 mod read;
 mod readers;
 pub(crate) mod sequencer;

@@ -37,6 +37,7 @@ pub struct Transactions {
     /// Why nothing may be read here.
     out_of_service: RwLock<Option<String>>,
     pub(super) early: EarlyCommits,
+    pub(crate) notifier: super::notify::Notifier,
 }
 
 impl Transactions {
@@ -58,6 +59,7 @@ impl Transactions {
             leaderless: Mutex::default(),
             out_of_service: RwLock::default(),
             early: EarlyCommits::default(),
+            notifier: Default::default(),
         })
     }
 

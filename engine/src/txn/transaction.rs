@@ -6,6 +6,7 @@ use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 
 use super::locks::{Asker, Granted, LockKey, TableLock, TxnId, Wait};
+use super::notify::Notification;
 use super::sequencer::{ReadSet, Reign};
 use super::sequences::SequenceState;
 use super::shared::Transactions;
@@ -57,6 +58,8 @@ pub struct Transaction {
     pub(super) unique: HashSet<(Oid, IndexKey, Oid)>,
     pub(super) reads: ReadSet,
     pub(super) sequences: HashMap<Oid, SequenceState>,
+    /// To be sent with the commit.
+    pub(super) notifications: Vec<Notification>,
     pub(super) account: Account,
     pub(super) last_locked: Option<(Oid, crate::storage::RowKey, Arc<crate::session::Row>)>,
 }
@@ -136,6 +139,7 @@ impl Transaction {
             unique: HashSet::new(),
             reads: ReadSet::default(),
             sequences: HashMap::new(),
+            notifications: Vec::new(),
             account: Account::new(&shared.storage.memory),
             last_locked: None,
         })
@@ -161,7 +165,10 @@ impl Transaction {
 
     /// Whether anything would be written by a commit.
     pub fn has_writes(&self) -> bool {
-        self.has_ddl() || !self.sequences.is_empty() || self.writes.values().any(|w| !w.is_empty())
+        self.has_ddl()
+            || !self.sequences.is_empty()
+            || !self.notifications.is_empty()
+            || self.writes.values().any(|w| !w.is_empty())
     }
 
     /// Whether [`Self::catalog`] is this transaction's own: plans made on it must not be shared.
@@ -314,6 +321,11 @@ impl Transaction {
             return None;
         }
         ddl.tables.get(&oid).cloned().or_else(|| self.shared.storage.table(oid))
+    }
+
+    /// What the commit is to send to those who listen.
+    pub fn notify(&mut self, notifications: Vec<Notification>) {
+        self.notifications = notifications;
     }
 
     // Locks.

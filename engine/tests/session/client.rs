@@ -104,6 +104,7 @@ impl Client {
                         break;
                     }
                     Step::CopyOut(_) => {}
+                    Step::CopyInRows { .. } | Step::CopyOutRows(_) => panic!("binary COPY is for a client with codecs"),
                     Step::CopyData(data) => {
                         let text = String::from_utf8(data.concat()).unwrap();
                         answer.rows.extend(text.lines().map(|l| vec![Some(l.to_string())]));

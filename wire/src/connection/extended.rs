@@ -173,7 +173,8 @@ impl<B: Backend> Connection<B> {
                 values.push(Datum::Null);
                 continue;
             };
-            let format = Format::decode(code)?;
+            let format = Format::decode(code)
+                .map_err(|error| error.context(parameter_context(message.portal, index + 1, &[], Format::Binary)))?;
             let settings = settings.get_or_insert_with(|| self.session.format());
             let value = parameter::read(bytes, format, *ty, settings, index + 1)
                 .map_err(|error| error.context(parameter_context(message.portal, index + 1, bytes, format)))?;

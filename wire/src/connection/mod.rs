@@ -8,6 +8,7 @@
 //! 3. After an error in the extended protocol nothing is executed until Sync.
 
 mod copy;
+mod copy_binary;
 mod extended;
 mod guard;
 mod relay;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use engine::error::{Error, Result, SqlState};
 use engine::session::{Startup, TransactionStatus};
 use futures::FutureExt;
+use futures::future::{Either, select};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -197,9 +199,35 @@ impl<B: Backend> Connection<B> {
     }
 
     async fn more_input(&mut self) -> Result<(), End> {
-        self.guard.flush_promised(&mut self.channel).await?;
-        let idle = self.status() == TransactionStatus::Idle;
-        self.guard.fill(&mut self.channel, idle).await
+        loop {
+            self.guard.flush_promised(&mut self.channel).await?;
+            let idle = self.status() == TransactionStatus::Idle;
+            let Some(mut notified) = self.session.notified().filter(|_| idle && !self.skipping) else {
+                return self.guard.fill(&mut self.channel, idle).await;
+            };
+            // Between two transactions the client is told of notifications as they come.
+            let filled = match select(pin!(self.guard.fill(&mut self.channel, idle)), &mut notified).await {
+                Either::Left((filled, _)) => Some(filled),
+                Either::Right(_) => None,
+            };
+            if let Some(filled) = filled {
+                return filled;
+            }
+            if !self.send_notifications()? {
+                // Not now: after the transaction that is under way.
+                return self.guard.fill(&mut self.channel, idle).await;
+            }
+            self.channel.promise();
+        }
+    }
+
+    /// False: there were none that the client may be told of.
+    fn send_notifications(&mut self) -> Result<bool, End> {
+        let notifications = self.session.take_notifications();
+        for notification in &notifications {
+            self.channel.output.notification(notification).map_err(End::Fatal)?;
+        }
+        Ok(!notifications.is_empty())
     }
 
     /// Of the transaction, wherever it runs.
@@ -289,6 +317,7 @@ impl<B: Backend> Connection<B> {
             // Portals do not outlive their transaction.
             self.portals.clear();
             self.carrier.idle();
+            self.send_notifications()?;
         }
         self.channel.output.ready_for_query(status);
         self.channel.promise();

@@ -7,6 +7,7 @@ use engine::session::{Rows, Step};
 use engine::types::text::FormatSettings;
 use pgwire::messages::data::MESSAGE_TYPE_BYTE_DATA_ROW;
 
+use super::copy_binary::BinaryCopyOut;
 use super::extended::Portal;
 use super::{Connection, Failure};
 use crate::backend::{Backend, BackendSession};
@@ -20,6 +21,7 @@ impl<B: Backend> Connection<B> {
         portal.choose_encoders()?;
         let mut settings: Option<FormatSettings> = None;
         let mut copying_out = false;
+        let mut copying_rows: Option<BinaryCopyOut> = None;
         loop {
             let step = self
                 .guard
@@ -28,6 +30,22 @@ impl<B: Backend> Connection<B> {
                 .map_err(Failure::Session)?;
             self.send_notices()?;
             match step {
+                Step::Rows(rows) if let Some(copy) = &mut copying_rows => {
+                    let settings = settings.get_or_insert_with(|| self.session.format());
+                    copy.send(rows, settings, &mut self.channel.output)?;
+                    self.flush_if_full().await?;
+                    continue;
+                }
+                Step::CopyOutRows(columns) => {
+                    let copy = BinaryCopyOut::new(columns)?;
+                    self.channel.output.copy_out(copy.format())?;
+                    copying_rows = Some(copy);
+                    continue;
+                }
+                Step::CopyInRows { table, columns } => {
+                    let tag = self.copy_in_rows(&table, &columns).await?;
+                    self.channel.output.command_complete(&tag)?;
+                }
                 Step::Rows(rows) => {
                     let settings = settings.get_or_insert_with(|| self.session.format());
                     self.send_rows(rows, portal, settings).await?;
@@ -50,7 +68,10 @@ impl<B: Backend> Connection<B> {
                     self.channel.output.command_complete(&tag)?;
                 }
                 Step::Complete(tag) => {
-                    if copying_out {
+                    if let Some(copy) = &mut copying_rows {
+                        copy.end(&mut self.channel.output)?;
+                    }
+                    if copying_out || copying_rows.is_some() {
                         self.channel.output.copy_done();
                     }
                     self.channel.output.command_complete(&tag)?;

@@ -43,6 +43,16 @@ pub(crate) fn read(
     }
 }
 
+/// Decodes a field of binary COPY data.
+pub(crate) fn read_field(bytes: &[u8], ty: TypeOid) -> Result<Datum> {
+    let mut reader = Reader::new(bytes);
+    let value = read_binary(&mut reader, ty)?;
+    match reader.is_empty() {
+        true => Ok(value),
+        false => Err(Error::new(SqlState::InvalidBinaryRepresentation, "incorrect binary data format")),
+    }
+}
+
 /// Takes what the type needs from the reader; the caller looks whether something is left.
 fn read_binary(reader: &mut Reader<'_>, ty: TypeOid) -> Result<Datum> {
     Ok(match family(ty) {

@@ -65,8 +65,8 @@ impl Binder {
             if let Some(relation) = scope.relations.iter().find(|r| r.table != 0)
                 && system
             {
-                let table = relation.table;
-                return self.system_column(name, table, span);
+                let relation = relation.clone();
+                return self.system_column(name, &relation, depth, span);
             }
             if let Some(relation) = scope.relations.iter().find(|r| r.name == name) {
                 let relation = relation.clone();
@@ -107,7 +107,7 @@ impl Binder {
                 return Ok(self.reference(column, Some(&relation.name), depth, span));
             }
             if relation.table != 0 && SYSTEM_COLUMNS.contains(&name) {
-                return self.system_column(name, relation.table, span);
+                return self.system_column(name, &relation, depth, span);
             }
             let mut error = Error::new(SqlState::UndefinedColumn, format!("column {table}.{name} does not exist"));
             if let Some(hint) = self.similar_column(Some(table), name) {
@@ -131,6 +131,9 @@ impl Binder {
     }
 
     fn reference(&mut self, column: &ScopeColumn, relation: Option<&str>, depth: usize, span: Span) -> ScalarExpr {
+        if let Some(expr) = self.computed.get(&column.id) {
+            return at_depth(expr.clone(), depth);
+        }
         if depth == 0 && !self.in_aggregate {
             let name = match relation {
                 Some(relation) => format!("{relation}.{}", column.name),
@@ -165,11 +168,26 @@ impl Binder {
         Ok(ScalarExpr::new(ExprKind::Case { whens, otherwise, simple: false }, TypeOid::RECORD))
     }
 
-    fn system_column(&self, name: &str, table: u32, span: Span) -> Result<ScalarExpr> {
-        if name == "tableoid" {
-            return Ok(ScalarExpr::constant(Datum::Oid(table), TypeOid::OID));
+    fn system_column(&mut self, name: &str, relation: &ScopeRelation, depth: usize, span: Span) -> Result<ScalarExpr> {
+        if !self.environment.catalog.tables.contains_key(&crate::catalog::Oid(relation.table)) && name != "tableoid" {
+            let error = Error::new(SqlState::UndefinedColumn, format!("column \"{name}\" does not exist"));
+            return Err(self.source.locate(error, span));
         }
-        Err(self.source.locate(Error::unsupported(format!("the system column {name}")), span))
+        match name {
+            "tableoid" => Ok(ScalarExpr::constant(Datum::Oid(relation.table), TypeOid::OID)),
+            "xmin" => {
+                let columns = relation.columns.iter().filter(|c| c.attribute > 0);
+                let args = columns.map(|c| self.reference(c, Some(&relation.name), depth, span)).collect();
+                let function = crate::functions::row_version::row_version();
+                Ok(ScalarExpr::new(ExprKind::Call { function, args }, TypeOid::XID))
+            }
+            "xmax" => Ok(match relation.updated {
+                Some(id) => ScalarExpr::new(ExprKind::Column { id, depth }, TypeOid::XID),
+                None => ScalarExpr::constant(Datum::Oid(0), TypeOid::XID),
+            }),
+            "cmin" | "cmax" => Ok(ScalarExpr::constant(Datum::Oid(0), TypeOid::CID)),
+            _ => Err(self.source.locate(Error::unsupported(format!("the system column {name}")), span)),
+        }
     }
 
     fn similar_column(&self, table: Option<&str>, name: &str) -> Option<String> {
@@ -192,6 +210,19 @@ impl Binder {
         (distance > 0 && distance <= limit.min(3))
             .then(|| format!("Perhaps you meant to reference the column \"{shown}\"."))
     }
+}
+
+/// An expression over the columns of a scope, as seen from `depth` queries further in.
+fn at_depth(mut expr: ScalarExpr, depth: usize) -> ScalarExpr {
+    fn walk(expr: &mut ScalarExpr, depth: usize) -> Result<()> {
+        if let ExprKind::Column { depth: own, .. } = &mut expr.kind {
+            *own += depth;
+        }
+        expr.children_mut(&mut |child| walk(child, depth))
+    }
+    // Walking changes numbers and cannot fail.
+    let _ = walk(&mut expr, depth);
+    expr
 }
 
 pub(super) enum Lookup<'a> {

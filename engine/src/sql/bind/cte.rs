@@ -7,8 +7,10 @@ use sqlparser::tokenizer::Span;
 
 use super::query::{Bound, OutColumn};
 use super::{Binder, fold, resolve};
+use crate::catalog::Oid;
 use crate::error::{Error, Result, SqlState};
 use crate::expr::ColumnId;
+use crate::session::Column;
 use crate::sql::rel::{Output, Rel};
 use crate::sql::scope::ScopeColumn;
 use crate::types::{PgType, TypeOid};
@@ -29,15 +31,18 @@ enum Body {
     Query { rel: Rel, ids: Vec<ColumnId> },
     /// Inside the recursive term.
     WorkTable(u32),
+    /// What a data-modifying query returned; `None`: it has no RETURNING.
+    Changed(Option<Oid>),
 }
 
 impl Binder {
-    /// WITH before UPDATE or DELETE: its names are in reach of the whole statement.
-    pub fn bind_with(&mut self, with: &ast::With) -> Result<()> {
-        self.with(with)
+    pub(super) fn with(&mut self, with: &ast::With) -> Result<()> {
+        self.check_with_names(with)?;
+        with.cte_tables.iter().try_for_each(|cte| self.bind_cte(cte, with.recursive))
     }
 
-    pub(super) fn with(&mut self, with: &ast::With) -> Result<()> {
+    /// 42712 for a name that a WITH defines twice.
+    pub fn check_with_names(&self, with: &ast::With) -> Result<()> {
         let mut seen = HashSet::new();
         for cte in &with.cte_tables {
             let name = fold(&cte.alias.name);
@@ -48,13 +53,49 @@ impl Binder {
                 );
                 return Err(self.source.locate(error, cte.alias.name.span));
             }
-            let recursive = with.recursive && mentions(&cte.query, &name);
-            let bound = if recursive { self.recursive_cte(cte, &name)? } else { self.subquery(&cte.query)? };
-            let columns = self.cte_columns(cte, &bound)?;
-            let ids = bound.columns.iter().map(|c| c.id).collect();
-            self.ctes.push(CteScope { name, columns, body: Body::Query { rel: bound.rel, ids }, referenced: 0 });
         }
         Ok(())
+    }
+
+    /// One query of WITH: its name is in reach from here on.
+    pub fn bind_cte(&mut self, cte: &ast::Cte, recursive: bool) -> Result<()> {
+        let name = fold(&cte.alias.name);
+        if matches!(*cte.query.body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_)) {
+            return Err(self.source.locate(nested_change(), cte.alias.name.span));
+        }
+        let recursive = recursive && mentions(&cte.query, &name);
+        let bound = if recursive { self.recursive_cte(cte, &name)? } else { self.subquery(&cte.query)? };
+        let columns = self.cte_columns(cte, &bound)?;
+        let ids = bound.columns.iter().map(|c| c.id).collect();
+        self.ctes.push(CteScope { name, columns, body: Body::Query { rel: bound.rel, ids }, referenced: 0 });
+        Ok(())
+    }
+
+    /// A data-modifying query of WITH, bound already: the relation in which its rows will be found.
+    pub fn add_changed_cte(&mut self, cte: &ast::Cte, returned: Option<&[Column]>) -> Result<Oid> {
+        let table = self.transient();
+        let out = returned.unwrap_or_default().iter();
+        let columns =
+            out.map(|c| OutColumn { name: c.name.clone(), id: ColumnId(0), ty: c.ty, table: 0, attribute: 0 });
+        let columns = self.cte_columns(cte, &Bound::new(Rel::Unit, columns.collect()))?;
+        let body = Body::Changed(returned.map(|_| table));
+        self.ctes.push(CteScope { name: fold(&cte.alias.name), columns, body, referenced: 0 });
+        Ok(table)
+    }
+
+    /// How often each query of WITH was named so far, in their order.
+    pub fn cte_references(&self) -> Vec<usize> {
+        self.ctes.iter().map(|c| c.referenced).collect()
+    }
+
+    /// Takes all but the first queries of WITH out of reach.
+    pub fn forget_ctes(&mut self, kept: usize) {
+        self.ctes.truncate(kept);
+    }
+
+    /// How many queries of WITH are in reach.
+    pub fn cte_count(&self) -> usize {
+        self.ctes.len()
     }
 
     pub(super) fn is_cte(&self, name: &str) -> bool {
@@ -166,7 +207,7 @@ impl Binder {
     }
 
     /// The query that a name in FROM stands for, if WITH defined it: a copy with columns of its own.
-    pub(super) fn cte_reference(&mut self, name: &str, _span: Span) -> Result<Option<(Rel, Vec<ScopeColumn>)>> {
+    pub(super) fn cte_reference(&mut self, name: &str, span: Span) -> Result<Option<(Rel, Vec<ScopeColumn>)>> {
         let Some(at) = self.ctes.iter().rposition(|c| c.name == name) else {
             return Ok(None);
         };
@@ -180,11 +221,21 @@ impl Binder {
             return Ok(None);
         };
         cte.referenced += 1;
+        if let Body::Changed(None) = cte.body {
+            let message = format!("WITH query \"{name}\" does not have a RETURNING clause");
+            return Err(self.source.locate(Error::new(SqlState::FeatureNotSupported, message), span));
+        }
         let (rel, ids) = match &cte.body {
             Body::WorkTable(table) => {
                 let outputs: Vec<Output> = cte.columns.iter().map(|(_, ty)| Output { id: fresh(), ty: *ty }).collect();
                 let ids = outputs.iter().map(|o| o.id).collect();
                 (Rel::WorkTable { table: *table, outputs }, ids)
+            }
+            Body::Changed(table) => {
+                let outputs: Vec<Output> = cte.columns.iter().map(|(_, ty)| Output { id: fresh(), ty: *ty }).collect();
+                let ids = outputs.iter().map(|o| o.id).collect();
+                let table = table.unwrap_or(Oid(0));
+                (Rel::Scan(Self::transient_scan(table, name, outputs)), ids)
             }
             Body::Query { rel, ids } => {
                 let mut defined = HashSet::new();
@@ -218,6 +269,12 @@ impl Binder {
         let (query, _) = crate::sql::parse::parse_query(&text)?;
         self.query(&query)
     }
+}
+
+/// A data-modifying query in WITH that is not part of the statement itself.
+pub(super) fn nested_change() -> Error {
+    let message = "WITH clause containing a data-modifying statement must be at the top level";
+    Error::new(SqlState::FeatureNotSupported, message)
 }
 
 fn wrap(body: &SetExpr, with: Option<ast::With>) -> ast::Query {

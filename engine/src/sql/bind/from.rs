@@ -263,11 +263,16 @@ impl Binder {
                 self.function_factor(&name, &args, *with_ordinality, alias.as_ref(), left, factor.span())
             }
             TableFactor::Table { name, alias, args: None, sample, .. } => {
-                if sample.is_some() {
-                    return Err(Error::unsupported("TABLESAMPLE"));
-                }
                 let (rel, scope) = self.named_relation(name, alias.as_ref())?;
-                Ok((rel, scope, false))
+                match sample {
+                    None => Ok((rel, scope, false)),
+                    Some(
+                        ast::TableSampleKind::BeforeTableAlias(sample) | ast::TableSampleKind::AfterTableAlias(sample),
+                    ) => {
+                        let rel = self.sampled(rel, &scope, sample, factor.span())?;
+                        Ok((rel, scope, false))
+                    }
+                }
             }
             TableFactor::Derived { lateral, subquery, alias, .. } => {
                 let Some(alias) = alias else {
@@ -310,6 +315,39 @@ impl Binder {
         }
     }
 
+    /// TABLESAMPLE: a row is chosen by a function of its own, whatever the method.
+    fn sampled(&mut self, rel: Rel, scope: &Scope, sample: &ast::TableSample, span: Span) -> Result<Rel> {
+        if !matches!(rel, Rel::Scan(_)) || scope.relations.iter().any(|r| r.table == 0) {
+            let message = "TABLESAMPLE clause can only be applied to tables and materialized views";
+            return Err(self.source.locate(Error::new(SqlState::FeatureNotSupported, message), span));
+        }
+        if !matches!(sample.name, Some(ast::TableSampleMethod::Bernoulli | ast::TableSampleMethod::System)) {
+            return Err(Error::unsupported("this form of TABLESAMPLE"));
+        }
+        let Some(quantity) = &sample.quantity else { return Err(Error::unsupported("this form of TABLESAMPLE")) };
+        let empty = Scope::default();
+        let number = |b: &mut Binder, expr: &ast::Expr| {
+            let to = TypeOid::FLOAT8.into();
+            b.in_scope(&empty, Expects::From, |b| {
+                let bound = b.expr(expr)?;
+                b.coerce_implicit(bound, to, expr.span())
+            })
+        };
+        let share = number(self, &quantity.value)?;
+        let seed = match &sample.seed {
+            // Each row by a seed of its own.
+            None => self.call("random", Vec::new(), span)?,
+            Some(seed) => {
+                let seed = ast::Expr::Value(seed.value.clone());
+                number(self, &seed)?
+            }
+        };
+        let columns = scope.relations.iter().flat_map(|r| &r.columns).map(|c| ScalarExpr::column(c.id, c.ty));
+        let args = [share, seed].into_iter().chain(columns).collect();
+        let function = functions::row_version::sample();
+        Ok(rel.filter(Some(ScalarExpr::new(ExprKind::Call { function, args }, TypeOid::BOOL))))
+    }
+
     /// A scope of one relation, its columns renamed by the alias's list.
     fn relation_scope(
         &mut self,
@@ -344,6 +382,7 @@ impl Binder {
             scalar: false,
             lateral_ok: true,
             nullable: false,
+            updated: None,
         };
         Ok(Scope { relations: vec![relation], merged: vec![], star })
     }

@@ -15,6 +15,7 @@ pub(crate) mod from;
 mod function;
 mod group;
 mod names;
+pub(crate) mod parts;
 mod query;
 mod resolve;
 mod row;
@@ -24,6 +25,7 @@ mod target;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod types;
+pub mod view_target;
 mod window;
 
 pub(crate) use names::expression_name;
@@ -121,6 +123,13 @@ pub struct BoundQuery {
     pub(crate) cache: OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
 }
 
+impl BoundQuery {
+    /// Whether it reads rows that exist only while its statement runs: of other parts of it, or locked ones.
+    pub fn scans_transients(&self) -> bool {
+        parts::scans_transients(&self.rel)
+    }
+}
+
 /// FOR UPDATE in a subquery: it locks and returns its rows once, before the query around it, which scans them as a
 /// relation of the system.
 #[derive(Debug)]
@@ -141,6 +150,8 @@ pub struct Target {
     /// Joined and filtered rows; defines `row_id` and the columns of the scope.
     pub rel: Rel,
     pub row_id: ColumnId,
+    /// All columns of the table, those included that no view over it shows.
+    pub columns: Vec<crate::sql::rel::ScanColumn>,
     /// Set when there is no FROM/USING and no subquery: the target's own scan and filter, for the point path.
     pub simple: Option<(Scan, Option<ScalarExpr>)>,
 }
@@ -214,6 +225,10 @@ pub struct Binder {
     /// Set-returning rows, views and CTEs share this counter of work tables.
     next_table: u32,
     locked: Vec<Arc<LockedSubquery>>,
+    /// Relations of rows that exist only while the statement runs.
+    transients: u32,
+    /// Columns that stand for expressions: those of views that are changed.
+    computed: HashMap<ColumnId, ScalarExpr>,
 }
 
 impl Binder {
@@ -240,6 +255,8 @@ impl Binder {
             uses: Vec::new(),
             next_table: 0,
             locked: Vec::new(),
+            transients: 0,
+            computed: HashMap::new(),
         }
     }
 
@@ -286,6 +303,7 @@ impl Binder {
             scalar: false,
             lateral_ok: true,
             nullable: false,
+            updated: None,
         });
     }
 

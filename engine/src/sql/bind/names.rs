@@ -43,10 +43,6 @@ fn figure(expr: &Expr) -> Option<(String, bool)> {
         },
         Expr::TypedString(typed) => type_name(&typed.data_type).map(|n| (n, false)),
         Expr::Interval(_) => Some(("interval".into(), false)),
-        Expr::Value(value) => match value.value {
-            ast::Value::Boolean(_) => Some(("bool".into(), false)),
-            _ => None,
-        },
         Expr::Case { else_result, .. } => match else_result.as_deref().and_then(figure) {
             Some((name, true)) => Some((name, true)),
             _ => Some(("case".into(), false)),

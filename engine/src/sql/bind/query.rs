@@ -10,7 +10,7 @@ use crate::catalog::Oid;
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ScalarExpr};
 use crate::session::Column;
-use crate::sql::rel::{Output, Rel, Scan, ScanColumn, SetOperation, SortKey};
+use crate::sql::rel::{Output, Rel, SetOperation, SortKey};
 use crate::sql::rewrite::KEY_MARK;
 use crate::types::{PgType, TypeOid};
 
@@ -276,7 +276,7 @@ impl Binder {
                 self.table(ast::ObjectName::from(name))
             }
             SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
-                Err(Error::unsupported("a data-modifying statement in WITH"))
+                Err(self.source.locate(super::cte::nested_change(), body.span()))
             }
         }
     }
@@ -547,25 +547,16 @@ impl Binder {
         };
         let columns = bound.columns.clone();
         let query = self.finish_query(bound);
-        // Behind all that a catalog will ever hold.
-        let table = Oid(u32::MAX - u32::try_from(self.locked.len()).unwrap_or_default());
+        let table = self.transient();
         self.locked.push(Arc::new(LockedSubquery { table, query, limit, offset }));
-        let scan = Scan {
-            table,
-            name: "locked rows".into(),
-            columns: (1..)
-                .zip(&columns)
-                .map(|(attnum, c)| ScanColumn { attnum, output: Output { id: c.id, ty: c.ty } })
-                .collect(),
-            row_id: None,
-            system: true,
-        };
+        let outputs = columns.iter().map(|c| Output { id: c.id, ty: c.ty });
+        let scan = Self::transient_scan(table, "locked rows", outputs);
         Ok(Bound::new(Rel::Scan(scan), columns))
     }
 }
 
 /// The relations that a query scans, those of its subqueries included.
-fn scans(rel: &Rel, out: &mut HashSet<Oid>) {
+pub(super) fn scans(rel: &Rel, out: &mut HashSet<Oid>) {
     if let Rel::Scan(scan) = rel {
         out.insert(scan.table);
     }

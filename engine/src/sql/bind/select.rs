@@ -402,6 +402,10 @@ impl Binder {
         if let Some(fields) = self.column_fields(column.id, 0) {
             return row_item(column.name.clone(), fields);
         }
+        if let Some(expr) = self.computed.get(&column.id) {
+            let (name, expr) = (column.name.clone(), expr.clone());
+            return Item { name, expr, table: 0, attribute: 0, fields: Vec::new() };
+        }
         self.uses.push((column.id, sqlparser::tokenizer::Span::empty(), column.name.clone()));
         Item {
             name: column.name.clone(),
@@ -509,6 +513,11 @@ impl Binder {
             };
             if let Some(problem) = problem {
                 return Err(Error::new(SqlState::FeatureNotSupported, format!("{word} is not allowed with {problem}")));
+            }
+            let missing = self.lockable(scope, clause.of.as_ref())?.into_iter().any(|r| r.nullable && r.table != 0);
+            if missing {
+                let message = format!("{word} cannot be applied to the nullable side of an outer join");
+                return Err(Error::new(SqlState::FeatureNotSupported, message));
             }
             let tables: Vec<(u32, ColumnId)> = self
                 .lockable(scope, clause.of.as_ref())?
@@ -620,7 +629,7 @@ fn plain_wildcard(options: &ast::WildcardAdditionalOptions) -> Result<()> {
 /// sqlparser accepts clauses of other systems.
 fn refuse_foreign_clauses(select: &ast::Select) -> Result<()> {
     if select.into.is_some() {
-        return Err(Error::unsupported("SELECT INTO"));
+        return Err(Error::new(SqlState::SyntaxError, "SELECT ... INTO is not allowed here"));
     }
     let foreign = select.top.is_some()
         || !select.lateral_views.is_empty()

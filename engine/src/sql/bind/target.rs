@@ -3,11 +3,12 @@
 use sqlparser::ast;
 
 use super::query::{Bound, OutColumn};
+use super::view_target::{ViewCondition, ViewLevel};
 use super::{Binder, BoundQuery, Expects, Target, fold};
 use crate::catalog::TableDef;
 use crate::error::{Error, Result, SqlState};
-use crate::expr::ScalarExpr;
-use crate::sql::rel::{JoinKind, Rel};
+use crate::expr::{ColumnId, ScalarExpr};
+use crate::sql::rel::{JoinKind, Rel, Scan};
 use crate::sql::scope::{Scope, ScopeRelation};
 use crate::types::TypeOid;
 
@@ -16,28 +17,21 @@ impl Binder {
     pub fn bind_target(
         &mut self,
         table: &TableDef,
+        views: &[ViewLevel],
         alias: Option<&ast::TableAlias>,
         from: &[ast::TableWithJoins],
         selection: Option<&ast::Expr>,
-    ) -> Result<Target> {
-        self.reads.push(table.oid);
-        let (rel, columns) = self.scan(table);
-        let Rel::Scan(mut scan) = rel else {
-            return Err(Error::internal("a table's scan is not a scan"));
-        };
-        let row_id = self.fresh();
-        scan.row_id = Some(row_id);
-        let relation = ScopeRelation {
-            name: alias.map_or_else(|| table.name.clone(), |a| fold(&a.name)),
-            schema: alias.is_none().then(|| self.environment.catalog.schema_name(table.schema).to_string()),
-            columns: columns.clone(),
-            real_name: alias.map(|_| table.name.clone()),
-            table: table.oid.0,
-            scalar: false,
-            lateral_ok: true,
-            nullable: false,
-        };
-        let mut scope = Scope { relations: vec![relation], merged: vec![], star: columns };
+    ) -> Result<(Target, Vec<ViewCondition>)> {
+        let (scan, mut scope, row_id) = self.target_scan(table, alias)?;
+        let mut conditions = Vec::new();
+        if !views.is_empty()
+            && let Some(relation) = scope.relations.pop()
+        {
+            let (relation, found) = self.over_views(relation, views, alias)?;
+            scope.star = relation.columns.clone();
+            scope.relations.push(relation);
+            conditions = found;
+        }
         let mut rel = Rel::Scan(scan.clone());
         if !from.is_empty() {
             // The target is not in reach of FROM's own subqueries, as in PostgreSQL.
@@ -65,9 +59,78 @@ impl Binder {
             Some(selection) => Some(self.in_scope(&scope, Expects::Where, |b| b.boolean(selection, "WHERE"))?),
             None => None,
         };
+        let parts = conditions.iter().map(|c| c.expr.clone()).chain(filter).collect();
+        let filter = ScalarExpr::and(parts);
+        let columns = scan.columns.clone();
         let plain = from.is_empty() && !filter.as_ref().is_some_and(|f| f.has_subquery());
         let simple = plain.then(|| (scan, filter.clone()));
-        Ok(Target { scope, rel: rel.filter(filter), row_id, simple })
+        Ok((Target { scope, rel: rel.filter(filter), row_id, columns, simple }, conditions))
+    }
+
+    /// The target of a change: its scan with row ids, and its names.
+    fn target_scan(&mut self, table: &TableDef, alias: Option<&ast::TableAlias>) -> Result<(Scan, Scope, ColumnId)> {
+        self.reads.push(table.oid);
+        let (rel, columns) = self.scan(table);
+        let Rel::Scan(mut scan) = rel else {
+            return Err(Error::internal("a table's scan is not a scan"));
+        };
+        let row_id = self.fresh();
+        scan.row_id = Some(row_id);
+        let relation = ScopeRelation {
+            name: alias.map_or_else(|| table.name.clone(), |a| fold(&a.name)),
+            schema: alias.is_none().then(|| self.environment.catalog.schema_name(table.schema).to_string()),
+            columns: columns.clone(),
+            real_name: alias.map(|_| table.name.clone()),
+            table: table.oid.0,
+            scalar: false,
+            lateral_ok: true,
+            nullable: false,
+            updated: None,
+        };
+        Ok((scan, Scope { relations: vec![relation], merged: vec![], star: columns }, row_id))
+    }
+
+    /// MERGE: the rows of the source, each with the row of the target that it meets; those that meet none only if they
+    /// are `wanted`. Answers the scope of those that meet none as well.
+    pub fn bind_merge(
+        &mut self,
+        table: &TableDef,
+        alias: Option<&ast::TableAlias>,
+        source: &ast::TableFactor,
+        on: &ast::Expr,
+        wanted: bool,
+    ) -> Result<(Target, Scope)> {
+        let (scan, mut scope, row_id) = self.target_scan(table, alias)?;
+        let item = ast::TableWithJoins { relation: source.clone(), joins: vec![] };
+        let (left, source_scope) = self.from(std::slice::from_ref(&item))?;
+        for relation in &source_scope.relations {
+            if scope.relations.iter().any(|r| r.name == relation.name) {
+                return Err(Error::new(
+                    SqlState::DuplicateAlias,
+                    format!("name \"{}\" specified more than once", relation.name),
+                )
+                .detail("The name is used both as MERGE target table and data source."));
+            }
+        }
+        scope.relations.extend(source_scope.relations.iter().cloned());
+        scope.merged.extend(source_scope.merged.iter().cloned());
+        scope.star.extend(source_scope.star.iter().cloned());
+        let condition = self.in_scope(&scope, Expects::On, |b| b.boolean(on, "JOIN/ON"))?;
+        let columns = scan.columns.clone();
+        let rel = Rel::Join {
+            left: Box::new(left),
+            right: Box::new(Rel::Scan(scan)),
+            kind: if wanted { JoinKind::Left } else { JoinKind::Inner },
+            condition: Some(condition),
+            lateral: false,
+        };
+        // Where no row is met, the target's names are known and out of reach.
+        let mut unmet = scope.clone();
+        unmet.star = source_scope.star;
+        if let Some(target) = unmet.relations.first_mut() {
+            target.lateral_ok = false;
+        }
+        Ok((Target { scope, rel, row_id, columns, simple: None }, unmet))
     }
 
     /// The target's rows with `expressions` (bound over its scope) computed, as a query that returns

@@ -5,6 +5,7 @@ use crate::catalog::Relation;
 use crate::error::Result;
 use crate::functions::Call;
 use crate::sql::bind::from::{SEQUENCE_CALLED, SEQUENCE_VALUE};
+use crate::sql::bind::view_target::is_updatable;
 use crate::system::relations::role_name;
 use crate::system::{SystemContext, deparse};
 use crate::types::Datum;
@@ -56,7 +57,7 @@ pub const SETS: &[(&str, SetImplementation)] = &[
     ("pg_get_keywords", keywords),
     ("pg_options_to_table", options_to_table),
     ("pg_timezone_names", |_, _| Ok(crate::system::fixed::timezones().into_iter().map(Vec::from).collect())),
-    // Nobody can LISTEN.
+    // The session answers it.
     ("pg_listening_channels", |_, _| Ok(Vec::new())),
     // There are no partitions.
     ("pg_partition_ancestors", |_, _| Ok(Vec::new())),
@@ -115,7 +116,11 @@ fn char_to_encoding(_: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<D
 }
 
 fn updatable(context: &SystemContext, args: &[Datum]) -> Result<bool> {
-    Ok(matches!(relation_arg(context, args, 0)?, Some(Relation::Table(_))))
+    Ok(match relation_arg(context, args, 0)? {
+        Some(Relation::Table(_)) => true,
+        Some(Relation::View(view)) => is_updatable(&context.catalog, &context.path, &view),
+        _ => false,
+    })
 }
 
 fn filenode(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
