@@ -2,13 +2,13 @@
 //! logic throughout: NULL is "unknown".
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::functions::{EvalContext, Function, cast_value};
+use crate::types::array::ArrayValue;
 use crate::types::{Datum, PgType, TypeOid, compare, record};
 
 /// Where the columns of the row at hand are found.
@@ -106,8 +106,13 @@ impl Evaluator<'_> {
             ExprKind::InList { arg, list, negated } => self.in_list(arg, list, *negated),
             ExprKind::AnyAll { arg, operator, array, all } => self.any_all(arg, operator, array, *all),
             ExprKind::Array(items) => {
+                let nested = items.iter().any(|e| e.ty.oid == expr.ty.oid);
                 let items = items.iter().map(|e| self.value(e)).collect::<Result<Vec<_>>>()?;
-                Ok(Datum::Array(Arc::new(items)))
+                // Arrays as members of one of their own type: a dimension more.
+                if nested {
+                    return crate::functions::array_shape::stack(&items).map(Datum::from);
+                }
+                Ok(Datum::from(items))
             }
             ExprKind::Subscript { array, index } => self.subscript(array, index),
             ExprKind::Row(items) => {
@@ -229,9 +234,12 @@ pub(crate) fn any_all(
 }
 
 /// An element of an array; vectors of the catalog count from 0. NULL outside the bounds.
-pub(crate) fn element(items: &[Datum], array_type: PgType, at: i32) -> Datum {
-    let first = i32::from(!matches!(array_type.oid, TypeOid::INT2VECTOR | TypeOid::OIDVECTOR));
-    usize::try_from(i64::from(at) - i64::from(first)).ok().and_then(|i| items.get(i).cloned()).unwrap_or(Datum::Null)
+pub(crate) fn element(array: &ArrayValue, array_type: PgType, at: i32) -> Datum {
+    if array.dims().len() != 1 {
+        return Datum::Null;
+    }
+    let first = array.first_lower(array_type.oid);
+    usize::try_from(i64::from(at) - i64::from(first)).ok().and_then(|i| array.get(i).cloned()).unwrap_or(Datum::Null)
 }
 
 fn negate(value: Datum) -> Datum {

@@ -96,7 +96,7 @@ mod tests {
             Datum::Text("käse".into()),
             Datum::Bytea(Arc::from(&b"\0\xff"[..])),
             Datum::Interval(Interval { months: 1, days: -2, micros: 3 }),
-            Datum::Array(Arc::new(vec![Datum::Int4(1), Datum::Null, Datum::Array(Arc::new(vec![Datum::Int2(2)]))])),
+            Datum::from(vec![Datum::Int4(1), Datum::Null, Datum::from(vec![Datum::Int2(2)])]),
         ];
         let columns: Vec<Option<ArrayRef>> = vec![
             Some(Arc::new(Int32Array::from(vec![Some(1), None, Some(3)]))),

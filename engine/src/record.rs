@@ -25,11 +25,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::session::Row;
 use crate::storage::{CommitTs, RowKey};
 use crate::txn::notify::Notification;
-use crate::types::numeric::Numeric;
-use crate::types::{Datum, Interval};
-
-/// Arrays in arrays, at most, as PostgreSQL's MAXDIM.
-const ARRAY_DEPTH_MAX: usize = 6;
+use crate::types::{Datum, codec};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"LSR\x01");
 const HEADER: usize = 56;
@@ -144,18 +140,18 @@ impl RecordWriter {
         if let Some(key) = key {
             put_bytes(&mut self.out, &key.0);
         }
-        put_varint(&mut self.out, row.len() as u64);
-        row.iter().for_each(|d| put_datum(&mut self.out, d));
+        codec::put_varint(&mut self.out, row.len() as u64);
+        row.iter().for_each(|d| codec::put(&mut self.out, d));
     }
 
     pub fn update<'a>(&mut self, table: Oid, key: &RowKey, changes: impl Iterator<Item = (usize, &'a Datum)>) {
         self.start(UPDATE, table);
         put_bytes(&mut self.out, &key.0);
         for (column, datum) in changes {
-            put_varint(&mut self.out, column as u64 + 1);
-            put_datum(&mut self.out, datum);
+            codec::put_varint(&mut self.out, column as u64 + 1);
+            codec::put(&mut self.out, datum);
         }
-        put_varint(&mut self.out, 0);
+        codec::put_varint(&mut self.out, 0);
     }
 
     pub fn delete(&mut self, table: Oid, key: &RowKey) {
@@ -171,7 +167,7 @@ impl RecordWriter {
         columns: &[Option<ArrayRef>],
     ) -> Result<()> {
         self.start(BATCH, table);
-        put_varint(&mut self.out, rows as u64);
+        codec::put_varint(&mut self.out, rows as u64);
         self.out.push(u8::from(hidden.is_some()));
         hidden.into_iter().flatten().for_each(|n| self.out.extend(n.to_le_bytes()));
         put_bytes(&mut self.out, &to_ipc(columns, rows)?);
@@ -402,103 +398,13 @@ impl<'a> Input<'a> {
     }
 
     fn datum(&mut self) -> Result<Datum> {
-        self.datum_within(ARRAY_DEPTH_MAX)
+        codec::read(&mut self.bytes).ok_or_else(|| corrupt("a value cannot be read"))
     }
-
-    fn datum_within(&mut self, depth: usize) -> Result<Datum> {
-        Ok(match self.byte()? {
-            0 => Datum::Null,
-            1 => Datum::Bool(self.byte()? != 0),
-            2 => Datum::Int2(i16::from_le_bytes(self.array()?)),
-            3 => Datum::Int4(i32::from_le_bytes(self.array()?)),
-            4 => Datum::Int8(i64::from_le_bytes(self.array()?)),
-            5 => Datum::Float4(f32::from_le_bytes(self.array()?)),
-            6 => Datum::Float8(f64::from_le_bytes(self.array()?)),
-            7 => Datum::Oid(u32::from_le_bytes(self.array()?)),
-            8 => {
-                let number = Numeric::decode(self.bytes()?).ok_or_else(|| corrupt("a numeric cannot be read"))?;
-                Datum::Numeric(Box::new(number))
-            }
-            9 => {
-                let text = std::str::from_utf8(self.bytes()?).map_err(|_| corrupt("a text is not UTF-8"))?;
-                Datum::Text(Arc::from(text))
-            }
-            10 => Datum::Bytea(Arc::from(self.bytes()?)),
-            11 => Datum::Date(i32::from_le_bytes(self.array()?)),
-            12 => Datum::Time(i64::from_le_bytes(self.array()?)),
-            13 => Datum::Timestamp(i64::from_le_bytes(self.array()?)),
-            14 => Datum::Timestamptz(i64::from_le_bytes(self.array()?)),
-            15 => Datum::Interval(Interval {
-                months: i32::from_le_bytes(self.array()?),
-                days: i32::from_le_bytes(self.array()?),
-                micros: i64::from_le_bytes(self.array()?),
-            }),
-            16 => Datum::Uuid(self.array()?),
-            17 => {
-                let count = self.varint()?;
-                let depth = depth.checked_sub(1).ok_or_else(|| corrupt("arrays nest too deeply"))?;
-                Datum::Array(Arc::new((0..count).map(|_| self.datum_within(depth)).collect::<Result<Vec<_>>>()?))
-            }
-            _ => return Err(corrupt("a value's kind is unknown")),
-        })
-    }
-}
-
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_varint(out, bytes.len() as u64);
+    codec::put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
-}
-
-fn put_datum(out: &mut Vec<u8>, datum: &Datum) {
-    let mut fixed = |tag: u8, bytes: &[u8]| {
-        out.push(tag);
-        out.extend_from_slice(bytes);
-    };
-    match datum {
-        Datum::Null => out.push(0),
-        Datum::Bool(v) => fixed(1, &[u8::from(*v)]),
-        Datum::Int2(v) => fixed(2, &v.to_le_bytes()),
-        Datum::Int4(v) => fixed(3, &v.to_le_bytes()),
-        Datum::Int8(v) => fixed(4, &v.to_le_bytes()),
-        Datum::Float4(v) => fixed(5, &v.to_le_bytes()),
-        Datum::Float8(v) => fixed(6, &v.to_le_bytes()),
-        Datum::Oid(v) => fixed(7, &v.to_le_bytes()),
-        Datum::Date(v) => fixed(11, &v.to_le_bytes()),
-        Datum::Time(v) => fixed(12, &v.to_le_bytes()),
-        Datum::Timestamp(v) => fixed(13, &v.to_le_bytes()),
-        Datum::Timestamptz(v) => fixed(14, &v.to_le_bytes()),
-        Datum::Uuid(v) => fixed(16, v),
-        Datum::Interval(v) => {
-            fixed(15, &v.months.to_le_bytes());
-            out.extend_from_slice(&v.days.to_le_bytes());
-            out.extend_from_slice(&v.micros.to_le_bytes());
-        }
-        Datum::Numeric(v) => {
-            out.push(8);
-            put_bytes(out, &v.encode());
-        }
-        Datum::Text(v) => {
-            out.push(9);
-            put_bytes(out, v.as_bytes());
-        }
-        Datum::Bytea(v) => {
-            out.push(10);
-            put_bytes(out, v);
-        }
-        Datum::Array(values) => {
-            out.push(17);
-            put_varint(out, values.len() as u64);
-            values.iter().for_each(|v| put_datum(out, v));
-        }
-    }
 }
 
 /// Columns (by attnum - 1) as an Arrow IPC stream whose fields are named by attnum.
@@ -567,6 +473,8 @@ fn corrupt(why: &str) -> Error {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::types::Interval;
+    use crate::types::numeric::Numeric;
 
     fn header() -> Header {
         Header {
@@ -587,7 +495,7 @@ mod tests {
             Datum::Null,
             Datum::from("text"),
             Datum::Numeric(Box::new(Numeric::from_i128(-12345, 2))),
-            Datum::Array(Arc::new(vec![Datum::Int4(1), Datum::Null])),
+            Datum::from(vec![Datum::Int4(1), Datum::Null]),
             Datum::Interval(Interval { months: 1, days: -2, micros: 3 }),
         ]
         .into();

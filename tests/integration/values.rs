@@ -229,7 +229,18 @@ fn array(type_: &Type, element: &Type, raw: &[u8]) -> String {
             }
         })
         .collect();
-    if vector { items.join(" ") } else { nested(&counts, &items) }
+    if vector {
+        return items.join(" ");
+    }
+    let lowers: Vec<i32> = (0..dimensions).map(|place| word(16 + 8 * place)).collect();
+    let bounds: String = match lowers.iter().all(|lower| *lower == 1) {
+        true => String::new(),
+        false => {
+            let shown = lowers.iter().zip(&counts).map(|(l, n)| format!("[{l}:{}]", l + *n as i32 - 1));
+            shown.collect::<String>() + "="
+        }
+    };
+    bounds + &nested(&counts, &items)
 }
 
 fn nested(counts: &[usize], items: &[String]) -> String {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::types::array::ArrayValue;
 use crate::types::numeric::Numeric;
 use crate::types::{Datum, Interval};
 
@@ -84,7 +85,7 @@ pub(crate) fn bytea(arg: Option<&Datum>) -> Result<&[u8]> {
     }
 }
 
-pub(crate) fn array(arg: Option<&Datum>) -> Result<&Arc<Vec<Datum>>> {
+pub(crate) fn array(arg: Option<&Datum>) -> Result<&Arc<ArrayValue>> {
     match arg {
         Some(Datum::Array(v)) => Ok(v),
         other => Err(wrong("array", other)),
@@ -120,6 +121,6 @@ impl From<Vec<u8>> for Datum {
 
 impl From<Vec<Datum>> for Datum {
     fn from(value: Vec<Datum>) -> Self {
-        Datum::Array(Arc::new(value))
+        Datum::Array(Arc::new(value.into()))
     }
 }

@@ -1,10 +1,15 @@
-//! Functions on arrays. Arrays have one dimension and begin at 1 (int2vector and oidvector at 0).
+//! Functions on arrays; what concerns their shape is in [`super::array_shape`].
+
+use std::sync::Arc;
 
 use super::args::{self, row};
 use super::casts::output;
 use super::registry::Implementations;
-use super::{Call, Rows};
+use super::{Call, Rows, array_shape};
 use crate::error::{Error, Result, SqlState};
+use crate::types::array::{
+    ArrayValue, DIMENSIONS_MAX, Dimension, ELEMENTS_MAX, too_many_dimensions, too_many_elements,
+};
 use crate::types::{Datum, PgType, TypeOid, compare};
 
 /// Type of the elements of argument `index`.
@@ -17,67 +22,85 @@ fn equal(a: &Datum, b: &Datum, ty: PgType) -> bool {
     compare::compare(a, b, ty).is_eq()
 }
 
-fn lower_bound(call: &Call<'_>) -> i32 {
-    let vector = call.types.first().is_some_and(|t| matches!(t.oid, TypeOid::INT2VECTOR | TypeOid::OIDVECTOR));
-    if vector { 0 } else { 1 }
-}
-
-/// A bound of the only dimension; NULL for an empty array and other dimensions.
-fn bound(call: &Call<'_>, args: &[Datum], upper: bool) -> Result<Datum> {
-    let items = args::array(args.first())?;
-    if items.is_empty() || args::int4(args.get(1))? != 1 {
-        return Ok(Datum::Null);
+/// The dimensions; int2vector and oidvector begin at 0.
+fn dimensions(call: &Call<'_>, array: &ArrayValue) -> Vec<Dimension> {
+    let mut dims = array.dims().to_vec();
+    if let (Some(first), Some(ty)) = (dims.first_mut(), call.types.first()) {
+        first.lower = array.first_lower(ty.oid);
     }
-    let low = lower_bound(call);
-    Ok(Datum::Int4(if upper { low + items.len() as i32 - 1 } else { low }))
+    dims
 }
 
-fn items_or_empty(value: Option<&Datum>) -> Vec<Datum> {
+/// A dimension by its number from 1.
+fn dimension(call: &Call<'_>, args: &[Datum]) -> Result<Option<Dimension>> {
+    let (array, number) = (args::array(args.first())?, args::int4(args.get(1))?);
+    let at = usize::try_from(number).ok().and_then(|n| n.checked_sub(1));
+    Ok(at.and_then(|at| dimensions(call, array).get(at).copied()))
+}
+
+fn array_or_empty(value: Option<&Datum>) -> ArrayValue {
     match value {
-        Some(Datum::Array(items)) => items.as_ref().clone(),
-        _ => Vec::new(),
+        Some(Datum::Array(array)) => array.as_ref().clone(),
+        _ => ArrayValue::default(),
     }
 }
 
-fn append(_: &Call<'_>, args: &[Datum]) -> Result<Datum> {
-    let mut items = items_or_empty(args.first());
-    items.push(args::any(args.get(1))?.clone());
-    Ok(Datum::from(items))
-}
-
-fn prepend(_: &Call<'_>, args: &[Datum]) -> Result<Datum> {
-    let mut items = vec![args::any(args.first())?.clone()];
-    items.extend(items_or_empty(args.get(1)));
-    Ok(Datum::from(items))
+/// An array with a value at its end or its beginning.
+fn grow(array: ArrayValue, value: &Datum, at_end: bool) -> Result<Datum> {
+    if array.dims().len() > 1 {
+        return Err(Error::new(SqlState::DataException, "argument must be empty or one-dimensional array"));
+    }
+    let lower = array.dims().first().map_or(1, |d| d.lower);
+    let mut items = array.into_items();
+    match at_end {
+        true => items.push(value.clone()),
+        false => items.insert(0, value.clone()),
+    }
+    Ok(Datum::from(ArrayValue::with_lower(items, lower)))
 }
 
 fn concatenate(_: &Call<'_>, args: &[Datum]) -> Result<Datum> {
     match args {
         [Datum::Null, other] | [other, Datum::Null] => Ok(other.clone()),
-        [Datum::Array(a), Datum::Array(b)] => Ok(Datum::from(a.iter().chain(b.iter()).cloned().collect::<Vec<_>>())),
+        [Datum::Array(a), Datum::Array(b)] => array_shape::concatenate(a, b).map(Datum::from),
         _ => Err(Error::internal("array_cat wants two arrays")),
     }
 }
 
-/// Positions (from 1) of a value, NULL found like any other.
-fn positions(call: &Call<'_>, args: &[Datum], start: i32) -> Option<Vec<i32>> {
-    let Some(Datum::Array(items)) = args.first() else { return None };
-    let (needle, ty) = (args.get(1)?, element(call, 0));
+fn only_dimension(array: &ArrayValue, what: &str) -> Result<i32> {
+    match array.dims() {
+        [] => Ok(1),
+        [only] => Ok(only.lower),
+        _ => Err(Error::new(SqlState::FeatureNotSupported, format!("{what} multidimensional arrays is not supported"))),
+    }
+}
+
+/// Subscripts of a value, NULL found like any other.
+fn positions(call: &Call<'_>, args: &[Datum], start: i32) -> Result<Option<Vec<i32>>> {
+    let Some(Datum::Array(items)) = args.first() else { return Ok(None) };
+    let lower = only_dimension(items, "searching for elements in")?;
+    let (needle, ty) = (args::any(args.get(1))?, element(call, 0));
     let found = items.iter().enumerate().filter(|(_, item)| equal(item, needle, ty));
-    Some(found.map(|(i, _)| i as i32 + 1).filter(|i| *i >= start).collect())
+    Ok(Some(found.map(|(i, _)| lower.saturating_add(i as i32)).filter(|i| *i >= start).collect()))
+}
+
+fn first_position(call: &Call<'_>, args: &[Datum], start: i32) -> Result<Datum> {
+    Ok(positions(call, args, start)?.and_then(|p| p.first().copied()).map_or(Datum::Null, Datum::Int4))
 }
 
 fn remove(call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
     let Some(Datum::Array(items)) = args.first() else { return Ok(Datum::Null) };
+    let lower = only_dimension(items, "removing elements from")?;
     let (needle, ty) = (args::any(args.get(1))?, element(call, 0));
-    Ok(Datum::from(items.iter().filter(|item| !equal(item, needle, ty)).cloned().collect::<Vec<_>>()))
+    let kept = items.iter().filter(|item| !equal(item, needle, ty)).cloned().collect::<Vec<_>>();
+    Ok(Datum::from(ArrayValue::with_lower(kept, lower)))
 }
 
 fn replace(call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
     let Some(Datum::Array(items)) = args.first() else { return Ok(Datum::Null) };
     let (needle, with, ty) = (args::any(args.get(1))?, args::any(args.get(2))?, element(call, 0));
-    let swap = |item: &Datum| if equal(item, needle, ty) { with.clone() } else { item.clone() };
-    Ok(Datum::from(items.iter().map(swap).collect::<Vec<_>>()))
+    let swap = |item: &Datum| Ok(if equal(item, needle, ty) { with.clone() } else { item.clone() });
+    items.map(swap).map(Datum::from)
 }
 
 /// Whether every element of `inner` (NULLs never) is in `outer`.
@@ -120,38 +143,55 @@ pub(super) fn from_text(args: &[Datum]) -> Option<Vec<Datum>> {
     Some(parts.into_iter().map(item).collect())
 }
 
-/// Most elements that an array of PostgreSQL has, and that `array_fill` makes here: a gigabyte in memory is too much.
-const ELEMENTS_MAX: i64 = 134_217_727;
+/// What `array_fill` makes at most: a gigabyte in memory is too much.
 const FILLED_MAX: i64 = 1 << 24;
 
 fn fill(args: &[Datum]) -> Result<Datum> {
     let null = |message: &str| Error::new(SqlState::NullValueNotAllowed, message);
-    let Some(Datum::Array(dimensions)) = args.get(1) else {
+    let Some(Datum::Array(sizes)) = args.get(1) else {
         return Err(null("dimension array or low bound array cannot be null"));
     };
-    let mut count = 1i64;
-    for size in dimensions.iter() {
-        let Datum::Int4(size) = size else { return Err(null("dimension values cannot be null")) };
-        count = count.saturating_mul((*size).into());
-        if *size < 0 || count > ELEMENTS_MAX {
-            return Err(Error::new(
-                SqlState::ProgramLimitExceeded,
-                format!("array size exceeds the maximum allowed ({ELEMENTS_MAX})"),
-            ));
+    let bounds = match args.get(2) {
+        None => None,
+        Some(Datum::Array(bounds)) => Some(bounds),
+        Some(_) => return Err(null("dimension array or low bound array cannot be null")),
+    };
+    if sizes.dims().len() > 1 || bounds.is_some_and(|b| b.dims().len() > 1) {
+        return Err(array_shape::subscript_error("wrong number of array subscripts")
+            .detail("Dimension array must be one dimensional."));
+    }
+    if sizes.len() > DIMENSIONS_MAX {
+        return Err(too_many_dimensions(sizes.len()));
+    }
+    if bounds.is_some_and(|b| b.len() != sizes.len()) {
+        return Err(array_shape::subscript_error("wrong number of array subscripts")
+            .detail("Low bound array has different size than dimensions array."));
+    }
+    let mut count = i64::from(!sizes.is_empty());
+    let mut dims = Vec::new();
+    for (i, size) in sizes.iter().enumerate() {
+        let lower = bounds.and_then(|b| b.get(i));
+        let lower = match lower {
+            None => 1,
+            Some(Datum::Int4(lower)) => *lower,
+            Some(_) => return Err(null("dimension values cannot be null")),
+        };
+        let Datum::Int4(length) = size else { return Err(null("dimension values cannot be null")) };
+        count = count.saturating_mul((*length).into());
+        if *length < 0 || count > ELEMENTS_MAX {
+            return Err(too_many_elements());
         }
+        if lower.checked_add(*length).is_none() {
+            return Err(Error::new(SqlState::ProgramLimitExceeded, format!("array lower bound is too large: {lower}")));
+        }
+        dims.push(Dimension { lower, length: *length });
     }
     if count > FILLED_MAX {
         return Err(Error::unsupported(format!("an array of more than {FILLED_MAX} elements")));
     }
-    match (dimensions.len(), args.get(2)) {
-        (0, _) => Ok(Datum::from(Vec::<Datum>::new())),
-        (1, None) => Ok(Datum::from(vec![args::any(args.first())?.clone(); count as usize])),
-        (1, Some(Datum::Array(bounds))) if bounds.as_slice() == [Datum::Int4(1)] => {
-            Ok(Datum::from(vec![args::any(args.first())?.clone(); count as usize]))
-        }
-        (1, Some(Datum::Null)) => Err(null("dimension array or low bound array cannot be null")),
-        _ => Err(Error::unsupported("an array with several dimensions or a lower bound other than one")),
-    }
+    let items = vec![args::any(args.first())?.clone(); count as usize];
+    let filled = ArrayValue::shaped(dims, items).ok_or_else(|| Error::internal("array_fill lost its shape"))?;
+    Ok(Datum::from(filled))
 }
 
 /// The larger of two arrays, then the smaller one.
@@ -162,24 +202,25 @@ fn larger<'a>(call: &Call<'_>, args: &'a [Datum]) -> Result<(&'a Datum, &'a Datu
 }
 
 fn trim(args: &[Datum]) -> Result<Datum> {
-    let (items, count) = (args::array(args.first())?, args::int4(args.get(1))?);
-    if count < 0 || count as usize > items.len() {
+    let (array, count) = (args::array(args.first())?, args::int4(args.get(1))?);
+    let first = array.dims().first().copied().unwrap_or(Dimension { lower: 1, length: 0 });
+    if !(0..=first.length).contains(&count) {
         return Err(Error::new(
             SqlState::ArraySubscriptError,
-            format!("number of elements to trim must be between 0 and {}", items.len()),
+            format!("number of elements to trim must be between 0 and {}", first.length),
         ));
     }
-    Ok(Datum::from(items.iter().take(items.len() - count as usize).cloned().collect::<Vec<_>>()))
+    let upper = i64::from(first.upper()) - i64::from(count);
+    match i32::try_from(upper) {
+        Ok(upper) if !array.is_empty() => Ok(Datum::from(array_shape::slice(array, &[(None, Some(upper))]))),
+        _ => Ok(Datum::Array(Arc::default())),
+    }
 }
 
 fn subscripts(call: &Call<'_>, args: &[Datum]) -> Result<Rows> {
-    let items = args::array(args.first())?;
     let reverse = matches!(args.get(2), Some(Datum::Bool(true)));
-    if args::int4(args.get(1))? != 1 || items.is_empty() {
-        return Ok(Box::new(std::iter::empty()));
-    }
-    let low = lower_bound(call);
-    let range = low..low + items.len() as i32;
+    let Some(dimension) = dimension(call, args)? else { return Ok(Box::new(std::iter::empty())) };
+    let range = dimension.lower..=dimension.upper();
     let row = |i: i32| Ok(vec![Datum::Int4(i)]);
     Ok(if reverse { Box::new(range.rev().map(row)) } else { Box::new(range.map(row)) })
 }
@@ -199,31 +240,23 @@ fn expand_array(_: &Call<'_>, args: &[Datum]) -> Result<Rows> {
 
 pub(super) fn register(implementations: &mut Implementations) {
     implementations.scalars(&[
+        ("array_length", |call, args| Ok(dimension(call, args)?.map_or(Datum::Null, |d| Datum::Int4(d.length)))),
+        ("array_upper", |call, args| Ok(dimension(call, args)?.map_or(Datum::Null, |d| Datum::Int4(d.upper())))),
+        ("array_lower", |call, args| Ok(dimension(call, args)?.map_or(Datum::Null, |d| Datum::Int4(d.lower)))),
         (
-            "array_length",
-            row!(|a: array, d: int4| {
-                Ok(if a.is_empty() || d != 1 { Datum::Null } else { Datum::Int4(a.len() as i32) })
-            }),
+            "array_ndims",
+            row!(|a: array| Ok(if a.is_empty() { Datum::Null } else { Datum::Int4(a.dims().len() as i32) })),
         ),
-        ("array_upper", |call, args| bound(call, args, true)),
-        ("array_lower", |call, args| bound(call, args, false)),
-        ("array_ndims", row!(|a: array| Ok(if a.is_empty() { Datum::Null } else { Datum::Int4(1) }))),
         ("array_dims", |call, args| {
-            let items = args::array(args.first())?;
-            let low = lower_bound(call);
-            Ok(if items.is_empty() {
-                Datum::Null
-            } else {
-                Datum::from(format!("[{low}:{}]", low + items.len() as i32 - 1))
-            })
+            let dims = dimensions(call, args::array(args.first())?);
+            let shown: String = dims.iter().map(|d| format!("[{}:{}]", d.lower, d.upper())).collect();
+            Ok(if shown.is_empty() { Datum::Null } else { Datum::from(shown) })
         }),
         ("array_cardinality", row!(|a: array| Ok(Datum::Int4(a.len() as i32)))),
-        ("array_append", append),
-        ("array_prepend", prepend),
+        ("array_append", |_, args| grow(array_or_empty(args.first()), args::any(args.get(1))?, true)),
+        ("array_prepend", |_, args| grow(array_or_empty(args.get(1)), args::any(args.first())?, false)),
         ("array_cat", concatenate),
-        ("array_position", |call, args| {
-            Ok(positions(call, args, 1).and_then(|p| p.first().copied()).map_or(Datum::Null, Datum::Int4))
-        }),
+        ("array_position", |call, args| first_position(call, args, i32::MIN)),
         ("array_position_start", |call, args| {
             if args.first().is_some_and(Datum::is_null) {
                 return Ok(Datum::Null);
@@ -231,10 +264,10 @@ pub(super) fn register(implementations: &mut Implementations) {
             let Some(Datum::Int4(start)) = args.get(2).cloned() else {
                 return Err(Error::new(SqlState::NullValueNotAllowed, "initial position must not be null"));
             };
-            Ok(positions(call, args, start).and_then(|p| p.first().copied()).map_or(Datum::Null, Datum::Int4))
+            first_position(call, args, start)
         }),
         ("array_positions", |call, args| {
-            let found = positions(call, args, 1);
+            let found = positions(call, args, i32::MIN)?;
             Ok(found.map_or(Datum::Null, |p| Datum::from(p.into_iter().map(Datum::Int4).collect::<Vec<_>>())))
         }),
         ("array_remove", remove),

@@ -112,10 +112,10 @@ pub fn follow(
         return Ok(Datum::Null);
     }
     match path {
-        CastPath::Relabel => apply_modifier(relabel(value, to.oid), to, explicit),
+        CastPath::Relabel => apply_modifier(relabel(value, from.oid, to.oid), to, explicit),
         CastPath::Function(function) => {
             let declared = *function.args.first().unwrap_or(&from.oid);
-            let mut args = vec![relabel(value, declared)];
+            let mut args = vec![relabel(value, from.oid, declared)];
             let mut types = vec![PgType::from(declared)];
             if function.args.len() > 1 {
                 args.push(Datum::Int4(to.typmod));
@@ -126,15 +126,13 @@ pub fn follow(
                 types.push(TypeOid::BOOL.into());
             }
             let result = function.call(context, &types, to.oid.into(), &args)?;
-            apply_modifier(relabel(&result, to.oid), to, explicit)
+            apply_modifier(relabel(&result, to.oid, to.oid), to, explicit)
         }
         CastPath::InOut => through_text(value, from, to, explicit, context),
         CastPath::Elements(element) => {
             let Datum::Array(items) = value else { return Err(no_cast(from.oid, to.oid)) };
             let (from, to) = (element_type(from), element_type(to));
-            let items: Result<Vec<Datum>> =
-                items.iter().map(|item| follow(element, item, from, to, explicit, context)).collect();
-            Ok(Datum::Array(Arc::new(items?)))
+            items.map(|item| follow(element, item, from, to, explicit, context)).map(Datum::from)
         }
     }
 }
@@ -144,10 +142,14 @@ fn element_type(array: PgType) -> PgType {
 }
 
 /// The same bits under another type: int4 and oid are different variants of [`Datum`].
-fn relabel(value: &Datum, to: TypeOid) -> Datum {
+fn relabel(value: &Datum, from: TypeOid, to: TypeOid) -> Datum {
     match (value, PgType::from(to).arrow()) {
         (Datum::Int4(v), arrow::datatypes::DataType::UInt32) => Datum::Oid(*v as u32),
         (Datum::Oid(v), arrow::datatypes::DataType::Int32) => Datum::Int4(*v as i32),
+        // As an array a vector still begins at 0.
+        (Datum::Array(v), _) if matches!(from, TypeOid::INT2VECTOR | TypeOid::OIDVECTOR) && to != from => {
+            Datum::from(v.rebased(0))
+        }
         _ => value.clone(),
     }
 }
@@ -208,6 +210,16 @@ pub fn apply_modifier(value: Datum, to: PgType, explicit: bool) -> Result<Datum>
     Ok(match (value, to.oid) {
         (Datum::Text(v), TypeOid::VARCHAR) => Datum::from(limit(&v, to.typmod, explicit, "character varying")?),
         (Datum::Text(v), TypeOid::BPCHAR) => text::pad(limit(&v, to.typmod, explicit, "character")?, to.typmod),
+        (Datum::Text(v), TypeOid::BIT | TypeOid::VARBIT) => {
+            crate::types::bits::with_length(&v, to.oid, to.typmod, explicit)?
+        }
+        (Datum::Bytea(v), TypeOid::TIMETZ) => match crate::types::timetz::TimeTz::decode(&v) {
+            Some(time) => {
+                let micros = crate::types::datetime::round_micros(time.micros, to.typmod);
+                crate::types::timetz::TimeTz { micros, ..time }.encode()
+            }
+            None => Datum::Bytea(v),
+        },
         (Datum::Numeric(v), TypeOid::NUMERIC) => Datum::from(text::numeric_with_modifier(*v, to)?),
         (Datum::Time(v), _) => Datum::Time(crate::types::datetime::round_micros(v, to.typmod)),
         (Datum::Timestamp(v), _) => Datum::Timestamp(crate::types::datetime::round_timestamp(v, to.typmod)),
@@ -215,9 +227,7 @@ pub fn apply_modifier(value: Datum, to: PgType, explicit: bool) -> Result<Datum>
         (Datum::Interval(v), _) => Datum::Interval(interval::adjust(v, to.typmod)?),
         (Datum::Array(items), _) => {
             let element = element_type(to);
-            let items: Result<Vec<Datum>> =
-                items.iter().map(|item| apply_modifier(item.clone(), element, explicit)).collect();
-            Datum::Array(Arc::new(items?))
+            Datum::from(items.map(|item| apply_modifier(item.clone(), element, explicit))?)
         }
         (other, _) => other,
     })
@@ -241,6 +251,10 @@ pub(super) fn default_argument(function: &Function, index: usize) -> Result<(Dat
         ("jsonb_set_lax", TypeOid::TEXT) => Datum::from("use_json_null"),
         ("jsonb_insert", TypeOid::BOOL) => Datum::Bool(false),
         ("normalize" | "is_normalized", TypeOid::TEXT) => Datum::from("NFC"),
+        (name, TypeOid::JSONB) if name.starts_with("jsonb_path_") => Datum::from("{}"),
+        (name, TypeOid::BOOL) if name.starts_with("jsonb_path_") || name.starts_with("json_populate") => {
+            Datum::Bool(false)
+        }
         ("pg_terminate_backend", TypeOid::INT8) => Datum::Int8(0),
         _ => return Err(function.unsupported()),
     };

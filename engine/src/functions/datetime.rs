@@ -100,6 +100,14 @@ fn scale(span: &Interval, apply: impl Fn(f64) -> f64) -> Result<Interval> {
     Ok(Interval { months, days, micros: micros as i64 })
 }
 
+pub(super) fn add_interval_values(a: &Interval, b: &Interval) -> Result<Interval> {
+    add(a, b)
+}
+
+pub(super) fn scale_interval(span: &Interval, factor: f64) -> Result<Interval> {
+    scale(span, |v| v * factor)
+}
+
 pub(super) fn divide_interval(span: &Interval, divisor: f64) -> Result<Interval> {
     if divisor == 0.0 {
         return Err(super::arithmetic::division_by_zero());

@@ -175,7 +175,10 @@ pub(super) fn of_date(name: &str, date: i32) -> Result<Datum> {
 }
 
 pub(super) fn of_time(name: &str, time: i64) -> Result<Datum> {
-    let type_name = "time without time zone";
+    of_time_named(name, time, "time without time zone")
+}
+
+pub(super) fn of_time_named(name: &str, time: i64, type_name: &str) -> Result<Datum> {
     match unit(name, type_name)? {
         Unit::Epoch => Ok(scaled(i128::from(time), 6)),
         unit => of_day(unit, time).ok_or_else(|| unsupported(name, type_name)),

@@ -11,6 +11,7 @@ use super::registry::Implementations;
 use super::strings::invalid_parameter;
 use super::{Call, Rows};
 use crate::error::{Error, Result, SqlState};
+use crate::types::array::Dimension;
 use crate::types::json::{self, Json};
 use crate::types::text::{self, DateStyle, FormatSettings};
 use crate::types::{Datum, PgType, TypeOid, compare, names};
@@ -139,20 +140,33 @@ fn write_json(value: &Datum, ty: PgType, call: &Call<'_>, out: &mut Vec<u8>) -> 
         Datum::Date(_) | Datum::Timestamp(_) | Datum::Timestamptz(_) => {
             json::write_string(&iso_time(value, ty, call), out)
         }
-        Datum::Array(items) => write_array(items, ty, b",", call, out)?,
+        Datum::Array(array) => write_array(array.dims(), array, ty, b",", call, out)?,
         other => json::write_string(&output(other, ty, call.context)?, out),
     }
     Ok(())
 }
 
-fn write_array(items: &[Datum], ty: PgType, comma: &[u8], call: &Call<'_>, out: &mut Vec<u8>) -> Result<()> {
+/// Every dimension a list of its own; `comma` stands between the outermost.
+fn write_array(
+    dims: &[Dimension],
+    items: &[Datum],
+    ty: PgType,
+    comma: &[u8],
+    call: &Call<'_>,
+    out: &mut Vec<u8>,
+) -> Result<()> {
     let element = PgType::from(ty.oid.element().unwrap_or(TypeOid::TEXT));
     out.push(b'[');
-    for (i, item) in items.iter().enumerate() {
+    let inner = dims.get(1..).unwrap_or_default();
+    let width = inner.iter().map(|d| d.length as usize).product::<usize>().max(1);
+    for (i, part) in items.chunks(width).enumerate() {
         if i > 0 {
             out.extend_from_slice(comma);
         }
-        write_json(item, element, call, out)?;
+        match (inner, part) {
+            ([], [item]) => write_json(item, element, call, out)?,
+            _ => write_array(inner, part, ty, b",", call, out)?,
+        }
     }
     out.push(b']');
     Ok(())
@@ -479,7 +493,8 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("array_to_json_pretty", |call, args| {
             let comma: &[u8] = if args::boolean(args.get(1))? { b",\n " } else { b"," };
             let mut out = Vec::new();
-            write_array(args::array(args.first())?, arg_type(call, 0), comma, call, &mut out)?;
+            let array = args::array(args.first())?;
+            write_array(array.dims(), array, arg_type(call, 0), comma, call, &mut out)?;
             string(out).map(Datum::from)
         }),
         ("json_object", |_, a| object_of_text(a, false)),

@@ -282,6 +282,9 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("width_bucket_array", |call, args| {
             let (Some(value), Some(Datum::Array(bounds))) = (args.first(), args.get(1)) else { return Ok(Datum::Null) };
             let ty = call.types.first().copied().unwrap_or(call.ret);
+            if bounds.dims().len() > 1 {
+                return Err(Error::new(SqlState::ArraySubscriptError, "thresholds must be one-dimensional array"));
+            }
             if bounds.iter().any(Datum::is_null) {
                 return Err(Error::new(SqlState::NullValueNotAllowed, "thresholds array must not contain NULLs"));
             }

@@ -20,24 +20,33 @@
 
 mod args;
 mod arithmetic;
+pub mod array_shape;
 mod arrays;
+mod binary;
+mod bits;
 pub mod casts;
 pub mod comparison;
 mod conversion;
 mod datetime;
 mod datetime_fields;
+mod degrees;
 #[cfg(test)]
 mod expression_tests;
 #[cfg(test)]
 mod extreme_tests;
 mod format;
 mod format_text;
+mod generic;
 mod json_edit;
 mod json_functions;
+mod json_path;
+mod json_path_time;
 mod json_text;
 pub mod lower;
 mod math;
 mod md5;
+mod money;
+pub mod network;
 mod patterns;
 pub mod registry;
 pub mod resolve;
@@ -45,7 +54,11 @@ pub mod resolve;
 mod resolve_tests;
 pub mod row_version;
 mod series;
+mod sha224;
 pub mod strings;
+pub mod subscript_assignment;
+mod timetz;
+mod unicode;
 
 use std::fmt;
 use std::sync::Arc;
@@ -72,6 +85,9 @@ pub enum Volatility {
     Stable,
     Volatile,
 }
+
+/// In [`Function::variadic`]: the call's last argument is an array whose elements are the arguments.
+pub const SPREAD: TypeOid = TypeOid::ANYARRAY;
 
 /// Computes one row. Strict functions get no NULL.
 pub type RowFunction = fn(&Call<'_>, &[Datum]) -> Result<Datum>;
@@ -144,12 +160,34 @@ impl Function {
         if self.strict && args.iter().any(Datum::is_null) {
             return Ok(Datum::Null);
         }
+        if self.variadic == Some(SPREAD) {
+            return self.call_spread(context, types, ret, args);
+        }
         let call = Call { function: self, context, types, ret };
         match (self.scalar, &context.host) {
             (Some(function), _) => function(&call, args),
             (None, Some(host)) if host.provides(self) => host.call(&call, args),
             _ => Err(self.unsupported()),
         }
+    }
+
+    /// The elements of the last argument, an array, as arguments. NULL instead of the array gives NULL.
+    fn call_spread(&self, context: &EvalContext, types: &[PgType], ret: PgType, args: &[Datum]) -> Result<Datum> {
+        let (Some((Datum::Array(items), fixed)), Some((last, fixed_types))) = (args.split_last(), types.split_last())
+        else {
+            return Ok(Datum::Null);
+        };
+        let element = PgType::from(last.oid.element().unwrap_or(TypeOid::TEXT));
+        let args: Vec<Datum> = fixed.iter().chain(items.iter()).cloned().collect();
+        let types: Vec<PgType> = fixed_types.iter().copied().chain(std::iter::repeat_n(element, items.len())).collect();
+        let function = self.scalar.ok_or_else(|| self.unsupported())?;
+        function(&Call { function: self, context, types: &types, ret }, &args)
+    }
+
+    /// The default of one argument, if it has one.
+    pub fn default_arg(&self, index: usize) -> Option<(Datum, TypeOid)> {
+        let first = self.args.len() - self.defaults.min(self.args.len());
+        (index >= first).then(|| casts::default_argument(self, index).ok()).flatten()
     }
 
     /// The schema that the function lies in.
@@ -208,6 +246,11 @@ pub trait FunctionHost: Send + Sync + fmt::Debug {
     }
 }
 
+/// Whether a regular expression can be compiled (2201B).
+pub fn check_regular_expression(pattern: &str) -> Result<()> {
+    patterns::check(pattern)
+}
+
 /// Every family of implementations; a file each.
 fn register_families(implementations: &mut registry::Implementations) {
     comparison::register(implementations);
@@ -221,5 +264,14 @@ fn register_families(implementations: &mut registry::Implementations) {
     series::register(implementations);
     json_functions::register(implementations);
     json_edit::register(implementations);
+    json_path::register(implementations);
     format::register(implementations);
+    binary::register(implementations);
+    bits::register(implementations);
+    money::register(implementations);
+    network::register(implementations);
+    timetz::register(implementations);
+    degrees::register(implementations);
+    unicode::register(implementations);
+    generic::register(implementations);
 }

@@ -202,6 +202,23 @@ fn compile(pattern: &str, flags: Flags) -> Result<Rc<Regex>> {
     Ok(regex)
 }
 
+/// Whether a pattern can be compiled.
+pub(super) fn check(pattern: &str) -> Result<()> {
+    compile(pattern, Flags::default()).map(|_| ())
+}
+
+/// jsonpath's LIKE_REGEX: a newline is an ordinary character for `.` only with the flag s, for `^` and `$` unless m.
+pub(super) fn like_regex(text: &str, pattern: &str, flags: &crate::types::jsonpath::Flags) -> Result<bool> {
+    let flags = Flags {
+        insensitive: flags.insensitive,
+        newline_dot: !flags.dot_all,
+        newline_anchors: flags.multiline,
+        literal: flags.quoted,
+        ..Flags::default()
+    };
+    Ok(compile(pattern, flags)?.is_match(text))
+}
+
 fn invalid_regex(detail: &str) -> Error {
     let reason = if detail.contains("unclosed group") || detail.contains("unopened group") {
         "parentheses () not balanced"

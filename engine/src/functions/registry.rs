@@ -64,6 +64,11 @@ impl Implementations {
         debug_assert!(before.is_none(), "two implementations of {symbol}");
     }
 
+    /// For functions of many types: those that a family has already given stay.
+    pub fn scalar_unless_there(&mut self, symbol: &'static str, function: RowFunction) {
+        self.scalars.entry(symbol).or_insert(function);
+    }
+
     pub fn scalars(&mut self, table: &[(&'static str, RowFunction)]) {
         table.iter().for_each(|(symbol, function)| self.scalar(symbol, *function));
     }

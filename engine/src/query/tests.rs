@@ -167,7 +167,7 @@ async fn parameters_reach_every_clause() {
     let sql = "select id from t where id > $1 order by id limit $2";
     assert_eq!(run(&engine, sql, &[Datum::Int4(1), Datum::Int8(2)]).await.unwrap(), ["2", "3"]);
     let sql = "select id from t where id = any($1) order by id";
-    let list = Datum::Array(Arc::new(vec![Datum::Int4(5), Datum::Int4(1)]));
+    let list = Datum::from(vec![Datum::Int4(5), Datum::Int4(1)]);
     assert_eq!(run(&engine, sql, &[list]).await.unwrap(), ["1", "5"]);
 }
 

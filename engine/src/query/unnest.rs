@@ -132,6 +132,9 @@ impl Unnester {
             {
                 self.intersect(operation, all, *left, *right, outputs, left_columns, right_columns)
             }
+            Rel::Aggregate { input, groups, sets, grouping, aggregates } => {
+                Ok(in_order_of_input(*input, groups, sets, grouping, aggregates))
+            }
             rel => Ok(rel),
         }
     }
@@ -303,13 +306,15 @@ impl Unnester {
                 let rel = self.rel(Arc::unwrap_or_clone(rel))?;
                 let (rel, order_by) = split_order(rel);
                 let id = self.fresh();
-                let element = PgType::new(ty.oid.element().unwrap_or(TypeOid::TEXT), ty.typmod);
+                let outputs = rel.outputs();
+                let element = outputs.iter().find(|o| o.id == wanted).map(|o| o.ty);
+                let element = element.unwrap_or(PgType::new(ty.oid.element().unwrap_or(TypeOid::TEXT), ty.typmod));
                 let args = vec![ScalarExpr::column(wanted, element)];
                 let mut call = aggregate("array_agg", args, ty)?;
                 call.order_by = order_by;
                 let rel = scalar_aggregate(rel, vec![(id, call)]);
                 self.join_back(input, rel)?;
-                let empty = ScalarExpr::constant(Datum::Array(Arc::new(vec![])), ty);
+                let empty = ScalarExpr::constant(Datum::Array(Arc::default()), ty);
                 ScalarExpr::new(ExprKind::Coalesce(vec![ScalarExpr::column(id, ty), empty]), ty)
             }
             QueryExpr::Quantified { rel, condition, all } => {
@@ -893,6 +898,45 @@ fn split_order(rel: Rel) -> (Rel, Vec<SortKey>) {
         }
         rel => (rel, vec![]),
     }
+}
+
+/// Aggregates whose result shows the order of their rows take it from an ordered subquery below them.
+fn in_order_of_input(
+    input: Rel,
+    groups: Vec<(ColumnId, ScalarExpr)>,
+    sets: Option<Vec<Vec<usize>>>,
+    grouping: Option<ColumnId>,
+    mut aggregates: Vec<(ColumnId, Aggregate)>,
+) -> Rel {
+    const ORDERED: &[&str] =
+        &["array_agg", "string_agg", "json_agg", "jsonb_agg", "json_object_agg", "jsonb_object_agg"];
+    let wants = |call: &Aggregate| call.order_by.is_empty() && !call.distinct && ORDERED.contains(&call.function.name);
+    let mut input = input;
+    if aggregates.iter().any(|(_, call)| wants(call)) {
+        let keys;
+        (input, keys) = match input {
+            Rel::Limit { input, offset, count, with_ties } => {
+                let keys = match &*input {
+                    Rel::Sort { keys, .. } => keys.clone(),
+                    _ => Vec::new(),
+                };
+                (Rel::Limit { input, offset, count, with_ties }, keys)
+            }
+            other => split_order(other),
+        };
+        let outputs = input.outputs();
+        let at_hand = |key: &SortKey| {
+            let mut named = HashSet::new();
+            key.expr.free_columns(&mut named);
+            !key.expr.has_subquery() && named.iter().all(|id| outputs.iter().any(|o| o.id == *id))
+        };
+        if keys.iter().all(at_hand) {
+            for (_, call) in aggregates.iter_mut().filter(|(_, call)| wants(call)) {
+                call.order_by = keys.clone();
+            }
+        }
+    }
+    Rel::Aggregate { input: Box::new(input), groups, sets, grouping, aggregates }
 }
 
 /// The error of a scalar subquery with more than one row.

@@ -10,6 +10,7 @@ pub mod rel;
 pub(crate) mod rewrite;
 pub mod scope;
 mod several;
+mod subscripted;
 pub mod utility;
 mod visit;
 

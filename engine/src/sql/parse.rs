@@ -157,7 +157,7 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
 pub fn parse_expression(sql: &str) -> Result<(ast::Expr, Source)> {
     let source = Source::new(sql);
     let tokens = tokenize(&source)?;
-    let expr = with_parser(&source, tokens, |p| p.parse_expr())?;
+    let expr = with_parser(&source, super::rewrite::rewrite(tokens), |p| p.parse_expr())?;
     Ok((expr, source))
 }
 
@@ -165,7 +165,7 @@ pub fn parse_expression(sql: &str) -> Result<(ast::Expr, Source)> {
 pub fn parse_query(sql: &str) -> Result<(Box<ast::Query>, Source)> {
     let source = Source::new(sql);
     let tokens = tokenize(&source)?;
-    let query = with_parser(&source, tokens, |p| p.parse_query())?;
+    let query = with_parser(&source, super::rewrite::rewrite(tokens), |p| p.parse_query())?;
     Ok((query, source))
 }
 

@@ -3,7 +3,7 @@
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-fn word(token: &TokenWithSpan, text: &str) -> bool {
+pub(super) fn word(token: &TokenWithSpan, text: &str) -> bool {
     matches!(&token.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(text))
 }
 
@@ -405,7 +405,104 @@ fn mark_merge(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
+/// The name under which an argument written VARIADIC travels: no client can write it.
+pub(super) const VARIADIC_MARK: &str = "\u{1}variadic";
+
+/// The function that stands for ROWS FROM.
+pub(super) const ROWS_FROM: &str = "\u{1}rows_from";
+
+/// sqlparser knows neither `f(VARIADIC x)` nor `ROWS FROM (…)`: they become a named argument and a function.
+fn mark_calls(tokens: &mut Vec<TokenWithSpan>) {
+    let mut i = 0;
+    while i + 1 < tokens.len() {
+        let before = i.checked_sub(1).and_then(|at| tokens.get(at)).map(|t| &t.token);
+        let begins = matches!(before, Some(Token::LParen | Token::Comma));
+        if word(&tokens[i], "variadic") && begins {
+            let span = tokens[i].span;
+            tokens[i].token = Token::make_word(VARIADIC_MARK, Some('"'));
+            tokens.insert(i + 1, TokenWithSpan::new(Token::RArrow, span));
+        }
+        // `name := value` is `name => value`.
+        if begins && matches!(tokens[i].token, Token::Word(_)) && tokens[i + 1].token == Token::Assignment {
+            tokens[i + 1].token = Token::RArrow;
+        }
+        let rows = word(&tokens[i], "rows") && word(&tokens[i + 1], "from");
+        if rows && tokens.get(i + 2).is_some_and(|t| t.token == Token::LParen) {
+            tokens[i].token = Token::make_word(ROWS_FROM, Some('"'));
+            tokens.remove(i + 1);
+        }
+        i += 1;
+    }
+}
+
+/// Types whose names sqlparser does not read before a string: `inet '::1'` becomes a cast.
+const LITERAL_TYPES: &[&str] = &[
+    "inet",
+    "cidr",
+    "macaddr",
+    "macaddr8",
+    "money",
+    "jsonpath",
+    "name",
+    "oid",
+    "bpchar",
+    "varbit",
+    "pg_lsn",
+    "xid",
+    "xid8",
+    "int2vector",
+    "oidvector",
+    "regclass",
+    "regtype",
+    "regproc",
+    "regprocedure",
+    "regoper",
+    "regoperator",
+    "regrole",
+    "regnamespace",
+    "regcollation",
+    "char",
+];
+
+fn cast_literals(tokens: &mut Vec<TokenWithSpan>) {
+    let mut i = 0;
+    while i + 1 < tokens.len() {
+        let typed = match &tokens[i].token {
+            Token::Word(w) => match w.quote_style {
+                None => w.value != "char" && LITERAL_TYPES.contains(&w.value.to_ascii_lowercase().as_str()),
+                Some(_) => w.value == "char",
+            },
+            _ => false,
+        };
+        let before = i.checked_sub(1).and_then(|at| tokens.get(at));
+        let qualified = before.is_some_and(|t| matches!(t.token, Token::Period) || word(t, "as"));
+        if typed && !qualified && matches!(tokens[i + 1].token, Token::SingleQuotedString(_)) {
+            let (name, text) = (tokens[i].clone(), tokens[i + 1].clone());
+            let at = |token: Token| TokenWithSpan::new(token, text.span);
+            let cast = [
+                at(Token::make_keyword("CAST")),
+                at(Token::LParen),
+                text.clone(),
+                at(Token::make_keyword("AS")),
+                name,
+                at(Token::RParen),
+            ];
+            tokens.splice(i..i + 2, cast);
+            i += 6;
+        } else {
+            i += 1;
+        }
+    }
+}
+
 pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let routine = matches!(tokens.first(), Some(t) if word(t, "create") || word(t, "alter") || word(t, "drop"))
+        && tokens.iter().any(|t| word(t, "function") || word(t, "procedure"));
+    if !routine {
+        mark_calls(&mut tokens);
+        super::subscripted::rewrite(&mut tokens);
+        cast_literals(&mut tokens);
+    }
     rewrite_trims(&mut tokens);
     mark_unlogged(&mut tokens);
     order_identity_options(&mut tokens);

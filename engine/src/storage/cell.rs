@@ -9,8 +9,9 @@ use arrow::datatypes::{
     IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, UInt32Type,
 };
 
+use crate::types::array::ArrayValue;
 use crate::types::numeric::Numeric;
-use crate::types::{Datum, Interval, PgType, TypeOid, compare};
+use crate::types::{Datum, Interval, PgType, TypeOid, codec, compare};
 
 /// A borrowed value in its physical family.
 #[derive(Debug, Clone)]
@@ -29,7 +30,7 @@ pub(crate) enum Cell<'a> {
     Bytes(&'a [u8]),
     Interval(Interval),
     Uuid([u8; 16]),
-    Array(Arc<Vec<Datum>>),
+    Array(Arc<ArrayValue>),
 }
 
 impl<'a> From<&'a Datum> for Cell<'a> {
@@ -79,6 +80,7 @@ impl Cell<'_> {
             Cell::Bytes(v) if ty.oid == TypeOid::NUMERIC => {
                 Numeric::decode(v).map_or(Datum::Null, |n| Datum::Numeric(Box::new(n)))
             }
+            Cell::Bytes(v) if ty.oid.element().is_some() => codec::decode_array(v).map_or(Datum::Null, Datum::from),
             Cell::Bytes(v) => Datum::Bytea(Arc::from(*v)),
             Cell::Interval(v) => Datum::Interval(*v),
             Cell::Uuid(v) => Datum::Uuid(*v),
@@ -111,6 +113,9 @@ impl Cell<'_> {
                 escape(text.as_bytes(), out);
             }
             Cell::Bytes(v) if ty == TypeOid::NUMERIC => escape(&v[..v.len().saturating_sub(2)], out),
+            Cell::Bytes(v) if ty.element().is_some() => {
+                Cell::Array(Arc::new(codec::decode_array(v).unwrap_or_default())).encode(ty, out);
+            }
             Cell::Bytes(v) => escape(v, out),
             Cell::Interval(v) => {
                 let days = i128::from(v.months) * 30 + i128::from(v.days);
@@ -130,6 +135,7 @@ impl Cell<'_> {
                     }
                 }
                 out.extend([0]);
+                out.extend(compare::shape_key(values));
             }
         }
     }
@@ -166,8 +172,8 @@ fn escape(bytes: &[u8], out: &mut impl Extend<u8>) {
     out.extend([0, 0]);
 }
 
-/// The value at `i` of an array of a column of type `ty`.
-pub(crate) fn cell_at<'a>(array: &'a dyn Array, i: usize, ty: PgType) -> Cell<'a> {
+/// The value at `i` of an array.
+pub(crate) fn cell_at(array: &dyn Array, i: usize) -> Cell<'_> {
     if array.is_null(i) {
         return Cell::Null;
     }
@@ -195,12 +201,6 @@ pub(crate) fn cell_at<'a>(array: &'a dyn Array, i: usize, ty: PgType) -> Cell<'a
             let mut uuid = [0; 16];
             uuid.copy_from_slice(array.as_fixed_size_binary().value(i));
             Cell::Uuid(uuid)
-        }
-        DataType::List(_) => {
-            let values = array.as_list::<i32>().value(i);
-            let element = PgType::new(ty.oid.element().unwrap_or(TypeOid::TEXT), ty.typmod);
-            let datums = (0..values.len()).map(|j| cell_at(&values, j, element).to_datum(element));
-            Cell::Array(Arc::new(datums.collect()))
         }
         other => unreachable!("no column has the Arrow type {other}"),
     }

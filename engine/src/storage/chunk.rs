@@ -286,7 +286,7 @@ impl Chunk {
     /// The value of a row in a column (attnum - 1).
     pub fn cell<'a>(&'a self, row: usize, column: usize, layout: &'a Layout) -> Cell<'a> {
         match (self.columns.get(column), layout.ty(column)) {
-            (Some(Some(array)), Some(ty)) => cell_at(array, row, ty),
+            (Some(Some(array)), Some(_)) => cell_at(array, row),
             (_, Some(_)) => layout.missing.get(column).map_or(Cell::Null, Cell::from),
             (_, None) => Cell::Null,
         }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayData, ArrayRef, BooleanArray, make_array};
+use arrow::array::{ArrayData, ArrayRef, BooleanArray, make_array};
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
 use arrow::datatypes::{DataType, IntervalMonthDayNano};
 use arrow::error::ArrowError;
 
 use super::cell::Cell;
 use crate::error::{Error, Result, SqlState};
-use crate::types::{Datum, Interval, PgType, TypeOid};
+use crate::types::{Datum, Interval, PgType, TypeOid, codec};
 
 #[derive(Debug)]
 pub(crate) struct Column {
@@ -34,7 +34,6 @@ enum Values {
     Interval(Vec<IntervalMonthDayNano>),
     Uuid(Vec<u8>),
     Bytes { offsets: Vec<i32>, data: Vec<u8> },
-    List { offsets: Vec<i32>, child: Box<Column> },
 }
 
 /// Applies one expression to the vector of whichever fixed-width family it is.
@@ -68,10 +67,6 @@ impl Column {
             DataType::Decimal128(_, scale) => Values::I128(Vec::new(), *scale),
             DataType::Interval(_) => Values::Interval(Vec::new()),
             DataType::FixedSizeBinary(_) => Values::Uuid(Vec::new()),
-            DataType::List(_) => {
-                let element = PgType::new(ty.oid.element().unwrap_or(TypeOid::TEXT), ty.typmod);
-                Values::List { offsets: vec![0], child: Box::new(Column::new(element)) }
-            }
             _ => Values::Bytes { offsets: vec![0], data: Vec::new() },
         };
         Column { ty, data_type, values, nulls: Vec::new(), len: 0 }
@@ -96,7 +91,6 @@ impl Column {
             Values::Bool(v) => v.len(),
             Values::Uuid(v) => v.len(),
             Values::Bytes { offsets, data } => offsets.len() * 4 + data.len(),
-            Values::List { offsets, child } => offsets.len() * 4 + child.bytes(),
         );
         values + self.nulls.len()
     }
@@ -130,12 +124,7 @@ impl Column {
             (Values::Bytes { offsets, data }, Cell::Str(x)) => push_bytes(offsets, data, x.as_bytes())?,
             (Values::Bytes { offsets, data }, Cell::Bytes(x)) => push_bytes(offsets, data, x)?,
             (Values::Bytes { offsets, data }, Cell::Numeric(x)) => push_bytes(offsets, data, &x.encode())?,
-            (Values::List { offsets, child }, Cell::Array(x)) => {
-                for datum in x.iter() {
-                    child.push(&Cell::from(datum))?;
-                }
-                offsets.push(i32::try_from(child.len).map_err(|_| too_large())?);
-            }
+            (Values::Bytes { offsets, data }, Cell::Array(x)) => push_bytes(offsets, data, &codec::encode_array(x))?,
             (_, cell) => {
                 return Err(Error::internal(format!("a column of type {} cannot hold {cell:?}", self.data_type)));
             }
@@ -156,7 +145,6 @@ impl Column {
             Values::Bool(v) => v.push(false),
             Values::Uuid(v) => v.extend_from_slice(&[0; 16]),
             Values::Bytes { offsets, data } => offsets.push(data.len() as i32),
-            Values::List { offsets, child } => offsets.push(child.len as i32),
         );
         self.len += 1;
     }
@@ -173,12 +161,6 @@ impl Column {
             Values::Bytes { offsets, data } => {
                 data.extend_from_within(offsets[i] as usize..offsets[i + 1] as usize);
                 offsets.push(i32::try_from(data.len()).map_err(|_| too_large())?);
-            }
-            Values::List { offsets, child } => {
-                for j in offsets[i] as usize..offsets[i + 1] as usize {
-                    child.push_copy(j)?;
-                }
-                offsets.push(child.len as i32);
             }
         );
         if !self.nulls.is_empty() {
@@ -217,10 +199,6 @@ impl Column {
                     _ => Cell::Bytes(bytes),
                 }
             }
-            Values::List { offsets, child } => {
-                let range = offsets[i] as usize..offsets[i + 1] as usize;
-                Cell::Array(Arc::new(range.map(|j| child.cell(j).to_datum(child.ty)).collect()))
-            }
         }
     }
 
@@ -253,13 +231,6 @@ impl Column {
                 }
                 Values::Bytes { offsets: out.0, data: out.1 }
             }
-            Values::List { .. } => {
-                let mut copy = Column::new(self.ty);
-                for i in rows {
-                    copy.push(&self.cell(at(i))).map_err(|e| ArrowError::ComputeError(e.to_string()))?;
-                }
-                return copy.into_array();
-            }
         };
         Column { ty: self.ty, data_type: self.data_type.clone(), values, nulls, len: rows.len() }.into_array()
     }
@@ -282,9 +253,6 @@ impl Column {
             Values::Interval(v) => builder.add_buffer(packed(v)),
             Values::Uuid(v) => builder.add_buffer(packed(v)),
             Values::Bytes { offsets, data } => builder.add_buffer(packed(offsets)).add_buffer(packed(data)),
-            Values::List { offsets, child } => {
-                builder.add_buffer(packed(offsets)).add_child_data(child.into_array()?.to_data())
-            }
         };
         Ok(make_array(builder.build()?))
     }

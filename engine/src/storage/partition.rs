@@ -119,7 +119,7 @@ impl Versioned {
                 _ => Cell::Null,
             }),
             (_, Slot::Chunk(chunk)) => key.encode(|column| match chunk.columns.get(column) {
-                Some(Some(array)) => cell_at(array, loc.row(), key_type(key, column)),
+                Some(Some(array)) => cell_at(array, loc.row()),
                 _ => Cell::Null,
             }),
             (_, Slot::Empty) => unreachable!("a version in an empty slot"),
@@ -149,11 +149,6 @@ impl Versioned {
         }
         None
     }
-}
-
-fn key_type(key: &KeyLayout, column: usize) -> crate::types::PgType {
-    let of = key.columns().iter().find(|(c, _)| *c == column).map(|(_, ty)| *ty);
-    of.unwrap_or(crate::types::TypeOid::TEXT).into()
 }
 
 impl Partition {

@@ -136,10 +136,11 @@ impl Summary {
         let mut key: Vec<u8> = Vec::new();
         let (mut min, mut max) = (None, None);
         let compare = make_comparator(array, array, SortOptions::default()).ok();
-        let bounded = !matches!(array.data_type(), arrow::datatypes::DataType::List(_));
+        // Encoded arrays do not sort like their values.
+        let bounded = ty.oid.element().is_none();
         for i in (0..array.len()).filter(|&i| array.is_valid(i)) {
             key.clear();
-            cell_at(array, i, ty).encode(ty.oid, &mut key);
+            cell_at(array, i).encode(ty.oid, &mut key);
             sketch.add(hash_bytes(SEED, &key));
             if let (Some(compare), true) = (&compare, bounded) {
                 if min.is_none_or(|m| compare(i, m).is_lt()) {

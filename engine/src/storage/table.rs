@@ -628,17 +628,13 @@ pub(crate) fn key_hashes(key: &KeyLayout, columns: &[Option<ArrayRef>], rows: us
 }
 
 pub(crate) fn key_of_arrays(key: &KeyLayout, columns: &[Option<ArrayRef>], row: usize) -> RowKey {
-    let types = key.columns();
-    key.encode(|column| {
-        let ty = types.iter().find(|(c, _)| *c == column).map_or(crate::types::TypeOid::TEXT, |(_, ty)| *ty);
-        columns.get(column).and_then(|c| c.as_ref()).map_or(Cell::Null, |array| cell_at(array, row, ty.into()))
-    })
+    key.encode(|column| columns.get(column).and_then(|c| c.as_ref()).map_or(Cell::Null, |array| cell_at(array, row)))
 }
 
 /// One row of arrays (by attnum - 1).
 pub(crate) fn row_of_arrays(columns: &[Option<ArrayRef>], row: usize, layout: &Layout) -> Row {
     let datum = |(column, ty): (usize, &Option<PgType>)| match (ty, columns.get(column)) {
-        (Some(ty), Some(Some(array))) => cell_at(array, row, *ty).to_datum(*ty),
+        (Some(ty), Some(Some(array))) => cell_at(array, row).to_datum(*ty),
         (Some(_), _) => layout.missing.get(column).cloned().unwrap_or(Datum::Null),
         _ => Datum::Null,
     };

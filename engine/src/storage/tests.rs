@@ -189,8 +189,7 @@ fn statistics_and_pruning() {
     let snapshots = Arc::new(Snapshots::default());
     snapshots.set_watermark(CommitTs(1));
     let stats = table.statistics();
-    let value =
-        |a: &Option<ArrayRef>| cell_at(a.as_ref().unwrap(), 0, TypeOid::INT4.into()).to_datum(TypeOid::INT4.into());
+    let value = |a: &Option<ArrayRef>| cell_at(a.as_ref().unwrap(), 0).to_datum(TypeOid::INT4.into());
     assert_eq!((value(&stats.columns[0].min), value(&stats.columns[0].max)), (Datum::Int4(0), Datum::Int4(49_999)));
     assert_eq!((stats.rows, stats.columns[0].distinct, stats.columns[2].distinct), (50_000, Some(50_000), Some(1)));
     let distinct = stats.columns[1].distinct.unwrap();
@@ -199,7 +198,7 @@ fn statistics_and_pruning() {
     let prune: Prune = Arc::new(|stats| {
         let (_, max) = stats.bounds(2).unwrap();
         assert_eq!(stats.nulls(2), Some(0));
-        cell_at(max, 0, TypeOid::INT4.into()).to_datum(TypeOid::INT4.into()) == Datum::Int4(1000)
+        cell_at(max, 0).to_datum(TypeOid::INT4.into()) == Datum::Int4(1000)
     });
     assert_eq!(source.scan(0..2, &[1], false, Some(prune)).count(), 0);
 }
@@ -229,7 +228,7 @@ fn cells_encode_in_the_order_of_their_values() {
                 assert_eq!(x.cmp(&y), compare::compare(a, b, ty.into()), "{a:?} {b:?}");
                 let array = array_of(ty.into(), [a].into_iter()).unwrap();
                 let mut stored = Vec::new();
-                cell_at(&array, 0, ty.into()).encode(ty, &mut stored);
+                cell_at(&array, 0).encode(ty, &mut stored);
                 assert_eq!(stored, x, "the stored value has the same key: {a:?}");
             }
         }

@@ -9,6 +9,7 @@ use std::sync::{Arc, LazyLock};
 use super::deparse::{quote_ident, type_name};
 use crate::error::{Error, Result};
 use crate::expr::{Cast, ColumnId, ExprKind as K, ScalarExpr};
+use crate::functions::array_shape::{ELEMENT, SLICE};
 use crate::functions::{CastContext, CastPath, Function, Operator, find_cast, registry};
 use crate::sql::Scope;
 use crate::sql::rel::{Aggregate, FrameBound, FrameUnits, QueryExpr, Rel, SortKey, WindowCall};
@@ -357,6 +358,9 @@ impl Writer<'_> {
     }
 
     fn call(&mut self, function: &Function, args: &[ScalarExpr]) -> Result<()> {
+        if let (ELEMENT | SLICE, [array, rest @ ..]) = (function.symbol, args) {
+            return self.subscripts(array, rest);
+        }
         match (operator_of(function, args.len()), args) {
             (Some(name), [left, right]) => self.infix(left, name, right),
             (Some(name), [arg]) => {
@@ -372,6 +376,32 @@ impl Writer<'_> {
                 false => self.list(&quote_ident(function.name), args),
             },
         }
+    }
+
+    /// `a[1][2]`, `a[1:2][:3]`: see [`crate::functions::array_shape`].
+    fn subscripts(&mut self, array: &ScalarExpr, rest: &[ScalarExpr]) -> Result<()> {
+        let plain = matches!(array.kind, K::Column { .. });
+        self.push(if plain { "" } else { "(" });
+        self.write(array, true)?;
+        self.push(if plain { "" } else { ")" });
+        let Some((K::Const(Datum::Text(marks)), bounds)) = rest.split_first().map(|(m, b)| (&m.kind, b)) else {
+            for index in rest {
+                self.push("[");
+                self.write(index, false)?;
+                self.push("]");
+            }
+            return Ok(());
+        };
+        for (pair, bounds) in marks.as_bytes().chunks(2).zip(bounds.chunks(2)) {
+            for (i, (mark, bound)) in pair.iter().zip(bounds).enumerate() {
+                self.push(if i == 0 { "[" } else { ":" });
+                if *mark != b'-' {
+                    self.write(bound, false)?;
+                }
+            }
+            self.push("]");
+        }
+        Ok(())
     }
 
     /// Functions that SQL has a syntax of its own for. False: it is none.

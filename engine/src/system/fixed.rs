@@ -2,7 +2,7 @@
 //! functions, operators and casts.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use super::rows::{Null, row};
 use super::{RowSink, RowSource, SystemContext};
@@ -136,7 +136,7 @@ fn proc_row(f: &Function, sink: &mut RowSink) {
         Volatility::Stable => 's',
         Volatility::Volatile => 'v',
     };
-    let none_if_empty = |list: Vec<Datum>| if list.is_empty() { Datum::Null } else { Datum::Array(Arc::new(list)) };
+    let none_if_empty = |list: Vec<Datum>| if list.is_empty() { Datum::Null } else { Datum::from(list) };
     let all_args = none_if_empty(f.all_args.iter().map(|t| Datum::Oid(t.0)).collect());
     let modes = none_if_empty(f.arg_modes.iter().map(|m| Datum::from((*m as char).to_string().as_str())).collect());
     let arg_names = none_if_empty(f.arg_names.iter().map(|n| Datum::from(if *n == "-" { "" } else { n })).collect());

@@ -115,7 +115,7 @@ impl<T: Cell> Cell for Option<T> {
 
 impl<T: Cell> Cell for Vec<T> {
     fn cell(self) -> Datum {
-        Datum::Array(Arc::new(self.into_iter().map(Cell::cell).collect()))
+        Datum::from(self.into_iter().map(Cell::cell).collect::<Vec<_>>())
     }
 }
 

@@ -181,7 +181,7 @@ impl Transaction {
             let ids = batch.columns().last().cloned();
             for row in 0..batch.num_rows() {
                 let cells = |c: usize| match (columns.get(c), table.layout.ty(c)) {
-                    (Some(Some(array)), Some(ty)) => crate::storage::cell_at(array, row, ty),
+                    (Some(Some(array)), Some(_)) => crate::storage::cell_at(array, row),
                     _ => crate::storage::Cell::Null,
                 };
                 let Some(bytes) = layout.entry(cells).filter(|bytes| bytes >= low && bytes < high) else { continue };

@@ -478,7 +478,7 @@ fn identical(a: &Datum, b: &Datum) -> bool {
         (Datum::Float8(a), Datum::Float8(b)) => a.to_bits() == b.to_bits(),
         (Datum::Numeric(a), Datum::Numeric(b)) => a.encode() == b.encode(),
         (Datum::Array(a), Datum::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| identical(a, b))
+            a.dims() == b.dims() && a.iter().zip(b.iter()).all(|(a, b)| identical(a, b))
         }
         _ => a == b,
     }

@@ -8,12 +8,12 @@
 use std::sync::Arc;
 
 use arrow::array::*;
-use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::*;
 use datafusion::common::ScalarValue;
 
 use super::numeric::Numeric;
-use super::{Datum, Interval, PgType, TypeOid};
+use super::{Datum, Interval, PgType, TypeOid, codec};
 use crate::error::{Error, Result, SqlState};
 
 /// One value of an array. For loops take a [`ColumnReader`].
@@ -59,8 +59,8 @@ fn reader<'a>(array: &'a dyn Array, ty: PgType) -> Result<Reader<'a>> {
             Box::new(move |row: usize| make(values.value(row)))
         }};
     }
-    if let Some(element) = ty.oid.element() {
-        return list_reader(array, PgType::new(element, ty.typmod));
+    if ty.oid.element().is_some() {
+        return array_reader(array, ty);
     }
     Ok(match (array.data_type(), ty.oid) {
         (DataType::Boolean, _) => {
@@ -137,16 +137,10 @@ fn reader<'a>(array: &'a dyn Array, ty: PgType) -> Result<Reader<'a>> {
     })
 }
 
-fn list_reader<'a>(array: &'a dyn Array, element: PgType) -> Result<Reader<'a>> {
-    let Some(list) = array.as_list_opt::<i32>() else {
-        return Err(mismatch(array, element));
-    };
-    let values = ColumnReader::new(list.values().as_ref(), element)?;
-    Ok(Box::new(move |row| {
-        let offsets = list.value_offsets();
-        let (start, end) = (offsets[row] as usize, offsets[row + 1] as usize);
-        Datum::Array(Arc::new((start..end).map(|i| values.get(i)).collect()))
-    }))
+/// Arrays are encoded values whatever their elements are.
+fn array_reader<'a>(array: &'a dyn Array, ty: PgType) -> Result<Reader<'a>> {
+    let values = array.as_binary_opt::<i32>().ok_or_else(|| mismatch(array, ty))?;
+    Ok(Box::new(move |row| codec::decode_array(values.value(row)).map_or(Datum::Null, Datum::from)))
 }
 
 fn from_arrow_interval(v: IntervalMonthDayNano) -> Interval {
@@ -182,7 +176,6 @@ enum Inner {
     Timestamp(TimestampMicrosecondBuilder),
     Interval(IntervalMonthDayNanoBuilder),
     Uuid(FixedSizeBinaryBuilder),
-    Array { lengths: Vec<usize>, valid: Vec<bool>, items: Box<ColumnBuilder> },
 }
 
 /// Arrow's offsets are 32 bits wide: a batch whose values are longer together is too much (53200).
@@ -194,28 +187,6 @@ fn bounded(length: usize, added: usize) -> Result<()> {
 }
 
 impl ColumnBuilder {
-    /// Values appended so far.
-    fn len(&self) -> usize {
-        match &self.inner {
-            Inner::Bool(b) => b.len(),
-            Inner::Int2(b) => b.len(),
-            Inner::Int4(b) => b.len(),
-            Inner::Int8(b) => b.len(),
-            Inner::Oid(b) => b.len(),
-            Inner::Float4(b) => b.len(),
-            Inner::Float8(b) => b.len(),
-            Inner::Decimal(b, _) => b.len(),
-            Inner::Numeric(b, _) | Inner::Bytea(b) => b.len(),
-            Inner::Text(b) => b.len(),
-            Inner::Date(b) => b.len(),
-            Inner::Time(b) => b.len(),
-            Inner::Timestamp(b) => b.len(),
-            Inner::Interval(b) => b.len(),
-            Inner::Uuid(b) => b.len(),
-            Inner::Array { lengths, .. } => lengths.len(),
-        }
-    }
-
     pub fn new(ty: PgType, capacity: usize) -> Result<ColumnBuilder> {
         let inner = match ty.arrow() {
             DataType::Boolean => Inner::Bool(BooleanBuilder::with_capacity(capacity)),
@@ -240,14 +211,6 @@ impl ColumnBuilder {
             }
             DataType::Interval(_) => Inner::Interval(IntervalMonthDayNanoBuilder::with_capacity(capacity)),
             DataType::FixedSizeBinary(_) => Inner::Uuid(FixedSizeBinaryBuilder::with_capacity(capacity, 16)),
-            DataType::List(_) => {
-                let element = ty.oid.element().ok_or_else(|| Error::internal("a list without an element type"))?;
-                Inner::Array {
-                    lengths: Vec::with_capacity(capacity),
-                    valid: Vec::with_capacity(capacity),
-                    items: Box::new(ColumnBuilder::new(PgType::new(element, ty.typmod), capacity)?),
-                }
-            }
             other => return Err(Error::internal(format!("no builder for {other}"))),
         };
         Ok(ColumnBuilder { ty, inner })
@@ -302,17 +265,10 @@ impl ColumnBuilder {
             (Inner::Interval(b), Datum::Null) => b.append_null(),
             (Inner::Uuid(b), Datum::Uuid(v)) => b.append_value(v).map_err(|e| Error::internal(e.to_string()))?,
             (Inner::Uuid(b), Datum::Null) => b.append_null(),
-            (Inner::Array { lengths, valid, items }, Datum::Array(values)) => {
-                bounded(items.len(), values.len())?;
-                for value in values.iter() {
-                    items.append(value)?;
-                }
-                lengths.push(values.len());
-                valid.push(true);
-            }
-            (Inner::Array { lengths, valid, .. }, Datum::Null) => {
-                lengths.push(0);
-                valid.push(false);
+            (Inner::Bytea(b), Datum::Array(v)) => {
+                let encoded = codec::encode_array(v);
+                bounded(b.values_slice().len(), encoded.len())?;
+                b.append_value(encoded);
             }
             (_, other) => {
                 return Err(Error::internal(format!("a value {other:?} in a column of type {}", self.ty.oid.0)));
@@ -339,14 +295,6 @@ impl ColumnBuilder {
             Inner::Timestamp(b) => Arc::new(b.finish()),
             Inner::Interval(b) => Arc::new(b.finish()),
             Inner::Uuid(b) => Arc::new(b.finish()),
-            Inner::Array { lengths, valid, items } => {
-                let offsets = OffsetBuffer::<i32>::from_lengths(lengths.drain(..));
-                let nulls = valid.contains(&false).then(|| NullBuffer::from(std::mem::take(valid)));
-                valid.clear();
-                let values = items.finish();
-                let field = Arc::new(Field::new("item", values.data_type().clone(), true));
-                Arc::new(ListArray::new(field, offsets, values, nulls))
-            }
         }
     }
 }
@@ -432,6 +380,7 @@ mod tests {
             (TypeOid::UUID.into(), "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
             (TypeOid::OID.into(), "4294967295"),
             (TypeOid::TEXT_ARRAY.into(), "{a,NULL,\"b c\"}"),
+            (TypeOid::INT4_ARRAY.into(), "[0:1][-1:1]={{1,2,3},{4,NULL,6}}"),
             (TypeOid::INT2VECTOR.into(), "1 2 3"),
             (TypeOid::JSONB.into(), "{\"a\": 1}"),
         ];

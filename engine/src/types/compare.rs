@@ -9,6 +9,7 @@
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
+use super::array::ArrayValue;
 use super::json::{self, Json};
 use super::{Datum, PgType, TypeOid};
 
@@ -46,7 +47,12 @@ pub fn compare(a: &Datum, b: &Datum, ty: PgType) -> Ordering {
                 return a.len().cmp(&b.len());
             }
             let first_difference = a.iter().zip(b.iter()).map(|(a, b)| compare(a, b, element)).find(|o| o.is_ne());
-            first_difference.unwrap_or_else(|| a.len().cmp(&b.len()))
+            first_difference.unwrap_or_else(|| {
+                let lengths = |v: &ArrayValue| v.dims().iter().map(|d| d.length).collect::<Vec<_>>();
+                let lowers = |v: &ArrayValue| v.dims().iter().map(|d| d.lower).collect::<Vec<_>>();
+                let count = a.len().cmp(&b.len()).then_with(|| a.dims().len().cmp(&b.dims().len()));
+                count.then_with(|| lengths(a).cmp(&lengths(b))).then_with(|| lowers(a).cmp(&lowers(b)))
+            })
         }
         _ => family(a).cmp(&family(b)),
     }
@@ -194,8 +200,17 @@ pub fn encode_key(value: &Datum, ty: PgType, out: &mut Vec<u8>) {
                 encode_key(item, element, out);
             }
             out.push(0);
+            out.extend(shape_key(items));
         }
     }
+}
+
+/// Bytes that order arrays of equal elements by their shapes.
+pub(crate) fn shape_key(array: &ArrayValue) -> impl Iterator<Item = u8> {
+    let dims = array.dims();
+    let lengths = dims.iter().flat_map(|d| (d.length as u32).to_be_bytes());
+    let lowers = dims.iter().flat_map(|d| (d.lower as u32 ^ 1 << 31).to_be_bytes());
+    std::iter::once(dims.len() as u8).chain(lengths).chain(lowers)
 }
 
 fn push_float(value: f64, out: &mut Vec<u8>) {
@@ -274,7 +289,10 @@ mod tests {
             &["-1 year", "-1 day", "0", "23:59:59", "1 day 00:00:01", "29 days", "1 mon", "1 mon 1 day"],
         ),
         (TypeOid::UUID, &["00000000-0000-0000-0000-000000000001", "ffffffff-0000-0000-0000-000000000001"]),
-        (TypeOid::INT4_ARRAY, &["{}", "{1}", "{1,1}", "{1,2}", "{1,NULL}", "{2}", "{NULL}"]),
+        (
+            TypeOid::INT4_ARRAY,
+            &["{}", "[0:0]={1}", "{1}", "{{1}}", "{1,1}", "{{1,1}}", "{{1},{1}}", "{1,2}", "{1,NULL}", "{2}", "{NULL}"],
+        ),
         (
             TypeOid::JSONB,
             &[

@@ -7,19 +7,23 @@
 //! | numeric(p, s) with p ≤ 38, 0 ≤ s ≤ p | Decimal128(p, s) |
 //! | any other numeric | Binary, [`numeric::Numeric::encode`]: bytes that sort like the numbers, then the display scale |
 //! | text, varchar, char(n), name, "char", json, jsonb, unknown, pg_node_tree, aclitem | Utf8 |
-//! | bytea | Binary |
+//! | bytea, inet, cidr, macaddr, macaddr8, timetz | Binary that sorts like the values: [`network`], [`timetz`] |
+//! | money | Int64, cents |
+//! | bit, bit varying | Utf8, their digits |
 //! | date, time, timestamp, timestamptz | Date32, Time64(µs), Timestamp(µs), Timestamp(µs, "UTC"); infinities are MIN and MAX |
 //! | interval | Interval(MonthDayNano) |
 //! | uuid | FixedSizeBinary(16) |
-//! | arrays, int2vector, oidvector | List of the element's type |
+//! | arrays, int2vector, oidvector | Binary, [`codec::encode_array`] |
 //!
 //! Invariant: a column's Arrow type follows from its [`PgType`] alone ([`PgType::arrow`]); a numeric *expression* may
 //! also be Decimal128 of any scale, so readers of query results look at the array's own type.
 
 pub mod array;
 pub mod arrow;
+pub mod bits;
 pub mod bytes;
 pub mod calendar;
+pub mod codec;
 pub mod compare;
 pub mod datetime;
 pub mod datetime_out;
@@ -27,18 +31,23 @@ pub mod float;
 pub mod interval;
 pub mod interval_in;
 pub mod json;
+pub mod jsonpath;
+pub mod money;
 pub mod names;
+pub mod network;
 pub mod numeric;
 pub mod record;
 #[cfg(test)]
 mod tests;
 pub mod text;
+pub mod timetz;
 
 use std::sync::Arc;
 
-use ::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+use ::arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use serde::{Deserialize, Serialize};
 
+use array::ArrayValue;
 use numeric::Numeric;
 
 /// OID of a type in pg_type.
@@ -62,7 +71,8 @@ type_oids! {
     BPCHAR_ARRAY = 1014, VARCHAR_ARRAY = 1015, INT8_ARRAY = 1016, FLOAT4_ARRAY = 1021, FLOAT8_ARRAY = 1022, ACLITEM_ARRAY = 1034,
     TIMESTAMP_ARRAY = 1115, DATE_ARRAY = 1182, TIME_ARRAY = 1183, TIMESTAMPTZ_ARRAY = 1185, INTERVAL_ARRAY = 1187,
     NUMERIC_ARRAY = 1231, REGCLASS_ARRAY = 2210, REGTYPE_ARRAY = 2211, RECORD_ARRAY = 2287, UUID_ARRAY = 2951, JSON_ARRAY = 199, JSONB_ARRAY = 3807,
-    CSTRING_ARRAY = 1263, TIMETZ_ARRAY = 1270,
+    MACADDR8 = 774, MACADDR8_ARRAY = 775, MONEY_ARRAY = 791, MACADDR = 829, MACADDR_ARRAY = 1040, INET_ARRAY = 1041, CIDR_ARRAY = 651,
+    BIT_ARRAY = 1561, VARBIT_ARRAY = 1563, JSONPATH = 4072, JSONPATH_ARRAY = 4073, CSTRING_ARRAY = 1263, TIMETZ_ARRAY = 1270,
 }
 
 /// A type with its modifier, as pg_attribute has it: `atttypid`, `atttypmod` (-1 for none).
@@ -101,8 +111,8 @@ impl PgType {
     /// How a column of this type lies in memory.
     pub fn arrow(self) -> DataType {
         use TypeOid as T;
-        if let Some(element) = self.oid.element() {
-            return DataType::List(Arc::new(Field::new("item", PgType::new(element, self.typmod).arrow(), true)));
+        if self.oid.element().is_some() {
+            return DataType::Binary;
         }
         match self.oid {
             T::BOOL => DataType::Boolean,
@@ -127,7 +137,8 @@ impl PgType {
                 Some((p, s)) if p <= 38 && s >= 0 && s as u16 <= p => DataType::Decimal128(p as u8, s as i8),
                 _ => DataType::Binary,
             },
-            T::BYTEA => DataType::Binary,
+            T::MONEY => DataType::Int64,
+            T::BYTEA | T::INET | T::CIDR | T::MACADDR | T::MACADDR8 | T::TIMETZ => DataType::Binary,
             T::DATE => DataType::Date32,
             T::TIME => DataType::Time64(TimeUnit::Microsecond),
             T::TIMESTAMP => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -172,6 +183,15 @@ impl TypeOid {
             T::UUID_ARRAY => T::UUID,
             T::JSON_ARRAY => T::JSON,
             T::JSONB_ARRAY => T::JSONB,
+            T::JSONPATH_ARRAY => T::JSONPATH,
+            T::INET_ARRAY => T::INET,
+            T::CIDR_ARRAY => T::CIDR,
+            T::MACADDR_ARRAY => T::MACADDR,
+            T::MACADDR8_ARRAY => T::MACADDR8,
+            T::BIT_ARRAY => T::BIT,
+            T::VARBIT_ARRAY => T::VARBIT,
+            T::TIMETZ_ARRAY => T::TIMETZ,
+            T::MONEY_ARRAY => T::MONEY,
             T::CSTRING_ARRAY => T::CSTRING,
             T::ANYARRAY => T::TEXT,
             _ => return None,
@@ -209,6 +229,15 @@ impl TypeOid {
             T::UUID => T::UUID_ARRAY,
             T::JSON => T::JSON_ARRAY,
             T::JSONB => T::JSONB_ARRAY,
+            T::JSONPATH => T::JSONPATH_ARRAY,
+            T::INET => T::INET_ARRAY,
+            T::CIDR => T::CIDR_ARRAY,
+            T::MACADDR => T::MACADDR_ARRAY,
+            T::MACADDR8 => T::MACADDR8_ARRAY,
+            T::BIT => T::BIT_ARRAY,
+            T::VARBIT => T::VARBIT_ARRAY,
+            T::TIMETZ => T::TIMETZ_ARRAY,
+            T::MONEY => T::MONEY_ARRAY,
             T::CSTRING => T::CSTRING_ARRAY,
             T::INT2VECTOR => T::INT2VECTOR_ARRAY,
             T::OIDVECTOR => T::OIDVECTOR_ARRAY,
@@ -250,13 +279,19 @@ pub enum Datum {
     Timestamptz(i64),
     Interval(Interval),
     Uuid([u8; 16]),
-    /// One-dimensional array of values of one type (lower bound 1; int2vector and oidvector: 0).
-    Array(Arc<Vec<Datum>>),
+    /// Array of values of one type; int2vector and oidvector are taken to begin at 0.
+    Array(Arc<ArrayValue>),
 }
 
 impl Datum {
     pub fn is_null(&self) -> bool {
         matches!(self, Datum::Null)
+    }
+}
+
+impl From<ArrayValue> for Datum {
+    fn from(value: ArrayValue) -> Self {
+        Datum::Array(Arc::new(value))
     }
 }
 

@@ -93,7 +93,7 @@ pub fn supported(oid: TypeOid) -> bool {
         },
         _ => oid,
     };
-    let unsupported = [T::TID, T::XML, T::MONEY, T::INET, T::CIDR, T::TIMETZ, T::BIT, T::VARBIT];
+    let unsupported = [T::TID, T::XML];
     row(base).is_some_and(|r| r.kind == b'b' && r.oid.0 < 6000)
         && !unsupported.contains(&base)
         && (base.array().is_some()
@@ -182,8 +182,11 @@ pub fn lookup_text(text: &str) -> Option<PgType> {
 
 /// Modifier of a type that was written without one: `char` is `char(1)`.
 pub fn default_modifier(oid: TypeOid, written: &str) -> i32 {
-    let one = oid == TypeOid::BPCHAR && matches!(written, "char" | "character" | "nchar" | "national character");
-    if one { 5 } else { -1 }
+    match (oid, written) {
+        (TypeOid::BPCHAR, "char" | "character" | "nchar" | "national character") => 5,
+        (TypeOid::BIT, "bit") => 1,
+        _ => -1,
+    }
 }
 
 /// `atttypmod` of a type written with arguments, as in `numeric(10, 2)` (22023).
@@ -220,7 +223,16 @@ pub fn type_modifier(oid: TypeOid, arguments: &[i64]) -> Result<i32> {
         }
         (TypeOid::INTERVAL, [precision]) if (0..=6).contains(precision) => Ok((0x7fff << 16) | *precision as i32),
         (TypeOid::INTERVAL, [range, precision]) => Ok(((*range as i32) << 16) | *precision as i32),
-        (TypeOid::BIT | TypeOid::VARBIT, [length]) => Ok(*length as i32),
+        (TypeOid::BIT | TypeOid::VARBIT, [length]) => {
+            let name = if oid == TypeOid::BIT { "bit" } else { "varbit" };
+            if *length < 1 {
+                return invalid(format!("length for type {name} must be at least 1"));
+            }
+            if *length > 83_886_080 {
+                return invalid(format!("length for type {name} cannot exceed 83886080"));
+            }
+            Ok(*length as i32)
+        }
         _ => Err(Error::new(
             SqlState::SyntaxError,
             format!("type modifier is not allowed for type \"{}\"", row(oid).map_or("???", |r| r.name)),
@@ -334,6 +346,6 @@ mod tests {
             }
         }
         assert!(supported(TypeOid::INT4) && supported(TypeOid::JSONB_ARRAY) && supported(TypeOid::REGCLASS));
-        assert!(!supported(TypeOid::INET) && !supported(TypeOid(600)) && !supported(TypeOid(3904)));
+        assert!(supported(TypeOid::INET) && !supported(TypeOid(600)) && !supported(TypeOid(3904)));
     }
 }

@@ -7,7 +7,11 @@ use std::io::Write;
 use std::sync::Arc;
 
 use super::numeric::Numeric;
-use super::{Datum, PgType, TypeOid, array, bytes, datetime, datetime_out, float, interval, interval_in, json, names};
+use super::timetz::TimeTz;
+use super::{
+    Datum, PgType, TypeOid, array, bits, bytes, datetime, datetime_out, float, interval, interval_in, json, jsonpath,
+    money, names, network,
+};
 use crate::error::{Error, Result, SqlState};
 
 /// The settings that text input and output depend on.
@@ -107,7 +111,8 @@ pub fn parse(text: &str, ty: PgType, format: &FormatSettings) -> Result<Datum> {
         return match ty.oid {
             T::INT2VECTOR | T::OIDVECTOR => array::parse_vector(text, element, format),
             _ => array::parse_array(text, element, format),
-        };
+        }
+        .map(Datum::from);
     }
     Ok(match ty.oid {
         T::BOOL => Datum::Bool(parse_bool(text)?),
@@ -150,6 +155,14 @@ pub fn parse(text: &str, ty: PgType, format: &FormatSettings) -> Result<Datum> {
             Datum::from(text)
         }
         T::JSONB => Datum::from(json::normalize(text)?.as_str()),
+        T::JSONPATH => Datum::from(jsonpath::read(text)?.to_string()),
+        T::INET => network::parse(text, false)?,
+        T::CIDR => network::parse(text, true)?,
+        T::MACADDR => network::parse_macaddr(text)?,
+        T::MACADDR8 => network::parse_macaddr8(text)?,
+        T::BIT | T::VARBIT => bits::with_length(&bits::read(text)?, ty.oid, ty.typmod, false)?,
+        T::TIMETZ => datetime::parse_timetz(text, ty.typmod, format)?.encode(),
+        T::MONEY => money::parse(text)?,
         T::PG_LSN => Datum::Int8(parse_lsn(text)?),
         oid => {
             return Err(Error::unsupported(format!("type {}", names::format_type(oid, -1))));
@@ -186,6 +199,10 @@ pub fn write(value: &Datum, ty: PgType, format: &FormatSettings, out: &mut Vec<u
         Datum::Int8(v) if ty.oid == TypeOid::PG_LSN => {
             write!(out, "{:X}/{:X}", (*v as u64) >> 32, *v as u32)
         }
+        Datum::Int8(v) if ty.oid == TypeOid::MONEY => {
+            money::write(*v, out);
+            Ok(())
+        }
         Datum::Int8(v) if ty.oid == TypeOid::XID8 => write!(out, "{}", *v as u64),
         Datum::Int8(v) => write!(out, "{v}"),
         Datum::Float4(v) => {
@@ -212,7 +229,11 @@ pub fn write(value: &Datum, ty: PgType, format: &FormatSettings, out: &mut Vec<u
             Ok(())
         }
         Datum::Bytea(v) => {
-            bytes::write(v, format.bytea_hex, out);
+            match ty.oid {
+                TypeOid::INET | TypeOid::CIDR | TypeOid::MACADDR | TypeOid::MACADDR8 => network::write(v, ty.oid, out),
+                TypeOid::TIMETZ => TimeTz::decode(v).into_iter().for_each(|value| value.write(out)),
+                _ => bytes::write(v, format.bytea_hex, out),
+            }
             Ok(())
         }
         Datum::Date(v) => {

@@ -17,7 +17,7 @@ use engine::error::{Error, Result};
 use engine::session::Column;
 use engine::types::numeric::Numeric;
 use engine::types::text::FormatSettings;
-use engine::types::{Datum, Interval, PgType};
+use engine::types::{Datum, Interval, PgType, codec};
 use num_bigint::BigInt;
 
 use super::datum::{DatumEncoder, put_integer};
@@ -124,7 +124,7 @@ fn text_writer(array: &ArrayRef, ty: PgType) -> Option<Write> {
             })
         }
         // Whatever the type: strings are its text form. So are names that the engine resolved.
-        (Family::Array(_) | Family::Bytea, _) => return None,
+        (Family::Array(_) | Family::Bytea | Family::Inet | Family::Timetz, _) => return None,
         (_, data_type) => return strings(array, data_type),
     })
 }
@@ -265,13 +265,13 @@ fn reader(array: &ArrayRef, ty: PgType) -> Result<Read> {
             let array = array.as_binary_view().clone();
             Box::new(move |row| sortable_numeric(array.value(row)))
         }
-        (DataType::Binary, Family::Bytea) => {
+        (DataType::Binary, Family::Bytea | Family::Inet | Family::Timetz) => {
             read!(array.as_binary::<i32>(), |v: &[u8]| Datum::Bytea(Arc::from(v)))
         }
-        (DataType::LargeBinary, Family::Bytea) => {
+        (DataType::LargeBinary, Family::Bytea | Family::Inet | Family::Timetz) => {
             read!(array.as_binary::<i64>(), |v: &[u8]| Datum::Bytea(Arc::from(v)))
         }
-        (DataType::BinaryView, Family::Bytea) => {
+        (DataType::BinaryView, Family::Bytea | Family::Inet | Family::Timetz) => {
             read!(array.as_binary_view(), |v: &[u8]| Datum::Bytea(Arc::from(v)))
         }
         (DataType::FixedSizeBinary(16), Family::Uuid) => {
@@ -301,23 +301,11 @@ fn reader(array: &ArrayRef, ty: PgType) -> Result<Read> {
         (DataType::Utf8, _) => read!(array.as_string::<i32>(), |v: &str| Datum::from(v)),
         (DataType::LargeUtf8, _) => read!(array.as_string::<i64>(), |v: &str| Datum::from(v)),
         (DataType::Utf8View, _) => read!(array.as_string_view(), |v: &str| Datum::from(v)),
-        (DataType::List(_), Family::Array(element)) => {
-            let lists = array.as_list::<i32>().clone();
-            let values = lists.values();
-            let nulls = values.logical_nulls();
-            let read = reader(values, PgType::new(element, ty.typmod))?;
-            Box::new(move |row| {
-                let offsets = lists.value_offsets();
-                let (Some(start), Some(end)) = (offsets.get(row), offsets.get(row + 1)) else {
-                    return Err(mismatch(ty.oid, "a short list"));
-                };
-                let values = (*start as usize..*end as usize)
-                    .map(|at| match &nulls {
-                        Some(nulls) if nulls.is_null(at) => Ok(Datum::Null),
-                        _ => read(at),
-                    })
-                    .collect::<Result<Vec<_>>>()?;
-                Ok(Datum::Array(Arc::new(values)))
+        (DataType::Binary, Family::Array(_)) => {
+            let array = array.as_binary::<i32>().clone();
+            Box::new(move |row| match codec::decode_array(array.value(row)) {
+                Some(value) => Ok(Datum::from(value)),
+                None => Err(mismatch(ty.oid, "bytes that are no array")),
             })
         }
         (other, _) => return Err(mismatch(ty.oid, &other.to_string())),

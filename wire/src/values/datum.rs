@@ -2,7 +2,10 @@
 
 use engine::error::{Error, Result};
 use engine::session::Row;
+use engine::types::bits;
+use engine::types::network::Inet;
 use engine::types::text::{self, FormatSettings};
+use engine::types::timetz::TimeTz;
 use engine::types::{Datum, PgType, TypeOid};
 
 use super::{EPOCH_DAYS, EPOCH_MICROS, Family, family, mismatch, no_binary, numeric, put_cell, put_null};
@@ -25,7 +28,7 @@ impl DatumEncoder {
             Format::Text => match family(ty.oid) {
                 Family::Int2 | Family::Int4 | Family::Oid => write_text_integer,
                 Family::Int8 if ty.oid == TypeOid::INT8 => write_text_integer,
-                Family::Text | Family::Jsonb => write_text_string,
+                Family::Text | Family::Jsonb | Family::Bits => write_text_string,
                 _ => text_by_engine as Write,
             },
             Format::Binary => binary_writer(ty.oid)?,
@@ -143,6 +146,42 @@ fn write_char(value: &Datum, ty: PgType, _: &FormatSettings, out: &mut Vec<u8>) 
     Ok(())
 }
 
+fn write_inet(value: &Datum, ty: PgType, _: &FormatSettings, out: &mut Vec<u8>) -> Result<()> {
+    match value {
+        Datum::Bytea(bytes) => match Inet::decode(bytes) {
+            Some(address) => out.extend(engine::functions::network::sent(&address, ty.oid == TypeOid::CIDR)),
+            None => return Err(mismatch(ty.oid, "bytes that are no address")),
+        },
+        other => return Err(wrong(other, ty)),
+    }
+    Ok(())
+}
+
+fn write_bits(value: &Datum, ty: PgType, _: &FormatSettings, out: &mut Vec<u8>) -> Result<()> {
+    match value {
+        Datum::Text(digits) => {
+            out.extend_from_slice(&(digits.len() as i32).to_be_bytes());
+            out.extend(bits::pack(digits));
+        }
+        other => return Err(wrong(other, ty)),
+    }
+    Ok(())
+}
+
+fn write_timetz(value: &Datum, ty: PgType, _: &FormatSettings, out: &mut Vec<u8>) -> Result<()> {
+    match value {
+        Datum::Bytea(bytes) => match TimeTz::decode(bytes) {
+            Some(time) => {
+                out.extend_from_slice(&time.micros.to_be_bytes());
+                out.extend_from_slice(&time.west.to_be_bytes());
+            }
+            None => return Err(mismatch(ty.oid, "bytes that are no time")),
+        },
+        other => return Err(wrong(other, ty)),
+    }
+    Ok(())
+}
+
 fn write_jsonb(value: &Datum, ty: PgType, format: &FormatSettings, out: &mut Vec<u8>) -> Result<()> {
     // The version of jsonb's binary form, then its text.
     out.push(1);
@@ -174,17 +213,15 @@ fn write_array(value: &Datum, ty: PgType, format: &FormatSettings, out: &mut Vec
         return Err(wrong(value, ty));
     };
     let encoder = DatumEncoder::choose(PgType::new(element, ty.typmod), Format::Binary)?;
-    let dimensions = i32::from(!values.is_empty());
     let nulls = i32::from(values.iter().any(Datum::is_null));
-    out.extend_from_slice(&dimensions.to_be_bytes());
+    out.extend_from_slice(&(values.dims().len() as i32).to_be_bytes());
     out.extend_from_slice(&nulls.to_be_bytes());
     out.extend_from_slice(&element.0.to_be_bytes());
-    if values.is_empty() {
-        return Ok(());
+    for (i, dimension) in values.dims().iter().enumerate() {
+        let lower = if i == 0 { values.first_lower(ty.oid) } else { dimension.lower };
+        out.extend_from_slice(&dimension.length.to_be_bytes());
+        out.extend_from_slice(&lower.to_be_bytes());
     }
-    let lower_bound = i32::from(!matches!(ty.oid, TypeOid::INT2VECTOR | TypeOid::OIDVECTOR));
-    out.extend_from_slice(&(values.len() as i32).to_be_bytes());
-    out.extend_from_slice(&lower_bound.to_be_bytes());
     for value in values.iter() {
         if value.is_null() {
             put_null(out);
@@ -210,6 +247,9 @@ fn binary_writer(oid: TypeOid) -> Result<Write> {
         Family::Text => write_text_string,
         Family::Jsonb => write_jsonb,
         Family::Bytea => write_bytea,
+        Family::Inet => write_inet,
+        Family::Bits => write_bits,
+        Family::Timetz => write_timetz,
         Family::Date => write_date,
         Family::Time => write_time,
         Family::Timestamp | Family::Timestamptz => write_timestamp,

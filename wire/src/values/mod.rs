@@ -37,6 +37,11 @@ pub(crate) enum Family {
     Text,
     Jsonb,
     Bytea,
+    /// Family, mask, whether a cidr, length, address.
+    Inet,
+    /// The number of bits, then the bits.
+    Bits,
+    Timetz,
     Date,
     Time,
     Timestamp,
@@ -63,7 +68,7 @@ pub(crate) fn family(oid: TypeOid) -> Family {
         T::BOOL => Family::Bool,
         T::INT2 => Family::Int2,
         T::INT4 => Family::Int4,
-        T::INT8 | T::XID8 | T::PG_LSN => Family::Int8,
+        T::INT8 | T::XID8 | T::PG_LSN | T::MONEY => Family::Int8,
         T::FLOAT4 => Family::Float4,
         T::FLOAT8 => Family::Float8,
         T::OID | T::XID | T::CID => Family::Oid,
@@ -88,8 +93,11 @@ pub(crate) fn family(oid: TypeOid) -> Family {
         | T::XML
         | T::REFCURSOR
         | T::PG_NODE_TREE => Family::Text,
-        T::JSONB => Family::Jsonb,
-        T::BYTEA => Family::Bytea,
+        T::JSONB | T::JSONPATH => Family::Jsonb,
+        T::BYTEA | T::MACADDR | T::MACADDR8 => Family::Bytea,
+        T::INET | T::CIDR => Family::Inet,
+        T::BIT | T::VARBIT => Family::Bits,
+        T::TIMETZ => Family::Timetz,
         T::DATE => Family::Date,
         T::TIME => Family::Time,
         T::TIMESTAMP => Family::Timestamp,
@@ -113,6 +121,8 @@ pub(crate) fn type_length(oid: TypeOid) -> i16 {
         T::UNKNOWN | T::CSTRING => -2,
         T::TID => 6,
         T::MONEY => 8,
+        T::MACADDR => 6,
+        T::MACADDR8 => 8,
         T::TIMETZ => 12,
         T::ACLITEM => 12,
         T::ANYELEMENT | T::ANYNONARRAY | T::ANY | T::TRIGGER => 4,

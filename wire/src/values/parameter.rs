@@ -3,8 +3,14 @@
 use std::sync::Arc;
 
 use engine::error::{Error, Result, SqlState};
+use engine::types::array::{
+    ArrayValue, DIMENSIONS_MAX, Dimension, ELEMENTS_MAX, too_many_dimensions, too_many_elements,
+};
+use engine::types::bits;
 use engine::types::calendar::checked_timestamp;
+use engine::types::network::{self, Inet};
 use engine::types::text::{self, FormatSettings};
+use engine::types::timetz::TimeTz;
 use engine::types::{Datum, Interval, PgType, TypeOid};
 
 use super::{EPOCH_DAYS, EPOCH_MICROS, Family, family, no_binary, numeric};
@@ -15,9 +21,6 @@ use crate::frontend::{Format, Reader, utf8};
 const DATES: std::ops::Range<i32> = -2_451_545..2_145_031_949;
 const TIMESTAMPS: std::ops::Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
 const DAY_MICROS: i64 = 86_400_000_000;
-
-/// Elements of an array, as PostgreSQL's MaxArraySize for pointers.
-const ARRAY_SIZE_MAX: usize = (1 << 27) - 1;
 
 /// Decodes parameter `number` (from 1) of a Bind message.
 pub(crate) fn read(
@@ -74,7 +77,31 @@ fn read_binary(reader: &mut Reader<'_>, ty: TypeOid) -> Result<Datum> {
             let json = utf8(take_rest(reader)?)?;
             text::parse(json, PgType::from(ty), &FormatSettings::default())?
         }
-        Family::Bytea => Datum::Bytea(Arc::from(take_rest(reader)?)),
+        Family::Bytea => {
+            let bytes = match ty {
+                TypeOid::MACADDR => reader.bytes(6)?,
+                TypeOid::MACADDR8 if reader.rest().len() == 6 => {
+                    let short = reader.bytes(6)?;
+                    let full = [short.get(..3).unwrap_or_default(), &[0xff, 0xfe], short.get(3..).unwrap_or_default()];
+                    return Ok(Datum::Bytea(Arc::from(full.concat())));
+                }
+                TypeOid::MACADDR8 => reader.bytes(8)?,
+                _ => take_rest(reader)?,
+            };
+            Datum::Bytea(Arc::from(bytes))
+        }
+        Family::Inet => read_inet(reader, ty)?,
+        Family::Bits => read_bits(reader)?,
+        Family::Timetz => {
+            let (micros, west) = (read_i64(reader)?, reader.i32()?);
+            if !(0..=DAY_MICROS).contains(&micros) {
+                return Err(out_of_range("time"));
+            }
+            if !(-57_599..=57_599).contains(&west) {
+                return Err(Error::new(SqlState::InvalidTimeZoneDisplacement, "time zone displacement out of range"));
+            }
+            TimeTz { micros, west }.encode()
+        }
         Family::Date => Datum::Date(days_from_wire(reader.i32()?)?),
         Family::Time => {
             let micros = read_i64(reader)?;
@@ -97,6 +124,35 @@ fn read_binary(reader: &mut Reader<'_>, ty: TypeOid) -> Result<Datum> {
         Family::Void => return Err(no_binary(ty, true, "input")),
         Family::TextOnly { postgresql_too } => return Err(no_binary(ty, postgresql_too, "input")),
     })
+}
+
+fn read_inet(reader: &mut Reader<'_>, ty: TypeOid) -> Result<Datum> {
+    let what = if ty == TypeOid::CIDR { "cidr" } else { "inet" };
+    let invalid = |part: &str| {
+        Error::new(SqlState::InvalidBinaryRepresentation, format!("invalid {part} in external \"{what}\" value"))
+    };
+    let (family, mask, _, length) = (reader.u8()?, reader.u8()?, reader.u8()?, reader.u8()?);
+    let expected = match family {
+        network::V4 => 4,
+        network::V6 => 16,
+        _ => return Err(invalid("address family")),
+    };
+    if length != expected {
+        return Err(invalid("length"));
+    }
+    let address = Inet::new(reader.bytes(expected.into())?, mask).ok_or_else(|| invalid("bits"))?;
+    if ty == TypeOid::CIDR && address.network() != address {
+        return Err(Error::new(SqlState::InvalidBinaryRepresentation, "invalid external \"cidr\" value")
+            .detail("Value has bits set to right of mask."));
+    }
+    Ok(address.encode())
+}
+
+fn read_bits(reader: &mut Reader<'_>) -> Result<Datum> {
+    let length = usize::try_from(reader.i32()?)
+        .map_err(|_| Error::new(SqlState::InvalidBinaryRepresentation, "invalid length in external bit string"))?;
+    let bytes = reader.bytes(length.div_ceil(8))?;
+    Ok(Datum::from(bits::unpack(bytes, length)))
 }
 
 fn read_i64(reader: &mut Reader<'_>) -> Result<i64> {
@@ -136,8 +192,8 @@ fn read_array(reader: &mut Reader<'_>, ty: TypeOid, element: TypeOid) -> Result<
     if dimensions < 0 {
         return Err(invalid(format!("invalid number of dimensions: {dimensions}")));
     }
-    if dimensions > 1 {
-        return Err(Error::unsupported("an array of more than one dimension"));
+    if dimensions as usize > DIMENSIONS_MAX {
+        return Err(too_many_dimensions(dimensions as usize));
     }
     let flags = reader.i32()?;
     if flags != 0 && flags != 1 {
@@ -150,17 +206,23 @@ fn read_array(reader: &mut Reader<'_>, ty: TypeOid, element: TypeOid) -> Result<
             format!("binary data has array element type {} instead of expected {}", sent.0, element.0),
         ));
     }
-    if dimensions == 0 {
-        return Ok(Datum::Array(Arc::default()));
+    let mut dims = Vec::new();
+    let mut count = usize::from(dimensions > 0);
+    for _ in 0..dimensions {
+        let (length, lower) = (reader.i32()?, reader.i32()?);
+        count = usize::try_from(length).ok().and_then(|l| count.checked_mul(l)).unwrap_or(usize::MAX);
+        if count as u64 > ELEMENTS_MAX as u64 {
+            return Err(too_many_elements());
+        }
+        if lower.checked_add(length).is_none() {
+            return Err(Error::new(SqlState::ProgramLimitExceeded, format!("array lower bound is too large: {lower}")));
+        }
+        dims.push(Dimension { lower, length });
     }
-    let length = usize::try_from(reader.i32()?).ok().filter(|length| *length <= ARRAY_SIZE_MAX).ok_or_else(|| {
-        Error::new(SqlState::ProgramLimitExceeded, format!("array size exceeds the maximum allowed ({ARRAY_SIZE_MAX})"))
-    })?;
-    let lower_bound = reader.i32()?;
-    let expected = i32::from(!matches!(ty, TypeOid::INT2VECTOR | TypeOid::OIDVECTOR));
-    if lower_bound != expected && length > 0 {
-        return Err(Error::unsupported(format!("an array whose lower bound is {lower_bound}")));
+    if let (TypeOid::INT2VECTOR | TypeOid::OIDVECTOR, [first]) = (ty, dims.as_mut_slice()) {
+        first.lower = 1;
     }
+    let length = count;
     // An element takes at least its length word: the message bounds what is allocated.
     if reader.rest().len() < length.saturating_mul(4) {
         return Err(Error::new(SqlState::ProtocolViolation, "insufficient data left in message"));
@@ -180,5 +242,5 @@ fn read_array(reader: &mut Reader<'_>, ty: TypeOid, element: TypeOid) -> Result<
         };
         values.push(value);
     }
-    Ok(Datum::Array(Arc::new(values)))
+    ArrayValue::shaped(dims, values).map(Datum::from).ok_or_else(|| invalid("invalid array dimensions".into()))
 }

@@ -10,7 +10,7 @@ use arrow::record_batch::RecordBatch;
 use engine::error::SqlState;
 use engine::session::Column;
 use engine::types::numeric::Numeric;
-use engine::types::text::FormatSettings;
+use engine::types::text::{self, FormatSettings};
 use engine::types::{Datum, Interval, PgType, TypeOid};
 
 use super::column::BatchEncoder;
@@ -26,7 +26,8 @@ fn known() -> Vec<(TypeOid, Datum, &'static str, &'static str)> {
     let interval = |months, days, micros| Datum::Interval(Interval { months, days, micros });
     let uuid =
         Datum::Uuid([0xa0, 0xee, 0xbc, 0x99, 0x9c, 0x0b, 0x4e, 0xf8, 0xbb, 0x6d, 0x6b, 0xb9, 0xbd, 0x38, 0x0a, 0x11]);
-    let array = |values: &[Datum]| Datum::Array(Arc::new(values.to_vec()));
+    let array = |values: &[Datum]| Datum::from(values.to_vec());
+    let read = |ty: T, shown: &str| text::parse(shown, ty.into(), &FormatSettings::default()).unwrap();
     let (date, stamp) = (Datum::Date, Datum::Timestamp);
     vec![
         (T::BOOL, Datum::Bool(true), "t", "01"),
@@ -77,6 +78,18 @@ fn known() -> Vec<(TypeOid, Datum, &'static str, &'static str)> {
             "{a,NULL,\"b c\"}",
             "00000001000000010000001900000003000000010000000161ffffffff00000003622063",
         ),
+        (
+            T::INT4_ARRAY,
+            read(T::INT4_ARRAY, "[0:1][2:3]={{1,NULL},{3,4}}"),
+            "[0:1][2:3]={{1,NULL},{3,4}}",
+            "000000020000000100000017000000020000000000000002000000020000000400000001ffffffff00000004000000030000000400000004",
+        ),
+        (T::INET, read(T::INET, "10.1.2.3/8"), "10.1.2.3/8", "020800040a010203"),
+        (T::CIDR, read(T::CIDR, "::/0"), "::/0", "0300011000000000000000000000000000000000"),
+        (T::MACADDR, read(T::MACADDR, "08:00:2b:01:02:03"), "08:00:2b:01:02:03", "08002b010203"),
+        (T::VARBIT, "10101".into(), "10101", "00000005a8"),
+        (T::TIMETZ, read(T::TIMETZ, "04:05:06-08"), "04:05:06-08", "000000036c8bc08000007080"),
+        (T::MONEY, Datum::Int8(123_456), "$1,234.56", "000000000001e240"),
         (T::INT8_ARRAY, array(&[]), "{}", "000000000000000000000014"),
         (
             T::NUMERIC_ARRAY,
@@ -198,24 +211,9 @@ fn arrow(ty: PgType, value: &Datum) -> ArrayRef {
         (DataType::FixedSizeBinary(16), Datum::Uuid(v)) => {
             Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size([Some(v), None].into_iter(), 16).unwrap())
         }
-        (DataType::List(field), Datum::Array(values)) => {
-            let element = PgType::from(ty.oid.element().unwrap());
-            let parts: Vec<ArrayRef> = values
-                .iter()
-                .map(|value| match value {
-                    Datum::Null => new_null_array(&element.arrow(), 1),
-                    value => arrow(element, value).slice(0, 1),
-                })
-                .collect();
-            let parts: Vec<&dyn Array> = parts.iter().map(|part| part.as_ref()).collect();
-            let values = match parts.as_slice() {
-                [] => new_empty_array(&element.arrow()),
-                parts => arrow::compute::concat(parts).unwrap(),
-            };
-            let lengths = [values.len(), 0];
-            let offsets = arrow::buffer::OffsetBuffer::from_lengths(lengths);
-            let nulls = arrow::buffer::NullBuffer::from(vec![true, false]);
-            Arc::new(ListArray::new(field, offsets, values, Some(nulls)))
+        (DataType::Binary, Datum::Array(values)) => {
+            let encoded = engine::types::codec::encode_array(values);
+            Arc::new(BinaryArray::from(vec![Some(encoded.as_slice()), None]))
         }
         (data_type, value) => panic!("{data_type} {value:?}"),
     }

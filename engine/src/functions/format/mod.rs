@@ -318,6 +318,11 @@ fn infinite(micros: i64) -> bool {
     micros == i64::MIN || micros == i64::MAX
 }
 
+/// See [`read::ReadMoment`].
+pub(super) fn read_moment(text: &str, template: &str) -> Result<read::ReadMoment> {
+    read::moment(text, template)
+}
+
 pub(super) fn register(implementations: &mut Implementations) {
     implementations.scalars(&[
         (

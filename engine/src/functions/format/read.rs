@@ -60,6 +60,30 @@ struct Moment {
     offset: Option<i64>,
 }
 
+/// What jsonpath's datetime() makes of a text by a template.
+pub struct ReadMoment {
+    pub days: i32,
+    pub micros: i64,
+    /// Displacement in seconds east.
+    pub zone: Option<i32>,
+    pub has_date: bool,
+    pub has_time: bool,
+}
+
+pub(super) fn moment(text: &str, template: &str) -> Result<ReadMoment> {
+    let moment = read(text, template)?;
+    let days = days_from_civil(moment.year, moment.month, 1) + moment.day - 1;
+    let patterns: String = template.split('"').step_by(2).collect::<String>().to_ascii_uppercase();
+    let any = |of: &[&str]| of.iter().any(|pattern| patterns.contains(pattern));
+    Ok(ReadMoment {
+        days: checked_date(days)?,
+        micros: moment.micros,
+        zone: moment.offset.map(|seconds| seconds as i32),
+        has_date: any(&["Y", "MM", "MON", "D", "WW", "IW", "J", "CC"]),
+        has_time: any(&["HH", "MI", "SS", "MS", "US", "FF"]),
+    })
+}
+
 pub(super) fn date(text: &str, template: &str) -> Result<i32> {
     let moment = read(text, template)?;
     let days = days_from_civil(moment.year, moment.month, 1) + moment.day - 1;

@@ -5,6 +5,7 @@
 //! done by collecting the rows, so that it does not matter how partial results meet.
 
 mod exact;
+mod ordered;
 mod rows;
 
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub fn aggregate(call: AggregateCall) -> Result<Lowered> {
     if let Some(native) = native(&call)? {
         return Ok(native);
     }
+    let lines = call.args.first().is_some_and(|a| a.ty.oid == TypeOid::RECORD || a.ty.oid.element().is_some());
+    let call = as_json(call)?;
     let function = &call.function;
     let first = call.args.first();
     let plain = !call.distinct && call.order_by.is_empty();
@@ -56,10 +59,29 @@ pub fn aggregate(call: AggregateCall) -> Result<Lowered> {
         return Ok(expression(&call, AggregateUDF::new_from_impl(sum), vec![arg.expr.clone()], arrow));
     }
     let fold = Fold::of(function, first.map(|a| a.ty.oid)).ok_or_else(|| function.unsupported())?;
+    let fold = match fold {
+        Fold::JsonAgg { binary, .. } => Fold::JsonAgg { binary, lines },
+        fold => fold,
+    };
     let udaf = RowAggregate::new(fold, &call);
     let args = call.args.iter().chain(call.order_by.iter().map(|k| &k.arg)).map(|a| a.expr.clone()).collect();
     let arrow = call.ret.arrow();
     Ok(expression(&call, AggregateUDF::new_from_impl(udaf), args, arrow))
+}
+
+/// The arguments of aggregates that build JSON, turned into JSON before they are collected.
+fn as_json(mut call: AggregateCall) -> Result<AggregateCall> {
+    if !matches!(call.function.name, "json_agg" | "jsonb_agg" | "json_object_agg" | "jsonb_object_agg") {
+        return Ok(call);
+    }
+    let to_json = super::super::registry().lookup("to_json").first().cloned();
+    let to_json = to_json.ok_or_else(|| crate::Error::internal("to_json is not in the registry"))?;
+    for arg in &mut call.args {
+        if !matches!(arg.ty.oid, TypeOid::JSON | TypeOid::JSONB) {
+            *arg = super::call(&to_json, vec![arg.clone()], TypeOid::JSON.into())?;
+        }
+    }
+    Ok(call)
 }
 
 fn expression(call: &AggregateCall, udaf: impl Into<Arc<AggregateUDF>>, args: Vec<Expr>, arrow: DataType) -> Lowered {
@@ -151,6 +173,7 @@ fn ordered_by_arrow(arg: &Lowered) -> bool {
     use DataType as D;
     let unsigned = matches!(arg.ty.oid, TypeOid::PG_LSN | TypeOid::XID8);
     match arg.arrow {
+        _ if arg.ty.oid.element().is_some() => false,
         D::Int16 | D::Int32 | D::Int64 => !unsigned,
         D::Utf8 => arg.ty.oid != TypeOid::BPCHAR || arg.ty.typmod >= 0,
         D::UInt32

@@ -66,7 +66,14 @@ pub(super) fn lower(function: &Arc<Function>, test: Test, left: Lowered, right: 
             native(left, right)
         }
         (D::Timestamp(..), D::Timestamp(..)) if left.arrow == right.arrow => native(left, right),
-        (D::Binary, D::Binary) if left.ty.oid == TypeOid::BYTEA => native(left, right),
+        (D::Binary, D::Binary)
+            if matches!(
+                left.ty.oid,
+                TypeOid::BYTEA | TypeOid::INET | TypeOid::CIDR | TypeOid::MACADDR | TypeOid::MACADDR8 | TypeOid::TIMETZ
+            ) =>
+        {
+            native(left, right)
+        }
         (D::Decimal128(..), D::Binary) | (D::Binary, D::Decimal128(..)) => {
             let mut sides = unify(vec![left, right], TypeOid::NUMERIC.into(), true)?;
             match (sides.pop(), sides.pop()) {

@@ -260,11 +260,11 @@ pub fn to_layout(arg: Lowered, target: &DataType) -> Result<Lowered> {
 }
 
 /// What to group, join or hash by if Arrow's equality of the values is not PostgreSQL's (numerics of any scale,
-/// floats' zeros, char(n) of any length, intervals, jsonb and arrays of these): memcomparable bytes. `None`: the value itself will
+/// floats' zeros, char(n) of any length, intervals, jsonb and arrays): memcomparable bytes. `None`: the value itself will
 /// do. A representative of a group is then `min(value)` or `first_value(value)`.
 pub fn key(arg: &Lowered) -> Option<Lowered> {
-    let element = arg.ty.oid.element().unwrap_or(arg.ty.oid);
-    let needed = match element {
+    let needed = match arg.ty.oid {
+        array if array.element().is_some() => true,
         TypeOid::NUMERIC => !matches!(arg.arrow, DataType::Decimal128(..)),
         TypeOid::BPCHAR => arg.ty.typmod < 0,
         TypeOid::FLOAT4 | TypeOid::FLOAT8 | TypeOid::INTERVAL | TypeOid::JSONB => true,
@@ -279,7 +279,7 @@ pub fn key(arg: &Lowered) -> Option<Lowered> {
 /// What to sort by if Arrow's order of the values is not PostgreSQL's; NULL stays NULL. `None`: the value itself.
 pub fn sort_key(arg: &Lowered) -> Option<Lowered> {
     key(arg).or_else(|| {
-        let special = matches!(arg.ty.oid, TypeOid::PG_LSN | TypeOid::XID8) || arg.ty.oid.element().is_some();
+        let special = matches!(arg.ty.oid, TypeOid::PG_LSN | TypeOid::XID8);
         special.then(|| row_call(RowOperation::Key, vec![arg.clone()], TypeOid::BYTEA.into(), DataType::Binary))
     })
 }

@@ -52,6 +52,12 @@ impl Binder {
             Expr::AllOp { left, compare_op, right } => {
                 self.any_all(left, &operator_name(compare_op), right, true, expr.span())
             }
+            Expr::Like { negated, expr: arg, pattern, any: true, .. } => {
+                self.like_any(if *negated { "!~~" } else { "~~" }, arg, pattern, expr.span())
+            }
+            Expr::ILike { negated, expr: arg, pattern, any: true, .. } => {
+                self.like_any(if *negated { "!~~*" } else { "~~*" }, arg, pattern, expr.span())
+            }
             Expr::Like { negated, expr: arg, pattern, escape_char, .. } => {
                 self.like(if *negated { "!~~" } else { "~~" }, arg, pattern, escape_char.as_ref(), expr.span())
             }
@@ -156,7 +162,7 @@ impl Binder {
             Expr::Array(array) => self.array(&array.elem, expr.span()),
             Expr::CompoundFieldAccess { root, access_chain } => self.field_access(root, access_chain),
             Expr::Wildcard(token) => Err(self.syntax_at("*", token.0.span)),
-            Expr::IsNormalized { .. } => Err(Error::unsupported("IS NORMALIZED")),
+            Expr::IsNormalized { expr: arg, form, negated } => self.normalized_test(arg, *form, *negated, expr.span()),
             Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => {
                 Err(Error::unsupported("grouping sets outside GROUP BY"))
             }
@@ -223,14 +229,19 @@ impl Binder {
             Value::Boolean(b) => ScalarExpr::constant(Datum::Bool(*b), TypeOid::BOOL),
             Value::Null => ScalarExpr::constant(Datum::Null, TypeOid::UNKNOWN),
             Value::Placeholder(name) => return self.parameter(name, value.span),
-            Value::HexStringLiteral(_) | Value::SingleQuotedByteStringLiteral(_) => {
-                return Err(self.source.locate(Error::unsupported("the type bit"), value.span));
-            }
+            Value::HexStringLiteral(digits) => self.bit_literal('x', digits, value.span)?,
+            Value::SingleQuotedByteStringLiteral(digits) => self.bit_literal('b', digits, value.span)?,
             _ => {
                 let near = self.source.slice(value.span).to_string();
                 return Err(self.syntax_at(&near, value.span));
             }
         })
+    }
+
+    fn bit_literal(&self, kind: char, digits: &str, span: Span) -> Result<ScalarExpr> {
+        let read = crate::types::bits::read(&format!("{kind}{digits}"));
+        let digits = read.map_err(|e| self.source.locate(e, span))?;
+        Ok(ScalarExpr::constant(Datum::from(digits), TypeOid::BIT))
     }
 
     fn parameter(&mut self, name: &str, span: Span) -> Result<ScalarExpr> {
@@ -270,6 +281,12 @@ impl Binder {
             }
             _ => {
                 let name = operator_name(op);
+                if let (ast::BinaryOperator::Overlaps, Some([a, b]), Some([c, d])) =
+                    (op, row_items(left), row_items(right))
+                {
+                    let args = [a, b, c, d].into_iter().map(|e| self.expr(e)).collect::<Result<Vec<_>>>()?;
+                    return self.call("overlaps", args, whole.span());
+                }
                 if let (Some(l), Some(r)) = (row_items(left), row_items(right)) {
                     return self.row_comparison(&name, l, r, whole.span());
                 }
@@ -301,6 +318,9 @@ impl Binder {
                 // A negative constant is a constant, and its sign belongs to it: the smallest integers are integers.
                 if let Some(text) = number_text(arg) {
                     return Ok(number(&format!("-{text}")));
+                }
+                if let Some(rotated) = minus_before_power(arg) {
+                    return self.expr(&rotated);
                 }
                 let bound = self.expr(arg)?;
                 self.operator("-", None, bound, span)
@@ -486,14 +506,7 @@ impl Binder {
         if let Expr::Array(array) = arg
             && let Some(element) = to.oid.element()
         {
-            // The element type reaches the elements, so that ARRAY[]::int[] and ARRAY['1']::int[] work.
-            let mut items = Vec::new();
-            for item in &array.elem {
-                let item_span = item.span();
-                let item = self.expr(item)?;
-                items.push(self.coerce_explicit(item, PgType::new(element, to.typmod), item_span)?);
-            }
-            return Ok(ScalarExpr::new(ExprKind::Array(items), to));
+            return self.array_as(&array.elem, to, element);
         }
         let bound = self.expr(arg)?;
         self.coerce_explicit(bound, to, span)
@@ -591,31 +604,6 @@ impl Binder {
         Ok((out, PgType::new(common, typmod)))
     }
 
-    pub(super) fn array(&mut self, elements: &[Expr], span: Span) -> Result<ScalarExpr> {
-        if elements.is_empty() {
-            let error = Error::new(SqlState::IndeterminateDatatype, "cannot determine type of empty array")
-                .hint("Explicitly cast to the desired type, for example ARRAY[]::integer[].");
-            return Err(self.source.locate(error, span));
-        }
-        let mut items = Vec::new();
-        for element in elements {
-            items.push((self.expr(element)?, element.span()));
-        }
-        let (items, ty) = self.unify(items, "ARRAY", span)?;
-        let array = match ty.oid.array() {
-            Some(array) => array,
-            None if ty.oid.element().is_some() => return Err(Error::unsupported("arrays of more than one dimension")),
-            None => {
-                let name = super::resolve::type_name(ty);
-                return Err(Error::new(
-                    SqlState::UndefinedObject,
-                    format!("could not find array type for data type {name}"),
-                ));
-            }
-        };
-        Ok(ScalarExpr::new(ExprKind::Array(items), PgType::new(array, ty.typmod)))
-    }
-
     fn field_access(&mut self, root: &Expr, chain: &[ast::AccessExpr]) -> Result<ScalarExpr> {
         let mut value: Option<ScalarExpr> = None;
         let mut chain = chain;
@@ -641,28 +629,9 @@ impl Binder {
             Some(value) => value,
             None => self.known(root)?,
         };
-        for access in chain {
-            value = match access {
-                ast::AccessExpr::Subscript(ast::Subscript::Index { index }) => {
-                    // A name is a fixed array of "char".
-                    let element =
-                        if value.ty.oid == TypeOid::NAME { Some(TypeOid::CHAR) } else { value.ty.oid.element() };
-                    let Some(element) = element else {
-                        let name = super::resolve::type_name(value.ty);
-                        let error = Error::new(
-                            SqlState::DatatypeMismatch,
-                            format!("cannot subscript type {name} because it does not support subscripting"),
-                        );
-                        return Err(self.source.locate(error, root.span()));
-                    };
-                    let bound = self.expr(index)?;
-                    let index = self.coerce_implicit(bound, TypeOid::INT4.into(), index.span())?;
-                    let kind = ExprKind::Subscript { array: Box::new(value), index: Box::new(index) };
-                    ScalarExpr::new(kind, element)
-                }
-                ast::AccessExpr::Subscript(ast::Subscript::Slice { .. }) => {
-                    return Err(Error::unsupported("array slices"));
-                }
+        while let Some(access) = chain.first() {
+            match access {
+                ast::AccessExpr::Subscript(_) => (value, chain) = self.subscripts(value, chain, root.span())?,
                 ast::AccessExpr::Dot(field) => {
                     let name = super::resolve::type_name(value.ty);
                     let error = Error::new(
@@ -676,7 +645,7 @@ impl Binder {
         Ok(value)
     }
 
-    fn any_all(&mut self, left: &Expr, op: &str, right: &Expr, all: bool, span: Span) -> Result<ScalarExpr> {
+    pub(super) fn any_all(&mut self, left: &Expr, op: &str, right: &Expr, all: bool, span: Span) -> Result<ScalarExpr> {
         let mut right = right;
         while let Expr::Nested(inner) = right {
             right = inner;
@@ -743,6 +712,22 @@ pub(super) fn unknown(text: &str) -> ScalarExpr {
 
 pub(super) fn text_constant(text: &str) -> ScalarExpr {
     ScalarExpr::constant(Datum::from(text), TypeOid::TEXT)
+}
+
+/// `-a ^ b` is `(-a) ^ b`: sqlparser takes the sign for that of the power.
+fn minus_before_power(arg: &Expr) -> Option<Expr> {
+    let power = |expr: &Expr| matches!(expr, Expr::BinaryOp { op: ast::BinaryOperator::PGExp, .. });
+    if !power(arg) {
+        return None;
+    }
+    let mut rotated = arg.clone();
+    let mut base = &mut rotated;
+    while let Expr::BinaryOp { left, op: ast::BinaryOperator::PGExp, .. } = base {
+        base = left;
+    }
+    let inner = std::mem::replace(base, Expr::Value(Value::Null.into()));
+    *base = Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(inner) };
+    Some(rotated)
 }
 
 /// The items of `(a, b)` or `ROW(a, b)`.

@@ -582,7 +582,32 @@ impl Binder {
         let mut calls: Vec<SetCall> = Vec::new();
         let kind = resolve::kind(function);
         let mut rel = Rel::Unit;
-        if function == "unnest" && args.len() > 1 {
+        if function == crate::sql::rewrite::ROWS_FROM {
+            for arg in args {
+                let ast::Expr::Function(inner) = arg else {
+                    return Err(self.syntax_at("(", span));
+                };
+                let parts: Vec<String> = inner.name.0.iter().filter_map(|p| p.as_ident()).map(fold).collect();
+                let name = parts.last().cloned().unwrap_or_default();
+                let ast::FunctionArguments::List(list) = &inner.args else {
+                    return Err(self.source.locate(Error::unsupported(format!("{name} in ROWS FROM")), span));
+                };
+                let arguments = self.arguments(&name, &list.args, span)?;
+                let written = arguments.written();
+                if resolve::kind(&name) != Some(Kind::Set) {
+                    return Err(self.source.locate(Error::unsupported(format!("{name} in ROWS FROM")), span));
+                }
+                let each: Vec<Vec<&ast::Expr>> = match name.as_str() {
+                    "unnest" => written.into_iter().map(|e| vec![e]).collect(),
+                    _ => vec![written],
+                };
+                for args in each {
+                    let call = self.one_set_call(&name, &args, span)?;
+                    names.extend(call.1);
+                    calls.push(call.0);
+                }
+            }
+        } else if function == "unnest" && args.len() > 1 {
             for arg in args {
                 let call = self.one_set_call(function, &[arg], span)?;
                 names.extend(call.1);

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned};
+use sqlparser::ast::{self, Expr, FunctionArguments, Spanned};
 use sqlparser::tokenizer::Span;
 
 use super::expr::query;
@@ -70,6 +70,29 @@ static SUBSTRING: LazyLock<HashMap<u32, Arc<Function>>> = LazyLock::new(|| {
 /// A function that was called in SQL's own syntax: definitions show that again.
 pub(super) fn with_keywords(function: &Arc<Function>) -> Arc<Function> {
     SUBSTRING.get(&function.oid).unwrap_or(function).clone()
+}
+
+/// A call whose last argument was written VARIADIC: of a function that takes any number of anything the array's elements
+/// are the arguments, which is done when it runs.
+fn spread_last(resolution: Resolution) -> Result<Resolution> {
+    let Resolution::Function(mut resolved) = resolution else { return Ok(resolution) };
+    match resolved.function.variadic {
+        None => {
+            let last = resolved.args.last().copied().unwrap_or(TypeOid::ANY);
+            if last.element().is_none() {
+                return Err(Error::new(SqlState::DatatypeMismatch, "VARIADIC argument must be an array"));
+            }
+        }
+        Some(TypeOid::ANY) => {
+            if resolved.args.last().is_none_or(|last| last.element().is_none()) {
+                return Err(Error::new(SqlState::DatatypeMismatch, "VARIADIC argument must be an array"));
+            }
+            let spread = Function { variadic: Some(crate::functions::SPREAD), ..Function::clone(&resolved.function) };
+            resolved.function = Arc::new(spread);
+        }
+        Some(_) => {}
+    }
+    Ok(Resolution::Function(resolved))
 }
 
 impl Binder {
@@ -182,18 +205,10 @@ impl Binder {
             }
             FunctionArguments::List(list) => list,
         };
-        let mut star = false;
-        let variadic = false;
-        let mut exprs = Vec::new();
-        for arg in &list.args {
-            match arg {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => exprs.push(expr),
-                FunctionArg::Unnamed(FunctionArgExpr::Wildcard) => star = true,
-                FunctionArg::Unnamed(_) => return Err(Error::unsupported("a qualified * as argument")),
-                FunctionArg::Named { .. } | FunctionArg::ExprNamed { .. } => {
-                    return Err(self.source.locate(Error::unsupported("a named argument"), span));
-                }
-            }
+        let arguments = self.arguments(name, &list.args, span)?;
+        let (star, variadic, exprs) = (arguments.star, arguments.variadic, arguments.written());
+        if name == crate::sql::subscripted::ASSIGN {
+            return self.assign_part(&exprs, span);
         }
         let plain = parts.len() == 1 && call.over.is_none();
         if plain && let Some(special) = self.special_form(name, &exprs, span)? {
@@ -218,13 +233,30 @@ impl Binder {
             }
             self.in_aggregate = true;
         }
-        let args = exprs.iter().map(|e| self.expr(e)).collect::<Result<Vec<_>>>();
-        self.in_aggregate = outer_aggregates;
-        let mut args = args?;
-        if within {
-            for key in &call.within_group {
-                args.push(self.expr(&key.expr)?);
+        let mut args = match (name, exprs.as_slice()) {
+            // The form is a keyword.
+            ("normalize", [text, Expr::Identifier(form)]) if form.quote_style.is_none() => {
+                self.expr(text).map(|text| vec![text, super::expr::text_constant(&form.value)])
             }
+            _ => self.bind_arguments(&arguments.list),
+        };
+        let set = match (within, &mut args) {
+            (true, Ok(args)) => Some(self.ordered_set(name, std::mem::take(args), &call.within_group, span)),
+            _ => None,
+        };
+        self.in_aggregate = outer_aggregates;
+        let args = args?;
+        if let Some(set) = set {
+            let (resolved, args, keys) = set?;
+            if call.over.is_some() {
+                return Err(self.source.locate(super::ordered_set::misused(name, true), span));
+            }
+            if distinct {
+                let error = Error::new(SqlState::SyntaxError, "cannot use DISTINCT with WITHIN GROUP");
+                return Err(self.source.locate(error, span));
+            }
+            let filter = call.filter.as_ref().map(|f| self.boolean(f, "FILTER")).transpose()?;
+            return self.aggregate_call(resolved, args, false, keys, filter, span);
         }
         let types: Vec<TypeOid> = args.iter().map(|a| a.ty.oid).collect();
         if let Some(value) = self.value_function(name, &args, span)? {
@@ -242,6 +274,7 @@ impl Binder {
         } else {
             resolve::function(name, &types, variadic)
         };
+        let resolution = resolution.and_then(|found| if variadic { spread_last(found) } else { Ok(found) });
         let resolved = match resolution.map_err(|e| self.source.locate(e, span))? {
             Resolution::Function(resolved) => resolved,
             Resolution::Cast(ty) => return self.call_as_cast(args, ty, span),
@@ -282,10 +315,10 @@ impl Binder {
                 Ok(ScalarExpr::new(ExprKind::Call { function: resolved.function, args }, ty))
             }
             Kind::Aggregate => {
-                let mut keys = Vec::new();
-                if within {
-                    return Err(self.source.locate(Error::unsupported(format!("WITHIN GROUP of {name}")), span));
+                if super::ordered_set::is_ordered_set(name) {
+                    return Err(self.source.locate(super::ordered_set::misused(name, false), span));
                 }
+                let mut keys = Vec::new();
                 for key in &order_by {
                     keys.push(self.sort_key(key)?);
                 }

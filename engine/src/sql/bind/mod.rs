@@ -6,6 +6,8 @@
 //! 2. A parameter has one type in the whole statement (42P08 otherwise).
 //! 3. Errors about a name or an operator carry its position.
 
+mod arguments;
+mod assign_part;
 mod coerce;
 mod column;
 mod cte;
@@ -15,12 +17,14 @@ pub(crate) mod from;
 mod function;
 mod group;
 mod names;
+mod ordered_set;
 pub(crate) mod parts;
 mod query;
 mod resolve;
 mod row;
 mod select;
 mod subquery;
+mod subscript;
 mod target;
 #[cfg(test)]
 pub(crate) mod tests;

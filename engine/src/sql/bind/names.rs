@@ -54,8 +54,11 @@ fn figure(expr: &Expr) -> Option<(String, bool)> {
         Expr::Ceil { .. } => strong("ceil"),
         Expr::Floor { .. } => strong("floor"),
         Expr::Position { .. } => strong("position"),
+        Expr::Substring { shorthand: true, .. } => strong("substr"),
         Expr::Substring { .. } => strong("substring"),
         Expr::Overlay { .. } => strong("overlay"),
+        Expr::IsNormalized { .. } => strong("is_normalized"),
+        Expr::BinaryOp { op: ast::BinaryOperator::Overlaps, .. } => strong("overlaps"),
         Expr::Trim { trim_where, .. } => strong(match trim_where {
             None | Some(ast::TrimWhereField::Both) => "btrim",
             Some(ast::TrimWhereField::Leading) => "ltrim",

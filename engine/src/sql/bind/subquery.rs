@@ -36,7 +36,8 @@ impl Binder {
 
     pub(super) fn array_subquery(&mut self, subquery: &ast::Query) -> Result<ScalarExpr> {
         let (bound, column, ty) = self.one_column(subquery, Span::empty())?;
-        let array = ty.oid.array().ok_or_else(|| {
+        let stacked = ty.oid.element().filter(|_| ty.oid.array().is_none()).map(|_| ty.oid);
+        let array = ty.oid.array().or(stacked).ok_or_else(|| {
             Error::new(
                 SqlState::UndefinedObject,
                 format!("could not find array type for data type {}", super::resolve::type_name(ty)),

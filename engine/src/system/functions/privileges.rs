@@ -168,6 +168,6 @@ fn acl_default(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<
     let item = |grantee: &str, privileges: &str| {
         (!privileges.is_empty()).then(|| Datum::from(format!("{grantee}={privileges}/{name}").as_str()))
     };
-    let items = [item("", public), item(&name, own)].into_iter().flatten().collect();
-    Ok(Datum::Array(std::sync::Arc::new(items)))
+    let items: Vec<Datum> = [item("", public), item(&name, own)].into_iter().flatten().collect();
+    Ok(Datum::from(items))
 }

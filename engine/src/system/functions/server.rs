@@ -78,7 +78,7 @@ pub fn version() -> String {
 fn blocking_pids(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
     let process = int_arg(args, 0).and_then(|pid| i32::try_from(pid).ok());
     let pids = process.map_or_else(Vec::new, |pid| context.host.blocking(pid));
-    Ok(Datum::Array(std::sync::Arc::new(pids.into_iter().map(Datum::Int4).collect())))
+    Ok(Datum::from(pids.into_iter().map(Datum::Int4).collect::<Vec<_>>()))
 }
 
 fn user_by_id(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
@@ -90,8 +90,8 @@ fn user_by_id(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<D
 
 fn current_schemas(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
     let schemas = if bool_arg(args, 0) { &context.path.schemas } else { &context.path.named };
-    let names = schemas.iter().map(|s| text(context.catalog.schema_name(*s))).collect();
-    Ok(Datum::Array(std::sync::Arc::new(names)))
+    let names: Vec<Datum> = schemas.iter().map(|s| text(context.catalog.schema_name(*s))).collect();
+    Ok(Datum::from(names))
 }
 
 fn encoding_to_char(_: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {

@@ -111,7 +111,7 @@ pub(super) fn scan_rows(t: &mut Transaction, table: &Arc<Table>) -> Vec<Row> {
         for i in 0..batch.num_rows() {
             let cell = |(a, c): (&i16, &arrow::array::ArrayRef)| {
                 let ty = table.def.columns[*a as usize - 1].ty;
-                crate::storage::cell_at(c, i, ty).to_datum(ty)
+                crate::storage::cell_at(c, i).to_datum(ty)
             };
             rows.push(attnums.iter().zip(batch.columns()).map(cell).collect());
         }

@@ -76,6 +76,11 @@ pub(super) fn date_time(text: &str, length_max: usize, format: &FormatSettings) 
 
 /// Reads a time of day in microseconds; a date and a zone may stand beside it and mean nothing.
 pub(super) fn time_only(text: &str, format: &FormatSettings) -> Result<i64, Bad> {
+    time_and_zone(text, format).map(|(micros, _, _)| micros)
+}
+
+/// Reads a time of day, the zone beside it, and the day if a date stands there too.
+pub(super) fn time_and_zone(text: &str, format: &FormatSettings) -> Result<(i64, Option<Zone>, Option<i64>), Bad> {
     let mut fields = fields(text, TEXT_MAX)?;
     let mut decoder = Decoder::new(format, true);
     for at in 0..fields.len() {
@@ -100,7 +105,8 @@ pub(super) fn time_only(text: &str, format: &FormatSettings) -> Result<i64, Bad>
         return Err(Bad::Format);
     }
     decoder.check_zone()?;
-    Ok(decoder.micros_of_day())
+    let days = decoder.has(mask::DATE).then(|| days_from_civil(decoder.year, decoder.month, decoder.day));
+    Ok((decoder.micros_of_day(), decoder.zone.map(|z| z.shifted(decoder.daylight)), days))
 }
 
 /// Whether a zone's offset is the same in summer and winter of the years that matter.

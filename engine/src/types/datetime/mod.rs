@@ -8,8 +8,9 @@ pub mod lexer;
 pub mod words;
 
 use super::calendar::{Zone, checked_date, checked_timestamp, clock_micros, offset_at, timestamp_out_of_range};
-use super::interval::MICROS_PER_DAY;
+use super::interval::{MICROS_PER_DAY, MICROS_PER_SECOND};
 use super::text::FormatSettings;
+use super::timetz::TimeTz;
 use crate::error::{Error, Result, SqlState};
 use decode::Decoded;
 pub use decode::{Clock, clock};
@@ -61,6 +62,22 @@ pub fn parse_date(text: &str, format: &FormatSettings) -> Result<i32> {
 pub fn parse_time(text: &str, precision: i32, format: &FormatSettings) -> Result<i64> {
     let micros = decode::time_only(text, format).map_err(|bad| bad.error("time", text))?;
     Ok(round_micros(micros, precision))
+}
+
+/// Reads a time of day with its zone; without one that of the session today.
+pub fn parse_timetz(text: &str, precision: i32, format: &FormatSettings) -> Result<TimeTz> {
+    let (micros, zone, days) =
+        decode::time_and_zone(text, format).map_err(|bad| bad.error("time with time zone", text))?;
+    let zone = zone.unwrap_or(Zone::Named(format.time_zone));
+    let east = match zone {
+        Zone::Fixed(seconds) => seconds,
+        named => {
+            let today = Zone::Named(format.time_zone).to_local(now(format)).div_euclid(MICROS_PER_DAY);
+            let local = days.unwrap_or(today).saturating_mul(MICROS_PER_DAY).saturating_add(micros);
+            (local - named.to_utc(local)) / MICROS_PER_SECOND
+        }
+    };
+    Ok(TimeTz { micros: round_micros(micros, precision), west: -(east as i32) })
 }
 
 /// Reads a timestamp without time zone; a zone is read and ignored.

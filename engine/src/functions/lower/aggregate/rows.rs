@@ -14,14 +14,13 @@ use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Signature, Volatility};
 
 use super::AggregateCall;
-use crate::error::{Error, Result};
-use crate::functions::Function;
+use super::ordered::{self, OrderedSet};
+use crate::error::{Error, Result, SqlState};
 use crate::functions::lower::into_datafusion_error;
+use crate::functions::{Function, array_shape};
 use crate::types::arrow::{ColumnReader, to_scalar};
-use crate::types::json::write_string;
 use crate::types::numeric::Numeric;
-use crate::types::text::{FormatSettings, to_string};
-use crate::types::{Datum, Interval, PgType, TypeOid, compare, interval};
+use crate::types::{Datum, Interval, PgType, TypeOid, codec, compare, interval};
 
 /// What is computed over the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,10 +36,16 @@ pub(super) enum Fold {
     },
     StringAgg,
     ArrayAgg,
-    /// json_agg and jsonb_agg.
+    /// json_agg and jsonb_agg, of values that are JSON already; `lines`: each on a line of its own.
     JsonAgg {
         binary: bool,
+        lines: bool,
     },
+    /// json_object_agg and jsonb_object_agg, of keys and values that are JSON already.
+    JsonObjectAgg {
+        binary: bool,
+    },
+    Ordered(OrderedSet),
     RegressionCount,
 }
 
@@ -59,9 +64,12 @@ impl Fold {
             "stddev_samp" | "stddev" if exact => Fold::Variance { sample: true, root: true },
             "stddev_pop" if exact => Fold::Variance { sample: false, root: true },
             "string_agg" => Fold::StringAgg,
-            "array_agg" if arg.and_then(TypeOid::array).is_some() => Fold::ArrayAgg,
-            "json_agg" => Fold::JsonAgg { binary: false },
-            "jsonb_agg" => Fold::JsonAgg { binary: true },
+            "array_agg" => Fold::ArrayAgg,
+            "json_agg" => Fold::JsonAgg { binary: false, lines: false },
+            "jsonb_agg" => Fold::JsonAgg { binary: true, lines: false },
+            "json_object_agg" => Fold::JsonObjectAgg { binary: false },
+            "jsonb_object_agg" => Fold::JsonObjectAgg { binary: true },
+            name if OrderedSet::of(name).is_some() => Fold::Ordered(OrderedSet::of(name)?),
             "regr_count" => Fold::RegressionCount,
             _ => return None,
         })
@@ -76,7 +84,9 @@ impl Fold {
             Fold::Minimum | Fold::Maximum => vec![arg],
             Fold::Variance { .. } => vec![numeric, numeric, count],
             Fold::RegressionCount => vec![count],
-            Fold::StringAgg | Fold::ArrayAgg | Fold::JsonAgg { .. } => return None,
+            Fold::StringAgg | Fold::ArrayAgg | Fold::JsonAgg { .. } | Fold::JsonObjectAgg { .. } | Fold::Ordered(_) => {
+                return None;
+            }
         })
     }
 }
@@ -144,21 +154,11 @@ impl RowAggregate {
         self.distinct || !self.order.is_empty() || self.fold.state_types(self.arg()).is_none()
     }
 
-    /// Collected rows travel as one array per column.
-    fn state_types(&self) -> Result<Vec<PgType>> {
+    /// Collected rows travel as bytes, value after value.
+    fn state_types(&self) -> Vec<PgType> {
         match self.fold.state_types(self.arg()) {
-            Some(types) if !self.collects() => Ok(types),
-            _ => self
-                .types
-                .iter()
-                .map(|t| {
-                    let array = t
-                        .oid
-                        .array()
-                        .ok_or_else(|| Error::unsupported("an aggregate with DISTINCT or ORDER BY over arrays"))?;
-                    Ok(PgType::from(array))
-                })
-                .collect(),
+            Some(types) if !self.collects() => types,
+            _ => vec![TypeOid::BYTEA.into()],
         }
     }
 }
@@ -181,7 +181,7 @@ impl AggregateUDFImpl for RowAggregate {
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> DfResult<Vec<FieldRef>> {
-        let types = self.state_types().map_err(into_datafusion_error)?;
+        let types = self.state_types();
         let field = |(i, ty): (usize, &PgType)| Arc::new(Field::new(format!("{}[{i}]", args.name), ty.arrow(), true));
         Ok(types.iter().enumerate().map(field).collect())
     }
@@ -267,7 +267,8 @@ impl State {
                 }
             }
             Fold::RegressionCount => self.count += i64::from(row.iter().all(|v| !v.is_null())),
-            Fold::StringAgg | Fold::ArrayAgg | Fold::JsonAgg { .. } => {}
+            Fold::StringAgg | Fold::ArrayAgg | Fold::JsonAgg { .. } | Fold::JsonObjectAgg { .. } | Fold::Ordered(_) => {
+            }
         }
         Ok(())
     }
@@ -383,22 +384,19 @@ impl Rows {
 
     fn merge(&mut self, columns: &[ArrayRef]) -> Result<()> {
         let aggregate = self.aggregate.clone();
-        let types = aggregate.state_types()?;
+        let types = aggregate.state_types();
         let mut state = std::mem::take(&mut self.state);
         let mut rows = std::mem::take(&mut self.rows);
         let result = self.each_row(columns, &types, |parts| {
             if !aggregate.collects() {
                 return state.merge(aggregate.fold, aggregate.arg(), &parts);
             }
-            let columns: Vec<&Vec<Datum>> = parts
-                .iter()
-                .filter_map(|p| match p {
-                    Datum::Array(values) => Some(values.as_ref()),
-                    _ => None,
-                })
-                .collect();
-            let length = columns.first().map_or(0, |c| c.len());
-            rows.extend((0..length).map(|i| columns.iter().filter_map(|c| c.get(i).cloned()).collect()));
+            let Some(Datum::Bytea(bytes)) = parts.first() else { return Ok(()) };
+            let mut rest: &[u8] = bytes;
+            while !rest.is_empty() {
+                let row: Option<Vec<Datum>> = aggregate.types.iter().map(|_| codec::read(&mut rest)).collect();
+                rows.push(row.ok_or_else(|| Error::internal("an aggregate's rows have another shape"))?);
+            }
             Ok(())
         });
         (self.state, self.rows) = (state, rows);
@@ -406,10 +404,11 @@ impl Rows {
     }
 
     fn parts(&self) -> Result<Vec<ScalarValue>> {
-        let types = self.aggregate.state_types()?;
+        let types = self.aggregate.state_types();
         let parts: Vec<Datum> = if self.aggregate.collects() {
-            let column = |i: usize| self.rows.iter().filter_map(|r| r.get(i).cloned()).collect::<Vec<_>>();
-            (0..types.len()).map(|i| Datum::from(column(i))).collect()
+            let mut bytes = Vec::new();
+            self.rows.iter().flatten().for_each(|value| codec::put(&mut bytes, value));
+            vec![Datum::from(bytes)]
         } else {
             self.state.parts(self.aggregate.fold)
         };
@@ -425,8 +424,18 @@ impl Rows {
         match aggregate.fold {
             Fold::StringAgg => Ok(string_agg(&rows)),
             Fold::ArrayAgg if rows.is_empty() => Ok(Datum::Null),
-            Fold::ArrayAgg => Ok(Datum::from(rows.iter().filter_map(|r| r.first().cloned()).collect::<Vec<_>>())),
-            Fold::JsonAgg { binary } => json_agg(&rows, aggregate.arg(), binary),
+            Fold::ArrayAgg => array_agg(&rows, aggregate.arg()),
+            Fold::JsonAgg { binary, lines } => json_agg(&rows, binary, lines),
+            Fold::JsonObjectAgg { binary } => json_object_agg(&rows, binary),
+            Fold::Ordered(set) => {
+                let columns = ordered::Columns {
+                    direct: aggregate.args,
+                    types: &aggregate.types,
+                    order: &aggregate.order,
+                    ret: aggregate.ret,
+                };
+                ordered::finish(set, &rows, &columns)
+            }
             fold => {
                 let mut state = State::default();
                 for row in &rows {
@@ -463,15 +472,7 @@ impl Rows {
                     let (Some(a), Some(b), Some(ty)) = (a.get(*i), b.get(*i), aggregate.types.get(*i)) else {
                         return std::cmp::Ordering::Equal;
                     };
-                    match (a.is_null(), b.is_null()) {
-                        (true, true) => std::cmp::Ordering::Equal,
-                        (true, false) if *nulls_first => std::cmp::Ordering::Less,
-                        (true, false) => std::cmp::Ordering::Greater,
-                        (false, true) if *nulls_first => std::cmp::Ordering::Greater,
-                        (false, true) => std::cmp::Ordering::Less,
-                        _ if *descending => compare::compare(b, a, *ty),
-                        _ => compare::compare(a, b, *ty),
-                    }
+                    ordered::sorted_order(a, b, *ty, *descending, *nulls_first)
                 })
                 .find(|o| o.is_ne())
                 .unwrap_or(std::cmp::Ordering::Equal)
@@ -517,38 +518,80 @@ fn string_agg(rows: &[Vec<Datum>]) -> Datum {
     text.map(Datum::from).or_else(|| bytes.map(Datum::from)).unwrap_or(Datum::Null)
 }
 
-/// `[v, v, …]`: numbers, booleans and json as they are, all else as strings.
-fn json_agg(rows: &[Vec<Datum>], ty: PgType, binary: bool) -> Result<Datum> {
+/// The first values of the rows; arrays become the parts of one with a dimension more.
+fn array_agg(rows: &[Vec<Datum>], ty: PgType) -> Result<Datum> {
+    let values: Vec<Datum> = rows.iter().filter_map(|r| r.first().cloned()).collect();
+    if ty.oid.element().is_none() {
+        return Ok(Datum::from(values));
+    }
+    for value in &values {
+        match value {
+            Datum::Null => return Err(Error::new(SqlState::NullValueNotAllowed, "cannot accumulate null arrays")),
+            Datum::Array(array) if array.is_empty() => {
+                return Err(Error::new(SqlState::ArraySubscriptError, "cannot accumulate empty arrays"));
+            }
+            _ => {}
+        }
+    }
+    let stacked = array_shape::stack(&values).map_err(|error| match error.state() {
+        SqlState::ArraySubscriptError => {
+            Error::new(SqlState::ArraySubscriptError, "cannot accumulate arrays of different dimensionality")
+        }
+        _ => error,
+    });
+    stacked.map(Datum::from)
+}
+
+/// `[v, v, …]` of JSON values.
+fn json_agg(rows: &[Vec<Datum>], binary: bool, lines: bool) -> Result<Datum> {
     if rows.is_empty() {
         return Ok(Datum::Null);
     }
-    let mut out = vec![b'['];
+    let mut out = String::from("[");
     for (i, row) in rows.iter().enumerate() {
         if i > 0 {
-            out.extend_from_slice(b", ");
+            out.push_str(if lines && !binary { ", \n " } else { ", " });
         }
-        match row.first() {
-            None | Some(Datum::Null) => out.extend_from_slice(b"null"),
-            Some(Datum::Bool(v)) => out.extend_from_slice(if *v { b"true" } else { b"false" }),
-            Some(
-                value @ (Datum::Int2(_)
-                | Datum::Int4(_)
-                | Datum::Int8(_)
-                | Datum::Numeric(_)
-                | Datum::Float4(_)
-                | Datum::Float8(_)),
-            ) => {
-                out.extend_from_slice(to_string(value, ty, &FormatSettings::default()).as_bytes());
-            }
-            Some(Datum::Text(v)) if matches!(ty.oid, TypeOid::JSON | TypeOid::JSONB) => {
-                out.extend_from_slice(v.as_bytes())
-            }
-            Some(value) => write_string(&to_string(value, ty, &FormatSettings::default()), &mut out),
-        }
+        out.push_str(json_text(row.first()));
     }
-    out.push(b']');
-    let text = String::from_utf8(out).map_err(|e| Error::internal(e.to_string()))?;
-    Ok(if binary { Datum::from(crate::types::json::normalize(&text)?) } else { Datum::from(text) })
+    out.push(']');
+    Ok(if binary { Datum::from(crate::types::json::normalize(&out)?) } else { Datum::from(out) })
+}
+
+fn json_text(value: Option<&Datum>) -> &str {
+    match value {
+        Some(Datum::Text(text)) => text,
+        _ => "null",
+    }
+}
+
+/// `{ "k" : v, … }` of JSON keys and values; a key that is no string becomes one.
+fn json_object_agg(rows: &[Vec<Datum>], binary: bool) -> Result<Datum> {
+    if rows.is_empty() {
+        return Ok(Datum::Null);
+    }
+    let invalid = |message: &str| Error::new(SqlState::InvalidParameterValue, message);
+    let mut out = String::from("{ ");
+    for (i, row) in rows.iter().enumerate() {
+        let Some(Datum::Text(key)) = row.first() else {
+            return Err(invalid("field name must not be null"));
+        };
+        if key.starts_with(['[', '{']) {
+            return Err(invalid("key value must be scalar, not array, composite, or json"));
+        }
+        if i > 0 {
+            out.push_str(", ");
+        }
+        if key.starts_with('"') {
+            out.push_str(key);
+        } else {
+            out.extend(["\"", key, "\""]);
+        }
+        out.push_str(" : ");
+        out.push_str(json_text(row.get(1)));
+    }
+    out.push_str(" }");
+    Ok(if binary { Datum::from(crate::types::json::normalize(&out)?) } else { Datum::from(out) })
 }
 
 impl Accumulator for Rows {

@@ -1,0 +1,201 @@
+//! Assignments to parts of a column, `SET a[1] = x`, which sqlparser does not read: in the token stream they become
+//! assignments to the column, `a = mark(a, x, subscripts…)`. The binder knows the mark.
+//!
+//! Invariant: several parts of one column become one assignment, each part applied to what those before it made.
+
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use super::rewrite::word;
+
+/// The function that stands for an assignment to a part, and those that stand for its subscripts.
+pub(super) const ASSIGN: &str = "\u{1}assign";
+pub(super) const INDEX: &str = "\u{1}index";
+pub(super) const SLICE: &str = "\u{1}slice";
+pub(super) const OPEN_END: &str = "\u{1}open";
+
+/// One `target = value`.
+struct Assignment {
+    column: Token,
+    subscripts: Vec<Vec<TokenWithSpan>>,
+    value: Vec<TokenWithSpan>,
+}
+
+/// Rewrites the SET lists of UPDATE and of ON CONFLICT DO UPDATE.
+pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
+    let subscripted = |w: &[TokenWithSpan]| matches!((&w[0].token, &w[1].token), (Token::Word(_), Token::LBracket));
+    if !tokens.windows(2).any(subscripted) {
+        return;
+    }
+    let update = tokens.iter().position(|t| word(t, "update"));
+    let Some(set) = update.and_then(|u| (u..tokens.len()).find(|i| word(&tokens[*i], "set"))) else { return };
+    let Some(table) = target_name(tokens, set) else { return };
+    let end = list_end(tokens, set + 1);
+    let Some(parts) = assignments(&tokens[set + 1..end]) else { return };
+    if parts.iter().all(|p| p.subscripts.is_empty()) {
+        return;
+    }
+    let written = write(parts, &table, tokens[set].span);
+    tokens.splice(set + 1..end, written);
+}
+
+/// The name that columns of the statement's table are qualified by.
+fn target_name(tokens: &[TokenWithSpan], set: usize) -> Option<Token> {
+    let after = |keyword: &str| tokens.iter().position(|t| word(t, keyword)).map(|i| i + 1);
+    let insert = tokens.first().is_some_and(|t| word(t, "insert")) || after("conflict").is_some();
+    let mut at = if insert { after("into")? } else { after("update")? };
+    if tokens.get(at).is_some_and(|t| word(t, "only")) {
+        at += 1;
+    }
+    let mut name = tokens.get(at)?.token.clone();
+    while tokens.get(at + 1).is_some_and(|t| t.token == Token::Period) {
+        at += 2;
+        name = tokens.get(at)?.token.clone();
+    }
+    let alias = if tokens.get(at + 1).is_some_and(|t| word(t, "as")) { at + 2 } else { at + 1 };
+    match tokens.get(alias).map(|t| &t.token) {
+        Some(token @ Token::Word(_)) if alias > at + 1 || !insert && alias < set => Some(token.clone()),
+        _ => Some(name),
+    }
+}
+
+fn depth_change(token: &Token) -> i32 {
+    match token {
+        Token::LParen | Token::LBracket => 1,
+        Token::RParen | Token::RBracket => -1,
+        _ => 0,
+    }
+}
+
+/// Where the list that begins at `start` ends.
+fn list_end(tokens: &[TokenWithSpan], start: usize) -> usize {
+    let mut depth = 0;
+    for (i, token) in tokens.iter().enumerate().skip(start) {
+        let ends = ["from", "where", "returning"].iter().any(|w| word(token, w));
+        if depth < 0 || depth == 0 && ends && !is_distinct_from(tokens, i) {
+            return i;
+        }
+        depth += depth_change(&token.token);
+        if depth < 0 {
+            return i;
+        }
+    }
+    tokens.len()
+}
+
+fn is_distinct_from(tokens: &[TokenWithSpan], at: usize) -> bool {
+    at.checked_sub(1).and_then(|i| tokens.get(i)).is_some_and(|t| word(t, "distinct"))
+}
+
+/// `None`: a target of another form (a list of columns).
+fn assignments(tokens: &[TokenWithSpan]) -> Option<Vec<Assignment>> {
+    let mut out = Vec::new();
+    let mut rest = tokens;
+    while !rest.is_empty() {
+        let (first, mut after) = rest.split_first()?;
+        let column = matches!(first.token, Token::Word(_)).then(|| first.token.clone())?;
+        let mut subscripts = Vec::new();
+        while after.first().is_some_and(|t| t.token == Token::LBracket) {
+            let mut depth = 0;
+            let close = after.iter().position(|t| {
+                depth += depth_change(&t.token);
+                depth == 0
+            })?;
+            subscripts.push(after.get(1..close)?.to_vec());
+            after = after.get(close + 1..)?;
+        }
+        let (equals, after) = after.split_first()?;
+        if equals.token != Token::Eq {
+            return None;
+        }
+        let mut depth = 0;
+        let end = after.iter().position(|t| {
+            depth += depth_change(&t.token);
+            depth == 0 && t.token == Token::Comma
+        });
+        let end = end.unwrap_or(after.len());
+        out.push(Assignment { column, subscripts, value: after.get(..end)?.to_vec() });
+        rest = after.get(end + 1..).unwrap_or_default();
+    }
+    Some(out)
+}
+
+fn same_column(a: &Token, b: &Token) -> bool {
+    match (a, b) {
+        (Token::Word(a), Token::Word(b)) => {
+            let fold = |w: &sqlparser::tokenizer::Word| match w.quote_style {
+                Some(_) => w.value.clone(),
+                None => w.value.to_lowercase(),
+            };
+            fold(a) == fold(b)
+        }
+        _ => false,
+    }
+}
+
+fn write(parts: Vec<Assignment>, table: &Token, span: sqlparser::tokenizer::Span) -> Vec<TokenWithSpan> {
+    let at = |token: Token| TokenWithSpan::new(token, span);
+    let mark = |name: &str| TokenWithSpan::new(Token::make_word(name, Some('"')), span);
+    let mut done: Vec<(Token, bool, Vec<TokenWithSpan>)> = Vec::new();
+    for part in parts {
+        if part.subscripts.is_empty() {
+            done.push((part.column, false, part.value));
+            continue;
+        }
+        let known = done.iter().position(|(column, parts, _)| *parts && same_column(column, &part.column));
+        let base = match known {
+            Some(i) => std::mem::take(&mut done[i].2),
+            None => vec![at(table.clone()), at(Token::Period), at(part.column.clone())],
+        };
+        let mut call = vec![mark(ASSIGN), at(Token::LParen)];
+        call.extend(base);
+        call.push(at(Token::Comma));
+        call.extend(part.value);
+        for subscript in part.subscripts {
+            call.push(at(Token::Comma));
+            call.extend(write_subscript(subscript, span));
+        }
+        call.push(at(Token::RParen));
+        match known {
+            Some(i) => done[i].2 = call,
+            None => done.push((part.column, true, call)),
+        }
+    }
+    let mut out = Vec::new();
+    for (i, (column, _, value)) in done.into_iter().enumerate() {
+        if i > 0 {
+            out.push(at(Token::Comma));
+        }
+        out.extend([at(column), at(Token::Eq)]);
+        out.extend(value);
+    }
+    out
+}
+
+/// `i` or `l:u`, either end of which may be missing, as a call.
+fn write_subscript(tokens: Vec<TokenWithSpan>, span: sqlparser::tokenizer::Span) -> Vec<TokenWithSpan> {
+    let at = |token: Token| TokenWithSpan::new(token, span);
+    let mark = |name: &str| TokenWithSpan::new(Token::make_word(name, Some('"')), span);
+    let mut depth = 0;
+    let colon = tokens.iter().position(|t| {
+        depth += depth_change(&t.token);
+        depth == 0 && t.token == Token::Colon
+    });
+    let end = |tokens: &[TokenWithSpan]| match tokens {
+        [] => vec![mark(OPEN_END), at(Token::LParen), at(Token::RParen)],
+        tokens => tokens.to_vec(),
+    };
+    let mut out = match colon {
+        None => vec![mark(INDEX), at(Token::LParen)],
+        Some(_) => vec![mark(SLICE), at(Token::LParen)],
+    };
+    match colon {
+        None => out.extend(tokens),
+        Some(colon) => {
+            out.extend(end(&tokens[..colon]));
+            out.push(at(Token::Comma));
+            out.extend(end(&tokens[colon + 1..]));
+        }
+    }
+    out.push(at(Token::RParen));
+    out
+}
