@@ -1,6 +1,7 @@
 //! Lockstep and its peers on the same machine, in turn, as ratios: `cargo bench --bench versus -- WHAT…` with WHAT of
-//! `pgbench`, `cluster`, `copy`, `memory`, `tpch`, `failover` (default: all these), or `switchover`, `recovery` and `catchup`,
-//! which have no peer. Prints Markdown for docs/performance.md and docs/reliability.md.
+//! `pgbench`, `cluster`, `copy`, `memory`, `tpch`, `failover`, `switchover` (default: all these), `serializable`, or `recovery`
+//! and `catchup`. The last two and `switchover` have no peer. Prints Markdown for docs/performance.md and
+//! docs/reliability.md.
 //!
 //! Flags: `--log-bytes N`, `--checkpoint-bytes N` what `recovery` reads (default 1 GiB, 5 GiB), `--megabytes N` what
 //! `catchup` ships (default 200), `--seconds N` a pgbench run (default 15), `--rounds N` (default 3; the median counts),
@@ -14,6 +15,7 @@ mod catchup;
 mod faults;
 mod peers;
 mod recovery;
+mod serializable;
 #[allow(dead_code)] // as above
 #[path = "../../tests/server/mod.rs"]
 mod server;
@@ -355,7 +357,8 @@ fn options() -> Result<Options, String> {
                 options.checkpoint_bytes = value()?.parse().map_err(|_| "--checkpoint-bytes wants a number")?;
             }
             "--megabytes" => options.megabytes = value()?.parse().map_err(|_| "--megabytes wants a number")?,
-            "pgbench" | "cluster" | "copy" | "memory" | "tpch" | "failover" | "switchover" | "recovery" | "catchup" => {
+            "pgbench" | "cluster" | "copy" | "memory" | "tpch" | "failover" | "serializable" | "switchover"
+            | "recovery" | "catchup" => {
                 options.what.push(argument);
             }
             _ => return Err(format!("not understood: {argument}")),
@@ -379,6 +382,7 @@ async fn run_all(options: &Options) -> Result<(), String> {
             "tpch" => run_tpch(options, dir.path()).await?,
             "recovery" => recovery::run(options, dir.path()).await?,
             "catchup" => catchup::run(options, dir.path()).await?,
+            "serializable" => serializable::run(options.seconds, dir.path(), &options.binary).await?,
             "switchover" => run_switchover(options, dir.path()).await?,
             _ => run_failover(options, dir.path()).await?,
         }

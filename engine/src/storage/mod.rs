@@ -14,7 +14,7 @@ mod activity;
 mod cell;
 pub(crate) mod chunk;
 mod column;
-mod index;
+pub(crate) mod index;
 pub(crate) mod key;
 pub(crate) mod layout;
 mod maintain;

@@ -343,6 +343,30 @@ impl TableStore {
         }
     }
 
+    /// Whether a row that is in a range of an index, or was at a time that a snapshot may still see, was changed after
+    /// `since`.
+    pub(crate) fn range_changed(&self, index: &SecondaryIndex, range: (&IndexKey, &IndexKey), since: CommitTs) -> bool {
+        let (mut low, high) = (Bound::Included(range.0.clone()), Bound::Excluded(range.1.clone()));
+        let changed = |entry: &IndexKey| {
+            let (_, partition, handle) = index::split(entry);
+            let Some(partition) = self.partitions.get(partition) else { return false };
+            let partition = partition.read();
+            let head = partition.rows.heads.get(handle as usize);
+            head.is_some_and(|head| match partition.rows.version(*head) {
+                (begin, LIVE, _) => begin > since.0,
+                (_, end, _) => end > since.0,
+            })
+        };
+        loop {
+            let entries = index.read(&low, &high, false);
+            let Some(last) = entries.last() else { return false };
+            if entries.iter().any(changed) {
+                return true;
+            }
+            low = Bound::Excluded(last.clone());
+        }
+    }
+
     /// Calls `visit` with every row whose newest installed version is live, until it answers false.
     pub(crate) fn for_each_live(&self, layout: &Layout, mut visit: impl FnMut(RowKey, &Row) -> bool) {
         for partition in &self.partitions {

@@ -17,6 +17,7 @@ pub mod memory_log;
 pub mod notify;
 mod read;
 mod readers;
+mod reads;
 pub(crate) mod sequencer;
 mod sequences;
 mod shared;

@@ -4,13 +4,15 @@ use std::collections::HashSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use super::reads::RANGE_ROWS_MAX;
 use super::transaction::Transaction;
 use super::writes::Buffered;
 use super::{Isolation, RowImage};
 use crate::catalog::{IndexDef, Oid};
 use crate::error::{Error, Result, SqlState};
 use crate::session::Row;
-use crate::storage::layout::{IndexKey, IndexLayout};
+use crate::storage::index::SecondaryIndex;
+use crate::storage::layout::{IndexKey, IndexLayout, after};
 use crate::storage::table::row_of_arrays;
 use crate::storage::{CommitTs, IndexRange, RowId, RowKey, ScanSource, Table, cell_of};
 use crate::types::Datum;
@@ -69,7 +71,6 @@ impl Transaction {
             let row = self.get(table, &key, None);
             return Ok(row.map(|row| RowImage { key, row }).into_iter().take(limit).collect());
         }
-        self.read_table(table);
         let layout = IndexLayout::new(def, &table.layout.types);
         let (low, high) = layout.bounds(range);
         let ordered = match def.is_key() && table.store.key == table.layout.key {
@@ -91,10 +92,20 @@ impl Transaction {
                 let bounds = (low.clone(), high.clone());
                 table.store.walk(&index, bounds, range.reverse, snapshot, &table.layout, visit);
                 let own = own.map(|w| w.walk(&layout, &low, &high)).unwrap_or_default();
+                // What lies behind the last row that was wanted was not read.
+                let read = match (found.last(), range.reverse) {
+                    (Some((last, ..)), false) if found.len() >= limit => (low.clone(), after(last)),
+                    (Some((last, ..)), true) if found.len() >= limit => (last.clone(), high.clone()),
+                    _ => (low.clone(), high.clone()),
+                };
+                self.read_range(table, &index, read, found.len());
                 found.extend(own.into_iter().map(|(bytes, key, row)| (bytes, key, project(table, &row, None))));
                 found
             }
-            None => self.scan_range(table, &layout, &low, &high)?,
+            None => {
+                self.read_table(table);
+                self.scan_range(table, &layout, &low, &high)?
+            }
         };
         found.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
         if range.reverse {
@@ -198,14 +209,31 @@ impl Transaction {
     /// Notes that the commit depends on a row (SERIALIZABLE).
     pub(super) fn read_row(&mut self, table: &Arc<Table>, key: &RowKey) {
         if self.options.isolation == Isolation::Serializable {
-            self.reads.rows.insert((table.def.oid, key.clone()), table.clone());
+            self.reads.row(table, key);
+        }
+    }
+
+    /// Notes that the commit depends on a part of an index, from `low` (inclusive) to `high` (exclusive), of which `rows` were
+    /// found (SERIALIZABLE).
+    pub(super) fn read_range(
+        &mut self,
+        table: &Arc<Table>,
+        index: &Arc<SecondaryIndex>,
+        (low, high): (IndexKey, IndexKey),
+        rows: usize,
+    ) {
+        if self.options.isolation == Isolation::Serializable {
+            match rows <= RANGE_ROWS_MAX {
+                true => self.reads.range(table, index.clone(), low, high),
+                false => self.reads.table(table),
+            }
         }
     }
 
     /// Notes that the commit depends on a whole table (SERIALIZABLE).
     pub(super) fn read_table(&mut self, table: &Arc<Table>) {
         if self.options.isolation == Isolation::Serializable {
-            self.reads.tables.insert(table.def.oid, ());
+            self.reads.table(table);
         }
     }
 }

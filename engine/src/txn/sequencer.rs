@@ -15,12 +15,13 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::locks::{LockKey, Locks, Pending, TxnId};
+use super::reads::{Commits, ReadSet};
 use crate::catalog::Oid;
 use crate::commit_log::{Appended, CommitLog, Epoch, GroupId};
 use crate::error::{Error, Result, SqlState};
 use crate::record::{Header, Kind, RecordWriter, Sealed};
 use crate::seeded;
-use crate::storage::{CommitTs, RowKey, Table};
+use crate::storage::{CommitTs, RowKey};
 
 /// Number of times that this node's role changed: one reign of one epoch, or a time as standby.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,15 +55,11 @@ struct State {
 #[derive(Debug)]
 struct Unapplied {
     ts: CommitTs,
+    /// Rows and unique keys that were published.
     pending: Vec<LockKey>,
+    /// Tables whose rows were not.
+    in_bulk: Vec<Oid>,
     retained: Option<(TxnId, Vec<LockKey>)>,
-}
-
-/// What a SERIALIZABLE transaction read: must be unchanged since its snapshot when it commits.
-#[derive(Debug, Default)]
-pub(crate) struct ReadSet {
-    pub tables: HashMap<Oid, ()>,
-    pub rows: HashMap<(Oid, RowKey), std::sync::Arc<Table>>,
 }
 
 /// A commit ready to be sequenced.
@@ -123,13 +120,15 @@ impl Sequencer {
             schema_version: commit.schema_version,
         };
         let appended = log.append_telling(epoch, commit.record.finish(&header), commit.local);
-        for table in commit.tables {
-            state.written.insert(table, ts);
+        for table in &commit.tables {
+            state.written.insert(*table, ts);
             if commit.retain {
-                state.written_in_bulk.insert(table, ts);
+                state.written_in_bulk.insert(*table, ts);
             }
         }
-        let mut unapplied = Unapplied { ts, pending: Vec::with_capacity(commit.publish.len()), retained: None };
+        let in_bulk = if commit.retain { commit.tables } else { Vec::new() };
+        let mut unapplied =
+            Unapplied { ts, pending: Vec::with_capacity(commit.publish.len()), in_bulk, retained: None };
         if commit.retain {
             let all = commit.publish.into_iter().map(|(key, _)| key).chain(commit.release);
             unapplied.retained = Some((commit.txn, all.collect()));
@@ -269,15 +268,7 @@ impl State {
     }
 
     fn validate(&self, reads: &ReadSet, snapshot: CommitTs, locks: &Locks) -> Result<()> {
-        let written = |table: &Oid| self.written.get(table).copied().unwrap_or(CommitTs(0));
-        let in_bulk = |table: &Oid| self.written_in_bulk.get(table).copied().unwrap_or(CommitTs(0));
-        let row_changed = |(table, key): &(Oid, RowKey), of: &Table| {
-            let pending = locks.pending_ts(&LockKey::Row(*table, key.clone()));
-            pending.unwrap_or_else(|| of.store.changed_at(key)) > snapshot
-        };
-        let changed = self.floor > snapshot
-            || reads.tables.keys().any(|table| written(table) > snapshot)
-            || reads.rows.iter().any(|(row, of)| in_bulk(&row.0) > snapshot || row_changed(row, of));
+        let changed = self.floor > snapshot || reads.changed_since(snapshot, self, locks);
         if !changed {
             return Ok(());
         }
@@ -287,5 +278,20 @@ impl State {
         )
         .detail("A row or table that was read has changed since the transaction's snapshot.")
         .hint("The transaction might succeed if retried."))
+    }
+}
+
+impl Commits for State {
+    fn written(&self, table: Oid) -> CommitTs {
+        self.written.get(&table).copied().unwrap_or_default()
+    }
+
+    fn written_in_bulk(&self, table: Oid) -> CommitTs {
+        self.written_in_bulk.get(&table).copied().unwrap_or_default()
+    }
+
+    fn unapplied(&self, table: Oid, matches: &dyn Fn(&RowKey) -> bool) -> bool {
+        let row = |key: &LockKey| matches!(key, LockKey::Row(of, row) if *of == table && matches(row));
+        self.unapplied.iter().any(|commit| commit.in_bulk.contains(&table) || commit.pending.iter().any(row))
     }
 }

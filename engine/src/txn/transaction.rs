@@ -7,7 +7,8 @@ use smallvec::SmallVec;
 
 use super::locks::{Asker, Granted, LockKey, TableLock, TxnId, Wait};
 use super::notify::Notification;
-use super::sequencer::{ReadSet, Reign};
+use super::reads::ReadSet;
+use super::sequencer::Reign;
 use super::sequences::SequenceState;
 use super::shared::Transactions;
 use super::temporary::{Temporary, TemporarySpace};

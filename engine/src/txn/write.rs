@@ -13,7 +13,7 @@ use super::{Duplicate, Isolation, Locked};
 use crate::catalog::Oid;
 use crate::error::{Error, Result, SqlState};
 use crate::session::Row;
-use crate::storage::layout::{IndexKey, IndexLayout};
+use crate::storage::layout::{IndexKey, IndexLayout, after};
 use crate::storage::table::{Latest, row_of_arrays};
 use crate::storage::{CommitTs, RowKey, Table, cell_of, check_value};
 use crate::types::Datum;
@@ -102,7 +102,7 @@ impl Transaction {
         for index in table.layout.indexes.iter().filter(|index| index.unique && arbiters.contains(&index.oid)) {
             let Some(unique) = index.unique_key(|c| cell_of(&row, c)) else { continue };
             self.lock_unique(table, index, unique.clone()).await?;
-            self.read_unique(table);
+            self.read_unique(table, index.oid, &unique);
             if let Some(existing) = self.unique_owner(table, index, &unique) {
                 return Ok(Err(Duplicate { index: index.oid, existing }));
             }
@@ -249,7 +249,7 @@ impl Transaction {
             }
             let Some(unique) = wanted else { continue };
             self.lock_unique(table, index, unique.clone()).await?;
-            self.read_unique(table);
+            self.read_unique(table, index.oid, &unique);
             if index.deferrable {
                 continue;
             }
@@ -262,9 +262,15 @@ impl Transaction {
         Ok(None)
     }
 
-    fn read_unique(&mut self, table: &Arc<Table>) {
-        // A duplicate tells of a row that another unique key names: only the whole table is a safe unit.
-        self.read_table(table);
+    /// A duplicate tells of a row by another name than its own, and that there is none is true of a part of the index.
+    fn read_unique(&mut self, table: &Arc<Table>, index: Oid, unique: &IndexKey) {
+        if self.options.isolation != Isolation::Serializable {
+            return;
+        }
+        match table.store.index(index) {
+            Some(index) => self.read_range(table, &index, (unique.clone(), after(unique)), 1),
+            None => self.read_table(table),
+        }
     }
 
     /// The row that has a unique key: in the buffer, sequenced, or installed.

@@ -8,6 +8,7 @@ mod ddl;
 mod divergence;
 mod locking;
 mod model;
+mod ranges;
 
 use std::sync::Arc;
 
