@@ -189,6 +189,8 @@ pub struct Report {
     pub column: Option<String>,
     pub data_type: Option<String>,
     pub constraint: Option<String>,
+    /// PostgreSQL's own routine, where a driver goes by its name.
+    pub routine: Option<&'static str>,
 }
 
 const LEADERSHIP_LOST: &str = "could not complete the transaction: this node is no longer the primary";
@@ -218,6 +220,7 @@ impl Error {
             column: None,
             data_type: None,
             constraint: None,
+            routine: None,
         }))
     }
 
@@ -270,6 +273,11 @@ impl Error {
 
     pub fn constraint(mut self, constraint: impl Into<String>) -> Self {
         self.0.constraint = Some(constraint.into());
+        self
+    }
+
+    pub fn routine(mut self, routine: &'static str) -> Self {
+        self.0.routine = Some(routine);
         self
     }
 

@@ -4,6 +4,7 @@ What is there already is not fetched again. What can't be had ends the run with 
 """
 
 import glob
+import importlib
 import os
 import subprocess
 import sys
@@ -92,13 +93,24 @@ def _has_venv():
     return subprocess.run([sys.executable, "-c", "import venv, ensurepip"], capture_output=True).returncode == 0
 
 
+def load(interpreter, module):
+    """A module of a virtual environment, for use in this process (of the same Python)."""
+    for path in glob.glob(f"{os.path.dirname(os.path.dirname(interpreter))}/lib/python3*/site-packages"):
+        sys.path.append(path)
+    return importlib.import_module(module)
+
+
+def version(interpreter, package):
+    return run(interpreter, "-c", f"import importlib.metadata as m; print(m.version('{package}'))").strip()
+
+
 def python_source(requirement, name):
     """The unpacked source distribution of a package of PyPI, without building it."""
     found = glob.glob(f"{STORE}/{name}-*/")
     if not found:
         print(f"== fetching the source of {requirement}", flush=True)
         pip = python("sources", "pip").removesuffix("python") + "pip"
-        run(pip, "download", "-q", "--no-deps", "--no-binary", ":all:", "--no-build-isolation", "-d", STORE, requirement)
+        run(pip, "download", "-q", "--no-deps", "--no-binary", name, "-d", STORE, requirement)
         run("tar", "xf", glob.glob(f"{STORE}/{name}-*.tar.gz")[0], cwd=STORE)
         found = glob.glob(f"{STORE}/{name}-*/")
     return found[0]

@@ -12,10 +12,12 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
+import baseline  # noqa: E402
 import fetch  # noqa: E402
 from servers import Pair  # noqa: E402
 
-SUITES = ["regress"]
+SUITES = ["regress", "sqlalchemy_suite", "sqlalchemy_pg8000", "pg8000_tests", "differential", "misuse", "jdbc_suite", "functions_suite", "sqlsmith_suite"]
+FAST = ["regress", "differential", "misuse", "jdbc_suite", "functions_suite"]
 
 
 def binary(options):
@@ -33,9 +35,15 @@ def main():
     parser.add_argument("--binary", help="a built lockstep; else it is built")
     parser.add_argument("--release", action="store_true", help="build and use the release profile")
     parser.add_argument("--only", action="append", help="one file or test of the suite; may be given several times")
+    parser.add_argument("--count", type=int, help="statements of the random suites")
+    parser.add_argument("--seconds", type=int, help="time of sqlsmith")
+    parser.add_argument("--seed", type=int, help="seed of the random suites")
     parser.add_argument("--report", help="directory for the full reports, by default target/suites/reports")
     parser.add_argument("--keep", action="store_true", help="keep the servers' directories")
     parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("--fast", action="store_true", help="the part that CI runs, judged by baseline.txt")
+    parser.add_argument("--record", action="store_true", help="write baseline.txt anew; with --merge, keep what it lists")
+    parser.add_argument("--merge", action="store_true")
     options = parser.parse_args()
     unknown = [name for name in options.suites if name not in SUITES]
     if unknown:
@@ -44,8 +52,9 @@ def main():
     directory = options.report or f"{fetch.STORE}/reports"
     os.makedirs(directory, exist_ok=True)
     fetch.postgres()
-    failed = False
-    for name in options.suites or SUITES:
+    failed, totals = False, [0, 0]
+    known = baseline.load()
+    for name in options.suites or (FAST if options.fast else SUITES):
         began = time.monotonic()
         with Pair(options.binary, options.keep) as pair:
             suite = importlib.import_module(name).run(pair, options)
@@ -60,7 +69,17 @@ def main():
             for case, (text, expected, got) in suite.details.items():
                 file.write(f"#### {case}\n{text}\n---- PostgreSQL\n{expected}---- Lockstep\n{got}")
         print(suite.page(most=12) if options.verbose else suite.head(), flush=True)
+        if options.record:
+            failing = {str(case) for case, _, _ in suite.bad}
+            known[name] = failing | known.get(name, set()) if options.merge else failing
+            baseline.store(known)
+        elif options.fast and not baseline.check(name, suite, known):
+            failed = True
+        totals[0] += len(suite.ok)
+        totals[1] += 0 if options.fast and not failed else len(suite.bad)
         print(f"   {time.monotonic() - began:.0f} s; all of it in {directory}/{name}.txt", flush=True)
+    if options.fast and not failed:
+        print(f"suites: {totals[0]} passed, 0 failed")
     sys.exit(failed)
 
 

@@ -252,6 +252,7 @@ fn fields(severity: &str, report: &Report) -> Vec<(u8, String)> {
             fields.push((code, value.replace('\0', "")));
         }
     }
+    fields.extend(report.routine.map(|routine| (b'R', routine.to_owned())));
     fields
 }
 

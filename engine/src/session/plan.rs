@@ -518,7 +518,9 @@ impl Session {
             columns.as_ref().map(|c| c.iter().map(|c| (c.name.clone(), c.ty.oid)).collect::<Vec<_>>())
         };
         if types(&again.columns) != types(&prepared.columns) {
-            return Err(Error::new(SqlState::FeatureNotSupported, "cached plan must not change result type"));
+            // pgjdbc prepares the statement anew when it reads the routine's name.
+            return Err(Error::new(SqlState::FeatureNotSupported, "cached plan must not change result type")
+                .routine("RevalidateCachedQuery"));
         }
         // Whoever holds the old one finds the new one next time.
         for slot in self.statements.values_mut().filter(|s| Arc::ptr_eq(s, prepared)) {

@@ -106,7 +106,7 @@ impl Source {
     }
 
     pub(super) fn end_of_input(&self) -> Error {
-        Error::new(SqlState::SyntaxError, "syntax error at end of input").at(self.text.chars().count() as u32 + 1)
+        Error::new(SqlState::SyntaxError, END_OF_INPUT).at(self.text.chars().count() as u32 + 1)
     }
 }
 
@@ -131,6 +131,8 @@ pub enum Statement {
     Ddl(Box<crate::ddl::Extra>),
 }
 
+const END_OF_INPUT: &str = "syntax error at end of input";
+
 /// Splits `sql` into statements and parses each; empty statements are left out.
 pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
     if sql.len() > MAX_TEXT {
@@ -140,11 +142,11 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
     let tokens = tokenize(&source)?;
     split(tokens)
         .into_iter()
-        .filter(|tokens| !tokens.is_empty())
-        .map(|tokens| {
+        .filter(|(tokens, _)| !tokens.is_empty())
+        .map(|(tokens, end)| {
             let text = statement_text(&source, &tokens).into();
             let parameters = tokens.iter().filter_map(parameter_number).max().unwrap_or(0);
-            let statement = parse_statement(&source, tokens)?;
+            let statement = parse_statement(&source, tokens).map_err(|e| ends_early(&source, e, end.as_ref()))?;
             // Those of PREPARE belong to the statement inside.
             let inner = matches!(&statement, Statement::Utility(it) if matches!(**it, Utility::Prepare { .. }));
             let parameters = if inner { 0 } else { parameters };
@@ -204,22 +206,34 @@ fn tokenize(source: &Source) -> Result<Vec<TokenWithSpan>> {
     Ok(tokens)
 }
 
-fn split(tokens: Vec<TokenWithSpan>) -> Vec<Vec<TokenWithSpan>> {
-    let mut out = vec![Vec::new()];
+/// A statement that lacks something ends at its semicolon, where it has one.
+fn ends_early(source: &Source, error: Error, end: Option<&TokenWithSpan>) -> Error {
+    match end {
+        Some(end) if error.message() == END_OF_INPUT => source.syntax_error(end),
+        _ => error,
+    }
+}
+
+/// The tokens of each statement, and the semicolon behind them.
+fn split(tokens: Vec<TokenWithSpan>) -> Vec<(Vec<TokenWithSpan>, Option<TokenWithSpan>)> {
+    let mut out: Vec<(Vec<TokenWithSpan>, Option<TokenWithSpan>)> = vec![Default::default()];
     let mut depth = 0usize;
     for token in tokens {
         match token.token {
             Token::LParen => depth += 1,
             Token::RParen => depth = depth.saturating_sub(1),
             Token::SemiColon if depth == 0 => {
-                out.push(Vec::new());
+                if let Some(last) = out.last_mut() {
+                    last.1 = Some(token);
+                }
+                out.push(Default::default());
                 continue;
             }
             Token::EOF => continue,
             _ => {}
         }
         if let Some(last) = out.last_mut() {
-            last.push(token);
+            last.0.push(token);
         }
     }
     out

@@ -74,7 +74,7 @@ pub struct ScanSource {
 }
 
 impl ScanSource {
-    /// Number of memory partitions: scans take ranges of them. The transaction's own rows come with partition 0.
+    /// Number of memory partitions: scans take ranges of them. The transaction's own rows come with partition 0, last.
     pub fn partitions(&self) -> usize {
         self.table.store.partitions.len()
     }
@@ -96,7 +96,7 @@ impl ScanSource {
     /// Visible rows of `partitions`; columns by attnum in the order of `projection`, then, if `row_id`, a UInt64 column
     /// with [`RowId`]s. Batches of at most 32 Ki rows; a chunk without dead rows is not copied.
     pub fn scan(&self, partitions: Range<usize>, projection: &[i16], row_id: bool, prune: Option<Prune>) -> Scan {
-        let mut scan = Scan {
+        Scan {
             schema: self.schema(projection, row_id),
             columns: projection.iter().map(|a| (*a - 1) as usize).collect(),
             source: self.clone(),
@@ -105,11 +105,9 @@ impl ScanSource {
             partitions: partitions.clone(),
             chunks: VecDeque::new(),
             ready: VecDeque::new(),
-        };
-        if let (Some(overlay), true) = (&self.overlay, partitions.contains(&0)) {
-            scan.ready = overlay.batches.iter().flat_map(|b| scan.overlay_batches(b)).collect();
+            hot: None,
+            own: partitions.contains(&0),
         }
-        scan
     }
 }
 
@@ -124,6 +122,10 @@ pub struct Scan {
     partitions: Range<usize>,
     chunks: VecDeque<Piece>,
     ready: VecDeque<Result<RecordBatch>>,
+    /// Hot rows of the partition that is being read: they are younger than its chunks.
+    hot: Option<RecordBatch>,
+    /// The transaction's own rows are still to come: they are the youngest of all.
+    own: bool,
 }
 
 /// A chunk to be read, without the rows that the overlay hides.
@@ -148,7 +150,17 @@ impl Iterator for Scan {
                 }
                 continue;
             }
-            let partition = self.partitions.next()?;
+            if let Some(batch) = self.hot.take() {
+                return Some(Ok(batch));
+            }
+            let Some(partition) = self.partitions.next() else {
+                if !std::mem::take(&mut self.own) {
+                    return None;
+                }
+                let overlay = self.source.overlay.clone()?;
+                self.ready = overlay.batches.iter().flat_map(|b| self.overlay_batches(b)).collect();
+                continue;
+            };
             if let Err(e) = self.open(partition) {
                 return Some(Err(Error::internal(e.to_string())));
             }
@@ -198,8 +210,7 @@ impl Scan {
             let ids = rows.iter().map(|&row| RowId::new(number as u16, hot.handles[row as usize]).0);
             arrays.push(Arc::new(UInt64Array::from_iter_values(ids)));
         }
-        let batch = self.batch(arrays, rows.len())?;
-        self.ready.push_back(Ok(batch));
+        self.hot = Some(self.batch(arrays, rows.len())?);
         Ok(())
     }
 

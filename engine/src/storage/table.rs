@@ -110,6 +110,9 @@ pub struct TableStore {
     pub(crate) maintenance: Mutex<()>,
 }
 
+/// Rows without a primary key that go to one partition before the next one takes them.
+const HIDDEN_RUN: u64 = 4096;
+
 type KnownStatistics = ((Vec<Option<PgType>>, Vec<ChunkId>), Vec<ColumnStatistics>);
 
 /// The newest installed state of a row.
@@ -229,7 +232,7 @@ impl TableStore {
 
     /// Partition of the row with a key.
     pub(crate) fn partition_of_key(&self, key: &RowKey) -> usize {
-        self.partition_of(key.hash(self.seed))
+        self.place_of(key, key.hash(self.seed))
     }
 
     /// Key of a row of a table with a primary key.
@@ -237,7 +240,20 @@ impl TableStore {
         self.layout().key.encode(|c| row.get(c).map_or(Cell::Null, Cell::from))
     }
 
-    pub(crate) fn partition_of(&self, hash: u64) -> usize {
+    /// Where a row lives. Rows without a primary key fill one partition after the other in runs, so that a small table is
+    /// read in the order in which its rows came, as people expect of a heap; all others go by their hash.
+    pub(crate) fn place_of(&self, key: &RowKey, hash: u64) -> usize {
+        match key.hidden_number().filter(|_| self.key == KeyLayout::Hidden) {
+            Some(number) => self.place_of_hidden(number),
+            None => self.partition_of(hash),
+        }
+    }
+
+    fn place_of_hidden(&self, number: i64) -> usize {
+        (number as u64 / HIDDEN_RUN) as usize % self.partitions.len()
+    }
+
+    fn partition_of(&self, hash: u64) -> usize {
         // Bits that neither pick the bucket (low) nor tag it (top seven) in the partition's index.
         (((hash >> 20) & 0xffff_ffff) as usize * self.partitions.len()) >> 32
     }
@@ -253,7 +269,7 @@ impl TableStore {
         projection: Option<&[i16]>,
     ) -> Option<Row> {
         let hash = key.hash(self.seed);
-        let partition = self.partitions[self.partition_of(hash)].read();
+        let partition = self.partitions[self.place_of(key, hash)].read();
         let loc = partition.rows.visible(partition.find(hash, key, &self.key)?, snapshot)?;
         Some(partition.rows.row(loc, layout, projection))
     }
@@ -261,12 +277,12 @@ impl TableStore {
     /// Whether the newest installed version of a row is live.
     pub(crate) fn exists(&self, key: &RowKey) -> bool {
         let hash = key.hash(self.seed);
-        let partition = self.partitions[self.partition_of(hash)].read();
+        let partition = self.partitions[self.place_of(key, hash)].read();
         let head = partition.find(hash, key, &self.key).map(|h| partition.rows.heads[h as usize]);
         head.is_some_and(|loc| partition.rows.version(loc).1 == LIVE)
     }
 
-    /// False only if no row with a key of this hash is installed.
+    /// False only if no row with a key of this hash is installed. Asked of tables with a primary key.
     pub(crate) fn may_exist(&self, hash: u64) -> bool {
         self.partitions[self.partition_of(hash)].read().may_know(hash)
     }
@@ -274,7 +290,7 @@ impl TableStore {
     /// The newest installed version of a row.
     pub(crate) fn latest(&self, key: &RowKey, layout: &Layout) -> Latest {
         let hash = key.hash(self.seed);
-        let partition = self.partitions[self.partition_of(hash)].read();
+        let partition = self.partitions[self.place_of(key, hash)].read();
         let Some(handle) = partition.find(hash, key, &self.key) else { return Latest::Never };
         let loc = partition.rows.heads[handle as usize];
         match partition.rows.version(loc) {
@@ -286,7 +302,7 @@ impl TableStore {
     /// When the newest installed version of a row came or went; 0 if there is none.
     pub(crate) fn changed_at(&self, key: &RowKey) -> CommitTs {
         let hash = key.hash(self.seed);
-        let partition = self.partitions[self.partition_of(hash)].read();
+        let partition = self.partitions[self.place_of(key, hash)].read();
         let Some(handle) = partition.find(hash, key, &self.key) else { return CommitTs(0) };
         match partition.rows.version(partition.rows.heads[handle as usize]) {
             (begin, LIVE, _) => CommitTs(begin),
@@ -393,7 +409,7 @@ impl TableStore {
             self.saw_hidden(number);
         }
         let hash = key.hash(self.seed);
-        let number = self.partition_of(hash);
+        let number = self.place_of(&key, hash);
         let mut partition = self.partitions[number].write();
         let handle = partition.insert(&key, hash, self.seed, row, &layout, ts)?;
         let loc = partition.rows.heads[handle as usize];
@@ -411,7 +427,7 @@ impl TableStore {
     pub(crate) fn apply_update(&self, key: &RowKey, changes: &[(usize, Datum)], ts: CommitTs) -> Result<()> {
         let layout = self.layout();
         let hash = key.hash(self.seed);
-        let number = self.partition_of(hash);
+        let number = self.place_of(key, hash);
         let mut partition = self.partitions[number].write();
         let handle = partition.find(hash, key, &self.key).ok_or_else(|| gone("updates"))?;
         let old = partition.rows.heads[handle as usize];
@@ -440,7 +456,7 @@ impl TableStore {
 
     pub(crate) fn apply_delete(&self, key: &RowKey, ts: CommitTs) -> Result<()> {
         let hash = key.hash(self.seed);
-        let mut partition = self.partitions[self.partition_of(hash)].write();
+        let mut partition = self.partitions[self.place_of(key, hash)].write();
         let handle = partition.find(hash, key, &self.key).ok_or_else(|| gone("deletes"))?;
         if partition.rows.version(partition.rows.heads[handle as usize]).1 != LIVE {
             return Err(gone("deletes"));
@@ -466,7 +482,8 @@ impl TableStore {
             None => key_hashes(&self.key, columns, rows, self.seed),
         };
         for (row, hash) in hashes.into_iter().enumerate() {
-            let place = &mut places[self.partition_of(hash)];
+            let number = hidden.and_then(|h| h.get(row));
+            let place = &mut places[number.map_or_else(|| self.partition_of(hash), |n| self.place_of_hidden(*n))];
             place.0.push(row as u32);
             place.1.push(hash);
         }

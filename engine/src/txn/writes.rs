@@ -278,14 +278,16 @@ impl TableWrites {
     pub fn overlay(&self, table: &Table) -> Result<Overlay> {
         let mut overlay = Overlay::default();
         for (key, _) in self.rows.iter().filter(|(_, w)| w.base) {
-            let partition = table.store.partition_of(key.hash(table.store.seed));
+            let partition = table.store.place_of(key, key.hash(table.store.seed));
             overlay.hidden.entry(partition).or_default().push(key.clone());
         }
         for bulk in &self.bulk {
             overlay.batches.push(bulk.visible()?);
         }
-        let rows: Vec<(u32, &Arc<Row>)> =
+        let mut rows: Vec<(u32, &Arc<Row>)> =
             self.rows.values().filter_map(|w| Some((w.handle, w.after.as_ref()?))).collect();
+        // In the order in which they were written.
+        rows.sort_unstable_by_key(|(handle, _)| *handle);
         if !rows.is_empty() {
             let missing = |c: usize| table.layout.missing.get(c).unwrap_or(&Datum::Null);
             let column = |(c, ty): (usize, &Option<crate::types::PgType>)| {

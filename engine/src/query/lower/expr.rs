@@ -16,6 +16,9 @@ pub(super) fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
     Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))
 }
 
+/// Operands of AND and OR up to which the tree leans to the left, as DataFusion's own do.
+const CHAIN_MAX: usize = 64;
+
 fn boolean(expr: Expr) -> Lowered {
     Lowered::new(expr, TypeOid::BOOL.into(), DataType::Boolean)
 }
@@ -143,16 +146,25 @@ impl Lowering<'_> {
         exprs.iter().map(|e| self.expr(e, schemas)).collect()
     }
 
+    /// A tree of little depth, however long the chain: what walks it recurses.
     fn chain(&mut self, parts: &[ScalarExpr], op: Operator, schemas: &[&DFSchema]) -> Result<Lowered> {
-        let mut out: Option<Expr> = None;
-        for part in parts {
-            let part = self.expr(part, schemas)?.expr;
-            out = Some(match out {
-                Some(left) => binary(left, op, part),
-                None => part,
-            });
+        let mut level = parts.iter().map(|p| Ok(self.expr(p, schemas)?.expr)).collect::<Result<Vec<Expr>>>()?;
+        if level.len() <= CHAIN_MAX {
+            let whole = level.into_iter().reduce(|left, right| binary(left, op, right));
+            return Ok(boolean(whole.unwrap_or_else(|| lit(op == Operator::And))));
         }
-        Ok(boolean(out.unwrap_or_else(|| lit(op == Operator::And))))
+        while level.len() > 1 {
+            let mut pairs = level.into_iter();
+            let mut next = Vec::with_capacity(pairs.len() / 2 + 1);
+            while let Some(left) = pairs.next() {
+                next.push(match pairs.next() {
+                    Some(right) => binary(left, op, right),
+                    None => left,
+                });
+            }
+            level = next;
+        }
+        Ok(boolean(level.pop().unwrap_or_else(|| lit(op == Operator::And))))
     }
 
     /// Both sides as values that Arrow's equality compares as PostgreSQL does.

@@ -115,6 +115,9 @@ impl Binder {
         if let Some(value) = self.value_function(name, &args, span)? {
             return Ok(value);
         }
+        // Drivers declare the OUT parameters of {? = call f(?)} as void and leave them in the list.
+        let left_out = |a: &ScalarExpr| a.ty.oid == TypeOid::VOID && matches!(a.kind, ExprKind::Param(_));
+        let args: Vec<ScalarExpr> = args.into_iter().filter(|a| !left_out(a)).collect();
         let types: Vec<TypeOid> = args.iter().map(|a| a.ty.oid).collect();
         match resolve::function(name, &types, false).map_err(|e| self.source.locate(e, span))? {
             Resolution::Function(resolved) => self.finish_call(resolved, args, span),

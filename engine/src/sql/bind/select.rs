@@ -35,6 +35,9 @@ struct OrderKey {
     span: sqlparser::tokenizer::Span,
 }
 
+/// Columns of a result, as in PostgreSQL.
+const TARGETS_MAX: usize = 1664;
+
 impl Binder {
     pub(super) fn select(
         &mut self,
@@ -217,6 +220,10 @@ impl Binder {
                 attribute: item.attribute,
             })
             .collect();
+        if kept > TARGETS_MAX {
+            let message = format!("target lists can have at most {TARGETS_MAX} entries");
+            return Err(Error::new(SqlState::TooManyColumns, message));
+        }
         let hidden = columns.len() > kept;
         let restrict: Vec<_> = columns.iter().take(kept).map(|(id, e)| (*id, ScalarExpr::column(*id, e.ty))).collect();
         let _ = visible;
