@@ -130,6 +130,8 @@ fn native(call: &AggregateCall) -> Result<Option<Lowered>> {
             let counted = if call.distinct { super::key(arg).unwrap_or_else(|| arg.clone()) } else { arg.clone() };
             Ok(Some(with_distinct(call, df::count::count_udaf(), vec![counted.expr], call.distinct, DataType::Int64)))
         }
+        // DataFusion's start from the greatest and least finite number, and pass over NaN.
+        ("min" | "max", _) if arg.arrow.is_floating() => Ok(None),
         ("min", _) if ordered_by_arrow(arg) => plain(df::min_max::min_udaf(), arg.arrow.clone()),
         ("max", _) if ordered_by_arrow(arg) => plain(df::min_max::max_udaf(), arg.arrow.clone()),
         ("bool_and" | "every", _) => plain(df::bool_and_or::bool_and_udaf(), DataType::Boolean),
