@@ -103,7 +103,7 @@ impl NameRegType for SessionFunctions {
     }
 }
 
-const OWN: [&str; 10] = [
+const OWN: [&str; 11] = [
     "current_setting",
     "pg_is_in_recovery",
     "pg_is_wal_replay_paused",
@@ -114,6 +114,7 @@ const OWN: [&str; 10] = [
     "lockstep_commit_level",
     "pg_notify",
     "pg_notification_queue_usage",
+    "lockstep_has_function",
 ];
 
 impl FunctionHost for SessionFunctions {
@@ -149,6 +150,14 @@ impl FunctionHost for SessionFunctions {
             "lockstep_commit_level" => {
                 let level = self.session.shared.commit_level();
                 Ok(level.map_or(Datum::Null, |level| Datum::from(level.text())))
+            }
+            // Whether a row of pg_proc can be run: docs/functions.md is made from it. Aggregates and window functions tell so
+            // when they are planned.
+            "lockstep_has_function" => {
+                let Some(Datum::Oid(oid)) = args.first() else { return Ok(Datum::Null) };
+                let function = crate::functions::registry().function(*oid);
+                let has = function.is_some_and(|f| f.scalar.is_some() || f.set.is_some() || self.provides(f));
+                Ok(Datum::Bool(has))
             }
             "lockstep_position" => {
                 let applied = self.session.engine.transactions().position();
