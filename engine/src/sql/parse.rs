@@ -80,10 +80,15 @@ impl Source {
         Some(Location::new(line, column))
     }
 
-    /// The place of an infix operator: the first token between two spans.
-    pub fn between(&self, left: Span, right: Span) -> Option<Span> {
+    /// The place of an infix operator: the first token between two spans, or the operator itself where more stands there (a
+    /// cast's type is no part of its span).
+    pub fn between(&self, left: Span, right: Span, operator: &str) -> Option<Span> {
         let (start, end) = (self.byte(left.end)?, self.byte(right.start)?);
         let gap = self.text.get(start..end)?;
+        if let (true, Some(found)) = (gap.trim_start().starts_with("::"), gap.rfind(operator)) {
+            let at = self.location(start + found)?;
+            return Some(Span::new(at, at));
+        }
         let skipped = gap.len() - gap.trim_start_matches(|c: char| c.is_whitespace() || c == ')').len();
         let at = self.location(start + skipped)?;
         Some(Span::new(at, at))

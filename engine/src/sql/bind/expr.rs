@@ -296,16 +296,16 @@ impl Binder {
                 }
                 let l = self.expr(left)?;
                 let r = self.expr(right)?;
-                let at = self.operator_span(left, right);
+                let at = self.operator_span(left, right, &name);
                 self.operator(&name, Some(l), r, at)
             }
         }
     }
 
     /// Where an infix operator stands: errors about operators point there.
-    fn operator_span(&self, left: &Expr, right: &Expr) -> Span {
+    fn operator_span(&self, left: &Expr, right: &Expr, name: &str) -> Span {
         let (l, r) = (left.span(), right.span());
-        self.source.between(l, r).unwrap_or(l)
+        self.source.between(l, r, name).unwrap_or(l)
     }
 
     fn unary(&mut self, op: &UnaryOperator, arg: &Expr, span: Span) -> Result<ScalarExpr> {

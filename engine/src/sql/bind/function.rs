@@ -301,7 +301,12 @@ impl Binder {
             }
         }
         let filter = match &call.filter {
-            Some(filter) => Some(self.boolean(filter, "FILTER")?),
+            Some(filter) => {
+                let outside = std::mem::replace(&mut self.expects, Expects::Other("FILTER"));
+                let bound = self.boolean(filter, "FILTER");
+                self.expects = outside;
+                Some(bound?)
+            }
             None => None,
         };
         if let Some(over) = &call.over {
