@@ -19,4 +19,4 @@ def run(pair, options):
             del clean[name]
         return clean
 
-    return pytests.compare(pair, "pg8000's own tests", python, directory, arguments, environment, 1200, "pg8000")
+    return pytests.compare(pair, options, "pg8000's own tests", python, directory, arguments, environment, 1200, "pg8000")

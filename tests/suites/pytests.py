@@ -4,11 +4,13 @@ A test that fails on PostgreSQL too (it wants a pg_hba.conf, say) is told apart 
 PostgreSQL is not counted either. What Lockstep skips and PostgreSQL runs is a failure.
 """
 
+import json
 import os
 import re
 import subprocess
 import xml.etree.ElementTree as xml
 
+import fetch
 from regress import template
 from report import Suite
 
@@ -24,6 +26,10 @@ def outcomes(server, python, directory, arguments, environment, seconds, name):
             raise SystemExit(f"{name} did not end within {seconds} s on {server.name}: {log.name}") from None
     if not os.path.exists(report):
         raise SystemExit(f"{name} printed no report on {server.name}: {log.name}\n" + open(log.name).read()[-3000:])
+    return read(report)
+
+
+def read(report):
     found = {}
     for case in xml.parse(report).getroot().iter("testcase"):
         test = f"{case.get('classname')}::{case.get('name')}"
@@ -52,13 +58,26 @@ def cause(text):
     return template(lines[0])[:140]
 
 
-def compare(pair, title, python, directory, arguments, environments, seconds, name):
+def reference(pair, options, name, run):
+    """What PostgreSQL does, of this run, or with --cached of the last one."""
+    kept = os.path.join(fetch.STORE, f"{name}.reference.json")
+    if options.cached and os.path.exists(kept):
+        with open(kept) as file:
+            return json.load(file)
+    found = run(pair.postgres)
+    with open(kept, "w") as file:
+        json.dump(found, file)
+    return found
+
+
+def compare(pair, options, title, python, directory, arguments, environments, seconds, name):
     """The suite's result: `environments` of (postgres, lockstep) with `arguments(server)`."""
     suite = Suite(title)
-    found = {}
-    for server in (pair.postgres, pair.lockstep):
-        found[server.name] = outcomes(server, python, directory, arguments(server), environments(server), seconds, name)
-    expected, got = found["postgres"], found["lockstep"]
+
+    def run(server):
+        return outcomes(server, python, directory, arguments(server), environments(server), seconds, name)
+
+    expected, got = reference(pair, options, name, run), run(pair.lockstep)
     both = [test for test, (outcome, _) in expected.items() if outcome == "failed"]
     wanted = [test for test, (outcome, _) in expected.items() if outcome == "passed"]
     for test in wanted:

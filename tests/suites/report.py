@@ -17,14 +17,14 @@ class Suite:
         self.notes.append(text)
 
     def passed(self, case, file=None):
-        self.ok.append(case)
+        self.ok.append(str(case))
         self.files[file][0] += 1
 
     def failed(self, case, why, file=None, follows=False, text=None):
-        self.bad.append((case, why, follows))
+        self.bad.append((str(case), why, follows))
         self.files[file][1] += 1
         if text:
-            self.details[case] = text
+            self.details[str(case)] = text
 
     @property
     def total(self):

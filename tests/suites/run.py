@@ -5,6 +5,7 @@ and why, side by side. `tests/suites/run.py --help` lists the suites and options
 
 import argparse
 import importlib
+import json
 import os
 import sys
 import time
@@ -16,7 +17,7 @@ import baseline  # noqa: E402
 import fetch  # noqa: E402
 from servers import Pair  # noqa: E402
 
-SUITES = ["regress", "sqlalchemy_suite", "sqlalchemy_pg8000", "pg8000_tests", "differential", "misuse", "jdbc_suite", "functions_suite", "sqlsmith_suite"]
+SUITES = ["regress", "sqlalchemy_suite", "sqlalchemy_pg8000", "pg8000_tests", "differential", "misuse", "jdbc_suite", "functions_suite", "programs", "sqlsmith_suite"]
 FAST = ["regress", "differential", "misuse", "jdbc_suite", "functions_suite"]
 
 
@@ -27,6 +28,27 @@ def binary(options):
     profile = ["--release"] if options.release else []
     fetch.run("cargo", "build", "--locked", "--workspace", "--bin", "lockstep", *profile, cwd=fetch.ROOT)
     return os.path.join(target, "release" if options.release else "debug", "lockstep")
+
+
+def write_page(directory):
+    """Puts the last run's figures of each suite between the marks of docs/compatibility.md."""
+    path = os.path.join(fetch.ROOT, "docs", "compatibility.md")
+    with open(path) as file:
+        before, _, rest = file.read().partition("<!-- figures -->\n")
+        _, _, after = rest.partition("<!-- end of figures -->\n")
+    lines = []
+    for name in SUITES:
+        if not os.path.exists(f"{directory}/{name}.json"):
+            continue
+        with open(f"{directory}/{name}.json") as file:
+            found = json.load(file)
+        lines += [f"### {found['head']}", ""]
+        lines += [f"{note}  " for note in found["notes"]] + ([""] if found["notes"] else [])
+        if found["causes"]:
+            lines += ["| cases | why |", "|---|---|"]
+            lines += [f"| {count} | {why.replace('|', '¦').replace('<', '&lt;')} |" for count, why in found["causes"]] + [""]
+    with open(path, "w") as file:
+        file.write(before + "<!-- figures -->\n" + "\n".join(lines) + "\n<!-- end of figures -->\n" + after)
 
 
 def main():
@@ -44,7 +66,11 @@ def main():
     parser.add_argument("--fast", action="store_true", help="the part that CI runs, judged by baseline.txt")
     parser.add_argument("--record", action="store_true", help="write baseline.txt anew; with --merge, keep what it lists")
     parser.add_argument("--merge", action="store_true")
+    parser.add_argument("--cached", action="store_true", help="take what PostgreSQL answered in the last run of a pytest suite")
+    parser.add_argument("--docs", action="store_true", help="write the last run's figures into docs/compatibility.md, run nothing")
     options = parser.parse_args()
+    if options.docs:
+        return write_page(options.report or f"{fetch.STORE}/reports")
     unknown = [name for name in options.suites if name not in SUITES]
     if unknown:
         parser.error(f"no such suite: {', '.join(unknown)}")
@@ -65,6 +91,9 @@ def main():
                     failed = True
         with open(f"{directory}/{name}.txt", "w", errors="surrogateescape") as file:
             file.write(suite.page())
+        with open(f"{directory}/{name}.json", "w", errors="surrogateescape") as file:
+            json.dump({"head": suite.head(), "notes": [n for n in suite.notes if "fails on PostgreSQL" not in n][:6],
+                       "causes": [(count, why) for count, _, why, _ in suite.causes()[:25]]}, file)
         with open(f"{directory}/{name}.details", "w", errors="surrogateescape") as file:
             for case, (text, expected, got) in suite.details.items():
                 file.write(f"#### {case}\n{text}\n---- PostgreSQL\n{expected}---- Lockstep\n{got}")

@@ -23,7 +23,7 @@ def run_on(driver, pair, options):
         tests = options.only or ["test/dialect/test_suite.py", "test/dialect/postgresql"]
         return [*tests, "--dburi", f"postgresql+{driver}://postgres@127.0.0.1:{server.port}/postgres", "-p", "no:warnings"]
 
-    return pytests.compare(pair, f"SQLAlchemy's dialect suite on {driver}", python, directory, arguments,
+    return pytests.compare(pair, options, f"SQLAlchemy's dialect suite on {driver}", python, directory, arguments,
                            lambda server: server.environment(), 3000, f"sqlalchemy-{driver}")
 
 
