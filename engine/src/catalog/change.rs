@@ -63,6 +63,7 @@ impl Catalog {
             tables: BTreeMap::new(),
             views: BTreeMap::new(),
             sequences: BTreeMap::new(),
+            routines: BTreeMap::new(),
             strategies: BTreeMap::new(),
             placements: BTreeMap::new(),
             temporary: None,
@@ -84,6 +85,7 @@ impl Catalog {
             .chain(self.tables.values().cloned().map(Object::Table))
             .chain(self.views.values().cloned().map(Object::View))
             .chain(self.sequences.values().cloned().map(Object::Sequence))
+            .chain(self.routines.values().cloned().map(Object::Routine))
             .chain(self.strategies.values().cloned().map(Object::Strategy))
             .chain(
                 self.placements
@@ -174,6 +176,9 @@ impl Catalog {
                 self.relations.insert((view.schema, view.name.clone()), oid);
                 self.views.insert(oid, view);
             }
+            Object::Routine(routine) => {
+                self.routines.insert(oid, routine);
+            }
             Object::Sequence(sequence) => {
                 self.relations.insert((sequence.schema, sequence.name.clone()), oid);
                 self.sequences.insert(oid, sequence);
@@ -207,6 +212,7 @@ impl Catalog {
         self.tables.remove(&oid);
         self.views.remove(&oid);
         self.sequences.remove(&oid);
+        self.routines.remove(&oid);
         self.strategies.remove(&oid);
         self.placements.remove(&oid);
     }
@@ -270,6 +276,7 @@ impl Object {
             Object::Table(o) => o.oid,
             Object::View(o) => o.oid,
             Object::Sequence(o) => o.oid,
+            Object::Routine(o) => o.oid,
             Object::Strategy(o) => o.oid,
             Object::Placement(o) => o.table,
         }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Catalog, ConstraintDef, Oid, SequenceDef, TableDef, ViewDef};
+use super::{Catalog, ConstraintDef, Oid, RoutineDef, SequenceDef, TableDef, ViewDef};
 
 /// Something that refers to an object and would be left without it.
 #[derive(Debug, Clone)]
@@ -17,6 +17,7 @@ pub enum Dependent {
     Default(Arc<TableDef>, i16),
     Table(Arc<TableDef>),
     Sequence(Arc<SequenceDef>),
+    Routine(Arc<RoutineDef>),
 }
 
 impl Catalog {
@@ -59,6 +60,7 @@ impl Catalog {
                 .map(|(table, key, _)| Dependent::ForeignKey(table.clone(), key.clone())),
         );
         found.extend(self.views_on(relation).cloned().map(Dependent::View));
+        found.extend(self.routines_on(relation).cloned().map(Dependent::Routine));
         found
     }
 
@@ -72,6 +74,7 @@ impl Catalog {
             .map(Dependent::Table)
             .chain(sequences.cloned().map(Dependent::Sequence))
             .chain(views.cloned().map(Dependent::View))
+            .chain(self.routines.values().filter(|r| r.schema == schema).cloned().map(Dependent::Routine))
             .collect()
     }
 
@@ -89,6 +92,7 @@ impl Catalog {
         owned.extend(views.map(|o| ("view", o.name.as_str())));
         let sequences = self.sequences.values().filter(|o| o.owner == role);
         owned.extend(sequences.map(|o| ("sequence", o.name.as_str())));
+        owned.extend(self.routines.values().filter(|o| o.owner == role).map(|o| ("function", o.name.as_str())));
         let strategies = self.strategies.values().filter(|o| o.owner == role);
         owned.extend(strategies.map(|o| ("replication strategy", o.name.as_str())));
         owned

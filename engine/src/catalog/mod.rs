@@ -10,6 +10,7 @@ mod change;
 pub(crate) mod computed;
 mod depend;
 mod lookup;
+mod routine;
 mod strategy;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use computed::Computed;
 pub use depend::Dependent;
 pub use lookup::{Relation, SearchPath};
+pub use routine::{ArgMode, RoutineArg, RoutineDef};
 pub use strategy::{Member, Placement, Policy, Reach, StrategyDef};
 
 use crate::types::{Datum, PgType};
@@ -259,6 +261,8 @@ pub struct ViewDef {
     pub depends_on: Vec<Oid>,
     /// Columns of those that it reads, as (relation, attnum): they can't be dropped under it.
     pub columns_read: Vec<(Oid, i16)>,
+    /// Columns that were renamed since: the relation's, by number, under the name that the query's text has for it.
+    pub known_as: Vec<(Oid, i16, String)>,
     /// Whether a materialized view holds rows; `None`: a view that holds none.
     pub populated: Option<bool>,
     pub row_type: Oid,
@@ -303,6 +307,7 @@ pub enum Object {
     Table(Arc<TableDef>),
     View(Arc<ViewDef>),
     Sequence(Arc<SequenceDef>),
+    Routine(Arc<RoutineDef>),
     Strategy(Arc<StrategyDef>),
     Placement(Placement),
 }
@@ -332,6 +337,7 @@ pub struct Catalog {
     pub tables: BTreeMap<Oid, Arc<TableDef>>,
     pub views: BTreeMap<Oid, Arc<ViewDef>>,
     pub sequences: BTreeMap<Oid, Arc<SequenceDef>>,
+    pub routines: BTreeMap<Oid, Arc<RoutineDef>>,
     pub strategies: BTreeMap<Oid, Arc<StrategyDef>>,
     /// Table → its strategy.
     pub placements: BTreeMap<Oid, Oid>,

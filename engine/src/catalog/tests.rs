@@ -117,6 +117,7 @@ fn dependents_of_a_table() {
         columns: vec![("a".into(), TypeOid::INT4.into())],
         depends_on: vec![Oid(20000)],
         columns_read: vec![(Oid(20000), 1)],
+        known_as: Vec::new(),
         populated: None,
         row_type: Oid(20201),
         comment: None,

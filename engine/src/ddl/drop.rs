@@ -10,7 +10,8 @@ use sqlparser::ast::{ObjectName, ObjectType};
 use super::names::Name;
 use super::{DdlContext, index, lock, privilege, put_table, role, schema, sequence};
 use crate::catalog::{
-    Catalog, CatalogChange, ConstraintDef, Dependent, Oid, Relation, SearchPath, SequenceDef, TableDef, ViewDef,
+    Catalog, CatalogChange, ConstraintDef, Dependent, Oid, Relation, RoutineDef, SearchPath, SequenceDef, TableDef,
+    ViewDef,
 };
 use crate::error::{Error, Notice, NoticeLevel, Result, SqlState};
 use crate::txn::{TableLock, Transaction};
@@ -24,6 +25,7 @@ enum Doomed {
     Sequence(Arc<SequenceDef>),
     Constraint(Arc<TableDef>, Arc<ConstraintDef>),
     Default(Arc<TableDef>, i16),
+    Routine(Arc<RoutineDef>),
     /// A generated column that reads one that goes.
     Column(Arc<TableDef>, i16),
 }
@@ -35,6 +37,7 @@ impl Doomed {
             Doomed::Table(t) => (t.oid, 0),
             Doomed::View(v) => (v.oid, 0),
             Doomed::Sequence(s) => (s.oid, 0),
+            Doomed::Routine(r) => (r.oid, 0),
             Doomed::Constraint(_, c) => (c.oid, 0),
             Doomed::Default(t, attnum) | Doomed::Column(t, attnum) => (t.oid, *attnum),
         }
@@ -56,6 +59,7 @@ impl Doomed {
             }
             Doomed::View(v) => format!("view {}", name(v.oid, v.schema, &v.name)),
             Doomed::Sequence(s) => format!("sequence {}", name(s.oid, s.schema, &s.name)),
+            Doomed::Routine(r) => format!("{} {}", r.kind_name(), r.signature()),
             Doomed::Constraint(t, c) => format!("constraint {} on table {}", c.name, table(t)),
             Doomed::Default(t, attnum) => {
                 let column = t.attribute(*attnum).map_or("", |c| &c.name);
@@ -81,6 +85,7 @@ impl Doomed {
             }
             Doomed::View(view) => catalog.dependents(view.oid).into_iter().map(Doomed::from).collect(),
             Doomed::Sequence(s) => catalog.dependents(s.oid).into_iter().map(Doomed::from).collect(),
+            Doomed::Routine(routine) => routine_dependents(routine, catalog),
             Doomed::Constraint(..) | Doomed::Default(..) | Doomed::Column(..) => Vec::new(),
         }
     }
@@ -94,6 +99,7 @@ impl From<Dependent> for Doomed {
             Dependent::Default(t, attnum) => Doomed::Default(t, attnum),
             Dependent::Table(t) => Doomed::Table(t),
             Dependent::Sequence(s) => Doomed::Sequence(s),
+            Dependent::Routine(r) => Doomed::Routine(r),
         }
     }
 }
@@ -270,6 +276,74 @@ async fn drop_schemas(
     drop_all(targets, cascade, tx, context).await
 }
 
+/// Views whose text calls a routine by name, and functions with a standard body that do.
+fn routine_dependents(routine: &RoutineDef, catalog: &Catalog) -> Vec<Doomed> {
+    let names = |text: &str| {
+        let lower = text.to_lowercase();
+        lower
+            .match_indices(&format!("{}(", routine.name))
+            .any(|(at, _)| !lower[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+            || lower.contains(&format!("\"{}\"(", routine.name))
+    };
+    // Of several of one name it may be another that is meant.
+    if catalog.routines.values().filter(|r| r.name == routine.name).count() > 1 {
+        return Vec::new();
+    }
+    let views = catalog.all_views().filter(|v| names(&v.query)).cloned().map(Doomed::View);
+    let routines = catalog.routines.values().filter(|r| r.standard_body && r.oid != routine.oid && names(&r.body));
+    views.chain(routines.cloned().map(Doomed::Routine)).collect()
+}
+
+/// DROP FUNCTION and PROCEDURE.
+pub fn drop_routine(
+    routine: &Arc<RoutineDef>,
+    cascade: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    let catalog = tx.catalog();
+    let path = context.path(&catalog);
+    let what = Doomed::Routine(routine.clone());
+    let mut all = vec![what.clone()];
+    let mut lines = Vec::new();
+    let mut next = 0;
+    while let Some(current) = all.get(next).cloned() {
+        next += 1;
+        for dependent in current.dependents(&catalog) {
+            if !all.iter().any(|d| d.key() == dependent.key()) {
+                lines.push((dependent.describe(&catalog, &path), current.describe(&catalog, &path)));
+                all.push(dependent);
+            }
+        }
+    }
+    // Stored expressions call it by name.
+    if let Some(user) = expression_on(routine, &catalog) {
+        return Err(Error::unsupported(format!("to drop a function that {user} calls")));
+    }
+    announce(lines, cascade, &what.describe(&catalog, &path), context)?;
+    all.iter().rev().try_for_each(|doomed| remove(doomed, tx))
+}
+
+/// A definition that calls the routine: it could not be bound without it.
+fn expression_on(routine: &RoutineDef, catalog: &Catalog) -> Option<String> {
+    let call = format!("{}(", crate::system::deparse::quote_ident(&routine.name));
+    for table in catalog.tables.values() {
+        let defaults = table.live_columns().filter_map(|c| c.default.as_deref());
+        let checks = table.constraints.iter().filter_map(|c| match &c.kind {
+            crate::catalog::ConstraintKind::Check { expression, .. } => Some(expression.as_str()),
+            _ => None,
+        });
+        let indexes = table.indexes.iter().flat_map(|i| {
+            let texts = i.columns.iter().filter_map(|c| c.expression.as_ref()).map(|e| e.text.as_str());
+            texts.chain(i.predicate.as_ref().map(|p| p.0.as_str()))
+        });
+        if defaults.chain(checks).chain(indexes).any(|text| text.contains(&call)) {
+            return Some(format!("table \"{}\"", table.name));
+        }
+    }
+    None
+}
+
 /// Collects, refuses or announces, and drops.
 async fn drop_all(
     targets: Vec<Doomed>,
@@ -352,6 +426,7 @@ fn remove(doomed: &Doomed, tx: &mut Transaction) -> Result<()> {
         Doomed::Schema(oid, _) => tx.change_catalog(CatalogChange::Drop(*oid)),
         Doomed::View(v) => tx.change_catalog(CatalogChange::Drop(v.oid)),
         Doomed::Sequence(s) => tx.change_catalog(CatalogChange::Drop(s.oid)),
+        Doomed::Routine(r) => tx.change_catalog(CatalogChange::Drop(r.oid)),
         Doomed::Table(table) => {
             let catalog = tx.catalog();
             for sequence in catalog.owned_sequences(table.oid, None) {

@@ -23,6 +23,8 @@ mod maintenance;
 pub mod names;
 mod privilege;
 mod role;
+mod routine;
+mod routine_syntax;
 mod schema;
 mod sequence;
 pub mod strategy;
@@ -184,6 +186,14 @@ async fn run_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlCon
         }
         Extra::SetStrategy { table, if_exists, strategy } => {
             strategy::set_for_table(table, *if_exists, strategy.as_ref(), tx, context).await
+        }
+        Extra::CreateRoutine(routine) => routine::create(routine, tx, context),
+        Extra::DropRoutines { kind, names, if_exists, cascade } => {
+            routine::drop(*kind, names, *if_exists, *cascade, tx, context)
+        }
+        Extra::AlterRoutine { kind, name, change } => routine::alter(*kind, name, change, tx, context),
+        Extra::CommentOnRoutine { kind, name, comment } => {
+            routine::comment(*kind, name, comment.as_deref(), tx, context)
         }
         Extra::Refresh { .. } => Err(Error::internal("REFRESH is run by the session")),
         Extra::Several { tag, statements } => {

@@ -6,6 +6,7 @@
 use sqlparser::ast::{CommentObject, Ident, ObjectName, ObjectNamePart};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::routine_syntax::{self, CreateRoutine, RoutineChange, RoutineKind, RoutineName};
 use crate::catalog::Policy;
 
 /// A statement of DDL outside sqlparser's trees.
@@ -60,6 +61,23 @@ pub enum Extra {
         table: ObjectName,
         if_exists: bool,
         unlogged: bool,
+    },
+    CreateRoutine(Box<CreateRoutine>),
+    DropRoutines {
+        kind: RoutineKind,
+        names: Vec<RoutineName>,
+        if_exists: bool,
+        cascade: bool,
+    },
+    AlterRoutine {
+        kind: RoutineKind,
+        name: RoutineName,
+        change: RoutineChange,
+    },
+    CommentOnRoutine {
+        kind: RoutineKind,
+        name: RoutineName,
+        comment: Option<String>,
     },
     /// REFRESH MATERIALIZED VIEW.
     Refresh {
@@ -239,6 +257,10 @@ pub fn parse(tokens: &[TokenWithSpan]) -> Result<Option<Extra>, SyntaxError> {
 
 /// COMMENT ON the objects that can have one here; text in any of PostgreSQL's quotes.
 fn comment(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
+    if let Some(kind) = routine_syntax::kind(c) {
+        let name = routine_syntax::routine_name(c)?;
+        return Ok(Some(Extra::CommentOnRoutine { kind, name, comment: comment_text(c)? }));
+    }
     let object = match c.next_word().as_deref() {
         Some("constraint") => {
             let constraint = c.identifier()?;
@@ -280,6 +302,13 @@ fn comment_text(c: &mut Cursor<'_>) -> Result<Option<String>, SyntaxError> {
 }
 
 fn create(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
+    let replace = c.nth_is(0, "or") && c.nth_is(1, "replace");
+    let at = if replace { 2 } else { 0 };
+    if c.nth_is(at, "function") || c.nth_is(at, "procedure") {
+        let procedure = c.nth_is(at, "procedure");
+        c.at += at + 1;
+        return routine_syntax::create(c, replace, procedure).map(Some);
+    }
     let temporary = c.accept("temp") || c.accept("temporary");
     Ok(match c.next_word().as_deref() {
         Some("sequence") => {
@@ -388,6 +417,9 @@ fn alter_strategy(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
 }
 
 fn drop_strategy(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
+    if let Some(kind) = routine_syntax::kind(c) {
+        return routine_syntax::drop(c, kind).map(Some);
+    }
     if c.nth_is(0, "index") && c.nth_is(1, "concurrently") {
         c.at += 2;
         let if_exists = c.accept("if");
@@ -425,6 +457,9 @@ fn drop_strategy(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
 }
 
 fn alter(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
+    if let Some(kind) = routine_syntax::kind(c) {
+        return routine_syntax::alter(c, kind).map(Some);
+    }
     let kind = match c.next_word().as_deref() {
         Some("sequence") => RelationKind::Sequence,
         Some("view") => RelationKind::View,
@@ -706,9 +741,9 @@ fn sequence_options(c: &mut Cursor<'_>) -> Result<SequenceOptions, SyntaxError> 
     Ok(o)
 }
 
-struct Cursor<'a> {
-    tokens: &'a [TokenWithSpan],
-    at: usize,
+pub(super) struct Cursor<'a> {
+    pub tokens: &'a [TokenWithSpan],
+    pub at: usize,
 }
 
 impl Cursor<'_> {
@@ -719,37 +754,37 @@ impl Cursor<'_> {
         }
     }
 
-    fn next_word(&mut self) -> Option<String> {
+    pub fn next_word(&mut self) -> Option<String> {
         let word = self.word_at(self.at);
         self.at += 1;
         word
     }
 
-    fn nth_is(&self, ahead: usize, word: &str) -> bool {
+    pub fn nth_is(&self, ahead: usize, word: &str) -> bool {
         self.word_at(self.at + ahead).as_deref() == Some(word)
     }
 
-    fn accept(&mut self, word: &str) -> bool {
+    pub fn accept(&mut self, word: &str) -> bool {
         let found = self.nth_is(0, word);
         self.at += usize::from(found);
         found
     }
 
-    fn accept_token(&mut self, token: &Token) -> bool {
+    pub fn accept_token(&mut self, token: &Token) -> bool {
         let found = self.tokens.get(self.at).is_some_and(|t| t.token == *token);
         self.at += usize::from(found);
         found
     }
 
-    fn expect(&mut self, word: &str) -> Result<(), SyntaxError> {
+    pub fn expect(&mut self, word: &str) -> Result<(), SyntaxError> {
         if self.accept(word) { Ok(()) } else { Err(self.at) }
     }
 
-    fn expect_token(&mut self, token: &Token) -> Result<(), SyntaxError> {
+    pub fn expect_token(&mut self, token: &Token) -> Result<(), SyntaxError> {
         if self.accept_token(token) { Ok(()) } else { Err(self.at) }
     }
 
-    fn identifier(&mut self) -> Result<Ident, SyntaxError> {
+    pub fn identifier(&mut self) -> Result<Ident, SyntaxError> {
         match self.tokens.get(self.at) {
             Some(TokenWithSpan { token: Token::Word(w), span }) => {
                 self.at += 1;
@@ -759,7 +794,7 @@ impl Cursor<'_> {
         }
     }
 
-    fn object_name(&mut self) -> Result<ObjectName, SyntaxError> {
+    pub fn object_name(&mut self) -> Result<ObjectName, SyntaxError> {
         let mut parts = vec![ObjectNamePart::Identifier(self.identifier()?)];
         while self.accept_token(&Token::Period) {
             parts.push(ObjectNamePart::Identifier(self.identifier()?));
@@ -767,7 +802,7 @@ impl Cursor<'_> {
         Ok(ObjectName(parts))
     }
 
-    fn string(&mut self) -> Result<String, SyntaxError> {
+    pub fn string(&mut self) -> Result<String, SyntaxError> {
         let text = match self.tokens.get(self.at).map(|t| &t.token) {
             Some(Token::SingleQuotedString(s) | Token::EscapedStringLiteral(s)) => s.clone(),
             Some(Token::DollarQuotedString(s)) => s.value.clone(),

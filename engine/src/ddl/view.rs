@@ -215,6 +215,7 @@ fn definition(
         columns,
         depends_on,
         columns_read,
+        known_as: Vec::new(),
         populated: None,
         row_type: Oid(0),
         comment: None,
@@ -470,6 +471,20 @@ impl VisitorMut for Qualifier<'_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expr {
+            self.qualify_routine(&mut function.name);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } = factor {
+            self.qualify_routine(name);
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
         let Ok(name) = Name::new(relation, self.catalog) else {
             return ControlFlow::Continue(());
@@ -484,6 +499,20 @@ impl VisitorMut for Qualifier<'_> {
             *relation = qualified(self.catalog.schema_name(found.schema()), found.name());
         }
         ControlFlow::Continue(())
+    }
+}
+
+impl Qualifier<'_> {
+    /// A function that users made, under its full name.
+    fn qualify_routine(&self, name: &mut ObjectName) {
+        let Ok(parts) = names::parts(name) else { return };
+        let [function] = parts.as_slice() else { return };
+        if !crate::functions::registry().lookup(function).is_empty() {
+            return;
+        }
+        if let Some(routine) = self.catalog.routines_named(None, function, self.path).first() {
+            *name = qualified(self.catalog.schema_name(routine.schema), &routine.name);
+        }
     }
 }
 
@@ -521,15 +550,18 @@ fn columns_read(query: &Query, reads: &[Oid], catalog: &Catalog) -> Vec<(Oid, i1
     tables.flat_map(|t| t.live_columns().filter(|c| used(&c.name)).map(|c| (t.oid, c.attnum))).collect()
 }
 
-/// 0A000 while a view reads the column: its text names it.
-pub fn check_column_is_free(table: &TableDef, attnum: i16, verb: &str, tx: &Transaction) -> Result<()> {
+/// A column gets another name: views that read it go on under the old one in their texts.
+pub fn column_renamed(relation: Oid, attnum: i16, from: &str, tx: &mut Transaction) -> Result<()> {
     let catalog = tx.catalog();
-    match catalog.views_on(table.oid).find(|v| v.columns_read.contains(&(table.oid, attnum))) {
-        Some(view) => Err(Error::unsupported(format!("to {verb} a column that a view reads"))
-            .detail(format!("View \"{}\" reads it.", view.name))
-            .hint("Drop the view and create it again afterwards.")),
-        None => Ok(()),
+    for view in catalog.views_on(relation) {
+        if view.known_as.iter().any(|(oid, number, _)| (*oid, *number) == (relation, attnum)) {
+            continue;
+        }
+        let mut view = (**view).clone();
+        view.known_as.push((relation, attnum, from.to_owned()));
+        put_view(view, tx)?;
     }
+    Ok(())
 }
 
 /// A relation gets another name or schema: the views on it follow. `from` and `to`: schema and name.
@@ -601,21 +633,21 @@ fn renamed(query: &str, from: (&str, &str), to: (&str, &str)) -> Result<String> 
     Ok(query.to_string())
 }
 
-/// ALTER VIEW RENAME COLUMN: possible while no other view reads it.
+/// ALTER VIEW RENAME COLUMN.
 pub fn rename_column(view: &ViewDef, from: &str, to: &str, tx: &mut Transaction) -> Result<()> {
     let mut view = view.clone();
-    if tx.catalog().views_on(view.oid).next().is_some() {
-        return Err(Error::unsupported("to rename a column of a view that another view reads"));
-    }
     if view.columns.iter().any(|(name, _)| name == to) {
         return Err(Error::new(
             SqlState::DuplicateColumn,
             format!("column \"{to}\" of relation \"{}\" already exists", view.name),
         ));
     }
-    let Some(column) = view.columns.iter_mut().find(|(name, _)| name == from) else {
+    let Some(at) = view.columns.iter().position(|(name, _)| name == from) else {
         return Err(Error::new(SqlState::UndefinedColumn, format!("column \"{from}\" does not exist")));
     };
-    column.0 = to.to_owned();
+    column_renamed(view.oid, at as i16 + 1, from, tx)?;
+    if let Some(column) = view.columns.get_mut(at) {
+        column.0 = to.to_owned();
+    }
     put(tx, Object::View(Arc::new(view)))
 }

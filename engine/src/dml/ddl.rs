@@ -14,7 +14,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::query::ResultStream;
 use crate::session::Session;
 use crate::session::plan::Plan;
-use crate::sql::{Parsed, Statement};
+use crate::sql::{Binder, Parsed, Statement};
 use crate::txn::{Reads, Transaction};
 
 /// Runs a statement of DDL and answers its command tag.
@@ -41,6 +41,9 @@ pub async fn run(session: &mut Session, parsed: &Parsed) -> Result<String> {
         }
         Statement::Utility(_) => return Err(Error::internal("a utility statement was run as DDL")),
     };
+    if let ast::Statement::Call(call) = &**statement {
+        return super::call::run(session, call, parsed).await;
+    }
     if !ddl::is_ddl(statement) {
         return Err(Error::unsupported(ddl::command_name(&statement.to_string())));
     }
@@ -205,18 +208,12 @@ async fn refresh(
     let stream = match with_data {
         true => {
             let (query, source) = crate::sql::parse::parse_query(&view.query)?;
-            let inner = Parsed {
-                statement: Statement::Sql(Box::new(ast::Statement::Query(query))),
-                text: view.query.as_str().into(),
-                source,
-                parameters: 0,
-            };
-            let prepared = session.plan(Arc::new(inner), Vec::new())?;
-            let Plan::Query(plan) = &prepared.plan else {
-                return Err(Error::internal("a materialized view without a query"));
-            };
+            let catalog = session.catalog();
+            let mut binder = Binder::new(session.environment(&catalog), source, &[]);
+            binder.know_as(&view);
+            let bound = binder.bind_query(&query)?;
             session.begin_statement(Reads::Snapshot).await?;
-            Some(session.execute_bound(&plan.bound, &Arc::from([])).await?)
+            Some(session.execute_bound(&bound, &Arc::from([])).await?)
         }
         false => None,
     };

@@ -381,6 +381,7 @@ impl Session {
         self.block = Block { started, ..Block::default() };
         self.deferred.clear();
         self.deferred_keys.clear();
+        self.routines.clear();
         self.sequences.lock().take_logged();
         self.notes.truncate(0);
         self.settings.modes = self.settings.values().default_modes;
@@ -390,6 +391,7 @@ impl Session {
 
     /// What an error does to the transaction.
     pub(super) fn fail_transaction(&mut self) {
+        self.routines.clear();
         self.copy = None;
         self.parts = None;
         if let Some((counted, _)) = self.copying.take() {

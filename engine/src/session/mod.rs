@@ -42,7 +42,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::catalog::Oid;
+use crate::catalog::{Oid, RoutineDef};
 use crate::copy::CopyIn;
 use crate::dml::foreign_key::{DeferredCheck, DeferredKey};
 use crate::engine::Engine;
@@ -183,6 +183,8 @@ pub struct Session {
     /// Between a client's first message and the answer to its Sync: an interrupt is for what was asked.
     busy: bool,
     pub(crate) advisory: advisory::AdvisoryLocks,
+    /// Procedures that run, innermost last.
+    pub(crate) routines: Vec<Arc<RoutineDef>>,
     /// Where its temporary relations are, once it made one.
     pub(crate) temporary: Option<Arc<TemporarySpace>>,
     /// It is the session of another node's client.
@@ -220,6 +222,7 @@ impl Session {
             context: None,
             busy: false,
             advisory,
+            routines: Vec::new(),
             temporary: None,
             carried: false,
             carried_settings: None,

@@ -284,6 +284,9 @@ impl Session {
         let catalog = self.catalog();
         let environment = self.environment(&catalog);
         let mut binder = Binder::new(environment, parsed.source.clone(), &declared);
+        if let Some(routine) = self.routines.last() {
+            binder.with_routine(routine);
+        }
         let (plan, columns) = match &parsed.statement {
             Statement::Utility(utility) => self.plan_utility(utility, &mut binder, parsed.parameters)?,
             Statement::Sql(statement) => self.plan_sql(statement, &catalog, &mut binder, parsed.parameters)?,

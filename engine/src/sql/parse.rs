@@ -153,7 +153,11 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
             let parameters = tokens.iter().filter_map(parameter_number).max().unwrap_or(0);
             let statement = parse_statement(&source, tokens).map_err(|e| ends_early(&source, e, end.as_ref()))?;
             // Those of PREPARE belong to the statement inside.
-            let inner = matches!(&statement, Statement::Utility(it) if matches!(**it, Utility::Prepare { .. }));
+            let inner = match &statement {
+                Statement::Utility(it) => matches!(**it, Utility::Prepare { .. }),
+                Statement::Ddl(it) => matches!(**it, crate::ddl::Extra::CreateRoutine(_)),
+                Statement::Sql(_) => false,
+            };
             let parameters = if inner { 0 } else { parameters };
             Ok(Parsed { statement, source: source.clone(), text, parameters })
         })
@@ -223,11 +227,29 @@ fn ends_early(source: &Source, error: Error, end: Option<&TokenWithSpan>) -> Err
 fn split(tokens: Vec<TokenWithSpan>) -> Vec<(Vec<TokenWithSpan>, Option<TokenWithSpan>)> {
     let mut out: Vec<(Vec<TokenWithSpan>, Option<TokenWithSpan>)> = vec![Default::default()];
     let mut depth = 0usize;
+    // Inside BEGIN ATOMIC … END of a function: how many of its parts are open.
+    let mut atomic = 0usize;
     for token in tokens {
+        if let Token::Word(w) = &token.token
+            && w.quote_style.is_none()
+        {
+            let is = |text: &str| w.value.eq_ignore_ascii_case(text);
+            let last = out.last().and_then(|s| s.0.last()).map(|t| &t.token);
+            let after_begin = matches!(last, Some(Token::Word(w)) if w.value.eq_ignore_ascii_case("begin"));
+            let first = out.last().and_then(|s| s.0.first()).map(|t| &t.token);
+            let create = matches!(first, Some(Token::Word(w)) if w.value.eq_ignore_ascii_case("create"));
+            match atomic {
+                0 if is("atomic") && after_begin && create => atomic = 1,
+                0 => {}
+                _ if is("case") => atomic += 1,
+                _ if is("end") => atomic -= 1,
+                _ => {}
+            }
+        }
         match token.token {
             Token::LParen => depth += 1,
             Token::RParen => depth = depth.saturating_sub(1),
-            Token::SemiColon if depth == 0 => {
+            Token::SemiColon if depth == 0 && atomic == 0 => {
                 if let Some(last) = out.last_mut() {
                     last.1 = Some(token);
                 }

@@ -32,8 +32,6 @@ pub(super) fn unsupported(tokens: &[TokenWithSpan]) -> Option<String> {
         &["create", "aggregate"],
         &["create", "transform"],
         &["create", "trigger"],
-        &["create", "function"],
-        &["create", "procedure"],
         &["create", "extension"],
         &["create", "type"],
         &["create", "policy"],
@@ -44,8 +42,6 @@ pub(super) fn unsupported(tokens: &[TokenWithSpan]) -> Option<String> {
         &["alter", "domain"],
         &["alter", "type"],
         &["alter", "default"],
-        &["alter", "function"],
-        &["alter", "procedure"],
         &["alter", "foreign"],
         &["alter", "event"],
         &["alter", "extension"],
@@ -56,7 +52,6 @@ pub(super) fn unsupported(tokens: &[TokenWithSpan]) -> Option<String> {
         &["alter", "tablespace"],
         &["alter", "text"],
         &["alter", "trigger"],
-        &["call"],
     ];
     let words = STATEMENTS
         .iter()

@@ -117,9 +117,12 @@ fn row_type(oid: Oid, name: &str, schema: Oid, owner: Oid, relation: Oid, array:
     }
 }
 
-fn pg_proc(_: &SystemContext, sink: &mut RowSink) -> Result<()> {
+fn pg_proc(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     for f in registry().functions() {
         proc_row(f, sink);
+    }
+    for routine in context.catalog.routines.values() {
+        super::routines::proc_row(routine, sink);
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ pub mod functions;
 mod information_schema;
 mod monitor;
 mod relations;
+mod routines;
 mod rows;
 mod strategies;
 #[cfg(test)]

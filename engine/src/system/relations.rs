@@ -34,6 +34,7 @@ pub const SOURCES: &[(&str, RowSource)] = &[
 
 /// OIDs of the catalogs themselves, as `classid` in pg_depend and pg_description.
 pub const PG_CLASS: u32 = 1259;
+pub const PG_PROC: u32 = 1255;
 pub const PG_AUTHID: u32 = 1260;
 pub const PG_DATABASE: u32 = 1262;
 pub const PG_ATTRDEF: u32 = 2604;
@@ -501,6 +502,9 @@ fn pg_description(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     }
     for s in catalog.sequences.values() {
         push(s.oid, PG_CLASS, 0, &s.comment);
+    }
+    for r in catalog.routines.values() {
+        push(r.oid, PG_PROC, 0, &r.comment);
     }
     Ok(())
 }

@@ -90,6 +90,7 @@ pub fn context() -> SystemContext {
         columns: vec![("a".into(), TypeOid::INT4.into()), ("c".into(), TypeOid::INT4.into())],
         depends_on: vec![Oid(20000)],
         columns_read: vec![(Oid(20000), 1), (Oid(20000), 2)],
+        known_as: Vec::new(),
         populated: None,
         row_type: Oid(20101),
         comment: None,

@@ -20,7 +20,9 @@ pub fn definition(view: &ViewDef, display: &Display<'_>) -> String {
         return format!(" {};", view.query);
     };
     let names: Vec<String> = view.columns.iter().map(|(name, _)| name.clone()).collect();
-    let described = display.binder(source).describe(&query, &names, display.pretty);
+    let mut binder = display.binder(source);
+    binder.know_as(view);
+    let described = binder.describe(&query, &names, display.pretty);
     let mut out = described.unwrap_or_else(|_| {
         // Forms that have no text of PostgreSQL's kind yet are shown as they were given.
         let _ = query.visit(&mut Shortener { catalog, path });

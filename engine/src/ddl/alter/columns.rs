@@ -191,7 +191,7 @@ pub fn rename(mut table: TableDef, from: &str, to: &str, tx: &mut Transaction) -
             format!("column \"{to}\" of relation \"{}\" already exists", table.name),
         ));
     }
-    view::check_column_is_free(&table, attnum, "rename", tx)?;
+    view::column_renamed(table.oid, attnum, from, tx)?;
     for c in table.columns.iter_mut().filter(|c| c.attnum == attnum) {
         c.name = to.to_owned();
     }

@@ -73,6 +73,9 @@ impl Binder {
                 return self.whole_row(&relation, depth, span);
             }
         }
+        if let Some(value) = self.frame_name(None, name) {
+            return Ok(value);
+        }
         let mut error = Error::new(SqlState::UndefinedColumn, format!("column \"{name}\" does not exist"));
         if let Some(hint) = self.similar_column(None, name) {
             error = error.hint(hint);
@@ -114,6 +117,9 @@ impl Binder {
                 error = error.hint(hint);
             }
             return Err(self.source.locate(error, span));
+        }
+        if let Some(value) = self.frame_name(Some(table), name) {
+            return Ok(value);
         }
         let mut error =
             Error::new(SqlState::UndefinedTable, format!("missing FROM-clause entry for table \"{table}\""));

@@ -65,8 +65,10 @@ impl Names for Binder {
             let mut columns = scope.relations.iter().flat_map(|r| r.columns.iter().map(move |c| (r, c)));
             let own = columns.find(|(_, c)| c.id == id);
             let renamed = self.described.as_ref().and_then(|d| d.renamed.get(&id));
-            own.map(|(r, c)| format!("{}.{}", quote_ident(renamed.unwrap_or(&r.name)), quote_ident(&c.name)))
-                .or_else(|| scope.merged.iter().find(|c| c.id == id).map(|c| quote_ident(&c.name)))
+            own.map(|(r, c)| {
+                format!("{}.{}", quote_ident(renamed.unwrap_or(&r.name)), quote_ident(&self.current_name(c)))
+            })
+            .or_else(|| scope.merged.iter().find(|c| c.id == id).map(|c| quote_ident(&c.name)))
         })
     }
 
@@ -404,8 +406,23 @@ impl Binder {
         let mut scopes = self.scopes.iter().rev();
         scopes.find_map(|s| {
             let mut columns = s.relations.iter().flat_map(|r| &r.columns).chain(&s.merged);
-            columns.find(|c| c.id == id).map(|c| c.name.clone())
+            columns.find(|c| c.id == id).map(|c| self.current_name(c))
         })
+    }
+
+    /// What a column is called now, whatever the text at hand calls it.
+    fn current_name(&self, column: &crate::sql::ScopeColumn) -> String {
+        if self.known_as.is_empty() || column.table == 0 {
+            return column.name.clone();
+        }
+        let oid = crate::catalog::Oid(column.table);
+        let catalog = &self.environment.catalog;
+        let of_table = catalog.tables.get(&oid).and_then(|t| t.attribute(column.attribute)).map(|c| c.name.clone());
+        let of_view = || {
+            let view = catalog.views.get(&oid)?;
+            view.columns.get(usize::try_from(column.attribute - 1).ok()?).map(|c| c.0.clone())
+        };
+        of_table.or_else(of_view).unwrap_or_else(|| column.name.clone())
     }
 
     fn style<'a>(&self, format: &'a FormatSettings, base: usize) -> Style<'a> {

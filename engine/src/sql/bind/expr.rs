@@ -249,6 +249,9 @@ impl Binder {
             Some(n) => n,
             None => return Err(self.syntax_at(name, span)),
         };
+        if let Some(value) = self.frame_parameter(number) {
+            return value.map_err(|e| self.source.locate(e, span));
+        }
         if number == 0 || number > 65535 || self.no_params {
             let error = Error::new(SqlState::UndefinedParameter, format!("there is no parameter ${number}"));
             return Err(self.source.locate(error, span));

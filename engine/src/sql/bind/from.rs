@@ -451,7 +451,13 @@ impl Binder {
     }
 
     pub(super) fn scan(&mut self, def: &TableDef) -> (Rel, Vec<ScopeColumn>) {
-        let columns: Vec<_> = def.live_columns().map(|c| (c.attnum, c.name.as_str(), c.ty)).collect();
+        if self.known_as.is_empty() {
+            let columns: Vec<_> = def.live_columns().map(|c| (c.attnum, c.name.as_str(), c.ty)).collect();
+            return self.scan_columns(def.oid.0, &def.name, &columns, false);
+        }
+        let known = |c: &crate::catalog::ColumnDef| self.column_known_as(def.oid, c.attnum, &c.name).to_owned();
+        let names: Vec<String> = def.live_columns().map(known).collect();
+        let columns: Vec<_> = def.live_columns().zip(&names).map(|(c, name)| (c.attnum, name.as_str(), c.ty)).collect();
         self.scan_columns(def.oid.0, &def.name, &columns, false)
     }
 
@@ -507,13 +513,17 @@ impl Binder {
     /// A view: its query bound anew, in names of its own.
     fn view(&mut self, view: &ViewDef) -> Result<(Rel, Vec<ScopeColumn>)> {
         let (query, source) = crate::sql::parse::parse_query(&view.query)?;
-        let bound = self.isolated(source, |b| b.subquery(&query))?;
+        let outer = std::mem::replace(&mut self.known_as, view.known_as.as_slice().into());
+        let bound = self.isolated(source, |b| b.subquery(&query));
+        self.known_as = outer;
+        let bound = bound?;
         let columns = bound
             .columns
             .iter()
             .zip(&view.columns)
-            .map(|(c, (name, _))| ScopeColumn {
-                name: name.clone(),
+            .enumerate()
+            .map(|(i, (c, (name, _)))| ScopeColumn {
+                name: self.column_known_as(view.oid, i as i16 + 1, name).to_owned(),
                 id: c.id,
                 ty: c.ty,
                 table: view.oid.0,
@@ -537,6 +547,16 @@ impl Binder {
     ) -> Result<(Rel, Scope, bool)> {
         let parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(fold).collect();
         let function = parts.last().cloned().unwrap_or_default();
+        if !self.environment.catalog.routines.is_empty() && resolve::kind(&function).is_none() {
+            self.scopes.push(left.clone());
+            let outer = std::mem::replace(&mut self.expects, Expects::From);
+            let bound = self.routine_rows(&parts, args, span);
+            self.expects = outer;
+            self.scopes.pop();
+            if let Some((rel, names, scalar)) = bound? {
+                return self.routine_factor(rel, names, scalar && !ordinality, &function, (ordinality, alias));
+            }
+        }
         let args: Vec<&ast::Expr> = args
             .iter()
             .map(|a| match a {
@@ -565,6 +585,37 @@ impl Binder {
         let mut scope = self.relation_scope(shown, None, columns, alias)?;
         for relation in &mut scope.relations {
             relation.scalar = scalar && !ordinality;
+        }
+        let lateral = rel.is_correlated();
+        Ok((rel, scope, lateral))
+    }
+
+    /// The rows of a SQL function as an item of FROM.
+    fn routine_factor(
+        &mut self,
+        rel: Rel,
+        mut names: Vec<(String, ColumnId, crate::types::PgType)>,
+        scalar: bool,
+        function: &str,
+        (ordinality, alias): (bool, Option<&ast::TableAlias>),
+    ) -> Result<(Rel, Scope, bool)> {
+        if ordinality {
+            return Err(Error::unsupported("WITH ORDINALITY of a SQL function"));
+        }
+        let shown = alias.map_or_else(|| function.to_owned(), |a| fold(&a.name));
+        if scalar
+            && let Some(alias) = alias
+            && let Some(first) = names.first_mut()
+        {
+            first.0 = fold(&alias.name);
+        }
+        let columns = names
+            .into_iter()
+            .map(|(name, id, ty)| ScopeColumn { name, id, ty, table: 0, attribute: 0, visible: true })
+            .collect();
+        let mut scope = self.relation_scope(shown, None, columns, alias)?;
+        for relation in &mut scope.relations {
+            relation.scalar = scalar;
         }
         let lateral = rel.is_correlated();
         Ok((rel, scope, lateral))

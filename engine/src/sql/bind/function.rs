@@ -190,6 +190,18 @@ impl Binder {
 
     pub(super) fn function(&mut self, call: &ast::Function, span: Span) -> Result<ScalarExpr> {
         let parts: Vec<String> = call.name.0.iter().filter_map(|p| p.as_ident()).map(fold).collect();
+        let users = match called_name(&parts) {
+            None => true,
+            Some(name) => resolve::kind(name).is_none(),
+        };
+        if users
+            && call.over.is_none()
+            && !self.environment.catalog.routines.is_empty()
+            && let FunctionArguments::List(list) = &call.args
+            && let Some(value) = self.routine_call(&parts, &list.args, span)?
+        {
+            return Ok(value);
+        }
         let Some(name) = called_name(&parts) else {
             let error =
                 Error::new(SqlState::UndefinedFunction, format!("function {}() does not exist", parts.join(".")));

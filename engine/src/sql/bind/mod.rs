@@ -21,6 +21,7 @@ mod ordered_set;
 pub(crate) mod parts;
 mod query;
 mod resolve;
+mod routine;
 mod row;
 mod select;
 mod subquery;
@@ -228,6 +229,10 @@ pub struct Binder {
     uses: Vec<(ColumnId, Span, String)>,
     /// Set-returning rows, views and CTEs share this counter of work tables.
     next_table: u32,
+    /// Names that the view at hand has for columns that were renamed.
+    known_as: Arc<[(Oid, i16, String)]>,
+    /// Parameters of the SQL function whose body is at hand.
+    frame: Option<routine::Frame>,
     locked: Vec<Arc<LockedSubquery>>,
     /// Relations of rows that exist only while the statement runs.
     transients: u32,
@@ -258,6 +263,8 @@ impl Binder {
             described: None,
             uses: Vec::new(),
             next_table: 0,
+            known_as: Arc::from([]),
+            frame: None,
             locked: Vec::new(),
             transients: 0,
             computed: HashMap::new(),
@@ -361,6 +368,22 @@ impl Binder {
         let id = ColumnId(self.next_column);
         self.next_column += 1;
         id
+    }
+
+    /// For the text of a view's query: the names that it has for columns that were renamed.
+    pub fn know_as(&mut self, view: &crate::catalog::ViewDef) {
+        self.known_as = view.known_as.as_slice().into();
+    }
+
+    /// The name of a relation's column in the text at hand.
+    fn column_known_as<'a>(&'a self, relation: Oid, attnum: i16, name: &'a str) -> &'a str {
+        let mut own = self.known_as.iter().filter(|(oid, ..)| *oid == relation);
+        match own.clone().find(|(_, number, _)| *number == attnum) {
+            Some((.., known)) => known,
+            // A later column may have the name that the text means another one by.
+            None if own.any(|(.., known)| known == name) => "\u{3}",
+            None => name,
+        }
     }
 
     /// Runs `f` with `scope` as the innermost one.

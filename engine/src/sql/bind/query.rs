@@ -75,7 +75,7 @@ impl Binder {
     }
 
     /// Replaces output `i` by a conversion of it, above everything else.
-    fn project_cast(
+    pub(super) fn project_cast(
         &mut self,
         bound: &mut Bound,
         i: usize,

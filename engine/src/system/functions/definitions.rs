@@ -7,8 +7,8 @@ use crate::catalog::{ConstraintDef, Oid, Relation, TableDef, ViewDef};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::{Call, Function, registry};
 use crate::system::deparse::{self, Display, quote_ident, relation_name, type_name};
-use crate::system::relations::{PG_CLASS, PG_CONSTRAINT, PG_NAMESPACE, rule_view};
-use crate::system::{SystemContext, viewdef};
+use crate::system::relations::{PG_CLASS, PG_CONSTRAINT, PG_NAMESPACE, PG_PROC, rule_view};
+use crate::system::{SystemContext, routines, viewdef};
 use crate::types::Datum;
 
 pub const SCALARS: &[(&str, Implementation)] = &[
@@ -18,9 +18,19 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     ("pg_get_viewdef", get_viewdef),
     ("pg_get_ruledef", get_ruledef),
     ("pg_get_serial_sequence", get_serial_sequence),
-    ("pg_get_function_result", |_, _, a| Ok(optional(function(a).and_then(function_result)))),
-    ("pg_get_function_arguments", |_, _, a| Ok(optional(function(a).map(|f| function_arguments(f, true))))),
-    ("pg_get_function_identity_arguments", |_, _, a| Ok(optional(function(a).map(|f| function_arguments(f, false))))),
+    ("pg_get_function_result", |c, _, a| {
+        let own = routine(c, a).map(|r| routines::result(r, &c.catalog));
+        Ok(optional(own.unwrap_or_else(|| function(a).and_then(function_result))))
+    }),
+    ("pg_get_function_arguments", |c, _, a| {
+        let own = routine(c, a).map(|r| routines::arguments(r, true));
+        Ok(optional(own.or_else(|| function(a).map(|f| function_arguments(f, true)))))
+    }),
+    ("pg_get_function_identity_arguments", |c, _, a| {
+        let own = routine(c, a).map(|r| routines::arguments(r, false));
+        Ok(optional(own.or_else(|| function(a).map(|f| function_arguments(f, false)))))
+    }),
+    ("pg_get_functiondef", |c, _, a| Ok(optional(routine(c, a).map(|r| routines::definition(r, &c.catalog))))),
     ("pg_get_replica_identity_index", replica_identity),
     ("obj_description", obj_description),
     ("col_description", col_description),
@@ -31,7 +41,9 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     ("pg_get_partition_constraintdef", |_, _, _| Ok(Datum::Null)),
     ("pg_get_statisticsobjdef", |_, _, _| Ok(Datum::Null)),
     ("pg_get_statisticsobjdef_columns", |_, _, _| Ok(Datum::Null)),
-    ("pg_get_function_sqlbody", |_, _, _| Ok(Datum::Null)),
+    ("pg_get_function_sqlbody", |c, _, a| {
+        Ok(optional(routine(c, a).filter(|r| r.standard_body).map(|r| routines::standard_body(r))))
+    }),
 ];
 
 fn display<'a>(context: &'a SystemContext, call: &Call<'_>, pretty: bool) -> Display<'a> {
@@ -122,6 +134,10 @@ fn get_serial_sequence(context: &SystemContext, _: &Call<'_>, args: &[Datum]) ->
     ))
 }
 
+fn routine<'a>(context: &'a SystemContext, args: &[Datum]) -> Option<&'a Arc<crate::catalog::RoutineDef>> {
+    context.catalog.routines.get(&oid_arg(args, 0)?)
+}
+
 fn function(args: &[Datum]) -> Option<&'static Function> {
     registry().function(oid_arg(args, 0)?.0).map(|f| &**f)
 }
@@ -169,6 +185,7 @@ fn obj_description(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Res
         Some("pg_class") => Some(PG_CLASS),
         Some("pg_namespace") => Some(PG_NAMESPACE),
         Some("pg_constraint") => Some(PG_CONSTRAINT),
+        Some("pg_proc") => Some(PG_PROC),
         Some(_) => return Ok(Datum::Null),
         None => None,
     };
@@ -188,6 +205,11 @@ fn obj_description(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Res
         && let Some(schema) = catalog.schemas.get(&oid)
     {
         return Ok(optional(schema.comment.as_ref()));
+    }
+    if is(PG_PROC)
+        && let Some(routine) = catalog.routines.get(&oid)
+    {
+        return Ok(optional(routine.comment.as_ref()));
     }
     if is(PG_CONSTRAINT)
         && let Some((_, constraint)) = find_constraint(context, oid)

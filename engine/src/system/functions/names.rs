@@ -16,12 +16,15 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     ("regtypein", |c, _, a| find_type(c, a).map(Datum::Oid)),
     ("regtypeout", |c, _, a| Ok(out(a, |oid| type_shown(c, oid, -1)))),
     ("to_regtype", |c, _, a| Ok(missing_is_null(find_type(c, a)))),
-    ("regprocin", |_, _, a| find_function(a).map(Datum::Oid)),
-    ("regprocout", |_, _, a| Ok(out(a, function_name))),
-    ("to_regproc", |_, _, a| Ok(missing_is_null(find_function(a)))),
-    ("regprocedurein", |_, _, a| find_procedure(a).map(Datum::Oid)),
-    ("regprocedureout", |_, _, a| Ok(out(a, |oid| registry().function(oid.0).map(|f| signature(f))))),
-    ("to_regprocedure", |_, _, a| Ok(missing_is_null(find_procedure(a)))),
+    ("regprocin", |c, _, a| find_function(c, a).map(Datum::Oid)),
+    ("regprocout", |c, _, a| Ok(out(a, |oid| routine_name(c, oid).or_else(|| function_name(oid))))),
+    ("to_regproc", |c, _, a| Ok(missing_is_null(find_function(c, a)))),
+    ("regprocedurein", |c, _, a| find_procedure(c, a).map(Datum::Oid)),
+    ("regprocedureout", |c, _, a| {
+        let own = |oid: Oid| c.catalog.routines.get(&oid).map(|r| r.signature());
+        Ok(out(a, |oid| own(oid).or_else(|| registry().function(oid.0).map(|f| signature(f)))))
+    }),
+    ("to_regprocedure", |c, _, a| Ok(missing_is_null(find_procedure(c, a)))),
     ("regoperout", |_, _, a| Ok(out(a, |oid| registry().operator_by_oid(oid.0).map(|o| o.name.to_owned())))),
     ("regoperatorout", |_, _, a| Ok(out(a, operator_signature))),
     ("regnamespacein", |c, _, a| find_schema(c, a).map(Datum::Oid)),
@@ -35,7 +38,10 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     ("format_type", format_type),
     ("pg_table_is_visible", |c, _, a| Ok(visible(oid_arg(a, 0).and_then(|oid| c.catalog.is_visible(oid, &c.path))))),
     ("pg_type_is_visible", |c, _, a| Ok(visible(oid_arg(a, 0).and_then(|oid| type_is_visible(c, oid))))),
-    ("pg_function_is_visible", |_, _, a| Ok(visible(oid_arg(a, 0).and_then(function_exists)))),
+    ("pg_function_is_visible", |c, _, a| {
+        let own = |oid: Oid| c.catalog.routines.get(&oid).map(|r| c.path.schemas.contains(&r.schema));
+        Ok(visible(oid_arg(a, 0).and_then(|oid| own(oid).or_else(|| function_exists(oid)))))
+    }),
     ("pg_operator_is_visible", |_, _, a| {
         Ok(visible(oid_arg(a, 0).and_then(|oid| registry().operator_by_oid(oid.0).map(|_| true))))
     }),
@@ -189,7 +195,16 @@ fn find_type(context: &SystemContext, args: &[Datum]) -> Result<u32> {
     row_type.ok_or_else(unknown)
 }
 
-fn find_function(args: &[Datum]) -> Result<u32> {
+/// A function of users by its OID, qualified unless the search path finds it.
+fn routine_name(context: &SystemContext, oid: Oid) -> Option<String> {
+    let routine = context.catalog.routines.get(&oid)?;
+    Some(match context.path.schemas.contains(&routine.schema) {
+        true => quote_ident(&routine.name),
+        false => format!("{}.{}", quote_ident(context.catalog.schema_name(routine.schema)), quote_ident(&routine.name)),
+    })
+}
+
+fn find_function(context: &SystemContext, args: &[Datum]) -> Result<u32> {
     let shown = input(args)?;
     if let Some(oid) = literal(shown) {
         return Ok(oid);
@@ -199,6 +214,14 @@ fn find_function(args: &[Datum]) -> Result<u32> {
         None | Some("pg_catalog") => registry().lookup(&name),
         _ => &[],
     };
+    let own = context.catalog.routines_named(schema.as_deref(), &name, &context.path);
+    match (found, own.as_slice()) {
+        ([], [only]) => return Ok(only.oid.0),
+        ([], [_, _, ..]) => {
+            return Err(Error::new(SqlState::AmbiguousFunction, format!("more than one function named \"{shown}\"")));
+        }
+        _ => {}
+    }
     match found {
         [] => Err(Error::new(SqlState::UndefinedFunction, format!("function \"{shown}\" does not exist"))),
         [only] => Ok(only.oid),
@@ -206,7 +229,7 @@ fn find_function(args: &[Datum]) -> Result<u32> {
     }
 }
 
-fn find_procedure(args: &[Datum]) -> Result<u32> {
+fn find_procedure(context: &SystemContext, args: &[Datum]) -> Result<u32> {
     let shown = input(args)?;
     if let Some(oid) = literal(shown) {
         return Ok(oid);
@@ -218,8 +241,12 @@ fn find_procedure(args: &[Datum]) -> Result<u32> {
         "" => Some(Vec::new()),
         list => list.split(',').map(|t| types::lookup_text(t).map(|t| t.oid)).collect(),
     };
-    let (_, name) = qualified(name)?;
+    let (schema, name) = qualified(name)?;
     let wanted = wanted.ok_or_else(unknown)?;
+    let own = context.catalog.routines_named(schema.as_deref(), &name, &context.path);
+    if let Some(routine) = own.iter().find(|r| r.input_types() == wanted) {
+        return Ok(routine.oid.0);
+    }
     let found = registry().lookup(&name).iter().find(|f| f.args == wanted);
     found.map(|f| f.oid).ok_or_else(unknown)
 }

@@ -1,0 +1,120 @@
+//! Functions and procedures in SQL that users made.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Catalog, Oid, SearchPath};
+use crate::functions::Volatility;
+use crate::types::{PgType, TypeOid};
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RoutineDef {
+    pub oid: Oid,
+    pub schema: Oid,
+    pub name: String,
+    pub owner: Oid,
+    pub procedure: bool,
+    pub args: Vec<RoutineArg>,
+    /// `void` of a procedure; `record` of a function whose columns are its OUT and TABLE arguments.
+    pub ret: PgType,
+    /// The relation whose rows it returns.
+    pub ret_relation: Option<Oid>,
+    pub returns_set: bool,
+    pub strict: bool,
+    /// As pg_proc.provolatile: `i`, `s` or `v`.
+    pub volatility: char,
+    pub security_definer: bool,
+    pub leakproof: bool,
+    /// As pg_proc.proparallel.
+    pub parallel: char,
+    pub cost: f32,
+    pub rows: f32,
+    /// Text between the quotes, or of RETURN and BEGIN ATOMIC.
+    pub body: String,
+    /// `RETURN …` or `BEGIN ATOMIC … END` instead of a string.
+    pub standard_body: bool,
+    /// Columns of its rows, as its query has them.
+    pub columns: Vec<(String, PgType)>,
+    pub depends_on: Vec<Oid>,
+    pub comment: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RoutineArg {
+    pub name: Option<String>,
+    pub ty: PgType,
+    pub mode: ArgMode,
+    /// Text of the DEFAULT, as it was written.
+    pub default: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ArgMode {
+    In,
+    Out,
+    InOut,
+    Table,
+}
+
+impl RoutineDef {
+    /// Arguments that a call gives.
+    pub fn inputs(&self) -> impl Iterator<Item = &RoutineArg> {
+        self.args.iter().filter(|a| matches!(a.mode, ArgMode::In | ArgMode::InOut))
+    }
+
+    pub fn input_types(&self) -> Vec<TypeOid> {
+        self.inputs().map(|a| a.ty.oid).collect()
+    }
+
+    /// Columns of OUT, INOUT and TABLE arguments.
+    pub fn outputs(&self) -> impl Iterator<Item = &RoutineArg> {
+        self.args.iter().filter(|a| a.mode != ArgMode::In)
+    }
+
+    pub fn kind_name(&self) -> &'static str {
+        if self.procedure { "procedure" } else { "function" }
+    }
+
+    pub fn volatility(&self) -> Volatility {
+        match self.volatility {
+            'i' => Volatility::Immutable,
+            's' => Volatility::Stable,
+            _ => Volatility::Volatile,
+        }
+    }
+
+    /// `name(type, type)`, as messages have it.
+    pub fn signature(&self) -> String {
+        let types: Vec<String> =
+            self.inputs().map(|a| crate::system::deparse::type_name(PgType::from(a.ty.oid))).collect();
+        format!("{}({})", self.name, types.join(","))
+    }
+}
+
+impl Catalog {
+    /// Routines of a name, those of earlier schemas of the path first.
+    pub fn routines_named<'a>(
+        &'a self,
+        schema: Option<&str>,
+        name: &'a str,
+        path: &SearchPath,
+    ) -> Vec<&'a Arc<RoutineDef>> {
+        if self.routines.is_empty() {
+            return Vec::new();
+        }
+        let schemas = match schema {
+            Some(schema) => self.schema(schema).map(|s| s.oid).into_iter().collect(),
+            None => path.schemas.clone(),
+        };
+        let of = |schema: Oid| self.routines.values().filter(move |r| r.schema == schema && r.name == name);
+        schemas.into_iter().flat_map(of).collect()
+    }
+
+    /// Whether a relation or type is needed by a routine.
+    pub fn routines_on(&self, oid: Oid) -> impl Iterator<Item = &Arc<RoutineDef>> {
+        self.routines
+            .values()
+            .filter(move |r| r.ret_relation == Some(oid) || (r.standard_body && r.depends_on.contains(&oid)))
+    }
+}

@@ -1,0 +1,418 @@
+//! Calls of SQL functions: the body is bound where it is called, its parameters being the call's arguments. A body that is
+//! one expression becomes part of the expression around it, any other a subquery.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{self, FunctionArg, FunctionArgExpr};
+use sqlparser::tokenizer::Span;
+
+use super::expr::query;
+use super::query::Bound;
+use super::{Binder, fold};
+use crate::catalog::{ArgMode, RoutineDef};
+use crate::error::{Error, Result, SqlState};
+use crate::expr::{ColumnId, ExprKind, ScalarExpr};
+use crate::functions::{CastContext, find_cast};
+use crate::session::Column;
+use crate::sql::parse::{Source, parse_expression, parse_query};
+use crate::sql::rel::{QueryExpr, Rel};
+use crate::sql::scope::Scope;
+use crate::types::{Datum, PgType, TypeOid};
+
+/// Deepest nesting of calls: a function that calls itself has no end here.
+const NESTED_MAX: usize = 32;
+
+/// What the parameters of the body at hand stand for.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    function: String,
+    names: Vec<Option<String>>,
+    values: Vec<ScalarExpr>,
+    /// Frames around it.
+    nested: usize,
+}
+
+/// A body, bound for its shape.
+pub struct RoutineShape {
+    pub columns: Vec<(String, PgType)>,
+    pub reads: Vec<crate::catalog::Oid>,
+}
+
+/// The arguments of a call: positional ones first.
+struct Given<'a> {
+    name: Option<String>,
+    expr: &'a ast::Expr,
+}
+
+impl Binder {
+    /// The parameters of a routine as parameters of the statement: for CREATE, and for the statements of procedures.
+    pub fn with_routine(&mut self, routine: &RoutineDef) {
+        let (mut names, mut values) = (Vec::new(), Vec::new());
+        for (i, arg) in routine.inputs().enumerate() {
+            if self.params.len() <= i {
+                self.params.resize(i + 1, None);
+            }
+            self.params[i] = Some(arg.ty.oid);
+            names.push(arg.name.clone());
+            values.push(ScalarExpr::new(ExprKind::Param(i), PgType::from(arg.ty.oid)));
+        }
+        self.frame = Some(Frame { function: routine.name.clone(), names, values, nested: 0 });
+    }
+
+    /// Binds a body on its own.
+    pub fn bind_routine(&mut self, body: &ast::Query, routine: &RoutineDef) -> Result<RoutineShape> {
+        self.with_routine(routine);
+        let bound = self.bind_query(body)?;
+        let shape = |c: &Column| (c.name.clone(), c.ty);
+        Ok(RoutineShape { columns: bound.columns.iter().map(shape).collect(), reads: bound.reads })
+    }
+
+    /// A parameter of the body at hand by its number.
+    pub(super) fn frame_parameter(&self, number: usize) -> Option<Result<ScalarExpr>> {
+        let frame = self.frame.as_ref()?;
+        Some(match number.checked_sub(1).and_then(|i| frame.values.get(i)) {
+            Some(value) => Ok(self.shifted(value)),
+            None => Err(Error::new(SqlState::UndefinedParameter, format!("there is no parameter ${number}"))),
+        })
+    }
+
+    /// A parameter of the body at hand by its name, the function's before it or not.
+    pub(super) fn frame_name(&self, function: Option<&str>, name: &str) -> Option<ScalarExpr> {
+        let frame = self.frame.as_ref()?;
+        if function.is_some_and(|f| f != frame.function) {
+            return None;
+        }
+        let at = frame.names.iter().position(|n| n.as_deref() == Some(name))?;
+        frame.values.get(at).map(|value| self.shifted(value))
+    }
+
+    /// An argument as seen from inside the body, where the call's own query is further out.
+    fn shifted(&self, value: &ScalarExpr) -> ScalarExpr {
+        fn walk(expr: &mut ScalarExpr, by: usize) {
+            if let ExprKind::Column { depth, .. } = &mut expr.kind {
+                *depth += by;
+            }
+            crate::dml::sequence::children(&mut expr.kind).into_iter().for_each(|e| walk(e, by));
+        }
+        let mut value = value.clone();
+        walk(&mut value, self.scopes.len());
+        value
+    }
+
+    /// The SQL function that a name and arguments mean. `None`: no function has this name.
+    fn find_routine(
+        &mut self,
+        parts: &[String],
+        args: &[FunctionArg],
+        span: Span,
+    ) -> Result<Option<(Arc<RoutineDef>, Vec<ScalarExpr>)>> {
+        let (schema, name) = match parts {
+            [name] => (None, name),
+            [schema, name] => (Some(schema.as_str()), name),
+            _ => return Ok(None),
+        };
+        let catalog = self.environment.catalog.clone();
+        let candidates: Vec<Arc<RoutineDef>> =
+            catalog.routines_named(schema, name, &self.environment.search_path).into_iter().cloned().collect();
+        if candidates.is_empty() {
+            return Ok(None);
+        }
+        let mut given = Vec::with_capacity(args.len());
+        for arg in args {
+            given.push(match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Given { name: None, expr },
+                FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => {
+                    Given { name: Some(fold(name)), expr }
+                }
+                FunctionArg::ExprNamed {
+                    name: ast::Expr::Identifier(name), arg: FunctionArgExpr::Expr(expr), ..
+                } => Given { name: Some(fold(name)), expr },
+                _ => return Err(self.source.locate(Error::unsupported("this argument of a SQL function"), span)),
+            });
+        }
+        let mut bound = Vec::with_capacity(given.len());
+        for g in &given {
+            bound.push(self.expr(g.expr)?);
+        }
+        let mut best: Option<(usize, Arc<RoutineDef>, Vec<Option<usize>>)> = None;
+        let mut ambiguous = false;
+        for routine in candidates {
+            let Some((exact, places)) = fits(&routine, &given, &bound) else { continue };
+            match &best {
+                Some((known, ..)) if *known > exact => {}
+                Some((known, other, _)) if *known == exact => {
+                    ambiguous = other.schema == routine.schema;
+                }
+                _ => {
+                    best = Some((exact, routine, places));
+                    ambiguous = false;
+                }
+            }
+        }
+        let shown = || {
+            let types: Vec<String> = bound.iter().map(|a| super::resolve::type_name(PgType::from(a.ty.oid))).collect();
+            format!("function {}({})", parts.join("."), types.join(", "))
+        };
+        if ambiguous {
+            let error = Error::new(SqlState::AmbiguousFunction, format!("{} is not unique", shown()))
+                .hint("Could not choose a best candidate function. You might need to add explicit type casts.");
+            return Err(self.source.locate(error, span));
+        }
+        let Some((_, routine, places)) = best else {
+            let error = Error::new(SqlState::UndefinedFunction, format!("{} does not exist", shown())).hint(
+                "No function matches the given name and argument types. You might need to add explicit type casts.",
+            );
+            return Err(self.source.locate(error, span));
+        };
+        if routine.procedure {
+            let error = Error::new(SqlState::WrongObjectType, format!("{} is a procedure", routine.signature()))
+                .hint("To call a procedure, use CALL.");
+            return Err(self.source.locate(error, span));
+        }
+        let args = self.routine_args(&routine, &places, bound, span)?;
+        Ok(Some((routine, args)))
+    }
+
+    /// Arguments in the order of the parameters, converted; defaults where none was given.
+    fn routine_args(
+        &mut self,
+        routine: &RoutineDef,
+        places: &[Option<usize>],
+        bound: Vec<ScalarExpr>,
+        span: Span,
+    ) -> Result<Vec<ScalarExpr>> {
+        let mut args = Vec::with_capacity(places.len());
+        for (arg, place) in routine.inputs().zip(places) {
+            let to = PgType::from(arg.ty.oid);
+            args.push(match place.and_then(|i| bound.get(i)) {
+                Some(expr) => self.coerce_implicit(expr.clone(), to, span)?,
+                None => {
+                    let text = arg.default.as_deref().unwrap_or("NULL");
+                    let (expr, source) = parse_expression(text)?;
+                    self.isolated(source, |b| b.bind_assignment(&expr, &Scope::default(), &routine.name, to))?
+                }
+            });
+        }
+        Ok(args)
+    }
+
+    /// Runs `f` inside a body: nothing of the call's surroundings can be named there.
+    fn in_body<T>(
+        &mut self,
+        routine: &RoutineDef,
+        args: &[ScalarExpr],
+        f: impl FnOnce(&mut Binder) -> Result<T>,
+    ) -> Result<T> {
+        let nested = self.frame.as_ref().map_or(0, |frame| frame.nested + 1);
+        if nested > NESTED_MAX {
+            return Err(Error::unsupported("SQL functions that call themselves"));
+        }
+        let frame = Frame {
+            function: routine.name.clone(),
+            names: routine.inputs().map(|a| a.name.clone()).collect(),
+            values: args.to_vec(),
+            nested,
+        };
+        let outer = self.frame.replace(frame);
+        let out = self.isolated(Source::new(&routine.body), f);
+        self.frame = outer;
+        out
+    }
+
+    /// A call in an expression. `None`: no function of users has this name.
+    pub(super) fn routine_call(
+        &mut self,
+        parts: &[String],
+        args: &[FunctionArg],
+        span: Span,
+    ) -> Result<Option<ScalarExpr>> {
+        let Some((routine, args)) = self.find_routine(parts, args, span)? else { return Ok(None) };
+        if routine.returns_set {
+            let error =
+                Error::unsupported("a set-returning SQL function in an expression").hint("Call it in the FROM clause.");
+            return Err(self.source.locate(error, span));
+        }
+        if routine.columns.len() != 1 {
+            let error = Error::unsupported("a SQL function that returns a row in an expression")
+                .hint("Call it in the FROM clause.");
+            return Err(self.source.locate(error, span));
+        }
+        let (body, _) = parse_query(query_of(&routine.body))?;
+        let value = match self.inline(&routine, &body, &args) {
+            Ok(Some(value)) => value,
+            _ => self.in_body(&routine, &args, |b| {
+                let bound = b.subquery(&body)?;
+                let (bound, columns) = b.routine_columns(&routine, bound)?;
+                let Some((_, id, ty)) = columns.into_iter().next() else {
+                    return Err(Error::internal("a function without a column"));
+                };
+                let rel = first_row(bound.rel);
+                Ok(query(QueryExpr::Scalar { rel: Arc::new(rel), column: id }, ty))
+            })?,
+        };
+        Ok(Some(self.unless_null(&routine, &args, value)))
+    }
+
+    /// A body that is one expression. `None`: it is not.
+    fn inline(&mut self, routine: &RoutineDef, body: &ast::Query, args: &[ScalarExpr]) -> Result<Option<ScalarExpr>> {
+        let ast::SetExpr::Select(select) = &*body.body else { return Ok(None) };
+        let [ast::SelectItem::UnnamedExpr(expr) | ast::SelectItem::ExprWithAlias { expr, .. }] =
+            select.projection.as_slice()
+        else {
+            return Ok(None);
+        };
+        let plain = body.with.is_none()
+            && body.order_by.is_none()
+            && body.limit_clause.is_none()
+            && body.fetch.is_none()
+            && body.locks.is_empty()
+            && select.from.is_empty()
+            && select.selection.is_none()
+            && select.having.is_none()
+            && select.distinct.is_none();
+        if !plain {
+            return Ok(None);
+        }
+        let ty = PgType::from(routine.ret.oid);
+        let bound = self.in_body(routine, args, |b| {
+            b.in_scope(&Scope::default(), super::Expects::Other("functions"), |b| {
+                // No scope of its own: the expression stands where the call stands.
+                let own = b.scopes.pop();
+                let bound = b.expr(expr).and_then(|e| b.assign(e, &routine.name, ty, Span::empty()));
+                b.scopes.extend(own);
+                bound
+            })
+        })?;
+        let mut aggregates = false;
+        crate::system::deparse::walk(&bound, &mut |e| {
+            if let ExprKind::Query(query) = &e.kind {
+                aggregates |= matches!(**query, QueryExpr::Aggregate(_) | QueryExpr::Window(_) | QueryExpr::Series(_));
+            }
+        });
+        Ok((!aggregates).then_some(bound))
+    }
+
+    /// STRICT: NULL if an argument is.
+    fn unless_null(&self, routine: &RoutineDef, args: &[ScalarExpr], value: ScalarExpr) -> ScalarExpr {
+        let Some(null) = any_null(routine, args) else { return value };
+        let ty = value.ty;
+        let nothing = ScalarExpr::constant(Datum::Null, ty);
+        ScalarExpr::new(
+            ExprKind::Case { simple: false, whens: vec![(null, nothing)], otherwise: Some(Box::new(value)) },
+            ty,
+        )
+    }
+
+    /// A call in FROM: its rows, and names, ids and types of the columns. `None`: no function of users has this name.
+    #[allow(clippy::type_complexity)]
+    pub(super) fn routine_rows(
+        &mut self,
+        parts: &[String],
+        args: &[FunctionArg],
+        span: Span,
+    ) -> Result<Option<(Rel, Vec<(String, ColumnId, PgType)>, bool)>> {
+        let Some((routine, args)) = self.find_routine(parts, args, span)? else { return Ok(None) };
+        let (body, _) = parse_query(query_of(&routine.body))?;
+        let (mut rel, columns) = self.in_body(&routine, &args, |b| {
+            let bound = b.subquery(&body)?;
+            let (bound, columns) = b.routine_columns(&routine, bound)?;
+            Ok((bound.rel, columns))
+        })?;
+        if !routine.returns_set {
+            rel = first_row(rel);
+        }
+        if let Some(null) = any_null(&routine, &args) {
+            // One level further out than the call's own query, as the body is.
+            let predicate = ScalarExpr::new(ExprKind::Not(Box::new(null)), TypeOid::BOOL);
+            rel = Rel::Filter { input: Box::new(rel), predicate };
+        }
+        let scalar = columns.len() == 1 && routine.outputs().count() == 0 && routine.ret_relation.is_none();
+        Ok(Some((rel, columns, scalar)))
+    }
+
+    /// The columns that the declaration promises, converted.
+    #[allow(clippy::type_complexity)]
+    fn routine_columns(
+        &mut self,
+        routine: &RoutineDef,
+        mut bound: Bound,
+    ) -> Result<(Bound, Vec<(String, ColumnId, PgType)>)> {
+        let mut columns = Vec::with_capacity(bound.columns.len());
+        if routine.columns.len() != bound.columns.len() {
+            return Err(Error::new(
+                SqlState::InvalidFunctionDefinition,
+                format!("function \"{}\" returns other columns than it was declared with", routine.name),
+            ));
+        }
+        for (i, (name, ty)) in routine.columns.iter().enumerate() {
+            let same = bound.columns.get(i).is_some_and(|c| c.ty.oid == ty.oid);
+            if !same {
+                let to = PgType::from(ty.oid);
+                self.project_cast(&mut bound, i, |b, e| b.coerce_assign(e, name, to))?;
+            }
+            if let Some(column) = bound.columns.get(i) {
+                columns.push((name.clone(), column.id, column.ty));
+            }
+        }
+        Ok((bound, columns))
+    }
+}
+
+/// A body without the semicolon that may end it.
+fn query_of(body: &str) -> &str {
+    body.trim_end().trim_end_matches(';')
+}
+
+fn first_row(rel: Rel) -> Rel {
+    let one = ScalarExpr::constant(Datum::Int8(1), TypeOid::INT8);
+    Rel::Limit { input: Box::new(rel), offset: None, count: Some(one), with_ties: false }
+}
+
+/// Whether an argument of a STRICT function is NULL; `None`: it is not STRICT.
+fn any_null(routine: &RoutineDef, args: &[ScalarExpr]) -> Option<ScalarExpr> {
+    if !routine.strict || args.is_empty() {
+        return None;
+    }
+    let null = |arg: &ScalarExpr| {
+        ScalarExpr::new(ExprKind::IsNull { arg: Box::new(arg.clone()), negated: false }, TypeOid::BOOL)
+    };
+    let mut tests: Vec<ScalarExpr> = args.iter().map(null).collect();
+    match tests.len() {
+        1 => tests.pop(),
+        _ => Some(ScalarExpr::new(ExprKind::Or(tests), TypeOid::BOOL)),
+    }
+}
+
+/// How many arguments have the very type of their parameter, and which argument each parameter gets. `None`: they do not
+/// fit.
+fn fits(routine: &RoutineDef, given: &[Given<'_>], bound: &[ScalarExpr]) -> Option<(usize, Vec<Option<usize>>)> {
+    let inputs: Vec<_> = routine.args.iter().filter(|a| matches!(a.mode, ArgMode::In | ArgMode::InOut)).collect();
+    if given.len() > inputs.len() {
+        return None;
+    }
+    let mut places: Vec<Option<usize>> = vec![None; inputs.len()];
+    for (i, g) in given.iter().enumerate() {
+        let at = match &g.name {
+            None => i,
+            Some(name) => inputs.iter().position(|a| a.name.as_ref() == Some(name))?,
+        };
+        let place = places.get_mut(at)?;
+        if place.replace(i).is_some() {
+            return None;
+        }
+    }
+    let mut exact = 0;
+    for (arg, place) in inputs.iter().zip(&places) {
+        match place.and_then(|i| bound.get(i)) {
+            None => {
+                arg.default.as_ref()?;
+            }
+            Some(value) if value.ty.oid == arg.ty.oid => exact += 1,
+            Some(value) if value.ty.oid == TypeOid::UNKNOWN => {}
+            Some(value) => {
+                find_cast(value.ty.oid, arg.ty.oid, CastContext::Implicit)?;
+            }
+        }
+    }
+    Some((exact, places))
+}

@@ -1,0 +1,163 @@
+//! Users' functions and procedures as pg_proc and pg_get_function… show them.
+
+use std::sync::Arc;
+
+use super::RowSink;
+use super::deparse::{quote_ident, type_name};
+use super::rows::{Null, row};
+use crate::catalog::{ArgMode, Catalog, RoutineArg, RoutineDef};
+use crate::types::{Datum, PgType, TypeOid};
+
+/// OID of the language SQL in pg_language.
+const SQL: u32 = 14;
+
+pub(super) fn proc_row(r: &RoutineDef, sink: &mut RowSink) {
+    let none_if_empty =
+        |list: Vec<Datum>| if list.is_empty() { Datum::Null } else { Datum::Array(Arc::new(list.into())) };
+    let plain = r.args.iter().all(|a| a.mode == ArgMode::In);
+    let (mut all, mut modes) = (Vec::new(), Vec::new());
+    if !plain {
+        all = r.args.iter().map(|a| Datum::Oid(a.ty.oid.0)).collect();
+        modes = r.args.iter().map(|a| Datum::from(mode(a.mode))).collect();
+    }
+    let mut names: Vec<Datum> = Vec::new();
+    if r.args.iter().any(|a| a.name.is_some()) {
+        names = r.args.iter().map(|a| Datum::from(a.name.as_deref().unwrap_or(""))).collect();
+    }
+    let inputs = r.input_types();
+    let defaults: Vec<&str> = r.inputs().filter_map(|a| a.default.as_deref()).collect();
+    let kind = if r.procedure { 'p' } else { 'f' };
+    let shown_defaults = (!defaults.is_empty()).then(|| defaults.join(", "));
+    let (source, standard) = match r.standard_body {
+        true => ("", Some(r.body.as_str())),
+        false => (r.body.as_str(), None),
+    };
+    row!(sink;
+        r.oid, &r.name, r.schema, r.owner, SQL, r.cost, r.rows, TypeOid(0), 0u32, kind, r.security_definer, r.leakproof,
+        r.strict, r.returns_set, r.volatility, r.parallel, inputs.len() as i16, defaults.len() as i16, r.ret.oid,
+        inputs, none_if_empty(all), none_if_empty(modes), none_if_empty(names), shown_defaults, Null, source, Null,
+        standard, Null, Null);
+}
+
+fn mode(mode: ArgMode) -> &'static str {
+    match mode {
+        ArgMode::In => "i",
+        ArgMode::Out => "o",
+        ArgMode::InOut => "b",
+        ArgMode::Table => "t",
+    }
+}
+
+fn argument(a: &RoutineArg, defaults: bool) -> String {
+    let mut out = match a.mode {
+        ArgMode::Out => "OUT ".to_owned(),
+        ArgMode::InOut => "INOUT ".to_owned(),
+        ArgMode::In | ArgMode::Table => String::new(),
+    };
+    if let Some(name) = &a.name {
+        out.push_str(&quote_ident(name));
+        out.push(' ');
+    }
+    out.push_str(&type_name(PgType::from(a.ty.oid)));
+    if let Some(default) = a.default.as_ref().filter(|_| defaults) {
+        out.push_str(" DEFAULT ");
+        out.push_str(&shown_default(default, a.ty));
+    }
+    out
+}
+
+/// A constant as PostgreSQL shows it, with its type; anything else as it was written.
+fn shown_default(text: &str, ty: PgType) -> String {
+    let string = text.starts_with('\'') && text.ends_with('\'') && !text.contains("::");
+    if string { format!("{text}::{}", type_name(PgType::from(ty.oid))) } else { text.to_owned() }
+}
+
+/// pg_get_function_arguments, and without defaults pg_get_function_identity_arguments.
+pub(crate) fn arguments(r: &RoutineDef, defaults: bool) -> String {
+    let procedure_in = |a: &RoutineArg, text: String| match (r.procedure, a.mode) {
+        (true, ArgMode::In) => format!("IN {text}"),
+        _ => text,
+    };
+    let shown = r.args.iter().filter(|a| a.mode != ArgMode::Table);
+    shown.map(|a| procedure_in(a, argument(a, defaults))).collect::<Vec<_>>().join(", ")
+}
+
+/// pg_get_function_result; `None`: a procedure.
+pub(crate) fn result(r: &RoutineDef, catalog: &Catalog) -> Option<String> {
+    if r.procedure {
+        return None;
+    }
+    let table: Vec<String> = r.args.iter().filter(|a| a.mode == ArgMode::Table).map(|a| argument(a, false)).collect();
+    if !table.is_empty() {
+        return Some(format!("TABLE({})", table.join(", ")));
+    }
+    let ty = match r.ret_relation.and_then(|oid| catalog.relation(oid)) {
+        Some(relation) => quote_ident(relation.name()),
+        None => type_name(r.ret),
+    };
+    Some(if r.returns_set { format!("SETOF {ty}") } else { ty })
+}
+
+/// pg_get_functiondef.
+pub(crate) fn definition(r: &RoutineDef, catalog: &Catalog) -> String {
+    let kind = if r.procedure { "PROCEDURE" } else { "FUNCTION" };
+    let mut out = format!(
+        "CREATE OR REPLACE {kind} {}.{}({})\n",
+        quote_ident(catalog.schema_name(r.schema)),
+        quote_ident(&r.name),
+        arguments(r, true)
+    );
+    if let Some(result) = result(r, catalog) {
+        out.push_str(&format!(" RETURNS {result}\n"));
+    }
+    out.push_str(" LANGUAGE sql\n");
+    let mut attributes = String::new();
+    match r.volatility {
+        'i' => attributes.push_str(" IMMUTABLE"),
+        's' => attributes.push_str(" STABLE"),
+        _ => {}
+    }
+    match r.parallel {
+        's' => attributes.push_str(" PARALLEL SAFE"),
+        'r' => attributes.push_str(" PARALLEL RESTRICTED"),
+        _ => {}
+    }
+    if r.strict {
+        attributes.push_str(" STRICT");
+    }
+    if r.security_definer {
+        attributes.push_str(" SECURITY DEFINER");
+    }
+    if r.leakproof {
+        attributes.push_str(" LEAKPROOF");
+    }
+    if r.cost != 100.0 {
+        attributes.push_str(&format!(" COST {}", r.cost));
+    }
+    if r.returns_set && r.rows != 1000.0 {
+        attributes.push_str(&format!(" ROWS {}", r.rows));
+    }
+    if !attributes.is_empty() {
+        out.push_str(&attributes);
+        out.push('\n');
+    }
+    if r.standard_body {
+        out.push_str(&standard_body(r));
+        out.push('\n');
+        return out;
+    }
+    let mut tag = r.kind_name().to_owned();
+    while r.body.contains(&format!("${tag}")) {
+        tag.push('x');
+    }
+    out.push_str(&format!("AS ${tag}${}${tag}$\n", r.body));
+    out
+}
+
+/// pg_get_function_sqlbody.
+pub(crate) fn standard_body(r: &RoutineDef) -> String {
+    match r.body.strip_prefix("SELECT ") {
+        Some(expression) if !r.body.contains(';') && !r.returns_set => format!("RETURN {expression}"),
+        _ => format!("BEGIN ATOMIC\n {}\nEND", r.body.trim().trim_end_matches(';').trim_end().to_owned() + ";"),
+    }
+}
