@@ -19,6 +19,7 @@ fn def(oid: u32, columns: &[TypeOid], keyed: bool) -> TableDef {
         attnum: i as i16 + 1,
         name: format!("c{i}"),
         ty: PgType::from(*ty),
+        domain: None,
         not_null: i == 0,
         default: None,
         identity: None,

@@ -101,6 +101,7 @@ sql_states! {
     InvalidCursorName = "34000",
     InvalidSavepointSpecification = "3B001",
     InvalidCatalogName = "3D000",
+    ExternalRoutineInvocationException = "39000",
     InvalidSchemaName = "3F000",
     TransactionRollback = "40000",
     SerializationFailure = "40001",
@@ -263,6 +264,11 @@ impl Error {
 
     pub fn column(mut self, column: impl Into<String>) -> Self {
         self.0.column = Some(column.into());
+        self
+    }
+
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        self.0.schema = Some(schema.into());
         self
     }
 

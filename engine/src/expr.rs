@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::domain::DomainRule;
 use crate::functions::Function;
 use crate::types::{Datum, PgType};
 
@@ -81,7 +82,13 @@ pub enum ExprKind {
         all: bool,
     },
     Array(Vec<ScalarExpr>),
-    Row(Vec<ScalarExpr>),
+    /// A row, with the names of its fields if it is of no named type.
+    Row(Vec<ScalarExpr>, Option<Arc<[String]>>),
+    /// The argument as a value of a domain over its type.
+    Domain {
+        arg: Box<ScalarExpr>,
+        rule: Arc<DomainRule>,
+    },
     Subscript {
         array: Box<ScalarExpr>,
         index: Box<ScalarExpr>,

@@ -59,6 +59,11 @@ impl Evaluator<'_> {
                 let value = self.value(&cast.arg)?;
                 cast_value(&value, cast.arg.ty, cast.to, cast.explicit, self.context)
             }
+            ExprKind::Domain { arg, rule } => {
+                let value = self.value(arg)?;
+                rule.check(&value, self.context)?;
+                Ok(value)
+            }
             ExprKind::And(parts) => self.and(parts),
             ExprKind::Or(parts) => self.or(parts),
             ExprKind::Not(arg) => Ok(negate(self.value(arg)?)),
@@ -115,9 +120,9 @@ impl Evaluator<'_> {
                 Ok(Datum::from(items))
             }
             ExprKind::Subscript { array, index } => self.subscript(array, index),
-            ExprKind::Row(items) => {
+            ExprKind::Row(items, names) => {
                 let values = items.iter().map(|e| Ok((self.value(e)?, e.ty))).collect::<Result<Vec<_>>>()?;
-                Ok(Datum::from(record::write(&values, &self.context.format).as_str()))
+                Ok(record::encode(expr.ty.oid, names.as_deref(), &values))
             }
             ExprKind::Query(_) => Err(Error::internal("a subquery reached row evaluation")),
         }

@@ -14,6 +14,7 @@ mod copy;
 pub mod ddl;
 pub mod divergence;
 mod dml;
+mod domain;
 pub mod engine;
 pub mod error;
 pub mod expr;

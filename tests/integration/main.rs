@@ -36,5 +36,6 @@ mod strategies;
 mod switchover;
 mod target;
 mod tpch_rows;
+mod user_types;
 mod values;
 mod witness;

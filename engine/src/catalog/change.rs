@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{Catalog, CatalogChange, DatabaseDef, Object, Oid, Placement, RoleDef, SchemaDef, TableDef};
 use crate::error::{Error, Result, SqlState};
+use crate::types::TypeOid;
 use crate::types::text::{self, FormatSettings};
 
 /// OID of the first database, as in PostgreSQL.
@@ -65,11 +66,14 @@ impl Catalog {
             sequences: BTreeMap::new(),
             routines: BTreeMap::new(),
             strategies: BTreeMap::new(),
+            types: BTreeMap::new(),
+            extensions: BTreeMap::new(),
             placements: BTreeMap::new(),
             temporary: None,
             next_oid: Oid::FIRST_NORMAL,
             version: 0,
             relations: HashMap::new(),
+            type_names: HashMap::new(),
             schema_names: HashMap::new(),
             role_names: HashMap::new(),
             index_tables: BTreeMap::new(),
@@ -82,6 +86,8 @@ impl Catalog {
         std::iter::once(Object::Database(self.database.clone()))
             .chain(self.roles.values().cloned().map(Object::Role))
             .chain(self.schemas.values().cloned().map(Object::Schema))
+            .chain(self.extensions.values().cloned().map(Object::Extension))
+            .chain(self.types.values().cloned().map(Object::Type))
             .chain(self.tables.values().cloned().map(Object::Table))
             .chain(self.views.values().cloned().map(Object::View))
             .chain(self.sequences.values().cloned().map(Object::Sequence))
@@ -159,7 +165,7 @@ impl Catalog {
         }
         let oid = object.oid();
         self.forget_names(oid);
-        if !oid.is_temporary() {
+        if !oid.is_temporary() && TypeOid(oid.0).user_kind().is_none() {
             self.next_oid = self.next_oid.max(Oid(oid.0.saturating_add(1)));
         }
         match object {
@@ -187,6 +193,13 @@ impl Catalog {
                 self.strategies.insert(oid, strategy);
             }
             Object::Placement(_) => {}
+            Object::Extension(extension) => {
+                self.extensions.insert(oid, extension);
+            }
+            Object::Type(def) => {
+                self.type_names.insert((def.schema, def.name.clone()), oid);
+                self.types.insert(oid, def);
+            }
             Object::Table(table) => {
                 let table = with_missing_values(table);
                 self.relations.insert((table.schema, table.name.clone()), oid);
@@ -214,6 +227,8 @@ impl Catalog {
         self.sequences.remove(&oid);
         self.routines.remove(&oid);
         self.strategies.remove(&oid);
+        self.types.remove(&oid);
+        self.extensions.remove(&oid);
         self.placements.remove(&oid);
     }
 
@@ -224,6 +239,9 @@ impl Catalog {
         }
         if let Some(schema) = self.schemas.get(&oid) {
             self.schema_names.remove(&schema.name);
+        }
+        if let Some(def) = self.types.get(&oid) {
+            self.type_names.remove(&(def.schema, def.name.clone()));
         }
         if let Some(view) = self.views.get(&oid) {
             self.relations.remove(&(view.schema, view.name.clone()));
@@ -279,6 +297,8 @@ impl Object {
             Object::Routine(o) => o.oid,
             Object::Strategy(o) => o.oid,
             Object::Placement(o) => o.table,
+            Object::Type(o) => o.oid,
+            Object::Extension(o) => o.oid,
         }
     }
 }

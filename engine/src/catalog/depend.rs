@@ -5,19 +5,28 @@
 
 use std::sync::Arc;
 
-use super::{Catalog, ConstraintDef, Oid, RoutineDef, SequenceDef, TableDef, ViewDef};
+use super::{
+    Attribute, Catalog, ConstraintDef, ConstraintKind, DomainDef, Oid, RoutineDef, SequenceDef, TableDef, TypeDef,
+    ViewDef,
+};
+use crate::types::TypeOid;
 
 /// Something that refers to an object and would be left without it.
 #[derive(Debug, Clone)]
 pub enum Dependent {
     View(Arc<ViewDef>),
-    /// A foreign key of another table.
+    /// A foreign key of another table, or a condition that names a type.
     ForeignKey(Arc<TableDef>, Arc<ConstraintDef>),
     /// The DEFAULT of a column.
     Default(Arc<TableDef>, i16),
     Table(Arc<TableDef>),
     Sequence(Arc<SequenceDef>),
     Routine(Arc<RoutineDef>),
+    /// A column of a type that goes.
+    Column(Arc<TableDef>, i16),
+    Type(Arc<TypeDef>),
+    /// A field of a composite type.
+    Attribute(Arc<TypeDef>, usize),
 }
 
 impl Catalog {
@@ -61,6 +70,12 @@ impl Catalog {
         );
         found.extend(self.views_on(relation).cloned().map(Dependent::View));
         found.extend(self.routines_on(relation).cloned().map(Dependent::Routine));
+        if let Some(row_type) = self.relation(relation).and_then(|r| r.row_type()) {
+            let other = |d: &Dependent| {
+                !matches!(d, Dependent::View(_)) && !matches!(d, Dependent::Column(t, _) if t.oid == relation)
+            };
+            found.extend(self.type_dependents(TypeOid(row_type.0)).into_iter().filter(other));
+        }
         found
     }
 
@@ -69,9 +84,11 @@ impl Catalog {
         let tables = self.tables.values().filter(|t| t.schema == schema);
         let views = self.views.values().filter(|v| v.schema == schema);
         let sequences = self.sequences.values().filter(|s| s.schema == schema && s.owned_by.is_none());
-        tables
+        let types = self.types.values().filter(|t| t.schema == schema);
+        types
             .cloned()
-            .map(Dependent::Table)
+            .map(Dependent::Type)
+            .chain(tables.cloned().map(Dependent::Table))
             .chain(sequences.cloned().map(Dependent::Sequence))
             .chain(views.cloned().map(Dependent::View))
             .chain(self.routines.values().filter(|r| r.schema == schema).cloned().map(Dependent::Routine))
@@ -93,8 +110,68 @@ impl Catalog {
         let sequences = self.sequences.values().filter(|o| o.owner == role);
         owned.extend(sequences.map(|o| ("sequence", o.name.as_str())));
         owned.extend(self.routines.values().filter(|o| o.owner == role).map(|o| ("function", o.name.as_str())));
+        let types = self.types.values().filter(|o| o.owner == role);
+        owned.extend(types.map(|o| ("type", o.name.as_str())));
         let strategies = self.strategies.values().filter(|o| o.owner == role);
         owned.extend(strategies.map(|o| ("replication strategy", o.name.as_str())));
         owned
+    }
+}
+
+/// How stored expressions write a type that a user made: they name it by its number, so that it may be renamed.
+pub fn stored_type_name(ty: TypeOid) -> Option<String> {
+    let element = ty.user_element();
+    let scalar = element.unwrap_or(ty);
+    scalar.user_kind()?;
+    let array = if element.is_some() { "[]" } else { "" };
+    Some(format!("pg_catalog.\"#{}\"{array}", scalar.0))
+}
+
+impl Catalog {
+    /// Views that name a type, or have a column of it.
+    pub fn types_views(&self, ty: TypeOid) -> Vec<&Arc<ViewDef>> {
+        let number = format!("\"~{}\"", ty.0);
+        let of_type = |t: TypeOid| t == ty || t.element() == Some(ty);
+        let concerned = |v: &&Arc<ViewDef>| v.columns.iter().any(|(_, t)| of_type(t.oid)) || v.query.contains(&number);
+        self.views.values().filter(concerned).collect()
+    }
+
+    /// What uses a type: columns, defaults and conditions of tables, views, other types.
+    pub fn type_dependents(&self, ty: TypeOid) -> Vec<Dependent> {
+        let number = format!("\"#{}\"", ty.0);
+        let of_type = |t: TypeOid| t == ty || t.element() == Some(ty);
+        let mut found = Vec::new();
+        for table in self.tables.values() {
+            for column in table.live_columns() {
+                if column.domain.map_or(of_type(column.ty.oid), |domain| domain.0 == ty.0) {
+                    found.push(Dependent::Column(table.clone(), column.attnum));
+                } else if column.default.as_ref().is_some_and(|d| d.contains(&number)) {
+                    found.push(match column.generated {
+                        true => Dependent::Column(table.clone(), column.attnum),
+                        false => Dependent::Default(table.clone(), column.attnum),
+                    });
+                }
+            }
+            for constraint in &table.constraints {
+                if let ConstraintKind::Check { expression, columns } = &constraint.kind
+                    && expression.contains(&number)
+                    && !columns.iter().any(|a| table.attribute(*a).is_some_and(|c| of_type(c.ty.oid)))
+                {
+                    found.push(Dependent::ForeignKey(table.clone(), constraint.clone()));
+                }
+            }
+        }
+        for def in self.types.values() {
+            let over = |d: &DomainDef| d.over.map_or(of_type(d.base.oid), |over| over.0 == ty.0);
+            if def.domain().is_some_and(over) {
+                found.push(Dependent::Type(def.clone()));
+            }
+            let uses = |a: &Attribute| of_type(a.ty.oid);
+            if let Some(at) = def.attributes().unwrap_or_default().iter().position(uses) {
+                found.push(Dependent::Attribute(def.clone(), at));
+            }
+        }
+        found.extend(self.types_views(ty).into_iter().cloned().map(Dependent::View));
+        found
     }
 }

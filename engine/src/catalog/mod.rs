@@ -14,6 +14,7 @@ mod routine;
 mod strategy;
 #[cfg(test)]
 pub(crate) mod tests;
+mod user_type;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -21,10 +22,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use computed::Computed;
-pub use depend::Dependent;
+pub use depend::{Dependent, stored_type_name};
 pub use lookup::{Relation, SearchPath};
 pub use routine::{ArgMode, RoutineArg, RoutineDef};
 pub use strategy::{Member, Placement, Policy, Reach, StrategyDef};
+pub use user_type::{
+    Attribute, DomainCheck, DomainDef, EnumValue, ExtensionDef, NamedType, Place, TypeBody, TypeDef, insert_value,
+    position,
+};
 
 use crate::types::{Datum, PgType};
 
@@ -109,7 +114,7 @@ pub struct TableDef {
     pub columns: Vec<ColumnDef>,
     pub indexes: Vec<Arc<IndexDef>>,
     pub constraints: Vec<Arc<ConstraintDef>>,
-    /// OID of the row type in pg_type; its array type has the next OID.
+    /// OID of the row type in pg_type: [`crate::types::user::row_type`].
     pub row_type: Oid,
     pub persistence: Persistence,
     /// The query of a materialized view, under the table's own OID; `None`: an ordinary table.
@@ -125,6 +130,8 @@ pub struct ColumnDef {
     pub attnum: i16,
     pub name: String,
     pub ty: PgType,
+    /// The domain that the values belong to; `ty` is its base type.
+    pub domain: Option<Oid>,
     pub not_null: bool,
     /// Text of the DEFAULT (or generation) expression, as [`crate::system::deparse`] writes it; a regclass constant
     /// holds the OID's digits, so that renaming a sequence does not break it.
@@ -310,6 +317,8 @@ pub enum Object {
     Routine(Arc<RoutineDef>),
     Strategy(Arc<StrategyDef>),
     Placement(Placement),
+    Type(Arc<TypeDef>),
+    Extension(Arc<ExtensionDef>),
 }
 
 /// One step of DDL. Applied in order.
@@ -339,6 +348,9 @@ pub struct Catalog {
     pub sequences: BTreeMap<Oid, Arc<SequenceDef>>,
     pub routines: BTreeMap<Oid, Arc<RoutineDef>>,
     pub strategies: BTreeMap<Oid, Arc<StrategyDef>>,
+    /// Types that users made; row types belong to their relations.
+    pub types: BTreeMap<Oid, Arc<TypeDef>>,
+    pub extensions: BTreeMap<Oid, Arc<ExtensionDef>>,
     /// Table → its strategy.
     pub placements: BTreeMap<Oid, Oid>,
     /// Schema of the session's temporary relations, where there is a session.
@@ -348,6 +360,7 @@ pub struct Catalog {
     pub version: u64,
     /// Name → OID of table, view, sequence or index.
     pub relations: HashMap<QualifiedName, Oid>,
+    type_names: HashMap<QualifiedName, Oid>,
     schema_names: HashMap<String, Oid>,
     role_names: HashMap<String, Oid>,
     /// Index → its table.

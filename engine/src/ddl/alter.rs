@@ -18,8 +18,6 @@ use crate::catalog::{ConstraintDef, ConstraintKind, IndexDef, Object, Persistenc
 use crate::error::{Error, Result, SqlState};
 use crate::txn::{TableLock, Transaction};
 
-pub use columns::forget as forget_column;
-
 pub async fn alter_table(alter: &AlterTable, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
     let tag = "ALTER TABLE".to_owned();
     if alter.location.is_some() || alter.on_cluster.is_some() || alter.table_type.is_some() {
@@ -584,6 +582,14 @@ pub async fn set_persistence(
     let persistence = if unlogged { Persistence::Unlogged } else { Persistence::Permanent };
     put_table(tx, TableDef { persistence, ..(*table).clone() })?;
     Ok(tag)
+}
+
+/// DROP of a column whose type goes.
+pub fn drop_column_now(table: crate::catalog::Oid, attnum: i16, tx: &mut Transaction) -> Result<()> {
+    let Some(table) = tx.catalog().tables.get(&table).map(|t| (**t).clone()) else {
+        return Ok(());
+    };
+    columns::remove(table, attnum, tx)
 }
 
 /// Whether a CHECK reads a column.

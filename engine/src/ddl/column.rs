@@ -45,6 +45,9 @@ pub fn define(
         sequence: serial.map(|_| (SequenceOptions::default(), false)),
         generation: None,
     };
+    if serial.is_none() {
+        new.column.domain = expression::column_domain(&def.data_type, tx, context)?;
+    }
     new.column.not_null = serial.is_some();
     let mut nullable = false;
     for option in &def.options {
@@ -62,6 +65,7 @@ pub fn blank(attnum: i16, name: String, ty: PgType) -> ColumnDef {
         attnum,
         name,
         ty,
+        domain: None,
         not_null: false,
         default: None,
         identity: None,

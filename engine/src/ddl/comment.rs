@@ -58,6 +58,20 @@ pub fn comment(
             role.comment = comment;
             put(tx, Object::Role(Arc::new(role)))?;
         }
+        CommentObject::Extension => {
+            let name = schema::simple(name, &catalog)?;
+            let missing = || Error::new(SqlState::UndefinedObject, format!("extension \"{name}\" does not exist"));
+            let mut extension = (**catalog.extension(&name).ok_or_else(missing)?).clone();
+            privilege::check_owner(&catalog, context.user, extension.owner, "extension", &name)?;
+            extension.comment = comment;
+            put(tx, Object::Extension(Arc::new(extension)))?;
+        }
+        CommentObject::Type | CommentObject::Domain => {
+            let mut def = (*super::user_type::open(name, tx, context)?).clone();
+            privilege::check_owner(&catalog, context.user, def.owner, "type", &def.name)?;
+            def.comment = comment;
+            put(tx, Object::Type(Arc::new(def)))?;
+        }
         other => return Err(Error::unsupported(format!("COMMENT ON {other}"))),
     }
     Ok(TAG.to_owned())

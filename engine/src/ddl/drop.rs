@@ -10,11 +10,12 @@ use sqlparser::ast::{ObjectName, ObjectType};
 use super::names::Name;
 use super::{DdlContext, index, lock, privilege, put_table, role, schema, sequence};
 use crate::catalog::{
-    Catalog, CatalogChange, ConstraintDef, Dependent, Oid, Relation, RoutineDef, SearchPath, SequenceDef, TableDef,
-    ViewDef,
+    Catalog, CatalogChange, ConstraintDef, Dependent, ExtensionDef, Oid, Relation, RoutineDef, SearchPath, SequenceDef,
+    TableDef, TypeDef, ViewDef,
 };
 use crate::error::{Error, Notice, NoticeLevel, Result, SqlState};
 use crate::txn::{TableLock, Transaction};
+use crate::types::TypeOid;
 
 /// Something that a DROP takes with it.
 #[derive(Debug, Clone)]
@@ -26,8 +27,11 @@ enum Doomed {
     Constraint(Arc<TableDef>, Arc<ConstraintDef>),
     Default(Arc<TableDef>, i16),
     Routine(Arc<RoutineDef>),
-    /// A generated column that reads one that goes.
+    /// A generated column that reads one that goes, or a column of a type that does.
     Column(Arc<TableDef>, i16),
+    Type(Arc<TypeDef>),
+    Attribute(Arc<TypeDef>, usize),
+    Extension(Arc<ExtensionDef>),
 }
 
 impl Doomed {
@@ -39,7 +43,12 @@ impl Doomed {
             Doomed::Sequence(s) => (s.oid, 0),
             Doomed::Routine(r) => (r.oid, 0),
             Doomed::Constraint(_, c) => (c.oid, 0),
-            Doomed::Default(t, attnum) | Doomed::Column(t, attnum) => (t.oid, *attnum),
+            Doomed::Default(t, attnum) => (t.oid, *attnum),
+            // Apart from the default of the same column.
+            Doomed::Column(t, attnum) => (t.oid, -attnum),
+            Doomed::Type(t) => (t.oid, 0),
+            Doomed::Attribute(t, at) => (t.oid, *at as i16 + 1),
+            Doomed::Extension(e) => (e.oid, 0),
         }
     }
 
@@ -66,8 +75,16 @@ impl Doomed {
                 format!("default value for column {column} of table {}", table(t))
             }
             Doomed::Column(t, attnum) => {
-                let column = t.attribute(*attnum).map_or("", |c| &c.name);
-                format!("column {column} of table {}", table(t))
+                format!("column {} of table {}", t.attribute(*attnum).map_or("", |c| &c.name), table(t))
+            }
+            Doomed::Extension(e) => format!("extension {}", e.name),
+            Doomed::Attribute(t, at) => {
+                let name = t.attributes().and_then(|a| a.get(*at)).map_or("", |a| &a.name);
+                let ty = catalog.type_shown(TypeOid(t.oid.0), &path.schemas).unwrap_or_default();
+                format!("column {name} of composite type {ty}")
+            }
+            Doomed::Type(t) => {
+                format!("type {}", catalog.type_shown(TypeOid(t.oid.0), &path.schemas).unwrap_or_default())
             }
         }
     }
@@ -86,7 +103,14 @@ impl Doomed {
             Doomed::View(view) => catalog.dependents(view.oid).into_iter().map(Doomed::from).collect(),
             Doomed::Sequence(s) => catalog.dependents(s.oid).into_iter().map(Doomed::from).collect(),
             Doomed::Routine(routine) => routine_dependents(routine, catalog),
-            Doomed::Constraint(..) | Doomed::Default(..) | Doomed::Column(..) => Vec::new(),
+            Doomed::Constraint(..) | Doomed::Default(..) | Doomed::Attribute(..) => Vec::new(),
+            // Its types go unmentioned; what uses them does not.
+            Doomed::Extension(e) => {
+                let own = catalog.types.values().filter(|t| t.extension == Some(e.oid));
+                own.flat_map(|t| catalog.type_dependents(TypeOid(t.oid.0))).map(Doomed::from).collect()
+            }
+            Doomed::Type(t) => catalog.type_dependents(TypeOid(t.oid.0)).into_iter().map(Doomed::from).collect(),
+            Doomed::Column(table, attnum) => column_dependents(table, *attnum, catalog),
         }
     }
 }
@@ -100,6 +124,9 @@ impl From<Dependent> for Doomed {
             Dependent::Table(t) => Doomed::Table(t),
             Dependent::Sequence(s) => Doomed::Sequence(s),
             Dependent::Routine(r) => Doomed::Routine(r),
+            Dependent::Column(t, attnum) => Doomed::Column(t, attnum),
+            Dependent::Type(t) => Doomed::Type(t),
+            Dependent::Attribute(t, at) => Doomed::Attribute(t, at),
         }
     }
 }
@@ -344,6 +371,46 @@ fn expression_on(routine: &RoutineDef, catalog: &Catalog) -> Option<String> {
     None
 }
 
+/// DROP EXTENSION.
+pub(super) async fn drop_extensions(
+    extensions: Vec<Arc<ExtensionDef>>,
+    cascade: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    drop_all(extensions.into_iter().map(Doomed::Extension).collect(), cascade, tx, context).await
+}
+
+/// DROP TYPE.
+pub(super) async fn drop_types(
+    types: Vec<Arc<TypeDef>>,
+    cascade: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    drop_all(types.into_iter().map(Doomed::Type).collect(), cascade, tx, context).await
+}
+
+/// Views, foreign keys of other tables, and generated columns that use a column.
+fn column_dependents(table: &Arc<TableDef>, attnum: i16, catalog: &Catalog) -> Vec<Doomed> {
+    let views = catalog.views_on(table.oid).filter(|v| v.columns_read.contains(&(table.oid, attnum)));
+    let keys = catalog.foreign_keys_to(table.oid);
+    let keys = keys.filter(|(t, _, key)| t.oid != table.oid && key.referenced_columns.contains(&attnum));
+    let reads = |c: &&crate::catalog::ColumnDef| {
+        let text = c.default.as_deref().unwrap_or_default();
+        c.generated
+            && c.attnum != attnum
+            && super::expression::names_read(text, table).is_ok_and(|read| read.contains(&attnum))
+    };
+    let generated = table.live_columns().filter(reads).map(|c| Doomed::Column(table.clone(), c.attnum));
+    views
+        .cloned()
+        .map(Doomed::View)
+        .chain(keys.map(|(t, c, _)| Doomed::Constraint(t.clone(), c.clone())))
+        .chain(generated)
+        .collect()
+}
+
 /// Collects, refuses or announces, and drops.
 async fn drop_all(
     targets: Vec<Doomed>,
@@ -388,7 +455,7 @@ async fn drop_all(
 
 /// Constraints and defaults of tables that go anyway need no mention.
 fn goes_anyway(dependent: &Doomed, all: &[Doomed]) -> bool {
-    let (Doomed::Constraint(table, _) | Doomed::Default(table, _)) = dependent else {
+    let (Doomed::Constraint(table, _) | Doomed::Default(table, _) | Doomed::Column(table, _)) = dependent else {
         return false;
     };
     all.iter().any(|d| matches!(d, Doomed::Table(t) if t.oid == table.oid))
@@ -427,6 +494,16 @@ fn remove(doomed: &Doomed, tx: &mut Transaction) -> Result<()> {
         Doomed::View(v) => tx.change_catalog(CatalogChange::Drop(v.oid)),
         Doomed::Sequence(s) => tx.change_catalog(CatalogChange::Drop(s.oid)),
         Doomed::Routine(r) => tx.change_catalog(CatalogChange::Drop(r.oid)),
+        Doomed::Type(t) => tx.change_catalog(CatalogChange::Drop(t.oid)),
+        Doomed::Extension(e) => {
+            let catalog = tx.catalog();
+            for ty in catalog.types.values().filter(|t| t.extension == Some(e.oid)) {
+                tx.change_catalog(CatalogChange::Drop(ty.oid))?;
+            }
+            tx.change_catalog(CatalogChange::Drop(e.oid))
+        }
+        Doomed::Attribute(t, at) => super::user_type::remove_attribute(t.oid, *at, tx),
+        Doomed::Column(table, attnum) => super::alter::drop_column_now(table.oid, *attnum, tx),
         Doomed::Table(table) => {
             let catalog = tx.catalog();
             for sequence in catalog.owned_sequences(table.oid, None) {
@@ -437,9 +514,6 @@ fn remove(doomed: &Doomed, tx: &mut Transaction) -> Result<()> {
         Doomed::Constraint(table, constraint) => {
             edit(table.oid, tx, |table| table.constraints.retain(|c| c.oid != constraint.oid))
         }
-        Doomed::Column(table, attnum) => edit(table.oid, tx, |table| {
-            super::alter::forget_column(table, *attnum);
-        }),
         Doomed::Default(table, attnum) => edit(table.oid, tx, |table| {
             for c in table.columns.iter_mut().filter(|c| c.attnum == *attnum) {
                 c.default = None;

@@ -4,7 +4,10 @@
 use sqlparser::ast;
 
 use super::DdlContext;
-use crate::catalog::TableDef;
+use std::sync::Arc;
+
+use crate::catalog::{Oid, TableDef};
+use crate::domain::DomainRule;
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ScalarExpr};
 use crate::expr_eval::{ColumnSource, NoColumns, eval};
@@ -13,6 +16,7 @@ use crate::sql::parse::parse_expression;
 use crate::sql::{Binder, Environment, Scope, Source};
 use crate::system::deparse;
 use crate::txn::Transaction;
+use crate::types::user::UserKind;
 use crate::types::{Datum, PgType, TypeOid};
 
 /// A binder over the transaction's catalog.
@@ -24,7 +28,7 @@ pub fn binder(source: Source, tx: &Transaction, context: &DdlContext<'_>) -> Bin
 
 /// The type of a column (42704 for a name that is none, 42P16 for one that no column can have).
 pub fn column_type(ty: &ast::DataType, column: &str, tx: &Transaction, context: &DdlContext<'_>) -> Result<PgType> {
-    let ty = binder(context.source.clone(), tx, context).bind_type(ty)?;
+    let ty = tx.catalog().base_type(binder(context.source.clone(), tx, context).bind_type(ty)?);
     let row = crate::types::names::row(ty.oid);
     if row.is_some_and(|t| t.kind == b'p') {
         return Err(Error::new(
@@ -33,6 +37,26 @@ pub fn column_type(ty: &ast::DataType, column: &str, tx: &Transaction, context: 
         ));
     }
     Ok(ty)
+}
+
+/// The domain that a column's type is.
+pub fn column_domain(ty: &ast::DataType, tx: &Transaction, context: &DdlContext<'_>) -> Result<Option<Oid>> {
+    let ty = binder(context.source.clone(), tx, context).bind_type(ty)?;
+    Ok((ty.oid.user_scalar() == Some(UserKind::Domain)).then_some(Oid(ty.oid.0)))
+}
+
+/// A domain's conditions, to be checked against values that are there.
+pub fn domain_rule(domain: Oid, tx: &Transaction, context: &DdlContext<'_>) -> Result<Arc<DomainRule>> {
+    binder(context.source.clone(), tx, context).domain_rule(domain)
+}
+
+/// A condition of a domain in its normal form; VALUE is the column `value`.
+pub fn domain_check(expr: &ast::Expr, base: PgType, tx: &Transaction, context: &DdlContext<'_>) -> Result<String> {
+    let mut binder = binder(context.source.clone(), tx, context);
+    let scope = binder.value_scope(base);
+    let mut bound = binder.bind_condition(expr, &scope, "CHECK")?;
+    fix_names(&mut bound, &context.eval)?;
+    deparse::stored(&bound, &scope)
 }
 
 /// DEFAULT, checked and in normal form. `None`: `DEFAULT NULL`, which is none.
@@ -151,7 +175,10 @@ pub fn is_immutable(expr: &ScalarExpr) -> bool {
         match path {
             CastPath::Relabel => true,
             CastPath::Function(function) => function.volatility == Volatility::Immutable,
+            // Labels may be renamed.
+            CastPath::InOut if from.user_kind().is_some() || to.user_kind().is_some() => false,
             CastPath::InOut => !STABLE_TEXT.contains(&from) && !STABLE_TEXT.contains(&to),
+            CastPath::Row => false,
             CastPath::Elements(inner) => path_is_immutable(inner, from, to),
         }
     }

@@ -15,8 +15,10 @@ mod alter;
 mod column;
 mod comment;
 mod constraint;
+mod domain;
 mod drop;
 pub mod expression;
+mod extension;
 mod index;
 mod like;
 mod maintenance;
@@ -34,13 +36,14 @@ pub mod temporary;
 #[cfg(test)]
 mod tests;
 mod truncate;
+mod user_type;
 pub(crate) mod view;
 
 use std::sync::Arc;
 
 use sqlparser::ast::Statement;
 
-use crate::catalog::{Catalog, CatalogChange, Member, Object, Oid, Relation, SearchPath, TableDef};
+use crate::catalog::{Catalog, CatalogChange, Member, NamedType, Object, Oid, Relation, SearchPath, TableDef};
 use crate::error::{Error, Notice, NoticeLevel, Result, SqlState};
 use crate::functions::EvalContext;
 use crate::sql::Source;
@@ -221,6 +224,7 @@ async fn run_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlCon
             let names = std::slice::from_ref(name);
             drop::drop_objects(sqlparser::ast::ObjectType::Index, names, *if_exists, *cascade, tx, context).await
         }
+        Extra::Type(statement) => user_type::execute(statement, tx, context).await,
         Extra::Unsupported(what) => Err(Error::unsupported(what)),
     }
 }
@@ -337,7 +341,17 @@ fn name_is_free(
     if_not_exists: bool,
     context: &mut DdlContext<'_>,
 ) -> Result<bool> {
-    if !names::is_taken(&tx.catalog(), schema, name) {
+    let catalog = tx.catalog();
+    if !names::is_taken(&catalog, schema, name) {
+        if let Some(NamedType::Own(def)) = catalog.type_in(schema, name) {
+            if def.attributes().is_some() {
+                return Err(Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists")));
+            }
+            return Err(Error::new(SqlState::DuplicateObject, format!("type \"{name}\" already exists")).hint(
+                "A relation has an associated type of the same name, so you must use a name that doesn't conflict with any \
+                 existing type.",
+            ));
+        }
         return Ok(true);
     }
     let message = format!("relation \"{name}\" already exists");

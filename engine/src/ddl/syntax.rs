@@ -3,7 +3,11 @@
 //!
 //! [`parse`] looks at the tokens of one statement and leaves alone what is sqlparser's.
 
-use sqlparser::ast::{CommentObject, Ident, ObjectName, ObjectNamePart};
+pub mod user_type;
+
+use sqlparser::ast::{CommentObject, DataType, Ident, ObjectName, ObjectNamePart};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::routine_syntax::{self, CreateRoutine, RoutineChange, RoutineKind, RoutineName};
@@ -141,6 +145,7 @@ pub enum Extra {
         if_exists: bool,
         cascade: bool,
     },
+    Type(Box<user_type::TypeStatement>),
     /// PostgreSQL has it, Lockstep does not; reads like "CREATE UNLOGGED TABLE".
     Unsupported(&'static str),
 }
@@ -244,6 +249,9 @@ pub fn parse(tokens: &[TokenWithSpan]) -> Result<Option<Extra>, SyntaxError> {
         Some("create") => create(&mut c)?,
         Some("alter") => alter(&mut c)?,
         Some("refresh") if c.accept("materialized") => Some(refresh(&mut c)?),
+        Some("drop") if c.accept("type") => user_type::drop(&mut c, false)?,
+        Some("drop") if c.accept("extension") => user_type::drop_extension(&mut c)?,
+        Some("drop") if c.accept("domain") => user_type::drop(&mut c, true)?,
         Some("drop") => drop_strategy(&mut c)?,
         Some("comment") if c.accept("on") => comment(&mut c)?,
         _ => None,
@@ -277,6 +285,9 @@ fn comment(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
         Some("schema") => CommentObject::Schema,
         Some("database") => CommentObject::Database,
         Some("role") => CommentObject::Role,
+        Some("type") => CommentObject::Type,
+        Some("domain") => CommentObject::Domain,
+        Some("extension") => CommentObject::Extension,
         _ => return Ok(None),
     };
     let name = c.object_name()?;
@@ -322,6 +333,9 @@ fn create(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
             Some(Extra::CreateSequence { name, temporary, if_not_exists, options })
         }
         Some("unlogged") if c.nth_is(0, "sequence") => Some(Extra::Unsupported("CREATE UNLOGGED SEQUENCE")),
+        Some("type") if !temporary => user_type::create(c)?,
+        Some("extension") if !temporary => user_type::create_extension(c)?,
+        Some("domain") if !temporary => user_type::create_domain(c)?,
         Some("replication") if !temporary => {
             c.expect("strategy")?;
             let if_not_exists = if_not_exists(c)?;
@@ -468,6 +482,9 @@ fn alter(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
         Some("table") => RelationKind::Table,
         Some("role" | "user" | "group") => return alter_role(c),
         Some("replication") => return alter_strategy(c),
+        Some("type") => return user_type::alter(c),
+        Some("domain") => return user_type::alter_domain(c),
+        Some("extension") => return Ok(Some(Extra::Unsupported("ALTER EXTENSION"))),
         _ => return Ok(None),
     };
     let if_exists = c.accept("if");
@@ -810,6 +827,23 @@ impl Cursor<'_> {
         };
         self.at += 1;
         Ok(text)
+    }
+
+    /// A type, as sqlparser reads it.
+    fn data_type(&mut self) -> Result<DataType, SyntaxError> {
+        self.with_parser(|parser| parser.parse_data_type())
+    }
+
+    fn with_parser<T>(
+        &mut self,
+        production: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
+    ) -> Result<T, SyntaxError> {
+        let dialect = PostgreSqlDialect {};
+        let rest = self.tokens.get(self.at..).unwrap_or_default().to_vec();
+        let mut parser = Parser::new(&dialect).with_recursion_limit(100).with_tokens_with_locations(rest);
+        let found = production(&mut parser).map_err(|_| self.at)?;
+        self.at += parser.index();
+        Ok(found)
     }
 
     fn is_number(&self) -> bool {

@@ -15,6 +15,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::session::Column;
 use crate::sql::rewrite::LIKE_MARK;
 use crate::txn::{OnCommit, Transaction};
+use crate::types::user::row_type;
 
 /// Most columns of a table, as in PostgreSQL.
 const MOST_COLUMNS: usize = 1600;
@@ -177,7 +178,7 @@ async fn blank(create: &CreateTable, tx: &mut Transaction, context: &mut DdlCont
         columns: Vec::new(),
         indexes: Vec::new(),
         constraints: Vec::new(),
-        row_type: Oid(oid.0 + 1),
+        row_type: row_type(oid),
         materialized: None,
         persistence: match (temporary, create.transient) {
             (true, _) => Persistence::Temporary,

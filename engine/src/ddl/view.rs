@@ -20,6 +20,8 @@ use crate::error::{Error, Result, SqlState};
 use crate::sql::parse::parse_query;
 use crate::system::deparse::quote_ident;
 use crate::txn::Transaction;
+use crate::types::names as types;
+use crate::types::user::row_type;
 use crate::types::{PgType, TypeOid};
 
 /// The name that stands for WITH CHECK OPTION in the tree: no client can write it.
@@ -54,7 +56,7 @@ pub async fn create_materialized(
         ));
     }
     let oid = allocate_many(tx, 4)?;
-    let view = ViewDef { oid, row_type: Oid(oid.0 + 1), populated: Some(populated), ..view };
+    let view = ViewDef { oid, row_type: row_type(oid), populated: Some(populated), ..view };
     let column = |(i, (name, ty)): (usize, &(String, PgType))| super::column::blank(i as i16 + 1, name.clone(), *ty);
     let table = TableDef {
         oid,
@@ -174,7 +176,7 @@ pub fn create(create: &CreateView, tx: &mut Transaction, context: &mut DdlContex
         Some(old) => replacing(&old, view)?,
         None => {
             let oid = allocate_many(tx, 4)?;
-            ViewDef { oid, row_type: Oid(oid.0 + 1), ..view }
+            ViewDef { oid, row_type: row_type(oid), ..view }
         }
     };
     put(tx, Object::View(Arc::new(view)))?;
@@ -472,8 +474,11 @@ impl VisitorMut for Qualifier<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Function(function) = expr {
-            self.qualify_routine(&mut function.name);
+        match expr {
+            Expr::Cast { data_type, .. } => self.number_type(data_type),
+            Expr::TypedString(typed) => self.number_type(&mut typed.data_type),
+            Expr::Function(function) => self.qualify_routine(&mut function.name),
+            _ => {}
         }
         ControlFlow::Continue(())
     }
@@ -512,6 +517,27 @@ impl Qualifier<'_> {
         }
         if let Some(routine) = self.catalog.routines_named(None, function, self.path).first() {
             *name = qualified(self.catalog.schema_name(routine.schema), &routine.name);
+        }
+    }
+
+    /// A type that a user made goes by its number, so that it may be renamed.
+    fn number_type(&self, ty: &mut ast::DataType) {
+        use ast::ArrayElemTypeDef as A;
+        match ty {
+            ast::DataType::Array(A::SquareBracket(element, _) | A::AngleBracket(element)) => self.number_type(element),
+            ast::DataType::Custom(written, _) => {
+                let Ok(name) = Name::new(written, self.catalog) else { return };
+                let built_in = types::lookup(&name.name).or_else(|| types::lookup_sql(&name.name)).is_some();
+                if name.schema.is_none() && built_in {
+                    return;
+                }
+                if let Some(found) = self.catalog.find_type(name.schema.as_deref(), &name.name, self.path)
+                    && found.user_kind().is_some()
+                {
+                    *written = qualified("pg_catalog", &format!("~{}", found.0));
+                }
+            }
+            _ => {}
         }
     }
 }

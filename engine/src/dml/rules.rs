@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::row_expr::{RowColumns, RowExpr};
 use crate::catalog::{Catalog, ConstraintKind, Oid, TableDef};
+use crate::domain::DomainRule;
 use crate::error::{Error, Result, SqlState};
 use crate::functions::EvalContext;
 use crate::session::Session;
@@ -27,6 +28,8 @@ pub struct TableRules {
     checks: Vec<(String, RowExpr)>,
     /// What views through which the table is changed demand: the view, and its condition over the row.
     pub view_checks: Vec<(String, RowExpr)>,
+    /// Columns whose values belong to domains that have conditions.
+    domains: Vec<(usize, Arc<DomainRule>)>,
 }
 
 impl TableRules {
@@ -48,11 +51,12 @@ impl TableRules {
             not_null: Vec::new(),
             checks: Vec::new(),
             view_checks: Vec::new(),
+            domains: Vec::new(),
         };
         for (i, column) in def.columns.iter().enumerate() {
             let mut default = None;
             if !column.dropped
-                && let Some(text) = &column.default
+                && let Some(text) = column.default.as_ref().or_else(|| catalog.domain_default(column.domain?))
             {
                 let expr = bind(text, &|binder, expr, scope| {
                     let empty = Scope::default();
@@ -68,6 +72,13 @@ impl TableRules {
                 default = identity_default(catalog, def.oid, column.attnum);
             }
             rules.defaults.push(default);
+            if let Some(domain) = column.domain.filter(|_| !column.dropped) {
+                let mut binder = Binder::new(environment.clone(), crate::sql::Source::new(""), &[]);
+                let rule = binder.domain_rule(domain)?;
+                if !rule.is_free() {
+                    rules.domains.push((i, rule));
+                }
+            }
             if column.not_null && !column.dropped {
                 rules.not_null.push(i);
             }
@@ -90,7 +101,10 @@ impl TableRules {
 
     /// Whether batches must be looked at row by row.
     pub fn needs_rows(&self) -> bool {
-        !self.checks.is_empty() || !self.generated.is_empty() || !self.view_checks.is_empty()
+        !self.checks.is_empty()
+            || !self.generated.is_empty()
+            || !self.view_checks.is_empty()
+            || !self.domains.is_empty()
     }
 
     pub fn not_null_columns(&self) -> &[usize] {
@@ -104,6 +118,9 @@ impl TableRules {
             if let Some(slot) = row.get_mut(*i) {
                 *slot = value;
             }
+        }
+        for (i, domain) in &self.domains {
+            domain.check(row.get(*i).unwrap_or(&Datum::Null), context)?;
         }
         for i in &self.not_null {
             if row.get(*i).is_none_or(Datum::is_null) {

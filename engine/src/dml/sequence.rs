@@ -74,13 +74,14 @@ pub fn children(kind: &mut ExprKind) -> Vec<&mut ScalarExpr> {
         ExprKind::Const(_) | ExprKind::Param(_) | ExprKind::Column { .. } | ExprKind::Query(_) => Vec::new(),
         ExprKind::Call { args, .. } => args.iter_mut().collect(),
         ExprKind::Cast(cast) => vec![&mut cast.arg],
+        ExprKind::Domain { arg, .. } => vec![arg],
         ExprKind::And(list)
         | ExprKind::Or(list)
         | ExprKind::Coalesce(list)
         | ExprKind::Greatest(list)
         | ExprKind::Least(list)
         | ExprKind::Array(list)
-        | ExprKind::Row(list) => list.iter_mut().collect(),
+        | ExprKind::Row(list, _) => list.iter_mut().collect(),
         ExprKind::Not(arg) | ExprKind::IsNull { arg, .. } | ExprKind::IsBool { arg, .. } => vec![arg],
         ExprKind::IsDistinct { left, right, .. } | ExprKind::NullIf { left, right, .. } => vec![left, right],
         ExprKind::Case { whens, otherwise, .. } => {

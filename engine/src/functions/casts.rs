@@ -6,7 +6,7 @@ use super::registry::{CastMethod, registry};
 use super::{EvalContext, Function};
 use crate::error::{Error, Result, SqlState};
 use crate::types::names::{self, format_type};
-use crate::types::{Datum, PgType, TypeOid, interval, text};
+use crate::types::{Datum, PgType, TypeOid, interval, record, text};
 
 /// Where a cast is asked for; each allows what the ones before it allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +24,8 @@ pub enum CastPath {
     Function(Arc<Function>),
     /// Through the text form.
     InOut,
+    /// Field by field, to those of a composite type.
+    Row,
     /// Each element of an array.
     Elements(Box<CastPath>),
 }
@@ -35,6 +37,12 @@ pub fn find_cast(source: TypeOid, target: TypeOid, context: CastContext) -> Opti
     }
     if source == TypeOid::UNKNOWN {
         return Some(CastPath::InOut);
+    }
+    if source.is_row() && target == TypeOid::RECORD {
+        return Some(CastPath::Relabel);
+    }
+    if source == TypeOid::RECORD && target.is_row() {
+        return Some(CastPath::Row);
     }
     if let Some(row) = registry().cast(source, target) {
         let allowed = match row.context {
@@ -59,8 +67,11 @@ pub fn find_cast(source: TypeOid, target: TypeOid, context: CastContext) -> Opti
             path => CastPath::Elements(Box::new(path)),
         });
     }
-    let category = |oid: TypeOid| names::row(oid).map_or(b'X', |r| r.category);
-    let pseudo = |oid: TypeOid| names::row(oid).is_none_or(|r| r.kind == b'p' && oid != TypeOid::RECORD);
+    let category = names::category;
+    let pseudo = |oid: TypeOid| match names::row(oid) {
+        Some(row) => row.kind == b'p' && oid != TypeOid::RECORD,
+        None => oid.user_kind().is_none(),
+    };
     if pseudo(source) || pseudo(target) {
         return None;
     }
@@ -71,7 +82,7 @@ pub fn find_cast(source: TypeOid, target: TypeOid, context: CastContext) -> Opti
 
 /// Element type of a true array (not of int2vector and oidvector).
 fn array_element(oid: TypeOid) -> Option<TypeOid> {
-    let row = names::row(oid)?;
+    let Some(row) = names::row(oid) else { return oid.user_element() };
     (row.category == b'A' && row.len == -1 && row.element.0 != 0 && row.kind == b'b' && row.name.starts_with('_'))
         .then_some(row.element)
 }
@@ -129,12 +140,29 @@ pub fn follow(
             apply_modifier(relabel(&result, to.oid, to.oid), to, explicit)
         }
         CastPath::InOut => through_text(value, from, to, explicit, context),
+        CastPath::Row => row_to_composite(value, from, to, explicit, context),
         CastPath::Elements(element) => {
             let Datum::Array(items) = value else { return Err(no_cast(from.oid, to.oid)) };
             let (from, to) = (element_type(from), element_type(to));
             items.map(|item| follow(element, item, from, to, explicit, context)).map(Datum::from)
         }
     }
+}
+
+/// A row without a type as one of a composite type (42846 if their shapes differ).
+fn row_to_composite(value: &Datum, from: PgType, to: PgType, explicit: bool, context: &EvalContext) -> Result<Datum> {
+    let Datum::Bytea(row) = value else { return Err(no_cast(from.oid, to.oid)) };
+    let fields = record::decode(row)?.fields;
+    let attributes = context.format.types.attributes(to.oid)?;
+    if fields.len() != attributes.len() {
+        let which = if fields.len() < attributes.len() { "few" } else { "many" };
+        return Err(no_cast(from.oid, to.oid).detail(format!("Input has too {which} columns.")));
+    }
+    let values = fields
+        .iter()
+        .zip(&attributes)
+        .map(|(field, (_, ty))| Ok((cast_value(&field.value, field.ty, *ty, explicit, context)?, *ty)));
+    Ok(record::encode(to.oid, None, &values.collect::<Result<Vec<_>>>()?))
 }
 
 fn element_type(array: PgType) -> PgType {

@@ -14,7 +14,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::types::array::Dimension;
 use crate::types::json::{self, Json};
 use crate::types::text::{self, DateStyle, FormatSettings};
-use crate::types::{Datum, PgType, TypeOid, compare, names};
+use crate::types::{Datum, PgType, TypeOid, compare, names, record};
 
 fn string(bytes: Vec<u8>) -> Result<String> {
     String::from_utf8(bytes).map_err(|e| Error::internal(e.to_string()))
@@ -124,6 +124,8 @@ fn get_path(call: &Call<'_>, args: &[Datum], text: bool) -> Result<Datum> {
 fn write_json(value: &Datum, ty: PgType, call: &Call<'_>, out: &mut Vec<u8>) -> Result<()> {
     match value {
         Datum::Null => out.extend_from_slice(b"null"),
+        Datum::Bytea(row) if ty.oid.is_row() => write_row(row, b",", call, out)?,
+        Datum::Int8(_) if ty.oid.is_enum() => json::write_string(&output(value, ty, call.context)?, out),
         Datum::Bool(v) => out.extend_from_slice(if *v { b"true" } else { b"false" }),
         Datum::Int2(_) | Datum::Int4(_) | Datum::Int8(_) | Datum::Numeric(_) | Datum::Float4(_) | Datum::Float8(_) => {
             let shown = output(value, ty, call.context)?;
@@ -144,6 +146,43 @@ fn write_json(value: &Datum, ty: PgType, call: &Call<'_>, out: &mut Vec<u8>) -> 
         other => json::write_string(&output(other, ty, call.context)?, out),
     }
     Ok(())
+}
+
+/// A row as an object; its fields have the names that it carries, or those of its type, or numbers.
+fn write_row(row: &[u8], comma: &[u8], call: &Call<'_>, out: &mut Vec<u8>) -> Result<()> {
+    let row = record::decode(row)?;
+    let named = row.fields.iter().any(|f| !f.name.is_empty());
+    let names = if named { Vec::new() } else { call.context.format.types.attributes(row.ty).unwrap_or_default() };
+    out.push(b'{');
+    for (i, field) in row.fields.iter().enumerate() {
+        if i > 0 {
+            out.extend_from_slice(comma);
+        }
+        match names.get(i) {
+            _ if named => json::write_string(&field.name, out),
+            Some((name, _)) => json::write_string(name, out),
+            None => json::write_string(&format!("f{}", i + 1), out),
+        }
+        out.push(b':');
+        write_json(&field.value, field.ty, call, out)?;
+    }
+    for (i, (name, _)) in names.iter().enumerate().skip(row.fields.len()) {
+        if i > 0 {
+            out.extend_from_slice(comma);
+        }
+        json::write_string(name, out);
+        out.extend_from_slice(b":null");
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+/// `row_to_json`; pretty: a field a line.
+fn row_to_json(call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    let pretty = matches!(args.get(1), Some(Datum::Bool(true)));
+    let mut out = Vec::new();
+    write_row(args::bytea(args.first())?, if pretty { b",\n " } else { b"," }, call, &mut out)?;
+    string(out).map(Datum::from)
 }
 
 /// Every dimension a list of its own; `comma` stands between the outermost.
@@ -485,6 +524,8 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("jsonb_typeof", row!(|d: text| Ok(Datum::from(json::parse(d)?.type_name())))),
         ("json_array_length", row!(|d: text| array_length(d))),
         ("jsonb_array_length", row!(|d: text| array_length(d))),
+        ("row_to_json", row_to_json),
+        ("row_to_json_pretty", row_to_json),
         ("to_json", |call, args| Ok(Datum::from(json_of(args::any(args.first())?, arg_type(call, 0), call)?))),
         ("to_jsonb", |call, args| {
             Ok(Datum::from(json::normalize(&json_of(args::any(args.first())?, arg_type(call, 0), call)?)?))
@@ -532,13 +573,15 @@ pub(super) fn register(implementations: &mut Implementations) {
             }),
         ),
         ("pg_typeof", |call, _| Ok(Datum::Oid(arg_type(call, 0).oid.0))),
-        ("format_type", |_, a| match a.first() {
+        ("format_type", |call, a| match a.first() {
             Some(Datum::Oid(oid)) => {
                 let typmod = match a.get(1) {
                     Some(Datum::Int4(typmod)) => *typmod,
                     _ => -1,
                 };
-                Ok(Datum::from(names::format_type(TypeOid(*oid), typmod)))
+                let known = names::row(TypeOid(*oid)).is_some() || *oid == 0;
+                let own = if known { None } else { call.context.format.types.shown(TypeOid(*oid)) };
+                Ok(Datum::from(own.unwrap_or_else(|| names::format_type(TypeOid(*oid), typmod))))
             }
             _ => Ok(Datum::Null),
         }),

@@ -30,8 +30,10 @@ mod conversion;
 mod datetime;
 mod datetime_fields;
 mod degrees;
+mod enums;
 #[cfg(test)]
 mod expression_tests;
+pub mod extension;
 #[cfg(test)]
 mod extreme_tests;
 mod format;
@@ -53,6 +55,7 @@ pub mod resolve;
 #[cfg(test)]
 mod resolve_tests;
 pub mod row_version;
+pub mod rows;
 mod series;
 mod sha224;
 pub mod strings;
@@ -274,4 +277,7 @@ fn register_families(implementations: &mut registry::Implementations) {
     degrees::register(implementations);
     unicode::register(implementations);
     generic::register(implementations);
+    enums::register(implementations);
+    rows::register(implementations);
+    extension::register(implementations);
 }

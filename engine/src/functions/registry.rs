@@ -43,6 +43,8 @@ pub struct CastRow {
 /// All that is known; see [`registry`].
 pub struct Registry {
     functions: Vec<Arc<Function>>,
+    /// Those of extensions.
+    extensions: Vec<Arc<Function>>,
     by_name: HashMap<&'static str, Vec<Arc<Function>>>,
     by_oid: HashMap<u32, Arc<Function>>,
     operators: Vec<Arc<Operator>>,
@@ -93,13 +95,19 @@ impl Registry {
             .lines()
             .filter_map(|line| read_function(line, &implementations).map(Arc::new))
             .collect();
+        let extensions: Vec<Arc<Function>> = include_str!("extension/proc.tsv")
+            .lines()
+            .filter_map(|line| read_function(line, &implementations).map(Arc::new))
+            .collect();
         let mut by_name: HashMap<&'static str, Vec<Arc<Function>>> = HashMap::new();
-        for function in &functions {
+        for function in functions.iter().chain(&extensions) {
             by_name.entry(function.name).or_default().push(Arc::clone(function));
         }
-        let by_oid: HashMap<u32, Arc<Function>> = functions.iter().map(|f| (f.oid, Arc::clone(f))).collect();
+        let by_oid: HashMap<u32, Arc<Function>> =
+            functions.iter().chain(&extensions).map(|f| (f.oid, Arc::clone(f))).collect();
         let operators: Vec<Arc<Operator>> = include_str!("pg_operator.tsv")
             .lines()
+            .chain(include_str!("extension/operator.tsv").lines())
             .filter_map(|line| read_operator(line, &by_oid).map(Arc::new))
             .collect();
         let mut operators_by_name: HashMap<&'static str, Vec<Arc<Operator>>> = HashMap::new();
@@ -108,15 +116,21 @@ impl Registry {
         }
         let casts = include_str!("pg_cast.tsv")
             .lines()
+            .chain(include_str!("extension/cast.tsv").lines())
             .filter_map(|line| read_cast(line, &by_oid))
             .map(|cast| ((cast.source, cast.target), cast))
             .collect();
-        Registry { functions, by_name, by_oid, operators, operators_by_name, casts }
+        Registry { functions, extensions, by_name, by_oid, operators, operators_by_name, casts }
     }
 
     /// Every function, by OID.
     pub fn functions(&self) -> &[Arc<Function>] {
         &self.functions
+    }
+
+    /// Functions of all extensions, created or not.
+    pub fn extension_functions(&self) -> &[Arc<Function>] {
+        &self.extensions
     }
 
     /// Overloads of a name.
@@ -251,7 +265,8 @@ mod tests {
     fn every_implementation_belongs_to_a_function() {
         let mut implementations = Implementations::default();
         super::super::register_families(&mut implementations);
-        let known: std::collections::HashSet<&str> = registry().functions().iter().map(|f| f.symbol).collect();
+        let all = registry().functions().iter().chain(registry().extension_functions());
+        let known: std::collections::HashSet<&str> = all.map(|f| f.symbol).collect();
         let scalars = implementations.scalars.keys().filter(|s| !known.contains(*s)).collect::<Vec<_>>();
         let sets = implementations.sets.keys().filter(|s| !known.contains(*s)).collect::<Vec<_>>();
         assert!(scalars.is_empty() && sets.is_empty(), "{scalars:?} {sets:?}");

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::casts::{CastContext, find_cast};
+use super::extension;
 use super::registry::{Operator, registry};
 use super::{Function, Kind};
 use crate::error::{Error, Result, SqlState};
@@ -72,6 +73,12 @@ pub fn resolve_call(name: &str, args: &[TypeOid], explicit_variadic: bool) -> Re
     resolve_among(registry().lookup(name), name, args, explicit_variadic)
 }
 
+/// Whether a call may mean a function or operator: one of an extension needs a type of an extension among the arguments, unless
+/// nothing else has its name.
+fn in_reach(oid: u32, args: &[TypeOid], alone: bool) -> bool {
+    alone || extension::of(oid).is_none() || args.iter().any(|a| extension::is_type(*a))
+}
+
 /// Resolves a call among given overloads.
 pub fn resolve_among(
     overloads: &[Arc<Function>],
@@ -79,8 +86,12 @@ pub fn resolve_among(
     args: &[TypeOid],
     explicit_variadic: bool,
 ) -> Result<Resolution> {
-    let candidates: Vec<Candidate<Arc<Function>>> =
-        overloads.iter().filter_map(|f| candidate(f, args.len(), explicit_variadic)).collect();
+    let alone = overloads.iter().all(|f| extension::of(f.oid).is_some());
+    let candidates: Vec<Candidate<Arc<Function>>> = overloads
+        .iter()
+        .filter(|f| in_reach(f.oid, args, alone))
+        .filter_map(|f| candidate(f, args.len(), explicit_variadic))
+        .collect();
     let exact = candidates.iter().find(|c| c.args == args && c.variadic_from.is_none());
     if let Some(exact) = exact.or_else(|| candidates.iter().find(|c| c.args == args)) {
         return finish(exact, args).map(Resolution::Function);
@@ -162,7 +173,8 @@ fn finish(candidate: &Candidate<Arc<Function>>, actual: &[TypeOid]) -> Result<Re
 /// The operator that is meant: `left` is `None` for a prefix operator (42883, 42725).
 pub fn resolve_operator(name: &str, left: Option<TypeOid>, right: TypeOid) -> Result<ResolvedOperator> {
     let operators = registry().operators_named(name);
-    let of_kind = operators.iter().filter(|o| o.left.is_some() == left.is_some());
+    let given: Vec<TypeOid> = left.into_iter().chain([right]).collect();
+    let of_kind = operators.iter().filter(|o| o.left.is_some() == left.is_some() && in_reach(o.oid, &given, false));
     let candidates: Vec<Candidate<Arc<Operator>>> = of_kind
         .map(|o| Candidate {
             item: Arc::clone(o),
@@ -255,7 +267,7 @@ pub fn coercible(from: TypeOid, to: TypeOid) -> bool {
 }
 
 fn category(oid: TypeOid) -> u8 {
-    names::row(oid).map_or(b'X', |r| r.category)
+    names::category(oid)
 }
 
 fn preferred(oid: TypeOid) -> bool {
@@ -371,12 +383,11 @@ fn not_an_array(oid: TypeOid) -> Error {
 
 /// Element type of an array, int2vector and oidvector included.
 fn element_of(array: TypeOid) -> Option<TypeOid> {
-    let row = names::row(array)?;
-    (row.category == b'A' && row.element.0 != 0).then_some(row.element)
+    names::element_of(array)
 }
 
 fn array_of(element: TypeOid) -> Option<TypeOid> {
-    names::row(element).map(|r| r.array).filter(|a| a.0 != 0)
+    names::array_of(element)
 }
 
 impl Generics {

@@ -15,6 +15,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::functions::{Call, EvalContext, Function, FunctionHost, Rows};
 use crate::system::{self, SystemContext};
 use crate::types::text::{FormatSettings, NameRegType, RegNames};
+use crate::types::user::UserTypes;
 use crate::types::{Datum, TypeOid};
 
 /// The context of the last statement, to be used again while what it holds stays the same.
@@ -22,6 +23,7 @@ pub struct CachedContext {
     values: Arc<Values>,
     catalog: Arc<Catalog>,
     host: Arc<SessionFunctions>,
+    types: UserTypes,
     context: Arc<EvalContext>,
 }
 
@@ -30,7 +32,17 @@ impl Session {
     /// to clone, changes with SET.
     pub fn format(&self) -> FormatSettings {
         let names = self.context.as_ref().map(|c| c.host.clone() as Arc<dyn NameRegType>);
-        FormatSettings { reg_names: RegNames(names), ..self.settings.values().format.clone() }
+        // A value that another session added a moment ago has its label in the newest catalog.
+        let types = match &self.context {
+            Some(c) if !c.catalog.has_types() || Arc::ptr_eq(&c.catalog, &self.catalog()) => c.types.clone(),
+            _ => self.user_types(&self.catalog()),
+        };
+        FormatSettings { reg_names: RegNames(names), types, ..self.settings.values().format.clone() }
+    }
+
+    fn user_types(&self, catalog: &Arc<Catalog>) -> UserTypes {
+        let path = catalog.search_path(&self.settings.values().search_path, &self.shared.user);
+        UserTypes::of(catalog, &path)
     }
 
     /// What expressions of the running statement depend on.
@@ -49,23 +61,23 @@ impl Session {
                 && Arc::ptr_eq(&c.catalog, &catalog)
                 && (settings.modes, settings.standby) == (modes, standby)
         });
-        let host = match same {
+        let (host, types) = match same {
             Some(cached)
                 if cached.context.statement_time == statement_time
                     && cached.context.transaction_time == transaction_time =>
             {
                 return self.context.insert(cached).context.clone();
             }
-            Some(cached) => cached.host,
-            None => Arc::new(SessionFunctions::new(self, catalog.clone())),
+            Some(cached) => (cached.host, cached.types),
+            None => (Arc::new(SessionFunctions::new(self, catalog.clone())), self.user_types(&catalog)),
         };
         let context = Arc::new(EvalContext {
-            format: values.format.clone(),
+            format: FormatSettings { types: types.clone(), ..values.format.clone() },
             transaction_time,
             statement_time,
             host: Some(host.clone()),
         });
-        self.context = Some(CachedContext { values, catalog, host, context: context.clone() });
+        self.context = Some(CachedContext { values, catalog, host, types, context: context.clone() });
         context
     }
 }

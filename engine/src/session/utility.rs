@@ -347,7 +347,8 @@ impl Session {
         let catalog = self.catalog();
         let environment = self.environment(&catalog);
         let mut binder = Binder::new(environment, outer.source.clone(), &[]);
-        let declared: Vec<TypeOid> = types.iter().map(|t| binder.bind_type(t).map(|t| t.oid)).collect::<Result<_>>()?;
+        let declared: Vec<TypeOid> =
+            types.iter().map(|t| binder.bind_type(t).map(|t| catalog.base_type(t).oid)).collect::<Result<_>>()?;
         let parameters = highest_parameter(&text);
         let inner = Parsed { statement, source: outer.source.clone(), text: outer.text.clone(), parameters };
         let mut prepared = self.plan(Arc::new(inner), declared)?;

@@ -42,8 +42,9 @@ impl ScalarExpr {
             | ExprKind::Greatest(args)
             | ExprKind::Least(args)
             | ExprKind::Array(args)
-            | ExprKind::Row(args) => args.iter().collect(),
+            | ExprKind::Row(args, _) => args.iter().collect(),
             ExprKind::Cast(cast) => vec![&cast.arg],
+            ExprKind::Domain { arg, .. } => vec![arg],
             ExprKind::Not(arg) | ExprKind::IsNull { arg, .. } | ExprKind::IsBool { arg, .. } => vec![arg],
             ExprKind::IsDistinct { left, right, .. } | ExprKind::NullIf { left, right, .. } => vec![left, right],
             ExprKind::Case { whens, otherwise, .. } => {
@@ -75,8 +76,9 @@ impl ScalarExpr {
             | ExprKind::Greatest(args)
             | ExprKind::Least(args)
             | ExprKind::Array(args)
-            | ExprKind::Row(args) => args.iter_mut().try_for_each(f),
+            | ExprKind::Row(args, _) => args.iter_mut().try_for_each(f),
             ExprKind::Cast(cast) => f(&mut cast.arg),
+            ExprKind::Domain { arg, .. } => f(arg),
             ExprKind::Not(arg) | ExprKind::IsNull { arg, .. } | ExprKind::IsBool { arg, .. } => f(arg),
             ExprKind::IsDistinct { left, right, .. } | ExprKind::NullIf { left, right, .. } => {
                 f(left)?;
@@ -223,6 +225,7 @@ impl ScalarExpr {
             (K::Param(a), K::Param(b)) => a == b,
             (K::Column { id: a, .. }, K::Column { id: b, .. }) => a == b,
             (K::Call { function: a, .. }, K::Call { function: b, .. }) => Arc::ptr_eq(a, b),
+            (K::Domain { rule: a, .. }, K::Domain { rule: b, .. }) => a.oid == b.oid,
             (K::Cast(a), K::Cast(b)) => a.to == b.to && a.explicit == b.explicit,
             (K::IsNull { negated: a, .. }, K::IsNull { negated: b, .. })
             | (K::IsDistinct { negated: a, .. }, K::IsDistinct { negated: b, .. })

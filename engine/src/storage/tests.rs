@@ -17,6 +17,7 @@ fn def(secondary: bool) -> TableDef {
         attnum: i as i16 + 1,
         name: format!("c{i}"),
         ty: PgType::from(ty),
+        domain: None,
         not_null: false,
         default: None,
         identity: None,

@@ -8,13 +8,16 @@ use std::sync::{Arc, LazyLock};
 use sqlparser::ast::{self, VisitMut, VisitorMut};
 
 use super::expression::{self, Layout, Style};
-use crate::catalog::{Catalog, ConstraintDef, ConstraintKind, IndexDef, Oid, ReferentialAction, SearchPath, TableDef};
+use crate::catalog::{
+    Catalog, ConstraintDef, ConstraintKind, DomainCheck, IndexDef, Oid, ReferentialAction, SearchPath, TableDef,
+};
 use crate::error::Result;
 use crate::expr::{ExprKind, ScalarExpr};
 use crate::functions::EvalContext;
 use crate::sql::parse::parse_expression;
 use crate::sql::{Binder, Environment, Scope, Source};
 use crate::types::text::{FormatSettings, RegNames};
+use crate::types::user::UserTypes;
 use crate::types::{PgType, names};
 
 /// `format_type` of a type with its modifier.
@@ -89,8 +92,9 @@ pub fn walk(expr: &ScalarExpr, visit: &mut impl FnMut(&ScalarExpr)) {
         | K::Greatest(args)
         | K::Least(args)
         | K::Array(args)
-        | K::Row(args) => args.iter().for_each(|a| walk(a, visit)),
+        | K::Row(args, _) => args.iter().for_each(|a| walk(a, visit)),
         K::Cast(cast) => walk(&cast.arg, visit),
+        K::Domain { arg, .. } => walk(arg, visit),
         K::Not(arg) | K::IsNull { arg, .. } | K::IsBool { arg, .. } => walk(arg, visit),
         K::IsDistinct { left, right, .. } | K::NullIf { left, right, .. } => {
             walk(left, visit);
@@ -138,11 +142,36 @@ impl<'a> Display<'a> {
     pub fn expression(&self, stored: &str, table: Option<&TableDef>) -> String {
         let layout = if self.pretty { Layout::Pretty } else { Layout::Full };
         let shown = self.bind(stored, table).and_then(|(expr, scope)| {
-            let format = FormatSettings { reg_names: RegNames(None), ..self.eval.format.clone() };
+            let types = UserTypes::of(self.catalog, self.path);
+            let format = FormatSettings { reg_names: RegNames(None), types, ..self.eval.format.clone() };
             expression::write(&expr, &scope, Style { layout, format: &format, indent: 0 }, false)
         });
         // A text of an older form is shown as it is.
         name_relations(shown.as_deref().unwrap_or(stored), self.catalog, self.path)
+    }
+
+    /// A domain's condition.
+    pub fn domain_check(&self, check: &DomainCheck) -> String {
+        struct Value;
+        impl expression::Names for Value {
+            fn column(&self, _: crate::expr::ColumnId) -> Option<String> {
+                Some("VALUE".into())
+            }
+        }
+        let bind = || {
+            let domains = self.catalog.types.values().filter_map(|t| t.domain());
+            let base = domains.into_iter().find(|d| d.checks.iter().any(|c| c.oid == check.oid)).map(|d| d.base);
+            let base = base.ok_or_else(|| crate::error::Error::internal("a condition of no domain"))?;
+            let (expr, source) = parse_expression(&check.expression)?;
+            let mut binder = self.binder(source);
+            let scope = binder.value_scope(base);
+            let bound = binder.bind_expr(&expr, &scope)?;
+            let layout = if self.pretty { Layout::Pretty } else { Layout::Full };
+            let types = UserTypes::of(self.catalog, self.path);
+            let format = FormatSettings { reg_names: RegNames(None), types, ..self.eval.format.clone() };
+            expression::write(&bound, &Value, Style { layout, format: &format, indent: 0 }, false)
+        };
+        bind().unwrap_or_else(|_| check.expression.clone())
     }
 
     /// A binder for stored texts.

@@ -15,8 +15,8 @@ macro_rules! empty {
 }
 
 empty! {
-    "pg_auth_members", "pg_available_extension_versions", "pg_available_extensions", "pg_conversion",
-    "pg_db_role_setting", "pg_default_acl", "pg_enum", "pg_event_trigger", "pg_extension", "pg_file_settings",
+    "pg_auth_members", "pg_conversion",
+    "pg_db_role_setting", "pg_default_acl", "pg_event_trigger", "pg_file_settings",
     "pg_foreign_data_wrapper", "pg_foreign_server", "pg_foreign_table", "pg_group", "pg_inherits", "pg_init_privs",
     "pg_largeobject", "pg_largeobject_metadata", "pg_parameter_acl", "pg_partitioned_table",
     "pg_policies", "pg_policy", "pg_prepared_xacts", "pg_publication", "pg_publication_namespace",

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use super::deparse::{quote_ident, type_name};
+use crate::catalog::stored_type_name;
 use crate::error::{Error, Result};
 use crate::expr::{Cast, ColumnId, ExprKind as K, ScalarExpr};
 use crate::functions::array_shape::{ELEMENT, SLICE};
@@ -115,6 +116,12 @@ impl Writer<'_> {
         self.out.push_str(text);
     }
 
+    /// A type; stored text has the number of one that a user made.
+    fn type_name(&self, ty: PgType) -> String {
+        let stored = (self.layout == Layout::Stored).then(|| stored_type_name(ty.oid)).flatten();
+        stored.unwrap_or_else(|| type_name(ty))
+    }
+
     /// A parenthesis that only the layouts with all of them have.
     fn full(&mut self, parenthesis: char) {
         if self.layout != Layout::Pretty {
@@ -153,6 +160,13 @@ impl Writer<'_> {
             }
             K::Call { function, args } => self.call(function, args)?,
             K::Cast(cast) => self.cast(cast, implicit)?,
+            K::Domain { arg, rule } => {
+                self.full('(');
+                self.inside(arg, false, Around::Other)?;
+                self.full(')');
+                self.push("::");
+                self.push(&self.type_name(TypeOid(rule.oid).into()));
+            }
             K::And(args) => self.joined(args, " AND ", Around::And)?,
             K::Or(args) => self.joined(args, " OR ", Around::Or)?,
             K::Not(arg) => {
@@ -185,7 +199,7 @@ impl Writer<'_> {
             K::Coalesce(args) => self.list("COALESCE", args)?,
             K::Greatest(args) => self.list("GREATEST", args)?,
             K::Least(args) => self.list("LEAST", args)?,
-            K::Row(args) => self.list("ROW", args)?,
+            K::Row(args, _) => self.list("ROW", args)?,
             K::NullIf { left, right, .. } => {
                 self.push("NULLIF(");
                 self.write(left, true)?;
@@ -198,7 +212,7 @@ impl Writer<'_> {
                 let name = OPERATORS.get(&operator.oid).map_or("=", |o| o.name);
                 self.any_all(name, *all, arg, |w| w.inside(array, true, Around::Other))?;
             }
-            K::Array(args) if args.is_empty() => self.push(&format!("ARRAY[]::{}", type_name(expr.ty))),
+            K::Array(args) if args.is_empty() => self.push(&format!("ARRAY[]::{}", self.type_name(expr.ty))),
             K::Array(args) => self.array(args)?,
             K::Subscript { array, index } => {
                 let plain = matches!(array.kind, K::Column { .. });
@@ -407,6 +421,15 @@ impl Writer<'_> {
     /// Functions that SQL has a syntax of its own for. False: it is none.
     fn syntax(&mut self, function: &Function, args: &[ScalarExpr]) -> Result<bool> {
         match (function.name, args) {
+            ("row_field", [row, _, ScalarExpr { kind: K::Const(Datum::Text(name)), .. }]) => {
+                self.push("(");
+                self.write(row, true)?;
+                self.push(").");
+                self.push(&quote_ident(name));
+            }
+            ("row_is_null", [row, ScalarExpr { kind: K::Const(Datum::Bool(negated)), .. }]) => {
+                self.postfix(row, true, if *negated { "IS NOT NULL" } else { "IS NULL" })?;
+            }
             ("current_user" | "session_user", []) => self.push(&function.name.to_uppercase()),
             (name, []) if name.starts_with("CURRENT_") || name.starts_with("LOCAL") => self.push(name),
             ("SUBSTRING", [text, from, rest @ ..]) => {
@@ -497,7 +520,7 @@ impl Writer<'_> {
             }
         }
         self.push("::");
-        self.push(&type_name(cast.to));
+        self.push(&self.type_name(cast.to));
         Ok(())
     }
 
@@ -658,7 +681,7 @@ impl Writer<'_> {
                 TypeOid::BPCHAR => "bpchar".to_owned(),
                 TypeOid::VARCHAR => "character varying".to_owned(),
                 TypeOid::NUMERIC => "numeric".to_owned(),
-                _ => type_name(ty),
+                _ => self.type_name(ty),
             });
         }
     }

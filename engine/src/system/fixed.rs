@@ -9,7 +9,7 @@ use super::{RowSink, RowSource, SystemContext};
 use crate::catalog::Oid;
 use crate::error::Result;
 use crate::functions::registry::CastMethod;
-use crate::functions::{Function, Kind, Volatility, registry};
+use crate::functions::{Function, Kind, Volatility, extension, registry};
 use crate::types::text::{self, FormatSettings};
 use crate::types::{Datum, TypeOid, names};
 
@@ -99,12 +99,13 @@ fn pg_type(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     for v in catalog.views.values() {
         row_type(v.row_type, &v.name, v.schema, v.owner, v.oid, true, sink);
     }
+    super::user_types::pg_type(context, sink);
     Ok(())
 }
 
 /// The composite type of a relation's rows, and the array over it.
 fn row_type(oid: Oid, name: &str, schema: Oid, owner: Oid, relation: Oid, array: bool, sink: &mut RowSink) {
-    let array_oid = if array { Oid(oid.0 + 1) } else { Oid(0) };
+    let array_oid = TypeOid(oid.0).user_array().filter(|_| array).map_or(Oid(0), |t| Oid(t.0));
     row!(sink;
         oid, name, schema, owner, -1i16, false, 'c', 'C', false, true, ',', relation, 0u32, 0u32, array_oid, 2290u32,
         2291u32, 2402u32, 2403u32, 0u32, 0u32, 0u32, 'd', 'x', false, 0u32, -1i32, 0i32, 0u32, Null, Null, Null);
@@ -117,12 +118,20 @@ fn row_type(oid: Oid, name: &str, schema: Oid, owner: Oid, relation: Oid, array:
     }
 }
 
+/// False for what belongs to an extension that is not created.
+fn created(context: &SystemContext, oid: u32) -> bool {
+    extension::of(oid).is_none_or(|e| context.catalog.extension(e.name).is_some())
+}
+
 fn pg_proc(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     for f in registry().functions() {
         proc_row(f, sink);
     }
     for routine in context.catalog.routines.values() {
         super::routines::proc_row(routine, sink);
+    }
+    for f in registry().extension_functions().iter().filter(|f| created(context, f.oid)) {
+        proc_row(f, sink);
     }
     Ok(())
 }
@@ -152,8 +161,8 @@ fn proc_row(f: &Function, sink: &mut RowSink) {
         f.args.clone(), all_args, modes, arg_names, Null, Null, f.symbol, Null, Null, Null, Null);
 }
 
-fn pg_operator(_: &SystemContext, sink: &mut RowSink) -> Result<()> {
-    for o in registry().operators() {
+fn pg_operator(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    for o in registry().operators().iter().filter(|o| created(context, o.oid)) {
         let kind = if o.left.is_some() { 'b' } else { 'l' };
         row!(sink;
             o.oid, o.name, Oid::PG_CATALOG, Oid::SUPERUSER, kind, o.can_merge, o.can_hash,
@@ -162,10 +171,10 @@ fn pg_operator(_: &SystemContext, sink: &mut RowSink) -> Result<()> {
     Ok(())
 }
 
-fn pg_cast(_: &SystemContext, sink: &mut RowSink) -> Result<()> {
+fn pg_cast(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     let mut casts: Vec<_> = registry().casts().collect();
     casts.sort_by_key(|c| c.oid);
-    for c in casts {
+    for c in casts.into_iter().filter(|c| created(context, c.oid)) {
         let (function, method) = match &c.method {
             CastMethod::Function(f) => (f.oid, 'f'),
             CastMethod::Binary => (0, 'b'),

@@ -35,8 +35,8 @@ pub const SOURCES: &[(&str, RowSource)] = &[
     ("information_schema.administrable_role_authorizations", nothing),
     ("information_schema.triggers", nothing),
     ("information_schema.triggered_update_columns", nothing),
-    ("information_schema.domains", nothing),
-    ("information_schema.domain_constraints", nothing),
+    ("information_schema.domains", domains),
+    ("information_schema.domain_constraints", domain_constraints),
     ("information_schema.foreign_tables", nothing),
     ("information_schema.foreign_servers", nothing),
     ("information_schema.foreign_data_wrappers", nothing),
@@ -97,8 +97,7 @@ struct TypeFigures {
 impl TypeFigures {
     fn new(ty: PgType) -> TypeFigures {
         use TypeOid as T;
-        let row = names::row(ty.oid);
-        let array = row.is_some_and(|r| r.category == b'A' && r.len == -1);
+        let array = names::category(ty.oid) == b'A' && names::layout(ty.oid).is_some_and(|l| l.len == -1);
         let length = matches!(ty.oid, T::VARCHAR | T::BPCHAR).then(|| ty.typmod - 4).filter(|n| *n > 0);
         let string = matches!(ty.oid, T::VARCHAR | T::BPCHAR | T::TEXT | T::CHAR | T::NAME);
         let (precision, radix, scale) = match ty.oid {
@@ -150,13 +149,21 @@ struct Col<'a> {
     identity: Option<(Identity, &'a SequenceDef)>,
     /// Expression of a generated column.
     generated: Option<String>,
+    domain: Option<Oid>,
 }
 
 impl Col<'_> {
     fn push(self, catalog: &Catalog, sink: &mut RowSink) {
         let database = &catalog.database.name;
         let f = TypeFigures::new(self.ty);
-        let udt = names::row(self.ty.oid).map_or("", |t| t.name);
+        let domain = self.domain.and_then(|oid| catalog.types.get(&oid));
+        let domain_schema = domain.map(|d| catalog.schema_name(d.schema));
+        let domain_name = domain.map(|d| &d.name);
+        let own = catalog.type_name(self.ty.oid);
+        let (udt_schema, udt) = match &own {
+            Some((schema, name)) => (catalog.schema_name(*schema), name.as_str()),
+            None => ("pg_catalog", names::row(self.ty.oid).map_or("", |t| t.name)),
+        };
         let generation = self.identity.as_ref().map(|i| match i.0 {
             Identity::Always => "ALWAYS",
             Identity::ByDefault => "BY DEFAULT",
@@ -166,11 +173,50 @@ impl Col<'_> {
         row!(sink;
             database, catalog.schema_name(self.schema), self.relation, self.name, self.number, self.default,
             yes_or_no(self.nullable), f.data_type, f.length, f.octets, f.precision, f.radix, f.scale, f.datetime, Null,
-            Null, Null, Null, Null, Null, Null, Null, Null, Null, Null, database, "pg_catalog", udt, Null, Null, Null,
+            Null, Null, Null, Null, Null, Null, Null, domain.map(|_| database), domain_schema, domain_name, database,
+            udt_schema, udt, Null, Null, Null,
             Null, self.number.to_string(), "NO", yes_or_no(generation.is_some()), generation, number(|s| s.start),
             number(|s| s.increment), number(|s| s.max), number(|s| s.min),
             yes_or_no(sequence.is_some_and(|s| s.cycle)), if self.generated.is_some() { "ALWAYS" } else { "NEVER" }, self.generated, yes_or_no(self.updatable));
     }
+}
+
+/// A type's schema and name in pg_type.
+fn udt(ty: TypeOid, catalog: &Catalog) -> (String, String) {
+    match catalog.type_name(ty) {
+        Some((schema, name)) => (catalog.schema_name(schema).to_owned(), name),
+        None => ("pg_catalog".to_owned(), names::row(ty).map_or("", |t| t.name).to_owned()),
+    }
+}
+
+fn domains(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &*context.catalog;
+    let database = &catalog.database.name;
+    for def in catalog.types.values() {
+        let Some(domain) = def.domain() else { continue };
+        let f = TypeFigures::new(domain.base);
+        let (udt_schema, udt) = udt(domain.over.map_or(domain.base.oid, |over| TypeOid(over.0)), catalog);
+        let data_type = if domain.over.is_some() { "USER-DEFINED".to_owned() } else { f.data_type };
+        let display = Display::plain(&context.catalog, &context.path);
+        let default = domain.default.as_ref().map(|d| display.expression(d, None));
+        row!(sink;
+            database, catalog.schema_name(def.schema), &def.name, data_type, f.length, f.octets, Null, Null, Null, Null,
+            Null, Null, f.precision, f.radix, f.scale, f.datetime, Null, Null, default, database, udt_schema, udt, Null,
+            Null, Null, Null, "1");
+    }
+    Ok(())
+}
+
+fn domain_constraints(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &*context.catalog;
+    let database = &catalog.database.name;
+    for def in catalog.types.values() {
+        let schema = catalog.schema_name(def.schema);
+        for check in def.domain().map_or(&[][..], |d| &d.checks) {
+            row!(sink; database, schema, &check.name, database, schema, &def.name, "NO", "NO");
+        }
+    }
+    Ok(())
 }
 
 fn columns(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
@@ -188,6 +234,7 @@ fn columns(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
                 default: None,
                 identity: None,
                 generated: None,
+                domain: None,
             }
             .push(catalog, sink);
         }
@@ -208,6 +255,7 @@ fn columns(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
                 default: c.default.as_ref().filter(|_| !c.generated).map(|d| shown(d)),
                 generated: c.default.as_ref().filter(|_| c.generated).map(|d| shown(d)),
                 identity: c.identity.zip(sequence.map(|s| &**s)),
+                domain: c.domain,
             }
             .push(catalog, sink);
         }
@@ -225,6 +273,7 @@ fn columns(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
                 default: None,
                 identity: None,
                 generated: None,
+                domain: None,
             }
             .push(catalog, sink);
         }

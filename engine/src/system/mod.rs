@@ -23,6 +23,7 @@ mod rows;
 mod strategies;
 #[cfg(test)]
 pub(crate) mod tests;
+mod user_types;
 pub mod viewdef;
 
 use std::collections::HashMap;
@@ -293,6 +294,7 @@ const FAMILIES: &[&[(&str, RowSource)]] = &[
     cluster::SOURCES,
     monitor::SOURCES,
     strategies::SOURCES,
+    user_types::SOURCES,
     empty::SOURCES,
     information_schema::SOURCES,
 ];

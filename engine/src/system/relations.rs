@@ -35,6 +35,7 @@ pub const SOURCES: &[(&str, RowSource)] = &[
 /// OIDs of the catalogs themselves, as `classid` in pg_depend and pg_description.
 pub const PG_CLASS: u32 = 1259;
 pub const PG_PROC: u32 = 1255;
+pub const PG_TYPE: u32 = 1247;
 pub const PG_AUTHID: u32 = 1260;
 pub const PG_DATABASE: u32 = 1262;
 pub const PG_ATTRDEF: u32 = 2604;
@@ -63,7 +64,7 @@ pub fn rule_view(catalog: &Catalog, oid: Oid) -> Option<&Arc<ViewDef>> {
 
 /// OID of a view's rule: allocated with the view, behind its row type and that one's array.
 fn rule_oid(view: &ViewDef) -> Oid {
-    Oid(view.row_type.0 + 2)
+    Oid(view.oid.0 + 3)
 }
 
 /// What of pg_class differs between kinds of relations.
@@ -193,6 +194,14 @@ fn pg_class(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
         row.has_rules = true;
         row.push(sink);
     }
+    for t in context.catalog.types.values() {
+        if let Some(attributes) = t.attributes() {
+            let number = TypeOid(t.oid.0).user_number();
+            let mut row = plain(number, &t.name, t.schema, t.owner, 'c', attributes.len());
+            row.row_type = t.oid;
+            row.push(sink);
+        }
+    }
     for s in context.catalog.sequences.values() {
         let mut row = plain(s.oid, &s.name, s.schema, s.owner, 'S', 3);
         row.pages = 1;
@@ -261,6 +270,7 @@ struct Attribute<'a> {
     generated: bool,
     missing: Option<&'a String>,
     dropped: bool,
+    domain: Option<Oid>,
 }
 
 impl<'a> Attribute<'a> {
@@ -276,6 +286,7 @@ impl<'a> Attribute<'a> {
             generated: false,
             missing: None,
             dropped: false,
+            domain: None,
         }
     }
 
@@ -290,17 +301,20 @@ impl<'a> Attribute<'a> {
             generated: c.generated,
             missing: c.missing_text.as_ref(),
             dropped: c.dropped,
+            domain: c.domain,
             ..Attribute::new(relation, &c.name, c.ty, c.attnum as usize, c.not_null)
         }
     }
 
     fn push(self, sink: &mut RowSink) {
-        let ty = names::row(self.ty.oid);
-        let dimensions = i32::from(ty.is_some_and(|t| t.category == b'A'));
+        let ty = names::layout(self.ty.oid);
+        let dimensions = i32::from(names::category(self.ty.oid) == b'A');
+        let typmod = if self.domain.is_some() { -1 } else { self.ty.typmod };
         let missing = self.missing.map(|text| vec![text.as_str()]);
         row!(sink;
-            self.relation, self.name, if self.dropped { TypeOid(0) } else { self.ty.oid }, -1i32,
-            ty.map_or(-1i16, |t| t.len), self.attnum as i16, dimensions, -1i32, self.ty.typmod,
+            self.relation, self.name, if self.dropped { TypeOid(0) } else { self.domain.map_or(self.ty.oid, |d| TypeOid(d.0)) },
+            -1i32,
+            ty.map_or(-1i16, |t| t.len), self.attnum as i16, dimensions, -1i32, typmod,
             ty.is_some_and(|t| t.by_value), ty.map_or('i', |t| t.align as char), ty.map_or('x', |t| t.storage as char),
             "", self.not_null, self.has_default, missing.is_some(), self.identity, if self.generated { "s" } else { "" }, self.dropped, true, 0i32,
             ty.map_or(0u32, |t| t.collation), Null, Null, Null, missing);
@@ -332,6 +346,11 @@ fn pg_attribute(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     for view in context.catalog.views.values() {
         for (i, (name, ty)) in view.columns.iter().enumerate() {
             Attribute::new(view.oid, name, *ty, i + 1, false).push(sink);
+        }
+    }
+    for t in context.catalog.types.values() {
+        for (i, a) in t.attributes().unwrap_or_default().iter().enumerate() {
+            Attribute::new(TypeOid(t.oid.0).user_number(), &a.name, a.ty, i + 1, false).push(sink);
         }
     }
     for sequence in context.catalog.sequences.values() {
@@ -367,7 +386,8 @@ fn operator_class(ty: TypeOid, method: u32, named: Option<&str>) -> Oid {
         TypeOid::REGCLASS | TypeOid::REGTYPE | TypeOid::REGPROC | TypeOid::REGNAMESPACE | TypeOid::REGROLE => {
             TypeOid::OID
         }
-        other if names::row(other).is_some_and(|r| r.category == b'A') => TypeOid::ANYARRAY,
+        other if names::category(other) == b'A' => TypeOid::ANYARRAY,
+        other if other.is_enum() => TypeOid(3500),
         other => other,
     };
     super::fixed::operator_class(method, base)
@@ -381,7 +401,7 @@ fn pg_index(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
                 None => table.attribute(c.attnum).map_or(TypeOid::TEXT, |c| c.ty.oid),
             };
             let collations: Vec<u32> =
-                index.columns.iter().map(|c| names::row(type_of(c)).map_or(0, |t| t.collation)).collect();
+                index.columns.iter().map(|c| names::layout(type_of(c)).map_or(0, |t| t.collation)).collect();
             let method = index.method.oid();
             let class = |c: &IndexColumn| operator_class(type_of(c), method, c.class.as_deref());
             let classes: Vec<Oid> = index.columns.iter().map(class).collect();
@@ -426,6 +446,13 @@ fn pg_constraint(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     for table in context.catalog.tables.values() {
         for c in &table.constraints {
             constraint_row(table, c, sink);
+        }
+    }
+    for t in context.catalog.types.values() {
+        for check in t.domain().map_or(&[][..], |d| &d.checks) {
+            row!(sink;
+                check.oid, &check.name, t.schema, 'c', false, false, true, 0u32, t.oid, 0u32, 0u32, 0u32, ' ', ' ', ' ',
+                true, 0i32, false, Null, Null, Null, Null, Null, Null, Null, &check.expression);
         }
     }
     Ok(())
@@ -506,6 +533,9 @@ fn pg_description(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     for r in catalog.routines.values() {
         push(r.oid, PG_PROC, 0, &r.comment);
     }
+    for t in catalog.types.values() {
+        push(t.oid, PG_TYPE, 0, &t.comment);
+    }
     Ok(())
 }
 
@@ -536,9 +566,17 @@ fn pg_depend(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
                 push(PG_CONSTRAINT, c.oid, 0, PG_CLASS, key.referenced_index, 0, 'n');
             }
         }
+        for column in table.live_columns() {
+            if let Some(def) = catalog.types.get(&Oid(column.ty.oid.user_element().unwrap_or(column.ty.oid).0)) {
+                push(PG_CLASS, table.oid, column.attnum, PG_TYPE, def.oid, 0, 'n');
+            }
+        }
         for column in table.live_columns().filter(|c| c.default.is_some()) {
             push(PG_ATTRDEF, default_oid(table.oid, column.attnum), 0, PG_CLASS, table.oid, column.attnum, 'a');
         }
+    }
+    for t in catalog.types.values() {
+        push(PG_TYPE, t.oid, 0, PG_NAMESPACE, t.schema, 0, 'n');
     }
     for s in catalog.sequences.values() {
         push(PG_CLASS, s.oid, 0, PG_NAMESPACE, s.schema, 0, 'n');

@@ -91,8 +91,8 @@ pub fn context() -> SystemContext {
         depends_on: vec![Oid(20000)],
         columns_read: vec![(Oid(20000), 1), (Oid(20000), 2)],
         known_as: Vec::new(),
+        row_type: crate::types::user::row_type(Oid(20100)),
         populated: None,
-        row_type: Oid(20101),
         comment: None,
         check_option: None,
     };

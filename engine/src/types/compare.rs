@@ -11,7 +11,8 @@ use std::hash::{Hash, Hasher};
 
 use super::array::ArrayValue;
 use super::json::{self, Json};
-use super::{Datum, PgType, TypeOid};
+use super::{Datum, PgType, TypeOid, record};
+use crate::functions::extension::citext;
 
 /// Total order of two values of one type; NULL is greatest. Values of different families (a caller's mistake) compare
 /// by family, so that the order stays total.
@@ -32,8 +33,10 @@ pub fn compare(a: &Datum, b: &Datum, ty: PgType) -> Ordering {
         (Datum::Text(a), Datum::Text(b)) => match ty.oid {
             TypeOid::BPCHAR => unpadded(a).as_bytes().cmp(unpadded(b).as_bytes()),
             TypeOid::JSONB => compare_jsonb(a, b),
+            TypeOid::CITEXT => citext::folded(a).cmp(&citext::folded(b)),
             _ => a.as_bytes().cmp(b.as_bytes()),
         },
+        (Datum::Bytea(a), Datum::Bytea(b)) if ty.oid.is_row() => record::order(a, b),
         (Datum::Bytea(a), Datum::Bytea(b)) => a.cmp(b),
         (Datum::Date(a), Datum::Date(b)) => a.cmp(b),
         (Datum::Time(a), Datum::Time(b)) => a.cmp(b),
@@ -182,12 +185,14 @@ pub fn encode_key(value: &Datum, ty: PgType, out: &mut Vec<u8>) {
         Datum::Numeric(v) => out.extend_from_slice(&v.key()),
         Datum::Text(v) => match ty.oid {
             TypeOid::BPCHAR => push_bytes(unpadded(v).as_bytes(), out),
+            TypeOid::CITEXT => push_bytes(citext::folded(v).as_bytes(), out),
             TypeOid::JSONB => match json::parse(v) {
                 Ok(json) => push_json(&json, out),
                 Err(_) => push_bytes(v.as_bytes(), out),
             },
             _ => push_bytes(v.as_bytes(), out),
         },
+        Datum::Bytea(v) if ty.oid.is_row() => record::push_key(v, out),
         Datum::Bytea(v) => push_bytes(v, out),
         Datum::Interval(v) => out.extend_from_slice(&(v.comparison_micros() as u128 ^ 1 << 127).to_be_bytes()),
         Datum::Uuid(v) => out.extend_from_slice(v),

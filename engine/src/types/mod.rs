@@ -14,6 +14,8 @@
 //! | interval | Interval(MonthDayNano) |
 //! | uuid | FixedSizeBinary(16) |
 //! | arrays, int2vector, oidvector | Binary, [`codec::encode_array`] |
+//! | enums | Int64, the value's position ([`user`]) |
+//! | rows | Binary ([`record`]) |
 //!
 //! Invariant: a column's Arrow type follows from its [`PgType`] alone ([`PgType::arrow`]); a numeric *expression* may
 //! also be Decimal128 of any scale, so readers of query results look at the array's own type.
@@ -41,6 +43,7 @@ pub mod record;
 mod tests;
 pub mod text;
 pub mod timetz;
+pub mod user;
 
 use std::sync::Arc;
 
@@ -146,6 +149,8 @@ impl PgType {
             T::INTERVAL => DataType::Interval(IntervalUnit::MonthDayNano),
             T::UUID => DataType::FixedSizeBinary(16),
             T::VOID => DataType::Utf8,
+            oid if oid.is_enum() => DataType::Int64,
+            oid if oid.is_row() => DataType::Binary,
             _ => DataType::Utf8,
         }
     }
@@ -192,9 +197,10 @@ impl TypeOid {
             T::VARBIT_ARRAY => T::VARBIT,
             T::TIMETZ_ARRAY => T::TIMETZ,
             T::MONEY_ARRAY => T::MONEY,
+            T::RECORD_ARRAY => T::RECORD,
             T::CSTRING_ARRAY => T::CSTRING,
             T::ANYARRAY => T::TEXT,
-            _ => return None,
+            other => return other.user_element(),
         })
     }
 
@@ -242,7 +248,7 @@ impl TypeOid {
             T::INT2VECTOR => T::INT2VECTOR_ARRAY,
             T::OIDVECTOR => T::OIDVECTOR_ARRAY,
             T::RECORD => T::RECORD_ARRAY,
-            _ => return None,
+            other => return other.user_array(),
         })
     }
 }

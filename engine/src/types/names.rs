@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use super::user::UserKind;
 use super::{PgType, TypeOid};
 use crate::error::{Error, Result, SqlState};
 
@@ -133,6 +134,54 @@ const ALIASES: &[(&str, TypeOid)] = &[
     ("bit varying", TypeOid::VARBIT),
 ];
 
+/// pg_type.typcategory; `X` for what is unknown.
+pub fn category(oid: TypeOid) -> u8 {
+    row(oid).map(|r| r.category).or_else(|| oid.user_category()).unwrap_or(b'X')
+}
+
+/// What pg_type and pg_attribute say about a type's values.
+#[derive(Debug, Clone, Copy)]
+pub struct Layout {
+    pub len: i16,
+    pub by_value: bool,
+    pub align: u8,
+    pub storage: u8,
+    pub collation: u32,
+}
+
+pub fn layout(oid: TypeOid) -> Option<Layout> {
+    if let Some(r) = row(oid) {
+        let (len, by_value, align, storage, collation) = (r.len, r.by_value, r.align, r.storage, r.collation);
+        return Some(Layout { len, by_value, align, storage, collation });
+    }
+    let kind = oid.user_kind()?;
+    let variable = |align, collation| Layout { len: -1, by_value: false, align, storage: b'x', collation };
+    Some(match kind {
+        UserKind::Enum if oid.user_element().is_none() => {
+            Layout { len: 4, by_value: true, align: b'i', storage: b'p', collation: 0 }
+        }
+        UserKind::Composite => variable(b'd', 0),
+        UserKind::Citext => variable(b'i', 100),
+        UserKind::Enum | UserKind::Hstore | UserKind::Domain => variable(b'i', 0),
+    })
+}
+
+/// The element type of an array, int2vector and oidvector included.
+pub fn element_of(array: TypeOid) -> Option<TypeOid> {
+    match row(array) {
+        Some(row) => (row.category == b'A' && row.element.0 != 0).then_some(row.element),
+        None => array.user_element(),
+    }
+}
+
+/// The array type over a type.
+pub fn array_of(element: TypeOid) -> Option<TypeOid> {
+    match row(element) {
+        Some(row) => Some(row.array).filter(|a| a.0 != 0),
+        None => element.user_array(),
+    }
+}
+
 /// A type by its name in pg_type (a quoted or schema-qualified name): `int4`, `_text`, `char` for "char".
 pub fn lookup(name: &str) -> Option<TypeOid> {
     TABLE.by_name.get(name).and_then(|i| TABLE.rows.get(*i)).map(|r| r.oid)
@@ -250,6 +299,9 @@ fn temporal_name(oid: TypeOid) -> &'static str {
 /// The type as SQL writes it: `character varying(10)`, `integer[]`.
 pub fn format_type(oid: TypeOid, typmod: i32) -> String {
     use TypeOid as T;
+    if let Some(name) = super::user::shown(oid) {
+        return name;
+    }
     if let Some(row) = row(oid) {
         let true_array = row.category == b'A' && row.kind == b'b' && row.element.0 != 0 && row.name.starts_with('_');
         if true_array {

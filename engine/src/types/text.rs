@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use super::numeric::Numeric;
 use super::timetz::TimeTz;
+use super::user::UserTypes;
 use super::{
     Datum, PgType, TypeOid, array, bits, bytes, datetime, datetime_out, float, interval, interval_in, json, jsonpath,
-    money, names, network,
+    money, names, network, record,
 };
 use crate::error::{Error, Result, SqlState};
+use crate::functions::extension::hstore;
 
 /// The settings that text input and output depend on.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +29,8 @@ pub struct FormatSettings {
     pub transaction_time: Option<i64>,
     /// Who knows the names of the reg types' values; without it they are written as numbers.
     pub reg_names: RegNames,
+    /// Labels and names of the types that users made.
+    pub types: UserTypes,
 }
 
 /// Names of what values of the reg types stand for, from a catalog.
@@ -64,6 +68,7 @@ impl Default for FormatSettings {
             bytea_hex: true,
             transaction_time: None,
             reg_names: RegNames::default(),
+            types: UserTypes::default(),
         }
     }
 }
@@ -164,6 +169,10 @@ pub fn parse(text: &str, ty: PgType, format: &FormatSettings) -> Result<Datum> {
         T::TIMETZ => datetime::parse_timetz(text, ty.typmod, format)?.encode(),
         T::MONEY => money::parse(text)?,
         T::PG_LSN => Datum::Int8(parse_lsn(text)?),
+        T::CITEXT => Datum::from(text),
+        T::HSTORE => hstore::write(&hstore::parse(text)?),
+        oid if oid.is_row() => record::parse(text, oid, format)?,
+        oid if oid.is_enum() => Datum::Int8(format.types.position(oid, text)?),
         oid => {
             return Err(Error::unsupported(format!("type {}", names::format_type(oid, -1))));
         }
@@ -204,6 +213,10 @@ pub fn write(value: &Datum, ty: PgType, format: &FormatSettings, out: &mut Vec<u
             Ok(())
         }
         Datum::Int8(v) if ty.oid == TypeOid::XID8 => write!(out, "{}", *v as u64),
+        Datum::Int8(v) if ty.oid.is_enum() => match format.types.label(ty.oid, *v) {
+            Some(label) => write!(out, "{label}"),
+            None => write!(out, "{v}"),
+        },
         Datum::Int8(v) => write!(out, "{v}"),
         Datum::Float4(v) => {
             float::write_f32(*v, format.extra_float_digits, out);
@@ -226,6 +239,10 @@ pub fn write(value: &Datum, ty: PgType, format: &FormatSettings, out: &mut Vec<u
         Datum::Numeric(v) => write!(out, "{v}"),
         Datum::Text(v) => {
             out.extend_from_slice(v.as_bytes());
+            Ok(())
+        }
+        Datum::Bytea(v) if ty.oid.is_row() => {
+            out.extend_from_slice(record::write(v, format).as_bytes());
             Ok(())
         }
         Datum::Bytea(v) => {

@@ -220,6 +220,7 @@ fn definition() -> TableDef {
         attnum,
         name: name.to_owned(),
         ty: PgType::from(ty),
+        domain: None,
         not_null: false,
         default: None,
         identity: None,

@@ -27,7 +27,7 @@ impl<B: Backend> Connection<B> {
     /// As [`Self::copy_in`], of binary data.
     pub(super) async fn copy_in_rows(&mut self, table: &str, columns: &[Column]) -> Result<String, Failure> {
         let format = CopyFormat { binary: true, columns: columns.len() as u16 };
-        let mut reader = BinaryCopyIn::new(table, columns);
+        let mut reader = BinaryCopyIn::new(table, columns, self.session.format());
         self.receive_copy(format, Some(&mut reader)).await
     }
 

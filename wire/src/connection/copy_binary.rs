@@ -87,6 +87,8 @@ impl BinaryCopyOut {
 pub(super) struct BinaryCopyIn<'a> {
     table: &'a str,
     columns: &'a [Column],
+    /// For the labels and fields of users' types.
+    settings: FormatSettings,
     /// What is left of the last piece: less than a row.
     buffer: Vec<u8>,
     begun: bool,
@@ -103,8 +105,8 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 impl<'a> BinaryCopyIn<'a> {
-    pub fn new(table: &'a str, columns: &'a [Column]) -> Self {
-        BinaryCopyIn { table, columns, buffer: Vec::new(), begun: false, ended: false, rows: 0 }
+    pub fn new(table: &'a str, columns: &'a [Column], settings: FormatSettings) -> Self {
+        BinaryCopyIn { table, columns, settings, buffer: Vec::new(), begun: false, ended: false, rows: 0 }
     }
 
     /// Takes a piece of the data, cut anywhere; answers the rows that are whole now.
@@ -177,7 +179,7 @@ impl<'a> BinaryCopyIn<'a> {
         for (field, column) in fields.into_iter().zip(self.columns) {
             row.push(match field {
                 None => Datum::Null,
-                Some(field) => parameter::read_field(field, column.ty.oid)
+                Some(field) => parameter::read_field(field, column.ty.oid, &self.settings)
                     .map_err(|e| e.context(self.place(line, &column.name)))?,
             });
         }

@@ -234,7 +234,7 @@ fn reader(array: &ArrayRef, ty: PgType) -> Result<Read> {
         (DataType::Int32, Family::Int4) => {
             read!(array.as_primitive::<Int32Type>(), Datum::Int4)
         }
-        (DataType::Int64, Family::Int8) => {
+        (DataType::Int64, Family::Int8 | Family::Enum) => {
             read!(array.as_primitive::<Int64Type>(), Datum::Int8)
         }
         (DataType::UInt32, Family::Oid | Family::Reg) => {
@@ -265,13 +265,13 @@ fn reader(array: &ArrayRef, ty: PgType) -> Result<Read> {
             let array = array.as_binary_view().clone();
             Box::new(move |row| sortable_numeric(array.value(row)))
         }
-        (DataType::Binary, Family::Bytea | Family::Inet | Family::Timetz) => {
+        (DataType::Binary, Family::Bytea | Family::Inet | Family::Timetz | Family::Row) => {
             read!(array.as_binary::<i32>(), |v: &[u8]| Datum::Bytea(Arc::from(v)))
         }
-        (DataType::LargeBinary, Family::Bytea | Family::Inet | Family::Timetz) => {
+        (DataType::LargeBinary, Family::Bytea | Family::Inet | Family::Timetz | Family::Row) => {
             read!(array.as_binary::<i64>(), |v: &[u8]| Datum::Bytea(Arc::from(v)))
         }
-        (DataType::BinaryView, Family::Bytea | Family::Inet | Family::Timetz) => {
+        (DataType::BinaryView, Family::Bytea | Family::Inet | Family::Timetz | Family::Row) => {
             read!(array.as_binary_view(), |v: &[u8]| Datum::Bytea(Arc::from(v)))
         }
         (DataType::FixedSizeBinary(16), Family::Uuid) => {

@@ -1,12 +1,13 @@
 //! [`Datum`]s as text or binary: the point path's rows, and whatever has no shorter way.
 
 use engine::error::{Error, Result};
+use engine::functions::extension::hstore;
 use engine::session::Row;
 use engine::types::bits;
 use engine::types::network::Inet;
 use engine::types::text::{self, FormatSettings};
 use engine::types::timetz::TimeTz;
-use engine::types::{Datum, PgType, TypeOid};
+use engine::types::{Datum, PgType, TypeOid, record};
 
 use super::{EPOCH_DAYS, EPOCH_MICROS, Family, family, mismatch, no_binary, numeric, put_cell, put_null};
 use crate::frontend::Format;
@@ -28,7 +29,7 @@ impl DatumEncoder {
             Format::Text => match family(ty.oid) {
                 Family::Int2 | Family::Int4 | Family::Oid => write_text_integer,
                 Family::Int8 if ty.oid == TypeOid::INT8 => write_text_integer,
-                Family::Text | Family::Jsonb | Family::Bits => write_text_string,
+                Family::Text | Family::Jsonb | Family::Bits | Family::Hstore => write_text_string,
                 _ => text_by_engine as Write,
             },
             Format::Binary => binary_writer(ty.oid)?,
@@ -232,6 +233,44 @@ fn write_array(value: &Datum, ty: PgType, format: &FormatSettings, out: &mut Vec
     Ok(())
 }
 
+/// Number of pairs; of each the key's length and the key, then the value's (-1: NULL).
+fn write_hstore(value: &Datum, ty: PgType, _: &FormatSettings, out: &mut Vec<u8>) -> Result<()> {
+    let Datum::Text(text) = value else { return Err(wrong(value, ty)) };
+    let pairs = hstore::parse(text)?;
+    out.extend_from_slice(&(pairs.len() as i32).to_be_bytes());
+    for ((_, key), value) in &pairs {
+        put_cell(out, |out| {
+            out.extend_from_slice(key.as_bytes());
+            Ok(())
+        })?;
+        match value {
+            None => put_null(out),
+            Some(value) => put_cell(out, |out| {
+                out.extend_from_slice(value.as_bytes());
+                Ok(())
+            })?,
+        }
+    }
+    Ok(())
+}
+
+/// Number of fields; of each its type and its value.
+fn write_record(value: &Datum, ty: PgType, format: &FormatSettings, out: &mut Vec<u8>) -> Result<()> {
+    let Datum::Bytea(row) = value else { return Err(wrong(value, ty)) };
+    let fields = record::decode(row)?.fields;
+    out.extend_from_slice(&(fields.len() as i32).to_be_bytes());
+    for field in &fields {
+        out.extend_from_slice(&field.ty.oid.0.to_be_bytes());
+        if field.value.is_null() {
+            put_null(out);
+        } else {
+            let encoder = DatumEncoder::choose(field.ty, Format::Binary)?;
+            put_cell(out, |out| encoder.write(&field.value, format, out))?;
+        }
+    }
+    Ok(())
+}
+
 fn binary_writer(oid: TypeOid) -> Result<Write> {
     Ok(match family(oid) {
         Family::Bool => write_bool,
@@ -256,6 +295,9 @@ fn binary_writer(oid: TypeOid) -> Result<Write> {
         Family::Interval => write_interval,
         Family::Uuid => write_uuid,
         Family::Void => write_void,
+        Family::Enum => text_by_engine,
+        Family::Row => write_record,
+        Family::Hstore => write_hstore,
         Family::Array(element) => {
             binary_writer(element)?;
             write_array

@@ -52,6 +52,12 @@ pub(crate) enum Family {
     Void,
     /// A list of this element.
     Array(TypeOid),
+    /// Fields with their types.
+    Row,
+    /// Keys and values, their number first.
+    Hstore,
+    /// Its label, in either format.
+    Enum,
     /// Has a text form only: by PostgreSQL's own lack of a binary one, or by ours.
     TextOnly {
         postgresql_too: bool,
@@ -105,6 +111,10 @@ pub(crate) fn family(oid: TypeOid) -> Family {
         T::INTERVAL => Family::Interval,
         T::UUID => Family::Uuid,
         T::VOID => Family::Void,
+        T::CITEXT => Family::Text,
+        T::HSTORE => Family::Hstore,
+        oid if oid.is_row() => Family::Row,
+        oid if oid.is_enum() => Family::Enum,
         T::ACLITEM | T::TRIGGER | T::INTERNAL | T::ANY | T::ANYELEMENT | T::ANYNONARRAY => {
             Family::TextOnly { postgresql_too: true }
         }
@@ -133,7 +143,7 @@ pub(crate) fn type_length(oid: TypeOid) -> i16 {
             Family::Int4 | Family::Float4 | Family::Oid | Family::Reg | Family::Date => 4,
             Family::Int8 | Family::Float8 | Family::Time | Family::Timestamp | Family::Timestamptz => 8,
             Family::Interval | Family::Uuid => 16,
-            Family::Void => 4,
+            Family::Void | Family::Enum => 4,
             _ => -1,
         },
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use engine::error::{Error, Result, SqlState};
+use engine::functions::extension::hstore;
 use engine::types::array::{
     ArrayValue, DIMENSIONS_MAX, Dimension, ELEMENTS_MAX, too_many_dimensions, too_many_elements,
 };
@@ -11,7 +12,7 @@ use engine::types::calendar::checked_timestamp;
 use engine::types::network::{self, Inet};
 use engine::types::text::{self, FormatSettings};
 use engine::types::timetz::TimeTz;
-use engine::types::{Datum, Interval, PgType, TypeOid};
+use engine::types::{Datum, Interval, PgType, TypeOid, record};
 
 use super::{EPOCH_DAYS, EPOCH_MICROS, Family, family, no_binary, numeric};
 use crate::frontend::{Format, Reader, utf8};
@@ -34,7 +35,7 @@ pub(crate) fn read(
         Format::Text => text::parse(utf8(bytes)?, PgType::from(ty), settings),
         Format::Binary => {
             let mut reader = Reader::new(bytes);
-            let value = read_binary(&mut reader, ty)?;
+            let value = read_binary(&mut reader, ty, settings)?;
             if !reader.is_empty() {
                 return Err(Error::new(
                     SqlState::InvalidBinaryRepresentation,
@@ -47,9 +48,9 @@ pub(crate) fn read(
 }
 
 /// Decodes a field of binary COPY data.
-pub(crate) fn read_field(bytes: &[u8], ty: TypeOid) -> Result<Datum> {
+pub(crate) fn read_field(bytes: &[u8], ty: TypeOid, settings: &FormatSettings) -> Result<Datum> {
     let mut reader = Reader::new(bytes);
-    let value = read_binary(&mut reader, ty)?;
+    let value = read_binary(&mut reader, ty, settings)?;
     match reader.is_empty() {
         true => Ok(value),
         false => Err(Error::new(SqlState::InvalidBinaryRepresentation, "incorrect binary data format")),
@@ -57,7 +58,7 @@ pub(crate) fn read_field(bytes: &[u8], ty: TypeOid) -> Result<Datum> {
 }
 
 /// Takes what the type needs from the reader; the caller looks whether something is left.
-fn read_binary(reader: &mut Reader<'_>, ty: TypeOid) -> Result<Datum> {
+fn read_binary(reader: &mut Reader<'_>, ty: TypeOid, settings: &FormatSettings) -> Result<Datum> {
     Ok(match family(ty) {
         Family::Bool => Datum::Bool(reader.u8()? != 0),
         Family::Int2 => Datum::Int2(reader.i16()?),
@@ -120,7 +121,10 @@ fn read_binary(reader: &mut Reader<'_>, ty: TypeOid) -> Result<Datum> {
             uuid.copy_from_slice(reader.bytes(16)?);
             Datum::Uuid(uuid)
         }
-        Family::Array(element) => read_array(reader, ty, element)?,
+        Family::Array(element) => read_array(reader, ty, element, settings)?,
+        Family::Hstore => read_hstore(reader)?,
+        Family::Row => read_record(reader, ty, settings)?,
+        Family::Enum => text::parse(utf8(take_rest(reader)?)?, PgType::from(ty), settings)?,
         Family::Void => return Err(no_binary(ty, true, "input")),
         Family::TextOnly { postgresql_too } => return Err(no_binary(ty, postgresql_too, "input")),
     })
@@ -186,7 +190,62 @@ fn micros_from_wire(micros: i64) -> Result<i64> {
     }
 }
 
-fn read_array(reader: &mut Reader<'_>, ty: TypeOid, element: TypeOid) -> Result<Datum> {
+fn read_hstore(reader: &mut Reader<'_>) -> Result<Datum> {
+    let mut pairs = hstore::Pairs::new();
+    for _ in 0..reader.i32()? {
+        let length = reader.i32()?;
+        if length < 0 {
+            return Err(Error::new(SqlState::NullValueNotAllowed, "null value not allowed for hstore key"));
+        }
+        let key = utf8(reader.bytes(length as usize)?)?.to_owned();
+        let value = match reader.i32()? {
+            -1 => None,
+            length => Some(utf8(reader.bytes(length as u32 as usize)?)?.to_owned()),
+        };
+        pairs.entry((key.len(), key)).or_insert(value);
+    }
+    Ok(hstore::write(&pairs))
+}
+
+fn read_record(reader: &mut Reader<'_>, ty: TypeOid, settings: &FormatSettings) -> Result<Datum> {
+    if ty == TypeOid::RECORD {
+        return Err(Error::new(SqlState::FeatureNotSupported, "input of anonymous composite types is not implemented"));
+    }
+    let attributes = settings.types.attributes(ty)?;
+    let count = reader.i32()?;
+    if usize::try_from(count) != Ok(attributes.len()) {
+        return Err(Error::new(
+            SqlState::DatatypeMismatch,
+            format!("wrong number of columns: {count}, expected {}", attributes.len()),
+        ));
+    }
+    let mut values = Vec::with_capacity(attributes.len());
+    for (i, (_, ty)) in attributes.iter().enumerate() {
+        let sent = TypeOid(reader.i32()? as u32);
+        if sent != ty.oid {
+            return Err(Error::new(
+                SqlState::DatatypeMismatch,
+                format!("binary data has type {} instead of expected {} in record column {}", sent.0, ty.oid.0, i + 1),
+            ));
+        }
+        let value = match reader.i32()? {
+            -1 => Datum::Null,
+            size => {
+                let mut inner = Reader::new(reader.bytes(size as u32 as usize)?);
+                let value = read_binary(&mut inner, ty.oid, settings)?;
+                if !inner.is_empty() {
+                    let message = format!("improper binary format in record column {}", i + 1);
+                    return Err(Error::new(SqlState::InvalidBinaryRepresentation, message));
+                }
+                value
+            }
+        };
+        values.push((value, *ty));
+    }
+    Ok(record::encode(ty, None, &values))
+}
+
+fn read_array(reader: &mut Reader<'_>, ty: TypeOid, element: TypeOid, settings: &FormatSettings) -> Result<Datum> {
     let invalid = |message: String| Error::new(SqlState::InvalidBinaryRepresentation, message);
     let dimensions = reader.i32()?;
     if dimensions < 0 {
@@ -233,7 +292,7 @@ fn read_array(reader: &mut Reader<'_>, ty: TypeOid, element: TypeOid) -> Result<
             -1 => Datum::Null,
             size => {
                 let mut inner = Reader::new(reader.bytes(size as u32 as usize)?);
-                let value = read_binary(&mut inner, element)?;
+                let value = read_binary(&mut inner, element, settings)?;
                 if !inner.is_empty() {
                     return Err(invalid(format!("improper binary format in array element {number}")));
                 }

@@ -32,6 +32,10 @@ pub async fn add(
         return Err(Error::new(SqlState::DuplicateColumn, message));
     }
     let mut new = column::define(def, tables::next_attnum(&table)?, &table, tx, context)?;
+    let row_type = crate::types::TypeOid(table.row_type.0);
+    if tx.catalog().row_holds(new.column.ty.oid, row_type) {
+        return Err(crate::ddl::user_type::itself(&table.name));
+    }
     if let Some((options, _)) = &new.sequence {
         column::create_sequence(&table, &mut new.column, options, tx)?;
     }
@@ -48,6 +52,16 @@ pub async fn add(
     }
     let not_null = new.column.not_null;
     let filler = filler(&new.column, tx, context)?;
+    if let Some(domain) = new.column.domain
+        && !is_empty(&table, tx)?
+    {
+        let rule = expression::domain_rule(domain, tx, context)?;
+        match &filler {
+            Filler::Constant(value) => rule.check(value, &context.eval)?,
+            Filler::PerRow(_) if rule.is_free() => {}
+            Filler::PerRow(_) => return Err(Error::unsupported("ADD COLUMN of a domain with a default that varies")),
+        }
+    }
     if let Filler::Constant(value) = &filler
         && !value.is_null()
     {
@@ -82,7 +96,8 @@ enum Filler {
 }
 
 fn filler(column: &ColumnDef, tx: &Transaction, context: &DdlContext<'_>) -> Result<Filler> {
-    let default = match (&column.default, column.identity) {
+    let of_domain = column.domain.and_then(|domain| tx.catalog().domain_default(domain).cloned());
+    let default = match (&column.default.clone().or(of_domain), column.identity) {
         (Some(default), _) => default.clone(),
         (None, Some(_)) => {
             let catalog = tx.catalog();
@@ -93,7 +108,9 @@ fn filler(column: &ColumnDef, tx: &Transaction, context: &DdlContext<'_>) -> Res
         (None, None) => return Ok(Filler::Constant(Datum::Null)),
     };
     let bound = expression::bind_default(&default, &column.name, column.ty, tx, context)?;
-    if is_volatile(&bound) {
+    // A row has no form without its type, as the value of rows that lack the column must have.
+    let row = bound.ty.oid.element().unwrap_or(bound.ty.oid).is_row();
+    if row || is_volatile(&bound) {
         return Ok(Filler::PerRow(bound));
     }
     Ok(Filler::Constant(expression::evaluate(&bound, &context.eval)?))
@@ -115,6 +132,7 @@ fn is_volatile(expr: &ScalarExpr) -> bool {
     match &expr.kind {
         ExprKind::Call { function, args } => VOLATILE.contains(&function.name) || args.iter().any(is_volatile),
         ExprKind::Cast(cast) => is_volatile(&cast.arg),
+        ExprKind::Domain { arg, .. } => is_volatile(arg),
         ExprKind::Const(_) => false,
         ExprKind::And(args)
         | ExprKind::Or(args)
@@ -122,7 +140,7 @@ fn is_volatile(expr: &ScalarExpr) -> bool {
         | ExprKind::Greatest(args)
         | ExprKind::Least(args)
         | ExprKind::Array(args)
-        | ExprKind::Row(args) => args.iter().any(is_volatile),
+        | ExprKind::Row(args, _) => args.iter().any(is_volatile),
         // Anything else is rare in a DEFAULT: evaluating it for each row is right in any case.
         _ => true,
     }
@@ -141,6 +159,18 @@ fn is_empty(table: &TableDef, tx: &mut Transaction) -> Result<bool> {
     Ok(true)
 }
 
+/// 0A000 while a column of some table holds rows of this one's type: they keep the fields that they have.
+fn check_rows_are_not_stored(table: &TableDef, tx: &Transaction) -> Result<()> {
+    let catalog = tx.catalog();
+    match catalog.column_of_type(crate::types::TypeOid(table.row_type.0)) {
+        Some((other, column)) => Err(Error::new(
+            SqlState::FeatureNotSupported,
+            format!("cannot alter table \"{}\" because column \"{other}.{column}\" uses its row type", table.name),
+        )),
+        None => Ok(()),
+    }
+}
+
 pub async fn drop(
     mut table: TableDef,
     name: &str,
@@ -157,8 +187,14 @@ pub async fn drop(
         }
         Err(error) => return Err(error),
     };
+    check_rows_are_not_stored(&table, tx)?;
     dropping::before_column(&table, attnum, cascade, tx, context)?;
     table = super::current(&table, tx)?;
+    remove(table, attnum, tx)
+}
+
+/// Takes a column off a table, nothing else depending on it.
+pub fn remove(mut table: TableDef, attnum: i16, tx: &mut Transaction) -> Result<()> {
     for sequence in tx.catalog().owned_sequences(table.oid, Some(attnum)) {
         tx.change_catalog(crate::catalog::CatalogChange::Drop(sequence.oid))?;
     }
@@ -359,9 +395,16 @@ pub async fn set_type(
     if keyed && ty.oid != old.ty.oid {
         return Err(Error::unsupported("ALTER COLUMN TYPE of a column in a foreign key"));
     }
-    let conversion = rewrite::Conversion::bind(&table, &old, ty, using, tx, context)?;
+    check_rows_are_not_stored(&table, tx)?;
+    if tx.catalog().row_holds(ty.oid, crate::types::TypeOid(table.row_type.0)) {
+        return Err(crate::ddl::user_type::itself(&table.name));
+    }
+    let domain = expression::column_domain(data_type, tx, context)?;
+    let rule = domain.map(|domain| expression::domain_rule(domain, tx, context)).transpose()?;
+    let conversion = rewrite::Conversion::bind(&table, &old, ty, using, tx, context)?.into_domain(rule);
     for c in table.columns.iter_mut().filter(|c| c.attnum == old.attnum) {
         c.ty = ty;
+        c.domain = domain;
         c.missing = None;
         c.missing_text = None;
     }

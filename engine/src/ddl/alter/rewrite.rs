@@ -45,6 +45,15 @@ impl Conversion {
         })?;
         Ok(Conversion { expr, scope })
     }
+
+    /// The values must belong to a domain, too.
+    pub fn into_domain(mut self, rule: Option<std::sync::Arc<crate::domain::DomainRule>>) -> Conversion {
+        if let Some(rule) = rule.filter(|rule| !rule.is_free()) {
+            let ty = self.expr.ty;
+            self.expr = ScalarExpr::new(crate::expr::ExprKind::Domain { arg: Box::new(self.expr), rule }, ty);
+        }
+        self
+    }
 }
 
 pub async fn with_conversion(

@@ -47,7 +47,7 @@ pub fn aggregate(call: AggregateCall) -> Result<Lowered> {
     if let Some(native) = native(&call)? {
         return Ok(native);
     }
-    let lines = call.args.first().is_some_and(|a| a.ty.oid == TypeOid::RECORD || a.ty.oid.element().is_some());
+    let lines = call.args.first().is_some_and(|a| a.ty.oid.is_row() || a.ty.oid.element().is_some());
     let call = as_json(call)?;
     let function = &call.function;
     let first = call.args.first();
@@ -177,6 +177,7 @@ fn ordered_by_arrow(arg: &Lowered) -> bool {
     match arg.arrow {
         _ if arg.ty.oid.element().is_some() => false,
         D::Int16 | D::Int32 | D::Int64 => !unsigned,
+        D::Utf8 if arg.ty.oid == TypeOid::CITEXT => false,
         D::Utf8 => arg.ty.oid != TypeOid::BPCHAR || arg.ty.typmod >= 0,
         D::UInt32
         | D::Float32

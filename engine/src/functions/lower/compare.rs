@@ -51,7 +51,7 @@ pub(super) fn lower(function: &Arc<Function>, test: Test, left: Lowered, right: 
                 Some((left, right)) => native(left, right),
                 None => by_row(left, right),
             },
-            (TypeOid::JSONB, _) => by_row(left, right),
+            (TypeOid::JSONB | TypeOid::CITEXT, _) | (_, TypeOid::CITEXT) => by_row(left, right),
             _ => native(left, right),
         },
         (D::Date32, D::Timestamp(_, None)) => match date_bound(test, &left, &right) {

@@ -165,7 +165,7 @@ pub fn cast(arg: Lowered, to: PgType, explicit: bool) -> Result<Lowered> {
             CastPath::InOut => {
                 value.is_null() || matches!(to.oid, TypeOid::TEXT | TypeOid::VARCHAR) && !timed(arg.ty.oid)
             }
-            CastPath::Elements(_) => false,
+            CastPath::Elements(_) | CastPath::Row => false,
         };
         if immutable {
             let folded = super::casts::follow(&path, &value, arg.ty, to, explicit, &EvalContext::default());
@@ -195,18 +195,21 @@ pub fn cast(arg: Lowered, to: PgType, explicit: bool) -> Result<Lowered> {
 /// Types whose text form depends on settings.
 fn timed(oid: TypeOid) -> bool {
     use TypeOid as T;
-    matches!(
-        oid,
-        T::DATE
-            | T::TIMESTAMP
-            | T::TIMESTAMPTZ
-            | T::INTERVAL
-            | T::FLOAT4
-            | T::FLOAT8
-            | T::BYTEA
-            | T::REGCLASS
-            | T::REGPROC
-    )
+    let oid = oid.element().unwrap_or(oid);
+    oid.user_kind().is_some()
+        || oid == T::RECORD
+        || matches!(
+            oid,
+            T::DATE
+                | T::TIMESTAMP
+                | T::TIMESTAMPTZ
+                | T::INTERVAL
+                | T::FLOAT4
+                | T::FLOAT8
+                | T::BYTEA
+                | T::REGCLASS
+                | T::REGPROC
+        )
 }
 
 fn widens(from: &DataType, to: &DataType) -> bool {
@@ -268,6 +271,8 @@ pub fn key(arg: &Lowered) -> Option<Lowered> {
         TypeOid::NUMERIC => !matches!(arg.arrow, DataType::Decimal128(..)),
         TypeOid::BPCHAR => arg.ty.typmod < 0,
         TypeOid::FLOAT4 | TypeOid::FLOAT8 | TypeOid::INTERVAL | TypeOid::JSONB => true,
+        TypeOid::CITEXT => true,
+        oid if oid.is_row() => true,
         _ => false,
     };
     needed.then(|| {

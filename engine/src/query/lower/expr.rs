@@ -136,7 +136,8 @@ impl Lowering<'_> {
             ExprKind::Greatest(_)
             | ExprKind::Least(_)
             | ExprKind::Array(_)
-            | ExprKind::Row(_)
+            | ExprKind::Row(..)
+            | ExprKind::Domain { .. }
             | ExprKind::Subscript { .. } => self.shell(expr, schemas),
             ExprKind::Query(_) => Err(Error::internal("a subquery reached lowering")),
         }

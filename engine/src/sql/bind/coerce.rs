@@ -73,7 +73,20 @@ impl Binder {
                 resolve::cast_exists(expr.ty.oid, to.oid, situation).then(|| ScalarExpr::constant(Datum::Null, to))
             );
         }
+        if expr.ty.oid == TypeOid::RECORD
+            && to.oid.is_row()
+            && to.oid != TypeOid::RECORD
+            && let ExprKind::Row(items, _) = expr.kind
+        {
+            return self.row_to_composite(items, to, situation, span).map(Some);
+        }
         if expr.ty.oid == to.oid {
+            if let ExprKind::Row(_, names) = &mut expr.kind
+                && situation == Situation::Assignment
+            {
+                // A stored row takes its names from its type.
+                *names = None;
+            }
             return Ok(Some(apply_modifier(expr, to, situation)));
         }
         if to.oid == TypeOid::ANY || to.oid == TypeOid::UNKNOWN {
@@ -85,6 +98,41 @@ impl Binder {
         }
         let explicit = situation == Situation::Explicit;
         Ok(Some(ScalarExpr::new(ExprKind::Cast(Box::new(Cast { arg: expr, to, explicit })), to)))
+    }
+
+    /// `ROW(…)` as a row of a composite type: field by field.
+    fn row_to_composite(
+        &mut self,
+        items: Vec<ScalarExpr>,
+        to: PgType,
+        situation: Situation,
+        span: Span,
+    ) -> Result<ScalarExpr> {
+        let cannot = |detail: String| {
+            let message = format!("cannot cast type record to {}", resolve::type_name(to));
+            Error::new(SqlState::CannotCoerce, message).detail(detail)
+        };
+        let attributes = self.environment.catalog.attributes_of(to.oid);
+        let attributes = attributes.ok_or_else(|| Error::internal("a composite type without attributes"))?;
+        if items.len() != attributes.len() {
+            let which = if items.len() < attributes.len() { "few" } else { "many" };
+            return Err(self.source.locate(cannot(format!("Input has too {which} columns.")), span));
+        }
+        let mut fields = Vec::with_capacity(items.len());
+        for (i, (mut item, (_, ty))) in items.into_iter().zip(attributes).enumerate() {
+            // A literal is read as the field's type.
+            if item.ty.oid == TypeOid::TEXT && matches!(item.kind, ExprKind::Const(Datum::Text(_))) {
+                item.ty = TypeOid::UNKNOWN.into();
+            }
+            let from = item.ty;
+            let at = situation.max(Situation::Assignment);
+            let field = self.coerce(item, ty, at, span)?.ok_or_else(|| {
+                let (from, to) = (resolve::type_name(from), resolve::type_name(ty.oid.into()));
+                self.source.locate(cannot(format!("Cannot cast type {from} to {to} in column {}.", i + 1)), span)
+            })?;
+            fields.push(field);
+        }
+        Ok(ScalarExpr::new(ExprKind::Row(fields, None), to))
     }
 
     fn parse_constant(&mut self, value: &str, to: PgType, situation: Situation, span: Span) -> Result<ScalarExpr> {

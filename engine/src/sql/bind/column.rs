@@ -157,21 +157,34 @@ impl Binder {
             return Ok(self.reference(column, Some(&relation.name), depth, span));
         }
         let items = relation.columns.iter().map(|c| self.reference(c, Some(&relation.name), depth, span)).collect();
-        let row = ScalarExpr::new(ExprKind::Row(items), TypeOid::RECORD);
+        let names: Vec<String> = relation.columns.iter().map(|c| c.name.clone()).collect();
+        let ty = self.row_type_of(relation);
+        let row = ScalarExpr::new(ExprKind::Row(items, Some(names.into())), ty);
         if !relation.nullable {
             return Ok(row);
         }
         // Where the join found no row the whole is NULL: a column that cannot be NULL otherwise tells.
         let table = self.environment.catalog.tables.get(&crate::catalog::Oid(relation.table)).cloned();
         let is_certain = |attnum: i16| table.as_ref().and_then(|t| t.attribute(attnum)).is_some_and(|c| c.not_null);
-        let Some(certain) = relation.columns.iter().find(|c| is_certain(c.attribute)) else {
-            return Err(self.source.locate(Error::unsupported("a whole row of an outer join"), span));
-        };
-        let arg = Box::new(self.reference(certain, Some(&relation.name), depth, span));
-        let missing = ScalarExpr::new(ExprKind::IsNull { arg, negated: false }, TypeOid::BOOL);
-        let null = ScalarExpr::constant(Datum::Null, TypeOid::RECORD);
+        // Without one, a row of nothing but NULLs counts as none.
+        let certain = relation.columns.iter().find(|c| is_certain(c.attribute));
+        let telling: Vec<&ScopeColumn> = certain.map_or_else(|| relation.columns.iter().collect(), |c| vec![c]);
+        let tests = telling.into_iter().map(|column| {
+            let arg = Box::new(self.reference(column, Some(&relation.name), depth, span));
+            ScalarExpr::new(ExprKind::IsNull { arg, negated: false }, TypeOid::BOOL)
+        });
+        let tests: Vec<ScalarExpr> = tests.collect();
+        let missing = ScalarExpr::and(tests).unwrap_or_else(|| ScalarExpr::constant(Datum::Bool(false), TypeOid::BOOL));
+        let null = ScalarExpr::constant(Datum::Null, ty);
         let (whens, otherwise) = (vec![(missing, null)], Some(Box::new(row)));
-        Ok(ScalarExpr::new(ExprKind::Case { whens, otherwise, simple: false }, TypeOid::RECORD))
+        Ok(ScalarExpr::new(ExprKind::Case { whens, otherwise, simple: false }, ty))
+    }
+
+    /// The type of a relation's rows: its own if users made it, else a record.
+    pub(super) fn row_type_of(&self, relation: &ScopeRelation) -> TypeOid {
+        let found = self.environment.catalog.relation(crate::catalog::Oid(relation.table));
+        let row_type = found.and_then(|r| r.row_type()).map(|oid| TypeOid(oid.0));
+        row_type.filter(|ty| ty.is_row()).unwrap_or(TypeOid::RECORD)
     }
 
     fn system_column(&mut self, name: &str, relation: &ScopeRelation, depth: usize, span: Span) -> Result<ScalarExpr> {

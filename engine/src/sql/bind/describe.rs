@@ -425,18 +425,23 @@ impl Binder {
         of_table.or_else(of_view).unwrap_or_else(|| column.name.clone())
     }
 
+    /// Constants are shown by the standard settings, whatever the session's are.
+    fn described_format(&self) -> FormatSettings {
+        FormatSettings { types: self.environment.eval.format.types.clone(), ..FormatSettings::default() }
+    }
+
     fn style<'a>(&self, format: &'a FormatSettings, base: usize) -> Style<'a> {
         let layout = self.described.as_ref().map_or(Layout::Full, |d| d.layout);
         Style { layout, format, indent: base + INDENT }
     }
 
     fn text(&self, expr: &ScalarExpr, base: usize, implicit: bool) -> Result<String> {
-        let format = FormatSettings::default();
+        let format = self.described_format();
         expression::write(expr, self, self.style(&format, base), implicit)
     }
 
     fn keys_text(&self, keys: &[ScalarExpr], base: usize) -> Result<String> {
-        let format = FormatSettings::default();
+        let format = self.described_format();
         let mut out = String::new();
         for (i, key) in keys.iter().enumerate() {
             let text = expression::key_text(key, self, self.style(&format, base))?;

@@ -80,6 +80,9 @@ impl Binder {
             Expr::TypedString(typed) => {
                 let ty = self.bind_type(&typed.data_type)?;
                 let value = self.literal(&typed.value)?;
+                if let Some(rule) = self.domain_of(ty)? {
+                    return self.cast_to_domain(value, rule, typed.value.span);
+                }
                 self.coerce_explicit(value, ty, typed.value.span)
             }
             Expr::Interval(interval) => self.interval(interval, expr.span()),
@@ -157,7 +160,7 @@ impl Binder {
             Expr::Subquery(subquery) => self.scalar_subquery(subquery, expr.span()),
             Expr::Tuple(items) => {
                 let items = items.iter().map(|e| self.known(e)).collect::<Result<Vec<_>>>()?;
-                Ok(ScalarExpr::new(ExprKind::Row(items), TypeOid::RECORD))
+                Ok(ScalarExpr::new(ExprKind::Row(items, None), TypeOid::RECORD))
             }
             Expr::Array(array) => self.array(&array.elem, expr.span()),
             Expr::CompoundFieldAccess { root, access_chain } => self.field_access(root, access_chain),
@@ -340,9 +343,15 @@ impl Binder {
         let arg = self.known(arg)?;
         let test = |arg| ScalarExpr::new(ExprKind::IsNull { arg: Box::new(arg), negated }, TypeOid::BOOL);
         match arg.kind {
-            ExprKind::Row(items) => {
+            ExprKind::Row(items, _) => {
                 let tests: Vec<_> = items.into_iter().map(test).collect();
                 Ok(ScalarExpr::and(tests).unwrap_or_else(|| ScalarExpr::constant(Datum::Bool(true), TypeOid::BOOL)))
+            }
+            kind if arg.ty.oid.is_row() => {
+                let negated = ScalarExpr::constant(Datum::Bool(negated), TypeOid::BOOL);
+                let args = vec![ScalarExpr { kind, ty: arg.ty }, negated];
+                let call = ExprKind::Call { function: crate::functions::rows::NULL_TEST.clone(), args };
+                Ok(ScalarExpr::new(call, TypeOid::BOOL))
             }
             kind => Ok(test(ScalarExpr { kind, ty: arg.ty })),
         }
@@ -506,12 +515,22 @@ impl Binder {
     fn cast(&mut self, arg: &Expr, ty: &ast::DataType) -> Result<ScalarExpr> {
         let to = self.bind_type(ty)?;
         let span = arg.span();
+        if let Some(rule) = self.domain_of(to)? {
+            let bound = self.expr(arg)?;
+            return self.cast_to_domain(bound, rule, span);
+        }
         if let Expr::Array(array) = arg
             && let Some(element) = to.oid.element()
         {
             return self.array_as(&array.elem, to, element);
         }
         let bound = self.expr(arg)?;
+        if let ExprKind::Const(Datum::Text(stored)) = &bound.kind
+            && super::types::is_numbered(ty)
+        {
+            // Without a catalog, labels are positions.
+            return Ok(ScalarExpr::constant(crate::types::text::parse(stored, to, &Default::default())?, to));
+        }
         self.coerce_explicit(bound, to, span)
     }
 
@@ -635,6 +654,10 @@ impl Binder {
         while let Some(access) = chain.first() {
             match access {
                 ast::AccessExpr::Subscript(_) => (value, chain) = self.subscripts(value, chain, root.span())?,
+                ast::AccessExpr::Dot(Expr::Identifier(field)) if value.ty.oid.is_row() => {
+                    value = self.composite_field(value, &fold(field), root.span())?;
+                    chain = chain.get(1..).unwrap_or_default();
+                }
                 ast::AccessExpr::Dot(field) => {
                     let name = super::resolve::type_name(value.ty);
                     let error = Error::new(

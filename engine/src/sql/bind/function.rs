@@ -120,7 +120,10 @@ impl Binder {
         let args: Vec<ScalarExpr> = args.into_iter().filter(|a| !left_out(a)).collect();
         let types: Vec<TypeOid> = args.iter().map(|a| a.ty.oid).collect();
         match resolve::function(name, &types, false).map_err(|e| self.source.locate(e, span))? {
-            Resolution::Function(resolved) => self.finish_call(resolved, args, span),
+            Resolution::Function(resolved) => {
+                self.check_created(&resolved, &types, span)?;
+                self.finish_call(resolved, args, span)
+            }
             Resolution::Cast(ty) => self.call_as_cast(args, ty, span),
         }
     }
@@ -151,6 +154,19 @@ impl Binder {
             *function = named.clone();
         }
         self.coerce_explicit(now, PgType::new(ty, typmod), span).map(Some)
+    }
+
+    /// 42883 for a function of an extension that is not created.
+    fn check_created(&self, resolved: &resolve::Resolved, args: &[TypeOid], span: Span) -> Result<()> {
+        let function = &resolved.function;
+        let Some(extension) = crate::functions::extension::of(function.oid) else { return Ok(()) };
+        if self.environment.catalog.extension(extension.name).is_some() {
+            return Ok(());
+        }
+        let shown = crate::functions::resolve::signature(function.name, args);
+        let hint = "No function matches the given name and argument types. You might need to add explicit type casts.";
+        let error = Error::new(SqlState::UndefinedFunction, format!("function {shown} does not exist")).hint(hint);
+        Err(self.source.locate(error, span))
     }
 
     fn finish_call(&mut self, resolved: resolve::Resolved, args: Vec<ScalarExpr>, span: Span) -> Result<ScalarExpr> {
@@ -294,6 +310,7 @@ impl Binder {
             Resolution::Function(resolved) => resolved,
             Resolution::Cast(ty) => return self.call_as_cast(args, ty, span),
         };
+        self.check_created(&resolved, &types, span)?;
         if kind != Some(Kind::Aggregate) && call.over.is_none() {
             let what = if distinct {
                 Some("DISTINCT")
@@ -402,7 +419,7 @@ impl Binder {
             }
             "row" => {
                 let items = args.iter().map(|e| self.known(e)).collect::<Result<Vec<_>>>()?;
-                return Ok(Some(ScalarExpr::new(ExprKind::Row(items), TypeOid::RECORD)));
+                return Ok(Some(ScalarExpr::new(ExprKind::Row(items, None), TypeOid::RECORD)));
             }
             "grouping" => return self.grouping_call(args, span).map(Some),
             _ => return Ok(None),

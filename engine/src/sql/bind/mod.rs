@@ -12,6 +12,7 @@ mod coerce;
 mod column;
 mod cte;
 mod describe;
+mod domain;
 mod expr;
 pub(crate) mod from;
 mod function;
@@ -49,6 +50,7 @@ use crate::session::Column;
 use crate::sql::parse::Source;
 use crate::sql::rel::{Output, Rel, Scan, SetCall, SortKey};
 use crate::sql::scope::{Scope, ScopeColumn, ScopeRelation};
+use crate::types::user::{self, UserTypes};
 use crate::types::{PgType, TypeOid};
 
 /// Deepest nesting of expressions and queries.
@@ -242,7 +244,13 @@ pub struct Binder {
 
 impl Binder {
     /// `param_types`: what the client declared; OID 0 and missing ones are inferred.
-    pub fn new(environment: Environment, source: Source, param_types: &[TypeOid]) -> Binder {
+    pub fn new(mut environment: Environment, source: Source, param_types: &[TypeOid]) -> Binder {
+        if !environment.eval.format.types.is_of(&environment.catalog) {
+            let mut eval = (*environment.eval).clone();
+            eval.format.types = UserTypes::of(&environment.catalog, &environment.search_path);
+            environment.eval = Arc::new(eval);
+        }
+        user::use_names(environment.eval.format.types.clone());
         let known = |t: &TypeOid| (t.0 != 0 && *t != TypeOid::UNKNOWN).then_some(*t);
         Binder {
             environment,

@@ -70,8 +70,26 @@ fn figure(expr: &Expr) -> Option<(String, bool)> {
     }
 }
 
+/// The name of a type that is not built in.
+fn written(ty: &ast::DataType) -> Option<String> {
+    match ty {
+        ast::DataType::Custom(name, _) => {
+            let name = fold(name.0.last()?.as_ident()?);
+            let built_in = types::lookup(&name).is_some() || types::lookup_sql(&name).is_some();
+            (!built_in).then_some(name)
+        }
+        ast::DataType::Array(
+            ast::ArrayElemTypeDef::SquareBracket(element, _) | ast::ArrayElemTypeDef::AngleBracket(element),
+        ) => written(element),
+        _ => None,
+    }
+}
+
 fn type_name(ty: &ast::DataType) -> Option<String> {
-    let ty = super::types::type_of(ty).ok()?;
+    if let Some(name) = written(ty) {
+        return Some(name);
+    }
+    let ty = super::types::type_of(ty, &|_, _| Ok(None)).ok()?;
     // An array type's cast is named after its element, as in PostgreSQL's grammar.
     let oid = ty.oid.element().filter(|_| ty.oid.0 >= 1000).unwrap_or(ty.oid);
     types::row(oid).map(|r| r.name.to_string())

@@ -12,15 +12,18 @@ use super::resolve::{self, Kind, Resolved};
 use super::{Binder, fold};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
+use crate::functions::rows;
 use crate::sql::scope::ScopeRelation;
-use crate::types::{PgType, TypeOid};
+use crate::types::{Datum, PgType, TypeOid};
 
 /// Names and values of a row's fields.
 pub(super) type Fields = Vec<(String, ScalarExpr)>;
 
 /// The row itself.
 pub(super) fn row_of(fields: &[(String, ScalarExpr)]) -> ScalarExpr {
-    ScalarExpr::new(ExprKind::Row(fields.iter().map(|(_, e)| e.clone()).collect()), TypeOid::RECORD)
+    let names: Vec<String> = fields.iter().map(|(name, _)| name.clone()).collect();
+    let items = fields.iter().map(|(_, e)| e.clone()).collect();
+    ScalarExpr::new(ExprKind::Row(items, Some(names.into())), TypeOid::RECORD)
 }
 
 impl Binder {
@@ -66,6 +69,73 @@ impl Binder {
                 Err(self.source.locate(error, root.span()))
             }
         }
+    }
+
+    /// The fields of a bound row: of one that was written out, or of a named type.
+    pub(super) fn composite_fields(&self, value: &ScalarExpr) -> Option<Fields> {
+        if let ExprKind::Row(items, names) = &value.kind {
+            let of_type = self.environment.catalog.attributes_of(value.ty.oid).unwrap_or_default();
+            let name = |i: usize| {
+                let own = names.as_ref().and_then(|n| n.get(i).cloned());
+                own.or_else(|| of_type.get(i).map(|a| a.0.clone())).unwrap_or_else(|| format!("f{}", i + 1))
+            };
+            return Some(items.iter().enumerate().map(|(i, item)| (name(i), item.clone())).collect());
+        }
+        let attributes = self.environment.catalog.attributes_of(value.ty.oid)?;
+        let field = |(i, (name, ty)): (usize, (String, PgType))| {
+            let args = vec![
+                value.clone(),
+                ScalarExpr::constant(Datum::Int4(i as i32), TypeOid::INT4),
+                ScalarExpr::constant(Datum::from(name.as_str()), TypeOid::TEXT),
+            ];
+            (name, ScalarExpr::new(ExprKind::Call { function: rows::FIELD.clone(), args }, ty))
+        };
+        Some(attributes.into_iter().enumerate().map(field).collect())
+    }
+
+    /// `(value).field`
+    pub(super) fn composite_field(&self, value: ScalarExpr, field: &str, span: Span) -> Result<ScalarExpr> {
+        let found = self.composite_fields(&value).and_then(|f| f.into_iter().find(|(name, _)| name == field));
+        found.map(|(_, value)| value).ok_or_else(|| {
+            let message = match value.ty.oid {
+                TypeOid::RECORD => format!("could not identify column \"{field}\" in record data type"),
+                _ => format!("column \"{field}\" not found in data type {}", resolve::type_name(value.ty)),
+            };
+            self.source.locate(Error::new(SqlState::UndefinedColumn, message), span)
+        })
+    }
+
+    /// What `(row).*` stands for.
+    pub(super) fn all_fields(&mut self, row: &Expr) -> Result<Fields> {
+        if let Some(fields) = self.row_fields(row)? {
+            return Ok(fields);
+        }
+        let value = self.known(row)?;
+        self.composite_fields(&value).ok_or_else(|| {
+            let error = match value.ty.oid {
+                TypeOid::RECORD => Error::new(SqlState::SyntaxError, "record type has not been registered"),
+                _ => Error::new(
+                    SqlState::WrongObjectType,
+                    format!("type {} is not composite", resolve::type_name(value.ty)),
+                ),
+            };
+            self.source.locate(error, row.span())
+        })
+    }
+
+    /// The type of a row that a name stands for: a relation's own, or a record.
+    pub(super) fn named_row_type(&self, expr: &Expr) -> TypeOid {
+        let Expr::Identifier(ident) = expr else { return TypeOid::RECORD };
+        let name = fold(ident);
+        for scope in self.scopes.iter().rev() {
+            if !matches!(lookup(scope, &name), Lookup::None) {
+                return TypeOid::RECORD;
+            }
+            if let Some(relation) = scope.relations.iter().find(|r| r.name == name) {
+                return self.row_type_of(relation);
+            }
+        }
+        TypeOid::RECORD
     }
 
     fn numbered_fields<'a>(&mut self, items: impl Iterator<Item = &'a Expr>) -> Result<Fields> {

@@ -249,7 +249,7 @@ impl Binder {
 
     /// Selects the fields of item `i`, a row, beside it.
     fn carry_fields(&mut self, item: &Item, i: usize, columns: &mut Vec<(ColumnId, ScalarExpr)>) {
-        let (ExprKind::Row(values), Some(row)) = (&item.expr.kind, columns.get(i).map(|c| c.0)) else {
+        let (ExprKind::Row(values, _), Some(row)) = (&item.expr.kind, columns.get(i).map(|c| c.0)) else {
             return;
         };
         let mut fields = Vec::new();
@@ -349,6 +349,12 @@ impl Binder {
                         items.push(self.star_item(&column));
                     }
                 }
+                SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::Expr(row), options) => {
+                    plain_wildcard(options)?;
+                    for (name, value) in self.all_fields(row)? {
+                        items.push(self.item(name, value));
+                    }
+                }
                 SelectItem::QualifiedWildcard(kind, options) => {
                     plain_wildcard(options)?;
                     for column in self.qualified_star(kind)? {
@@ -399,7 +405,9 @@ impl Binder {
 
     fn select_item(&mut self, name: String, expr: &Expr) -> Result<Item> {
         if let Some(fields) = self.certain_row_fields(expr)? {
-            return Ok(row_item(name, fields));
+            let mut item = row_item(name, fields);
+            item.expr.ty = self.named_row_type(expr).into();
+            return Ok(item);
         }
         let bound = self.expr(expr)?;
         Ok(self.item(name, bound))

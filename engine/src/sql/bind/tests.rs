@@ -17,6 +17,7 @@ fn column(attnum: i16, name: &str, ty: PgType) -> ColumnDef {
         attnum,
         name: name.into(),
         ty,
+        domain: None,
         not_null: attnum == 1,
         default: None,
         identity: None,

@@ -1,24 +1,82 @@
 //! Type names.
 
-use sqlparser::ast;
+use sqlparser::ast::{self, Spanned};
+use sqlparser::tokenizer::Span;
 
 use super::{Binder, fold};
 use crate::error::{Error, Result, SqlState};
+use crate::types::user::UserKind;
 use crate::types::{PgType, TypeOid, names};
 
 impl Binder {
     /// The type that a type name means (42704 if there is none).
     pub fn bind_type(&mut self, ty: &ast::DataType) -> Result<PgType> {
-        type_of(ty)
+        let (catalog, path) = (&self.environment.catalog, &self.environment.search_path);
+        let find = |schema: Option<&str>, name: &str| -> Result<Option<TypeOid>> {
+            if let Some(schema) = schema {
+                catalog.resolve_schema(schema)?;
+            }
+            Ok(catalog.find_type(schema, name, path))
+        };
+        let found = type_of(ty, &find);
+        if let Ok(array) = &found
+            && array.oid.user_element().and_then(|e| e.user_kind()) == Some(UserKind::Domain)
+        {
+            return Err(Error::unsupported("arrays of domains"));
+        }
+        found.map_err(|e| match written_name(ty) {
+            Some(span) if e.report().position.is_none() => self.source.locate(e, span),
+            _ => e,
+        })
     }
 }
 
+/// Where a type's name stands, if it is one.
+fn written_name(ty: &ast::DataType) -> Option<Span> {
+    match ty {
+        ast::DataType::Custom(name, _) => name.0.first().map(Spanned::span),
+        ast::DataType::Array(
+            ast::ArrayElemTypeDef::SquareBracket(element, _) | ast::ArrayElemTypeDef::AngleBracket(element),
+        ) => written_name(element),
+        _ => None,
+    }
+}
+
+/// Whether stored text names the type by its number ([`crate::catalog::stored_type_name`]): constants of it are then positions.
+pub(super) fn is_numbered(ty: &ast::DataType) -> bool {
+    match ty {
+        ast::DataType::Custom(name, _) => {
+            let parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(fold).collect();
+            numbered(&parts).is_some() && parts.iter().any(|p| p.starts_with('#'))
+        }
+        ast::DataType::Array(
+            ast::ArrayElemTypeDef::SquareBracket(element, _) | ast::ArrayElemTypeDef::AngleBracket(element),
+        ) => is_numbered(element),
+        _ => false,
+    }
+}
+
+/// The type that a number in a stored text is: `"#1"` in an expression, where constants of it are positions; `"~1"` in a query,
+/// where they are what was written.
+fn numbered(parts: &[String]) -> Option<TypeOid> {
+    match parts {
+        [schema, name] if schema == "pg_catalog" => {
+            let oid = TypeOid(name.strip_prefix(['#', '~'])?.parse().ok()?);
+            oid.user_kind().map(|_| oid)
+        }
+        _ => None,
+    }
+}
+
+/// Finds a type that users made, by its schema and name.
+pub type FindType<'a> = dyn Fn(Option<&str>, &str) -> Result<Option<TypeOid>> + 'a;
+
 /// The type that a type name means (42704 if there is none).
-pub fn type_of(ty: &ast::DataType) -> Result<PgType> {
+pub fn type_of(ty: &ast::DataType, find: &FindType<'_>) -> Result<PgType> {
     use ast::{ArrayElemTypeDef, DataType as D, ExactNumberInfo};
     let found = match ty {
         D::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::AngleBracket(element)) => {
-            let mut element = type_of(element)?;
+            let mut element = type_of(element, find)?;
             // int[][] is int[] in PostgreSQL: the number of dimensions belongs to the value.
             if element.oid.element().is_some()
                 && element.oid != TypeOid::INT2VECTOR
@@ -34,7 +92,7 @@ pub fn type_of(ty: &ast::DataType) -> Result<PgType> {
         }
         D::Custom(name, arguments) => {
             let parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(fold).collect();
-            return named(&parts, arguments);
+            return named(&parts, arguments, find);
         }
         D::Float(ExactNumberInfo::Precision(p)) if *p == 0 || *p > 53 => {
             let problem = if *p == 0 { "at least 1 bit" } else { "less than 54 bits" };
@@ -81,17 +139,17 @@ fn with_length(oid: TypeOid, length: &ast::CharacterLength) -> Result<PgType> {
     }
 }
 
-fn named(parts: &[String], arguments: &[String]) -> Result<PgType> {
+fn named(parts: &[String], arguments: &[String], find: &FindType<'_>) -> Result<PgType> {
     let shown = parts.join(".");
-    let name = match parts {
-        [name] => name,
-        [schema, name] if schema == "pg_catalog" => name,
-        _ => return Err(undefined(&shown)),
-    };
     let oid = match parts {
         // Written as an identifier, `serial` and the like mean nothing outside column definitions.
-        [_] => names::lookup(name).or_else(|| names::lookup_sql(name)),
-        _ => names::lookup(name),
+        [name] => match names::lookup(name).or_else(|| names::lookup_sql(name)) {
+            Some(oid) => Some(oid),
+            None => find(None, name)?,
+        },
+        [schema, name] if schema == "pg_catalog" => numbered(parts).or_else(|| names::lookup(name)),
+        [schema, name] => find(Some(schema), name)?,
+        _ => None,
     };
     let oid = oid.ok_or_else(|| undefined(&shown))?;
     let arguments = arguments

@@ -7,7 +7,7 @@ use crate::catalog::{ConstraintDef, Oid, Relation, TableDef, ViewDef};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::{Call, Function, registry};
 use crate::system::deparse::{self, Display, quote_ident, relation_name, type_name};
-use crate::system::relations::{PG_CLASS, PG_CONSTRAINT, PG_NAMESPACE, PG_PROC, rule_view};
+use crate::system::relations::{PG_CLASS, PG_CONSTRAINT, PG_NAMESPACE, PG_PROC, PG_TYPE, rule_view};
 use crate::system::{SystemContext, routines, viewdef};
 use crate::types::Datum;
 
@@ -84,7 +84,10 @@ fn find_constraint(context: &SystemContext, oid: Oid) -> Option<(&Arc<TableDef>,
 
 fn get_constraintdef(context: &SystemContext, call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
     let Some((table, constraint)) = oid_arg(args, 0).and_then(|oid| find_constraint(context, oid)) else {
-        return Ok(Datum::Null);
+        let checks = context.catalog.types.values().filter_map(|t| t.domain()).flat_map(|d| &d.checks);
+        let check = oid_arg(args, 0).and_then(|oid| checks.into_iter().find(|c| c.oid == oid));
+        let display = display(context, call, bool_arg(args, 1));
+        return Ok(check.map_or(Datum::Null, |c| text(format!("CHECK ({})", display.domain_check(c)))));
     };
     Ok(text(deparse::constraint_def(table, constraint, &display(context, call, bool_arg(args, 1)))))
 }
@@ -186,6 +189,7 @@ fn obj_description(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Res
         Some("pg_namespace") => Some(PG_NAMESPACE),
         Some("pg_constraint") => Some(PG_CONSTRAINT),
         Some("pg_proc") => Some(PG_PROC),
+        Some("pg_type") => Some(PG_TYPE),
         Some(_) => return Ok(Datum::Null),
         None => None,
     };
@@ -200,6 +204,11 @@ fn obj_description(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Res
             Relation::Index(_, i) => i.comment.clone(),
             Relation::System(_) => None,
         }));
+    }
+    if is(PG_TYPE)
+        && let Some(def) = catalog.types.get(&oid)
+    {
+        return Ok(optional(def.comment.as_ref()));
     }
     if is(PG_NAMESPACE)
         && let Some(schema) = catalog.schemas.get(&oid)

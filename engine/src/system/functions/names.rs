@@ -1,7 +1,7 @@
 //! Names and OIDs: the text forms of the reg types, `to_reg…`, visibility.
 
 use super::{Implementation, oid_arg, text, text_arg};
-use crate::catalog::{Catalog, Oid};
+use crate::catalog::Oid;
 use crate::error::{Error, Result, SqlState};
 use crate::functions::{Call, Function, registry, resolve};
 use crate::system::SystemContext;
@@ -184,15 +184,15 @@ fn find_type(context: &SystemContext, args: &[Datum]) -> Result<u32> {
         return Ok(ty.oid.0);
     }
     let unknown = || Error::new(SqlState::UndefinedObject, format!("type \"{shown}\" does not exist"));
-    let (schema, name) = qualified(shown).map_err(|_| unknown())?;
-    let relation = context.catalog.find_relation(schema.as_deref(), &name, &context.path);
-    let row_type = relation.and_then(|r| match r {
-        crate::catalog::Relation::Table(t) => Some(t.row_type.0),
-        crate::catalog::Relation::View(v) => Some(v.row_type.0),
-        crate::catalog::Relation::System(s) => Some(s.row_type.0),
-        _ => None,
-    });
-    row_type.ok_or_else(unknown)
+    // The brackets are no part of the name.
+    let (shown_element, array) = match shown.trim_end().strip_suffix(']').and_then(|s| s.trim_end().strip_suffix('[')) {
+        Some(element) => (element, true),
+        None => (shown, false),
+    };
+    let (schema, name) = qualified(shown_element).map_err(|_| unknown())?;
+    let found = context.catalog.find_type(schema.as_deref(), &name, &context.path);
+    let found = if array { found.and_then(TypeOid::array) } else { found };
+    found.map(|t| t.0).ok_or_else(unknown)
 }
 
 /// A function of users by its OID, qualified unless the search path finds it.
@@ -297,25 +297,11 @@ fn find_collation(args: &[Datum]) -> Result<u32> {
     })
 }
 
-/// The relation whose row type, or array of row type, an OID is.
-fn row_type(catalog: &Catalog, oid: Oid) -> Option<(Oid, bool)> {
-    let mut relations = (catalog.tables.values().map(|t| (t.oid, t.row_type, true)))
-        .chain(catalog.views.values().map(|v| (v.oid, v.row_type, true)))
-        .chain(crate::system::all().iter().map(|s| (s.oid, s.row_type, false)));
-    relations.find_map(|(relation, row, array)| {
-        if row == oid {
-            return Some((relation, false));
-        }
-        (array && Oid(row.0 + 1) == oid).then_some((relation, true))
-    })
-}
-
 fn type_is_visible(context: &SystemContext, oid: Oid) -> Option<bool> {
     if types::row(TypeOid(oid.0)).is_some() {
         return Some(true);
     }
-    let (relation, _) = row_type(&context.catalog, oid)?;
-    context.catalog.is_visible(relation, &context.path)
+    context.catalog.type_is_visible(TypeOid(oid.0), &context.path.schemas)
 }
 
 /// A type's name with its modifier, row types included.
@@ -323,9 +309,7 @@ pub fn type_shown(context: &SystemContext, oid: Oid, typmod: i32) -> Option<Stri
     if types::row(TypeOid(oid.0)).is_some() {
         return Some(types::format_type(TypeOid(oid.0), typmod));
     }
-    let (relation, array) = row_type(&context.catalog, oid)?;
-    let name = relation_name(relation, &context.catalog, &context.path)?;
-    Some(if array { format!("{name}[]") } else { name })
+    context.catalog.type_shown(TypeOid(oid.0), &context.path.schemas)
 }
 
 fn format_type(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {

@@ -136,6 +136,7 @@ pub(super) fn column(attnum: i16, name: &str, ty: TypeOid) -> ColumnDef {
         attnum,
         name: name.into(),
         ty: PgType::from(ty),
+        domain: None,
         not_null: false,
         default: None,
         identity: None,
