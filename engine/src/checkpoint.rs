@@ -293,7 +293,7 @@ pub(crate) fn restore(storage: &Storage, dir: &Path) -> Result<Mark, CheckpointE
     let catalog = Catalog::from_objects(manifest.objects, manifest.next_oid, manifest.version);
     let mut tables = HashMap::new();
     for files in &manifest.tables {
-        let def = catalog.tables.get(&files.table).ok_or_else(|| corrupt("a table is not in the catalog"))?;
+        let def = catalog.any_table(files.table).ok_or_else(|| corrupt("a table is not in the catalog"))?;
         let layout = Arc::new(crate::storage::layout::Layout::new(def));
         let store = storage.new_store(def.storage, &layout);
         tables.insert(files.table, Arc::new(Table { def: def.clone(), store, layout }));
@@ -306,8 +306,8 @@ pub(crate) fn restore(storage: &Storage, dir: &Path) -> Result<Mark, CheckpointE
         table.store.saw_hidden(files.next_hidden - 1);
         table.store.recount();
     }
-    if let Some(lost) = catalog.tables.keys().find(|oid| !tables.contains_key(oid)) {
-        return Err(corrupt(format!("table {} has no rows listed", lost.0)));
+    if let Some(lost) = catalog.all_tables().find(|table| !tables.contains_key(&table.oid)) {
+        return Err(corrupt(format!("table {} has no rows listed", lost.oid.0)));
     }
     *storage.sequences.write() = manifest.sequences.iter().map(|(o, last, called)| (*o, (*last, *called))).collect();
     storage.set_state(State { catalog: Arc::new(catalog), tables, since: manifest.mark.ts });

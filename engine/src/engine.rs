@@ -10,13 +10,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::apply::Applier;
-use crate::catalog::{Catalog, RoleDef};
+use crate::catalog::acl::Rights;
+use crate::catalog::{Catalog, Oid, RoleDef};
 use crate::commit_log::{CommitLog, SharedStateMachine};
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, NoticeLevel, Result, SqlState};
 use crate::monitor::Monitor;
 use crate::query::QueryEngine;
 use crate::session::registry::{Sessions, now_micros};
-use crate::session::settings::Settings;
+use crate::session::settings::{Settings, User};
 use crate::session::{BackendKey, Session, Startup};
 use crate::storage::Storage;
 use crate::txn::Transactions;
@@ -136,6 +137,11 @@ impl Engine {
         self.transactions.storage.catalog()
     }
 
+    /// [`Self::catalog`] of a database.
+    pub(crate) fn catalog_of(&self, database: Oid) -> Arc<Catalog> {
+        self.transactions.storage.catalog_of(database)
+    }
+
     /// Bytes that rows, indexes and transactions' buffers take.
     pub fn memory_used(&self) -> usize {
         self.transactions.storage.memory.used()
@@ -156,10 +162,44 @@ impl Engine {
     pub async fn connect(self: &Arc<Self>, startup: Startup) -> Result<Session> {
         let catalog = self.login_catalog(&startup.user).await?;
         let role = self.login_role(&catalog, &startup.user)?;
-        catalog.check_database(&startup.database)?;
-        let settings = Settings::new(&role.name, role.superuser, &startup.parameters, self.config.allow_local_commit)?;
+        let database = match catalog.find_database(&startup.database) {
+            Ok(database) => database,
+            Err(_) => {
+                // It may have been created elsewhere a moment ago.
+                self.transactions.read_barrier().await?;
+                self.catalog().find_database(&startup.database)?
+            }
+        };
+        let catalog = self.catalog_of(database);
+        self.check_admission(&catalog, role)?;
+        let stored = [(database, Oid(0)), (Oid(0), role.oid), (database, role.oid)];
+        let everybody = catalog.access.settings_of(Oid(0), Oid(0));
+        let [of_database, own, both] = stored.map(|(database, role)| catalog.access.settings_of(database, role));
+        let stored = [everybody, of_database, own, both];
+        // Roles are found in the catalog, not among the settings.
+        let is_role = |name: &str| matches!(name, "role" | "session_authorization");
+        let settings_of = |list: &[(String, String)]| -> Vec<(String, String)> {
+            list.iter().filter(|(name, _)| !is_role(name)).cloned().collect()
+        };
+        let stored_settings = stored.map(settings_of);
+        let lists: Vec<&[(String, String)]> = stored_settings.iter().map(Vec::as_slice).collect();
+        let parameters = settings_of(&startup.parameters);
+        let settings = Settings::new(User::of(role), &lists, &parameters, self.config.allow_local_commit)?;
         let shared = self.sessions.register(&startup.user, &startup.database, startup.client);
-        let mut session = Session::open(self.clone(), shared, settings, role.oid);
+        let mut session = Session::open(self.clone(), shared, settings, database);
+        // DROP DATABASE counts who is registered: from here on it waits or refuses.
+        self.catalog().database_of(database)?;
+        for wanted in ["session_authorization", "role"] {
+            let given = startup.parameters.iter().find(|(name, _)| name == wanted);
+            let kept = stored.iter().rev().find_map(|list| list.iter().find(|(name, _)| name == wanted));
+            if let Some((_, text)) = given {
+                session.set_user(wanted, Some(text), false)?;
+            } else if let Some((_, text)) = kept
+                && let Err(report) = session.set_user(wanted, Some(text), false)
+            {
+                session.notice(NoticeLevel::Warning, report);
+            }
+        }
         session.settings_changed();
         Ok(session)
     }
@@ -186,6 +226,35 @@ impl Engine {
             self.transactions.read_barrier().await?;
         }
         Ok(self.catalog())
+    }
+
+    /// Whether a role may have one more session: 42501, 53300.
+    fn check_admission(&self, catalog: &Catalog, role: &RoleDef) -> Result<()> {
+        let database = &catalog.database;
+        if !database.allows_connections {
+            let message = format!("database \"{}\" is not currently accepting connections", database.name);
+            return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message));
+        }
+        if role.superuser {
+            return Ok(());
+        }
+        let connected = self.sessions.in_database(&database.name, 0).len();
+        if usize::try_from(database.connection_limit).is_ok_and(|limit| connected >= limit) {
+            let message = format!("too many connections for database \"{}\"", database.name);
+            return Err(Error::new(SqlState::TooManyConnections, message));
+        }
+        if !catalog.database_rights(role.oid).has(Rights::CONNECT) {
+            let message = format!("permission denied for database \"{}\"", database.name);
+            return Err(
+                Error::new(SqlState::InsufficientPrivilege, message).detail("User does not have CONNECT privilege.")
+            );
+        }
+        let sessions = self.sessions.list().iter().filter(|session| *session.user == *role.name).count();
+        if usize::try_from(role.connection_limit).is_ok_and(|limit| sessions >= limit) {
+            let message = format!("too many connections for role \"{}\"", role.name);
+            return Err(Error::new(SqlState::TooManyConnections, message));
+        }
+        Ok(())
     }
 
     fn login_role<'a>(&self, catalog: &'a Catalog, name: &str) -> Result<&'a Arc<RoleDef>> {

@@ -27,6 +27,8 @@ macro_rules! sql_states {
 sql_states! {
     SuccessfulCompletion = "00000",
     Warning = "01000",
+    PrivilegeNotRevoked = "01006",
+    PrivilegeNotGranted = "01007",
     NoData = "02000",
     ConnectionException = "08000",
     ConnectionDoesNotExist = "08003",
@@ -35,6 +37,7 @@ sql_states! {
     ProtocolViolation = "08P01",
     FeatureNotSupported = "0A000",
     InvalidGrantor = "0L000",
+    InvalidGrantOperation = "0LP01",
     CardinalityViolation = "21000",
     DataException = "22000",
     StringDataRightTruncation = "22001",

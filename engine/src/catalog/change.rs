@@ -5,60 +5,94 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::access::{self, Access, AccessMap, AclTarget, Membership};
+use super::acl::{AclItem, ObjectKind, PUBLIC, Rights, default_acl};
 use super::{Catalog, CatalogChange, DatabaseDef, Object, Oid, Placement, RoleDef, SchemaDef, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::types::TypeOid;
 use crate::types::text::{self, FormatSettings};
 
-/// OID of the first database, as in PostgreSQL.
-const DATABASE: Oid = Oid(5);
-
 impl Catalog {
-    /// The catalog of a new cluster: `pg_catalog`, `information_schema` and `public`, one database and one superuser.
+    /// The catalog of a new cluster: `pg_catalog`, `information_schema` and `public`, one database beside the templates, one
+    /// superuser beside the predefined roles.
     pub fn bootstrap(database: &str, superuser: &str) -> Catalog {
         let mut catalog = Catalog::empty();
-        let schema = |oid, name: &str, comment: Option<&str>| {
-            Object::Schema(Arc::new(SchemaDef {
-                oid,
-                name: name.into(),
-                owner: Oid::SUPERUSER,
-                comment: comment.map(str::to_owned),
-            }))
-        };
-        for object in [
-            Object::Database(Arc::new(DatabaseDef {
-                oid: DATABASE,
-                name: database.into(),
-                owner: Oid::SUPERUSER,
-                comment: Some("default administrative connection database".into()),
-            })),
-            Object::Role(Arc::new(RoleDef {
-                superuser: true,
-                login: true,
-                create_database: true,
-                create_role: true,
-                replication: true,
-                bypass_row_security: true,
-                ..RoleDef::new(Oid::SUPERUSER, superuser)
-            })),
-            schema(Oid::PG_CATALOG, "pg_catalog", Some("system catalog schema")),
-            schema(Oid::PUBLIC, "public", Some("standard public schema")),
-            schema(Oid::INFORMATION_SCHEMA, "information_schema", None),
+        let mut first = DatabaseDef::new(Oid::DATABASE, database, Oid::SUPERUSER);
+        first.comment = Some("default administrative connection database".into());
+        catalog.put(Object::Database(Arc::new(first)));
+        catalog.put(Object::Role(Arc::new(RoleDef {
+            superuser: true,
+            login: true,
+            create_database: true,
+            create_role: true,
+            replication: true,
+            bypass_row_security: true,
+            ..RoleDef::new(Oid::SUPERUSER, superuser)
+        })));
+        for (oid, name) in access::PREDEFINED_ROLES {
+            catalog.put(Object::Role(Arc::new(RoleDef::new(Oid(oid), name))));
+        }
+        for role in [access::READ_ALL_SETTINGS, access::READ_ALL_STATS, access::STAT_SCAN_TABLES] {
+            let membership = Membership { role, member: access::MONITOR, grantor: Oid::SUPERUSER, admin: false };
+            catalog.put(Object::Access(Access::Member(membership)));
+        }
+        Catalog::first_objects().into_iter().for_each(|object| catalog.put(object));
+        for (oid, name, comment) in [
+            (Oid::TEMPLATE1, "template1", "default template for new databases"),
+            (Oid::TEMPLATE0, "template0", "unmodifiable empty database"),
         ] {
-            catalog.put(object);
+            let mut template = DatabaseDef::new(oid, name, Oid::SUPERUSER);
+            template.is_template = true;
+            template.allows_connections = oid == Oid::TEMPLATE1;
+            template.comment = Some(comment.to_owned());
+            catalog.put(Object::Database(Arc::new(template)));
+            for object in Catalog::first_objects() {
+                catalog.put(Object::In(oid, Box::new(object)));
+            }
+            // Only the owner may use a template otherwise than by connecting to it.
+            let owner = Oid::SUPERUSER;
+            let item = |grantee, rights| AclItem { grantee, grantor: owner, rights, grantable: Rights::NONE };
+            let acl = vec![item(PUBLIC, Rights::CONNECT), item(owner, ObjectKind::Database.all())];
+            let target = AclTarget::new(ObjectKind::Database, oid);
+            catalog.put(Object::Access(Access::Acl { target, acl: Some(acl) }));
         }
         catalog.version = 1;
         catalog
     }
 
-    fn empty() -> Catalog {
+    pub(super) fn first_schemas() -> Vec<Object> {
+        let schema = |oid, name: &str, owner, comment: Option<&str>| {
+            let comment = comment.map(str::to_owned);
+            Object::Schema(Arc::new(SchemaDef { oid, name: name.into(), owner, comment }))
+        };
+        vec![
+            schema(Oid::PG_CATALOG, "pg_catalog", Oid::SUPERUSER, Some("system catalog schema")),
+            schema(Oid::INFORMATION_SCHEMA, "information_schema", Oid::SUPERUSER, None),
+            schema(Oid::PUBLIC, "public", access::DATABASE_OWNER, Some("standard public schema")),
+        ]
+    }
+
+    /// What the first schemas are open for.
+    pub(super) fn first_privileges() -> Vec<Object> {
+        let open = |(schema, owner)| {
+            let mut acl = default_acl(ObjectKind::Schema, owner);
+            acl.push(AclItem { grantee: PUBLIC, grantor: owner, rights: Rights::USAGE, grantable: Rights::NONE });
+            let target = AclTarget::new(ObjectKind::Schema, schema);
+            Object::Access(Access::Acl { target, acl: Some(acl) })
+        };
+        let schemas = [
+            (Oid::PG_CATALOG, Oid::SUPERUSER),
+            (Oid::INFORMATION_SCHEMA, Oid::SUPERUSER),
+            (Oid::PUBLIC, access::DATABASE_OWNER),
+        ];
+        schemas.into_iter().map(open).collect()
+    }
+
+    pub(super) fn empty() -> Catalog {
         Catalog {
-            database: Arc::new(DatabaseDef {
-                oid: DATABASE,
-                name: String::new(),
-                owner: Oid::SUPERUSER,
-                comment: None,
-            }),
+            database: Arc::new(DatabaseDef::new(Oid::DATABASE, "", Oid::SUPERUSER)),
+            databases: BTreeMap::new(),
+            others: BTreeMap::new(),
             schemas: BTreeMap::new(),
             roles: BTreeMap::new(),
             tables: BTreeMap::new(),
@@ -70,6 +104,7 @@ impl Catalog {
             extensions: BTreeMap::new(),
             placements: BTreeMap::new(),
             temporary: None,
+            access: AccessMap::default(),
             next_oid: Oid::FIRST_NORMAL,
             version: 0,
             relations: HashMap::new(),
@@ -83,7 +118,16 @@ impl Catalog {
 
     /// Every object, in an order in which [`Catalog::from_objects`] may read them.
     pub fn objects(&self) -> Vec<Object> {
+        let mut objects = self.own_objects();
+        objects.extend(self.objects_of_others());
+        objects
+    }
+
+    /// Without what the other databases have.
+    pub(super) fn own_objects(&self) -> Vec<Object> {
+        let others = self.databases.values().filter(|database| database.oid != self.database.oid);
         std::iter::once(Object::Database(self.database.clone()))
+            .chain(others.cloned().map(Object::Database))
             .chain(self.roles.values().cloned().map(Object::Role))
             .chain(self.schemas.values().cloned().map(Object::Schema))
             .chain(self.extensions.values().cloned().map(Object::Extension))
@@ -98,6 +142,7 @@ impl Catalog {
                     .iter()
                     .map(|(table, strategy)| Object::Placement(Placement { table: *table, strategy: Some(*strategy) })),
             )
+            .chain(self.access.pieces().map(Object::Access))
             .collect()
     }
 
@@ -108,15 +153,22 @@ impl Catalog {
             catalog.put(object);
         }
         // What an index computes may call what comes later.
-        let computed: Vec<_> = catalog.tables.values().map(|t| catalog.with_computed(t.clone())).collect();
-        catalog.tables.extend(computed.into_iter().map(|t| (t.oid, t)));
+        catalog.compute_all();
+        catalog.others.values_mut().for_each(|other| Arc::make_mut(other).compute_all());
         catalog.next_oid = catalog.next_oid.max(next_oid);
+        catalog.apply_to_others(&CatalogChange::NextOid(catalog.next_oid));
         catalog.version = version;
         catalog
     }
 
+    fn compute_all(&mut self) {
+        let computed: Vec<_> = self.tables.values().map(|t| self.with_computed(t.clone())).collect();
+        self.tables.extend(computed.into_iter().map(|t| (t.oid, t)));
+    }
+
     /// Applies one step of DDL: on the private copy of the transaction that runs it, and on every node when it commits.
     pub fn apply(&mut self, change: &CatalogChange) {
+        self.apply_to_others(change);
         match change {
             CatalogChange::Put(object) => {
                 self.put(object.clone());
@@ -128,6 +180,7 @@ impl Catalog {
             }
             CatalogChange::Drop(oid) => self.remove(*oid),
             CatalogChange::NextOid(oid) => self.next_oid = self.next_oid.max(*oid),
+            CatalogChange::In(database, change) => self.apply_in(*database, change),
         }
         self.version += 1;
     }
@@ -154,7 +207,13 @@ impl Catalog {
         self.temporary
     }
 
-    fn put(&mut self, object: Object) {
+    pub(super) fn put(&mut self, object: Object) {
+        let object = match object {
+            Object::In(database, object) if database == self.database.oid => *object,
+            Object::In(database, object) => return self.apply_in(database, &CatalogChange::Put(*object)),
+            object => object,
+        };
+        self.put_into_others(&object);
         if let Object::Placement(placement) = object {
             // The table stays as it is.
             match placement.strategy {
@@ -163,13 +222,26 @@ impl Catalog {
             };
             return;
         }
+        if let Object::Access(access) = object {
+            if let Access::Default { oid, .. } = &access {
+                self.next_oid = self.next_oid.max(Oid(oid.0.saturating_add(1)));
+            }
+            return self.access.apply(access);
+        }
         let oid = object.oid();
         self.forget_names(oid);
         if !oid.is_temporary() && TypeOid(oid.0).user_kind().is_none() {
             self.next_oid = self.next_oid.max(Oid(oid.0.saturating_add(1)));
         }
         match object {
-            Object::Database(database) => self.database = database,
+            Object::Database(database) => {
+                self.databases.insert(oid, database.clone());
+                if oid == self.database.oid {
+                    self.database = database;
+                } else if self.is_root() {
+                    self.open_database(&database);
+                }
+            }
             Object::Role(role) => {
                 self.role_names.insert(role.name.clone(), oid);
                 self.roles.insert(oid, role);
@@ -192,7 +264,6 @@ impl Catalog {
             Object::Strategy(strategy) => {
                 self.strategies.insert(oid, strategy);
             }
-            Object::Placement(_) => {}
             Object::Extension(extension) => {
                 self.extensions.insert(oid, extension);
             }
@@ -200,6 +271,7 @@ impl Catalog {
                 self.type_names.insert((def.schema, def.name.clone()), oid);
                 self.types.insert(oid, def);
             }
+            Object::Placement(_) | Object::Access(_) | Object::In(..) => {}
             Object::Table(table) => {
                 let table = with_missing_values(table);
                 self.relations.insert((table.schema, table.name.clone()), oid);
@@ -230,6 +302,9 @@ impl Catalog {
         self.types.remove(&oid);
         self.extensions.remove(&oid);
         self.placements.remove(&oid);
+        self.databases.remove(&oid);
+        self.others.remove(&oid);
+        self.access.forget(oid);
     }
 
     /// Takes the object's entries out of the derived maps.
@@ -299,6 +374,8 @@ impl Object {
             Object::Placement(o) => o.table,
             Object::Type(o) => o.oid,
             Object::Extension(o) => o.oid,
+            Object::Access(_) => Oid(0),
+            Object::In(_, o) => o.oid(),
         }
     }
 }

@@ -95,25 +95,29 @@ impl Catalog {
             .collect()
     }
 
-    /// Objects that a role owns, as (kind, name): DROP ROLE refuses while there are any.
-    pub fn owned_by_role(&self, role: Oid) -> Vec<(&'static str, &str)> {
-        let mut owned: Vec<(&'static str, &str)> = Vec::new();
-        if self.database.owner == role {
-            owned.push(("database", &self.database.name));
-        }
+    /// Objects that a role owns, each with its OID, as messages name them: DROP ROLE refuses while there are any.
+    pub fn owned_by_role(&self, role: Oid) -> Vec<(Oid, String)> {
+        let relation = |schema: Oid, kind: &str, name: &str| match schema {
+            Oid::PUBLIC => format!("{kind} {name}"),
+            schema => format!("{kind} {}.{name}", self.schema_name(schema)),
+        };
+        let mut owned: Vec<(Oid, String)> = Vec::new();
+        let databases = self.databases.values().filter(|o| o.owner == role);
+        owned.extend(databases.map(|o| (o.oid, format!("database {}", o.name))));
         let schemas = self.schemas.values().filter(|o| o.owner == role);
-        owned.extend(schemas.map(|o| ("schema", o.name.as_str())));
+        owned.extend(schemas.map(|o| (o.oid, format!("schema {}", o.name))));
         let tables = self.tables.values().filter(|o| o.owner == role);
-        owned.extend(tables.map(|o| ("table", o.name.as_str())));
+        owned.extend(tables.map(|o| (o.oid, relation(o.schema, "table", &o.name))));
         let views = self.views.values().filter(|o| o.owner == role);
-        owned.extend(views.map(|o| ("view", o.name.as_str())));
+        owned.extend(views.map(|o| (o.oid, relation(o.schema, "view", &o.name))));
         let sequences = self.sequences.values().filter(|o| o.owner == role);
-        owned.extend(sequences.map(|o| ("sequence", o.name.as_str())));
-        owned.extend(self.routines.values().filter(|o| o.owner == role).map(|o| ("function", o.name.as_str())));
+        owned.extend(sequences.map(|o| (o.oid, relation(o.schema, "sequence", &o.name))));
+        let routines = self.routines.values().filter(|o| o.owner == role);
+        owned.extend(routines.map(|o| (o.oid, relation(o.schema, "function", &o.name))));
         let types = self.types.values().filter(|o| o.owner == role);
-        owned.extend(types.map(|o| ("type", o.name.as_str())));
+        owned.extend(types.map(|o| (o.oid, relation(o.schema, "type", &o.name))));
         let strategies = self.strategies.values().filter(|o| o.owner == role);
-        owned.extend(strategies.map(|o| ("replication strategy", o.name.as_str())));
+        owned.extend(strategies.map(|o| (o.oid, format!("replication strategy {}", o.name))));
         owned
     }
 }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::acl::Rights;
 use super::{
     Catalog, ColumnDef, ConstraintDef, ConstraintKind, ForeignKey, IndexColumn, IndexDef, IndexMethod, Oid, RoleDef,
     SchemaDef, SequenceDef, TableDef, ViewDef,
@@ -72,6 +73,8 @@ impl Relation {
 /// `search_path`, resolved against one catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchPath {
+    /// Who searches: schemas that are closed to the role are passed over.
+    pub user: Oid,
     /// In order of search, the implicit `pg_catalog` included.
     pub schemas: Vec<Oid>,
     /// Those that the setting names and that exist.
@@ -88,6 +91,7 @@ impl SearchPath {
 impl Catalog {
     /// Resolves the elements of the setting. Names of schemas that don't exist are skipped, as in PostgreSQL.
     pub fn search_path<S: AsRef<str>>(&self, setting: &[S], user: &str) -> SearchPath {
+        let role = self.role(user).map_or(Oid(0), |role| role.oid);
         let mut named = Vec::with_capacity(setting.len());
         for element in setting {
             let name = match element.as_ref() {
@@ -96,6 +100,7 @@ impl Catalog {
             };
             if let Some(oid) = self.schema_names.get(name)
                 && !named.contains(oid)
+                && self.schema_rights(role, *oid).has(Rights::USAGE)
             {
                 named.push(*oid);
             }
@@ -108,7 +113,7 @@ impl Catalog {
         if let Some(temporary) = self.temporary.filter(|temporary| !schemas.contains(temporary)) {
             schemas.insert(0, temporary);
         }
-        SearchPath { schemas, named }
+        SearchPath { user: role, schemas, named }
     }
 
     pub fn schema(&self, name: &str) -> Option<&Arc<SchemaDef>> {
@@ -135,7 +140,7 @@ impl Catalog {
         self.role(name).ok_or_else(|| Error::new(SqlState::UndefinedObject, format!("role \"{name}\" does not exist")))
     }
 
-    /// 3D000 unless the cluster's database has this name.
+    /// 3D000 unless this database has the name.
     pub fn check_database(&self, name: &str) -> Result<()> {
         if self.database.name == name {
             return Ok(());
@@ -183,10 +188,22 @@ impl Catalog {
 
     /// [`Self::find_relation`], or 42P01 as a query that names it would get.
     pub fn resolve_relation(&self, schema: Option<&str>, name: &str, path: &SearchPath) -> Result<Relation> {
+        if let Some(schema) = schema.and_then(|schema| self.schema_names.get(schema)) {
+            self.check_usage(path.user, *schema)?;
+        }
         self.find_relation(schema, name, path).ok_or_else(|| {
             let shown = schema.map_or_else(|| name.to_owned(), |s| format!("{s}.{name}"));
             Error::new(SqlState::UndefinedTable, format!("relation \"{shown}\" does not exist"))
         })
+    }
+
+    /// 42501 unless the role may look into the schema.
+    pub fn check_usage(&self, role: Oid, schema: Oid) -> Result<()> {
+        if schema == Oid::PG_CATALOG || self.schema_rights(role, schema).has(Rights::USAGE) {
+            return Ok(());
+        }
+        let message = format!("permission denied for schema {}", self.schema_name(schema));
+        Err(Error::new(SqlState::InsufficientPrivilege, message))
     }
 
     /// Whether the name alone finds this relation (`pg_table_is_visible`). `None`: there is no such relation.

@@ -6,8 +6,11 @@
 //! 2. Column numbers (`attnum`) are never reused; a dropped column keeps its place, marked `dropped`.
 //! 3. Every index, constraint and sequence that a table owns goes with the table.
 
+pub mod access;
+pub mod acl;
 mod change;
 pub(crate) mod computed;
+mod databases;
 mod depend;
 mod lookup;
 mod routine;
@@ -70,6 +73,10 @@ pub struct DatabaseDef {
     pub oid: Oid,
     pub name: String,
     pub owner: Oid,
+    pub is_template: bool,
+    pub allows_connections: bool,
+    /// -1: no limit.
+    pub connection_limit: i32,
     pub comment: Option<String>,
 }
 
@@ -319,6 +326,10 @@ pub enum Object {
     Placement(Placement),
     Type(Arc<TypeDef>),
     Extension(Arc<ExtensionDef>),
+    /// A list of privileges, a membership, settings of a role: no object of its own.
+    Access(access::Access),
+    /// Of another database than the first.
+    In(Oid, Box<Object>),
 }
 
 /// One step of DDL. Applied in order.
@@ -329,6 +340,8 @@ pub enum CatalogChange {
     Drop(Oid),
     /// No OID at or below this one may be given out again.
     NextOid(Oid),
+    /// In another database than the first.
+    In(Oid, Box<CatalogChange>),
 }
 
 /// A name in a schema: tables, views, sequences and indexes share one name space per schema.
@@ -339,8 +352,12 @@ pub type QualifiedName = (Oid, String);
 /// The maps below `relations` follow from those above and are kept by [`Catalog::apply`] alone.
 #[derive(Debug, Clone)]
 pub struct Catalog {
-    /// The one database of the cluster.
+    /// The database whose catalog it is.
     pub database: Arc<DatabaseDef>,
+    /// All of the cluster.
+    pub databases: BTreeMap<Oid, Arc<DatabaseDef>>,
+    /// Catalogs of the other databases: only in that of the first one.
+    others: databases::Others,
     pub schemas: BTreeMap<Oid, Arc<SchemaDef>>,
     pub roles: BTreeMap<Oid, Arc<RoleDef>>,
     pub tables: BTreeMap<Oid, Arc<TableDef>>,
@@ -355,6 +372,8 @@ pub struct Catalog {
     pub placements: BTreeMap<Oid, Oid>,
     /// Schema of the session's temporary relations, where there is a session.
     temporary: Option<Oid>,
+    /// Privileges, memberships, settings of roles.
+    pub access: access::AccessMap,
     pub next_oid: Oid,
     /// Grows with every change: keys plan caches.
     pub version: u64,

@@ -15,6 +15,7 @@ use bytes::Bytes;
 pub use from::CopyIn;
 pub use to::CopyOut;
 
+use crate::catalog::acl::Rights;
 use crate::dml::foreign_key::ForeignKeys;
 use crate::dml::insert::{InsertPlan, Source, target_columns};
 use crate::dml::row_expr::{RowColumns, RowExpr};
@@ -64,7 +65,7 @@ async fn start_in(
     session.lock_for_write(table.oid).await?;
     let catalog = session.catalog();
     let def = session.resolve_table(name, &catalog, "copy to")?;
-    let committed = session.engine.catalog();
+    let committed = session.engine.catalog_of(session.database);
     if options.freeze && committed.tables.get(&def.oid).is_some_and(|t| t.storage == def.storage) {
         return Err(Error::new(
             SqlState::ObjectNotInPrerequisiteState,
@@ -84,11 +85,13 @@ async fn start_in(
         )
         .detail("Generated columns cannot be used in COPY."));
     }
+    let environment = session.environment(&catalog);
+    let mut binder = Binder::new(environment, portal.prepared.parsed.source.clone(), &[]);
+    binder.begin_target(&def, Rights::INSERT);
+    binder.require(Rights::INSERT, targets.iter().map(|target| *target as i16 + 1));
     let filter = match &copy.filter {
         None => None,
         Some(expr) => {
-            let environment = session.environment(&catalog);
-            let mut binder = Binder::new(environment, portal.prepared.parsed.source.clone(), &[]);
             let scope = binder.table_scope(&def, None);
             let bound = binder.bind_condition(expr, &scope, "WHERE")?;
             if crate::dml::insert::has_query(&bound) {
@@ -97,6 +100,7 @@ async fn start_in(
             Some(RowExpr::new(bound, &Arc::new(RowColumns::of_scope(&scope)), 0))
         }
     };
+    binder.check_privileges()?;
     let rules = TableRules::bind(session, &def, &catalog)?;
     let keys = ForeignKeys::of(&def, &catalog);
     let plan = InsertPlan { rules, keys, source: Source::Rows(Vec::new()), targets, conflict: None, returning: None };

@@ -336,7 +336,11 @@ fn change_relation(
         RelationChange::Rename(to) => rename(relation, &names::ident(to), tx),
         RelationChange::SetSchema(schema) => set_schema(relation, &names::ident(schema), tx, context),
         RelationChange::Owner(role) => {
-            let owner = catalog.resolve_role(&names::ident(role))?.oid;
+            let new = super::grant::role_oid(role, &catalog, context)?;
+            if new != owner {
+                privilege::check_new_owner(&catalog, context.user, new, Some(relation.schema()))?;
+            }
+            let owner = new;
             match relation {
                 Relation::Table(table) => {
                     for sequence in catalog.owned_sequences(table.oid, None) {

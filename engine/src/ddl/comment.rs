@@ -44,8 +44,7 @@ pub fn comment(
         }
         CommentObject::Database => {
             let name = schema::simple(name, &catalog)?;
-            catalog.check_database(&name)?;
-            let mut database = (*catalog.database).clone();
+            let mut database = (**catalog.database_of(catalog.find_database(&name)?)?).clone();
             privilege::check_owner(&catalog, context.user, database.owner, "database", &name)?;
             database.comment = comment;
             put(tx, Object::Database(Arc::new(database)))?;

@@ -390,6 +390,7 @@ async fn add_foreign_key(
             "number of referencing and referenced columns for foreign key disagree",
         ));
     }
+    privilege::check_references(&tx.catalog(), context.user, &referenced, &referenced_columns)?;
     let same_set = |i: &&Arc<IndexDef>| {
         i.unique
             && i.is_plain()
@@ -457,7 +458,6 @@ async fn referenced_table(
     }
     match name.resolve(&catalog, &path)? {
         Relation::Table(referenced) => {
-            privilege::check_owner(&catalog, context.user, referenced.owner, "table", &referenced.name)?;
             lock(tx, referenced.oid, TableLock::ShareRowExclusive, context).await?;
             Ok(referenced)
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sqlparser::ast::{ObjectName, ObjectType};
 
 use super::names::Name;
-use super::{DdlContext, index, lock, privilege, put_table, role, schema, sequence};
+use super::{DdlContext, index, lock, privilege, put_table, schema, sequence};
 use crate::catalog::{
     Catalog, CatalogChange, ConstraintDef, Dependent, ExtensionDef, Oid, Relation, RoutineDef, SearchPath, SequenceDef,
     TableDef, TypeDef, ViewDef,
@@ -146,11 +146,6 @@ pub async fn drop_objects(
         }
         ObjectType::Index => drop_indexes(names, if_exists, tx, context, cascade).await?,
         ObjectType::Schema => drop_schemas(names, if_exists, cascade, tx, context).await?,
-        ObjectType::Role | ObjectType::User => {
-            let catalog = tx.catalog();
-            let names: Result<Vec<String>> = names.iter().map(|n| schema::simple(n, &catalog)).collect();
-            return role::drop_roles(&names?, if_exists, tx, context);
-        }
         other => return Err(Error::unsupported(format!("DROP {other}"))),
     }
     Ok(tag)
@@ -270,6 +265,26 @@ fn check_not_identity(s: &SequenceDef, catalog: &Catalog) -> Result<()> {
         format!("cannot drop sequence {} because {owner} requires it", s.name),
     )
     .hint(format!("You can drop {owner} instead.")))
+}
+
+/// All that these roles own in this database.
+pub async fn drop_owned(
+    roles: &[Oid],
+    cascade: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    let catalog = tx.catalog();
+    let owned = |owner: &Oid| roles.contains(owner);
+    let mut targets: Vec<Doomed> = Vec::new();
+    for schema in catalog.schemas.values().filter(|s| owned(&s.owner)) {
+        targets.push(Doomed::Schema(schema.oid, schema.name.clone()));
+    }
+    targets.extend(catalog.tables.values().filter(|t| owned(&t.owner)).cloned().map(Doomed::Table));
+    targets.extend(catalog.views.values().filter(|v| owned(&v.owner)).cloned().map(Doomed::View));
+    let free = catalog.sequences.values().filter(|s| owned(&s.owner) && s.owned_by.is_none());
+    targets.extend(free.cloned().map(Doomed::Sequence));
+    drop_all(targets, cascade, tx, context).await
 }
 
 async fn drop_schemas(

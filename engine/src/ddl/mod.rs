@@ -15,16 +15,21 @@ mod alter;
 mod column;
 mod comment;
 mod constraint;
+mod database;
 mod domain;
 mod drop;
 pub mod expression;
 mod extension;
+mod grant;
 mod index;
 mod like;
 mod maintenance;
+mod membership;
 pub mod names;
-mod privilege;
+mod owned;
+pub mod privilege;
 mod role;
+mod role_setting;
 mod routine;
 mod routine_syntax;
 mod schema;
@@ -46,17 +51,25 @@ use sqlparser::ast::Statement;
 use crate::catalog::{Catalog, CatalogChange, Member, NamedType, Object, Oid, Relation, SearchPath, TableDef};
 use crate::error::{Error, Notice, NoticeLevel, Result, SqlState};
 use crate::functions::EvalContext;
+use crate::session::registry::Sessions;
+use crate::session::settings::Settings;
 use crate::sql::Source;
 use crate::txn::{TableLock, Transaction, Wait};
 
 pub use maintenance::{Maintenance, MaintenanceKind};
-pub use privilege::check_access;
 pub use syntax::Extra;
+use syntax::access::AccessStatement;
 
 /// What a statement knows of its session.
 pub struct DdlContext<'a> {
     /// The current user.
     pub user: Oid,
+    pub session_user: Oid,
+    /// All sessions, and the number of this one.
+    pub sessions: &'a Sessions,
+    pub process: i32,
+    /// For SET … FROM CURRENT.
+    pub current_settings: &'a Settings,
     pub search_path: &'a [String],
     /// Members that can carry tables; empty where the statement does not ask for them.
     pub members: Vec<Member>,
@@ -225,6 +238,8 @@ async fn run_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlCon
             drop::drop_objects(sqlparser::ast::ObjectType::Index, names, *if_exists, *cascade, tx, context).await
         }
         Extra::Type(statement) => user_type::execute(statement, tx, context).await,
+        Extra::Database(statement) => database::run(statement, tx, context).await,
+        Extra::Access(statement) => run_access(statement, tx, context).await,
         Extra::Unsupported(what) => Err(Error::unsupported(what)),
     }
 }
@@ -235,6 +250,23 @@ pub fn index_column_names(index: &crate::catalog::IndexDef, table: &TableDef) ->
 }
 
 pub use index::key_text;
+async fn run_access(statement: &AccessStatement, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
+    match statement {
+        AccessStatement::Privileges(change) => grant::privileges(change, tx, context),
+        AccessStatement::Roles(change) => membership::grant(change, tx, context),
+        AccessStatement::Defaults { roles, schemas, change } => grant::defaults(roles, schemas, change, tx, context),
+        AccessStatement::Reassign { from, to } => owned::reassign(from, to, tx, context),
+        AccessStatement::DropOwned { roles, cascade } => owned::drop_owned(roles, *cascade, tx, context).await,
+        AccessStatement::DropRoles { roles, if_exists } => role::drop_roles(roles, *if_exists, tx, context),
+        AccessStatement::GroupMembers { group, add, members } => {
+            membership::alter_group(group, *add, members, tx, context)
+        }
+        AccessStatement::Setting { role, database, change } => {
+            role_setting::alter(role.as_ref(), database.as_ref(), change, tx, context)
+        }
+    }
+}
+
 pub use sequence::is_identity as is_identity_sequence;
 pub use table::create_table_as;
 pub use view::{begin_refresh, create_materialized, replace_rows};
@@ -244,6 +276,19 @@ pub fn command_name(text: &str) -> String {
     let capital = |w: &&str| w.len() > 1 && w.chars().all(|c| c.is_ascii_uppercase());
     let words: Vec<&str> = text.split_whitespace().take_while(capital).take(3).collect();
     if words.is_empty() { "this statement".into() } else { words.join(" ") }
+}
+
+/// The command of a statement that must be its transaction's only one.
+pub fn alone(statement: &Extra) -> Option<&'static str> {
+    use syntax::databases::DatabaseStatement;
+    match statement {
+        Extra::Database(statement) => match &**statement {
+            DatabaseStatement::Create { .. } => Some("CREATE DATABASE"),
+            DatabaseStatement::Drop { .. } => Some("DROP DATABASE"),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// A statement, as sqlparser reads it or not.
@@ -329,8 +374,14 @@ fn put_table(tx: &mut Transaction, mut table: TableDef) -> Result<()> {
     put(tx, Object::Table(Arc::new(table)))
 }
 
+/// Puts an object, and lets its privileges follow.
 fn put(tx: &mut Transaction, object: Object) -> Result<()> {
-    tx.change_catalog(CatalogChange::Put(object))
+    let privileges = privilege::follow(&tx.catalog(), &object);
+    tx.change_catalog(CatalogChange::Put(object))?;
+    for access in privileges {
+        tx.change_catalog(CatalogChange::Put(Object::Access(access)))?;
+    }
+    Ok(())
 }
 
 /// 42P07 if the name is taken; with IF NOT EXISTS a notice and `false`.
@@ -378,6 +429,21 @@ async fn open_table(
     tx: &mut Transaction,
     context: &mut DdlContext<'_>,
 ) -> Result<Option<Arc<TableDef>>> {
+    let check = |catalog: &Catalog, user: Oid, table: &Arc<TableDef>| {
+        privilege::check_owner(catalog, user, table.owner, "table", &table.name)
+    };
+    open_table_if(name, if_exists, mode, check, tx, context).await
+}
+
+/// [`open_table`] for who passes the check.
+async fn open_table_if(
+    name: &names::Name,
+    if_exists: bool,
+    mode: TableLock,
+    check: impl Fn(&Catalog, Oid, &Arc<TableDef>) -> Result<()>,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<Option<Arc<TableDef>>> {
     let catalog = tx.catalog();
     let path = context.path(&catalog);
     if if_exists && name.find(&catalog, &path).is_none() {
@@ -386,7 +452,7 @@ async fn open_table(
     }
     match name.resolve(&catalog, &path)? {
         Relation::Table(table) => {
-            privilege::check_owner(&catalog, context.user, table.owner, "table", &table.name)?;
+            check(&catalog, context.user, &table)?;
             tx.make_temporary(table.oid.is_temporary());
             lock(tx, table.oid, mode, context).await?;
             // It may have changed while the lock was not free.

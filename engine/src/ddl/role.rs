@@ -9,9 +9,10 @@ use ring::rand::SecureRandom;
 use ring::{digest, hmac, pbkdf2};
 use sqlparser::ast::Ident;
 
+use super::grant::role_oid;
 use super::syntax::RoleOptions;
-use super::{DdlContext, allocate, names, put};
-use crate::catalog::{Catalog, CatalogChange, Object, RoleDef};
+use super::{DdlContext, allocate, membership, names, put};
+use crate::catalog::{Catalog, CatalogChange, Object, Oid, RoleDef};
 use crate::error::{Error, Result, SqlState};
 use crate::txn::Transaction;
 use crate::types::{Datum, PgType, TypeOid, text};
@@ -28,15 +29,36 @@ pub fn create(
     context: &mut DdlContext<'_>,
 ) -> Result<String> {
     let catalog = tx.catalog();
-    check_permission(&catalog, options, context, "permission denied to create role")?;
+    if !context.is_superuser(&catalog) {
+        let privileged = [
+            (options.superuser, "superusers"),
+            (options.replication, "replication users"),
+            (options.bypass_row_security, "bypassrls users"),
+        ];
+        if let Some((_, what)) = privileged.iter().find(|(wanted, _)| *wanted == Some(true)) {
+            return Err(denied(&format!("must be superuser to create {what}")));
+        }
+        check_creates(&catalog, context, "permission denied to create role")?;
+    }
     let name = names::ident(name);
     check_name(&name)?;
     if catalog.role(&name).is_some() {
         return Err(Error::new(SqlState::DuplicateObject, format!("role \"{name}\" already exists")));
     }
+    let oids = |names: &[Ident], context: &DdlContext<'_>| -> Result<Vec<Oid>> {
+        names.iter().map(|name| role_oid(name, &catalog, context)).collect()
+    };
+    let in_roles = oids(&options.in_roles, context)?;
+    let (members, admins) = (oids(&options.members, context)?, oids(&options.admins, context)?);
     let mut role = RoleDef::new(allocate(tx)?, &name);
+    let oid = role.oid;
     apply(&mut role, options, context)?;
     put(tx, Object::Role(Arc::new(role)))?;
+    for of in in_roles {
+        membership::add(of, &[oid], false, tx, context)?;
+    }
+    membership::add(oid, &admins, true, tx, context)?;
+    membership::add(oid, &members, false, tx, context)?;
     Ok("CREATE ROLE".to_owned())
 }
 
@@ -47,51 +69,73 @@ pub fn alter(
     context: &mut DdlContext<'_>,
 ) -> Result<String> {
     let catalog = tx.catalog();
-    let mut role = (**catalog.resolve_role(&role_name(name, &catalog, context))?).clone();
-    // A role may change its own password.
-    let only_password = RoleOptions { password: None, ..options.clone() };
-    let own = role.oid == context.user && format!("{only_password:?}") == format!("{:?}", RoleOptions::default());
-    if !own {
-        check_permission(&catalog, options, context, "permission denied")?;
-        if role.superuser && !context.is_superuser(&catalog) {
-            return Err(Error::new(
-                SqlState::InsufficientPrivilege,
-                "must be superuser to alter superuser roles or change superuser attribute",
-            ));
+    let oid = role_oid(name, &catalog, context)?;
+    let mut role = catalog.roles.get(&oid).map(|r| (**r).clone()).ok_or_else(|| Error::internal("no role"))?;
+    check_reserved(&role.name)?;
+    if !context.is_superuser(&catalog) {
+        if role.superuser || options.superuser.is_some() {
+            return Err(denied("must be superuser to alter superuser roles or change superuser attribute"));
+        }
+        if role.replication || options.replication.is_some() {
+            return Err(denied("must be superuser to alter replication roles or change replication attribute"));
+        }
+        if options.bypass_row_security.is_some() {
+            return Err(denied("must be superuser to change bypassrls attribute"));
+        }
+        // A role may change its own password.
+        let only_password = RoleOptions { password: None, ..options.clone() };
+        let own = role.oid == context.user && format!("{only_password:?}") == format!("{:?}", RoleOptions::default());
+        if !own {
+            check_creates(&catalog, context, "permission denied")?;
         }
     }
     apply(&mut role, options, context)?;
     put(tx, Object::Role(Arc::new(role)))?;
+    let oids: Vec<Oid> = options.members.iter().map(|name| role_oid(name, &catalog, context)).collect::<Result<_>>()?;
+    membership::add(oid, &oids, false, tx, context)?;
     Ok("ALTER ROLE".to_owned())
 }
 
 pub fn rename(name: &Ident, to: &Ident, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
     let catalog = tx.catalog();
-    check_permission(&catalog, &RoleOptions::default(), context, "permission denied to rename role")?;
     let mut role = (**catalog.resolve_role(&names::ident(name))?).clone();
     let to = names::ident(to);
-    check_name(&to)?;
-    if role.oid == context.user {
+    if role.oid == context.session_user {
         return Err(Error::new(SqlState::FeatureNotSupported, "session user cannot be renamed"));
     }
+    if role.oid == context.user {
+        return Err(Error::new(SqlState::FeatureNotSupported, "current user cannot be renamed"));
+    }
+    check_reserved(&role.name)?;
+    check_name(&to)?;
     if catalog.role(&to).is_some() {
         return Err(Error::new(SqlState::DuplicateObject, format!("role \"{to}\" already exists")));
     }
+    if role.superuser && !context.is_superuser(&catalog) {
+        return Err(denied("must be superuser to rename superusers"));
+    }
+    check_creates(&catalog, context, "permission denied to rename role")?;
     role.name = to;
     put(tx, Object::Role(Arc::new(role)))?;
     Ok("ALTER ROLE".to_owned())
 }
 
 pub fn drop_roles(
-    roles: &[String],
+    roles: &[Ident],
     if_exists: bool,
     tx: &mut Transaction,
     context: &mut DdlContext<'_>,
 ) -> Result<String> {
-    let catalog = tx.catalog();
-    check_permission(&catalog, &RoleOptions::default(), context, "permission denied to drop role")?;
+    check_creates(&tx.catalog(), context, "permission denied to drop role")?;
+    let mut doomed = Vec::new();
     for name in roles {
-        let Some(role) = catalog.role(name) else {
+        let catalog = tx.catalog();
+        let special = ["current_user", "current_role", "session_user", "public"];
+        if name.quote_style.is_none() && special.iter().any(|word| name.value.eq_ignore_ascii_case(word)) {
+            return Err(Error::new(SqlState::InvalidParameterValue, "cannot use special role specifier in DROP ROLE"));
+        }
+        let name = names::ident(name);
+        let Some(role) = catalog.role(&name) else {
             let message = format!("role \"{name}\" does not exist");
             if !if_exists {
                 return Err(Error::new(SqlState::UndefinedObject, message));
@@ -102,18 +146,33 @@ pub fn drop_roles(
         if role.oid == context.user {
             return Err(Error::new(SqlState::ObjectInUse, "current user cannot be dropped"));
         }
-        if role.oid == crate::catalog::Oid::SUPERUSER {
+        if role.oid == context.session_user {
+            return Err(Error::new(SqlState::ObjectInUse, "session user cannot be dropped"));
+        }
+        if role.superuser && !context.is_superuser(&catalog) {
+            return Err(denied("must be superuser to drop superusers"));
+        }
+        if role.oid.0 < Oid::FIRST_NORMAL.0 {
             return Err(Error::new(
                 SqlState::DependentObjectsStillExist,
                 format!("cannot drop role {name} because it is required by the database system"),
             ));
         }
+        doomed.push(role.clone());
+    }
+    // Memberships go first: roles of one statement may be members of each other.
+    for role in &doomed {
+        let catalog = tx.catalog();
+        let mut lines = catalog.granted_to(role.oid);
         let owned = catalog.owned_by_role(role.oid);
-        if !owned.is_empty() {
-            let lines: Vec<String> = owned.iter().map(|(kind, object)| format!("owner of {kind} {object}")).collect();
+        lines.extend(owned.into_iter().map(|(oid, shown)| (oid, format!("owner of {shown}"))));
+        lines.sort_by_key(|(oid, _)| *oid);
+        let mut lines: Vec<String> = lines.into_iter().map(|(_, line)| line).collect();
+        lines.extend(elsewhere(role.oid, tx));
+        if !lines.is_empty() {
             return Err(Error::new(
                 SqlState::DependentObjectsStillExist,
-                format!("role \"{name}\" cannot be dropped because some objects depend on it"),
+                format!("role \"{}\" cannot be dropped because some objects depend on it", role.name),
             )
             .detail(lines.join("\n")));
         }
@@ -122,24 +181,41 @@ pub fn drop_roles(
     Ok("DROP ROLE".to_owned())
 }
 
-fn role_name(name: &Ident, catalog: &Catalog, context: &DdlContext<'_>) -> String {
-    let folded = names::ident(name);
-    let own = || catalog.roles.get(&context.user).map(|r| r.name.clone());
-    match folded.as_str() {
-        "current_user" | "current_role" | "session_user" if name.quote_style.is_none() => own().unwrap_or(folded),
-        _ => folded,
+/// What other databases have of a role.
+fn elsewhere(role: Oid, tx: &Transaction) -> Vec<String> {
+    let (root, here) = (tx.root_catalog(), tx.catalog().database.oid);
+    let mut lines = Vec::new();
+    for database in root.databases.values().filter(|database| database.oid != here) {
+        let Some(other) = root.of_database(database.oid) else { continue };
+        let owned = other.owned_by_role(role).into_iter().filter(|(oid, _)| !other.is_shared(*oid)).count();
+        let granted = other.granted_to(role).into_iter().filter(|(oid, _)| !other.is_shared(*oid)).count();
+        match owned + granted {
+            0 => {}
+            1 => lines.push(format!("1 object in database {}", database.name)),
+            n => lines.push(format!("{n} objects in database {}", database.name)),
+        }
+    }
+    lines
+}
+
+fn denied(message: &str) -> Error {
+    Error::new(SqlState::InsufficientPrivilege, message)
+}
+
+fn check_creates(catalog: &Catalog, context: &DdlContext<'_>, message: &str) -> Result<()> {
+    let user = catalog.roles.get(&context.user);
+    match user.is_some_and(|r| r.superuser || r.create_role) {
+        true => Ok(()),
+        false => Err(denied(message)),
     }
 }
 
-fn check_permission(catalog: &Catalog, options: &RoleOptions, context: &DdlContext<'_>, message: &str) -> Result<()> {
-    let user = catalog.roles.get(&context.user);
-    let superuser = user.is_some_and(|r| r.superuser);
-    let privileged =
-        options.superuser.is_some() || options.replication.is_some() || options.bypass_row_security.is_some();
-    if superuser || (user.is_some_and(|r| r.create_role) && !privileged) {
-        return Ok(());
+fn check_reserved(name: &str) -> Result<()> {
+    if name.starts_with("pg_") {
+        return Err(Error::new(SqlState::ReservedName, format!("role name \"{name}\" is reserved"))
+            .detail("Cannot alter reserved roles."));
     }
-    Err(Error::new(SqlState::InsufficientPrivilege, message))
+    Ok(())
 }
 
 fn check_name(name: &str) -> Result<()> {
@@ -154,9 +230,6 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 fn apply(role: &mut RoleDef, options: &RoleOptions, context: &mut DdlContext<'_>) -> Result<()> {
-    if options.membership {
-        return Err(Error::unsupported("role membership"));
-    }
     let set = |field: &mut bool, value: Option<bool>| *field = value.unwrap_or(*field);
     set(&mut role.superuser, options.superuser);
     set(&mut role.login, options.login);

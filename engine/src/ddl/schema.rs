@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sqlparser::ast::{AlterSchema, AlterSchemaOperation, ObjectName, Owner, SchemaName};
 
-use super::{DdlContext, allocate, names, privilege, put};
+use super::{DdlContext, allocate, grant, names, privilege, put};
 use crate::catalog::{Catalog, Object, Oid, SchemaDef};
 use crate::error::{Error, Result, SqlState};
 use crate::txn::Transaction;
@@ -17,21 +17,20 @@ pub fn create(
 ) -> Result<String> {
     let tag = "CREATE SCHEMA".to_owned();
     let catalog = tx.catalog();
-    if !context.is_superuser(&catalog) {
-        return Err(Error::new(
-            SqlState::InsufficientPrivilege,
-            format!("permission denied for database {}", catalog.database.name),
-        ));
-    }
+    privilege::check_create_schema(&catalog, context.user)?;
     let (name, owner) = match name {
         SchemaName::Simple(name) => (simple(name, &catalog)?, context.user),
-        SchemaName::UnnamedAuthorization(role) => {
-            let role = names::ident(role);
-            let owner = catalog.resolve_role(&role)?.oid;
+        SchemaName::UnnamedAuthorization(role_name) => {
+            let role = names::ident(role_name);
+            let owner = grant::role_oid(role_name, &catalog, context)?;
+            let role = catalog.roles.get(&owner).map_or(role, |r| r.name.clone());
+            privilege::check_new_owner(&catalog, context.user, owner, None)?;
             (role, owner)
         }
         SchemaName::NamedAuthorization(name, role) => {
-            (simple(name, &catalog)?, catalog.resolve_role(&names::ident(role))?.oid)
+            let owner = grant::role_oid(role, &catalog, context)?;
+            privilege::check_new_owner(&catalog, context.user, owner, None)?;
+            (simple(name, &catalog)?, owner)
         }
     };
     check_name(&name)?;
@@ -57,6 +56,7 @@ pub fn alter(alter: &AlterSchema, tx: &mut Transaction, context: &mut DdlContext
             AlterSchemaOperation::Rename { name } => {
                 let name = simple(name, &catalog)?;
                 check_name(&name)?;
+                privilege::check_create_schema(&catalog, context.user)?;
                 if catalog.schema(&name).is_some() {
                     return Err(Error::new(SqlState::DuplicateSchema, format!("schema \"{name}\" already exists")));
                 }
@@ -69,7 +69,14 @@ pub fn alter(alter: &AlterSchema, tx: &mut Transaction, context: &mut DdlContext
                 super::view::schema_renamed(&schema, &name, tx)?;
                 schema.name = name;
             }
-            AlterSchemaOperation::OwnerTo { owner } => schema.owner = owner_oid(owner, &catalog, context)?,
+            AlterSchemaOperation::OwnerTo { owner } => {
+                let owner = owner_oid(owner, &catalog, context)?;
+                if owner != schema.owner {
+                    privilege::check_new_owner(&catalog, context.user, owner, None)?;
+                    privilege::check_create_schema(&catalog, context.user)?;
+                }
+                schema.owner = owner;
+            }
             other => return Err(Error::unsupported(format!("ALTER SCHEMA {other}"))),
         }
         put(tx, Object::Schema(Arc::new(schema)))?;
@@ -81,7 +88,8 @@ pub fn alter(alter: &AlterSchema, tx: &mut Transaction, context: &mut DdlContext
 pub fn owner_oid(owner: &Owner, catalog: &Catalog, context: &DdlContext<'_>) -> Result<Oid> {
     match owner {
         Owner::Ident(name) => Ok(catalog.resolve_role(&names::ident(name))?.oid),
-        Owner::CurrentRole | Owner::CurrentUser | Owner::SessionUser => Ok(context.user),
+        Owner::SessionUser => Ok(context.session_user),
+        Owner::CurrentRole | Owner::CurrentUser => Ok(context.user),
     }
 }
 

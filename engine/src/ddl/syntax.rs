@@ -3,6 +3,8 @@
 //!
 //! [`parse`] looks at the tokens of one statement and leaves alone what is sqlparser's.
 
+pub mod access;
+pub mod databases;
 pub mod user_type;
 
 use sqlparser::ast::{CommentObject, DataType, Ident, ObjectName, ObjectNamePart};
@@ -146,6 +148,9 @@ pub enum Extra {
         cascade: bool,
     },
     Type(Box<user_type::TypeStatement>),
+    Database(Box<databases::DatabaseStatement>),
+    /// Roles and privileges.
+    Access(Box<access::AccessStatement>),
     /// PostgreSQL has it, Lockstep does not; reads like "CREATE UNLOGGED TABLE".
     Unsupported(&'static str),
 }
@@ -235,8 +240,12 @@ pub struct RoleOptions {
     /// `Some(None)`: PASSWORD NULL.
     pub password: Option<Option<String>>,
     pub valid_until: Option<String>,
-    /// IN ROLE, ROLE, ADMIN, USER: role membership.
-    pub membership: bool,
+    /// IN ROLE: roles that it becomes a member of.
+    pub in_roles: Vec<Ident>,
+    /// ROLE, USER: its first members.
+    pub members: Vec<Ident>,
+    /// ADMIN: members that may grant it.
+    pub admins: Vec<Ident>,
 }
 
 /// A token at which the statement cannot go on; its index.
@@ -252,7 +261,14 @@ pub fn parse(tokens: &[TokenWithSpan]) -> Result<Option<Extra>, SyntaxError> {
         Some("drop") if c.accept("type") => user_type::drop(&mut c, false)?,
         Some("drop") if c.accept("extension") => user_type::drop_extension(&mut c)?,
         Some("drop") if c.accept("domain") => user_type::drop(&mut c, true)?,
-        Some("drop") => drop_strategy(&mut c)?,
+        Some("drop") if c.accept("database") => databases::drop(&mut c)?,
+        Some("drop") => match access::drop(&mut c)? {
+            None => drop_strategy(&mut c)?,
+            found => found,
+        },
+        Some("grant") => access::grant(&mut c, true)?,
+        Some("revoke") => access::grant(&mut c, false)?,
+        Some("reassign") => access::reassign(&mut c)?,
         Some("comment") if c.accept("on") => comment(&mut c)?,
         _ => None,
     };
@@ -353,6 +369,7 @@ fn create(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
             Some(Extra::CreateAccessMethod { name })
         }
         Some("table") if !temporary => use_strategy(c),
+        Some("database") => databases::create(c)?,
         Some(kind @ ("role" | "user" | "group")) if !(kind == "user" && c.nth_is(0, "mapping")) => {
             let name = c.identifier()?;
             let mut options = role_options(c)?;
@@ -480,7 +497,11 @@ fn alter(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
         Some("materialized") if c.accept("view") => RelationKind::MaterializedView,
         Some("index") => RelationKind::Index,
         Some("table") => RelationKind::Table,
-        Some("role" | "user" | "group") => return alter_role(c),
+        Some(word @ ("role" | "user" | "group")) if !(word == "user" && c.nth_is(0, "mapping")) => {
+            return alter_role(c);
+        }
+        Some("database") => return databases::alter(c),
+        Some("default") if c.accept("privileges") => return access::default_privileges(c),
         Some("replication") => return alter_strategy(c),
         Some("type") => return user_type::alter(c),
         Some("domain") => return user_type::alter_domain(c),
@@ -666,10 +687,16 @@ fn alter_role(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
         return Ok(Some(Extra::RenameRole { name, to: c.identifier()? }));
     }
     if c.nth_is(0, "set") || c.nth_is(0, "reset") || c.nth_is(0, "in") {
-        return Ok(Some(Extra::Unsupported("ALTER ROLE SET")));
+        let mut database = None;
+        if c.accept("in") {
+            c.expect("database")?;
+            database = Some(c.identifier()?);
+        }
+        let everybody = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
+        return access::setting(c, (!everybody).then_some(name), database);
     }
     if c.nth_is(0, "add") || c.nth_is(0, "drop") {
-        return Ok(Some(Extra::Unsupported("role membership")));
+        return access::group_members(c, name);
     }
     let options = role_options(c)?;
     Ok(Some(Extra::AlterRole { name, options }))
@@ -706,10 +733,14 @@ fn role_options(c: &mut Cursor<'_>) -> Result<RoleOptions, SyntaxError> {
                 c.expect("until")?;
                 o.valid_until = Some(c.string()?);
             }
-            "in" | "role" | "user" | "admin" if on => {
-                c.at = c.tokens.len();
-                o.membership = true;
+            "in" if on => {
+                if !c.accept("role") {
+                    c.expect("group")?;
+                }
+                o.in_roles.extend(identifiers(c)?);
             }
+            "role" | "user" if on => o.members.extend(identifiers(c)?),
+            "admin" if on => o.admins.extend(identifiers(c)?),
             "sysid" if on => {
                 c.integer()?;
             }
@@ -717,6 +748,14 @@ fn role_options(c: &mut Cursor<'_>) -> Result<RoleOptions, SyntaxError> {
         }
     }
     Ok(o)
+}
+
+fn identifiers(c: &mut Cursor<'_>) -> Result<Vec<Ident>, SyntaxError> {
+    let mut all = vec![c.identifier()?];
+    while c.accept_token(&Token::Comma) {
+        all.push(c.identifier()?);
+    }
+    Ok(all)
 }
 
 fn sequence_options(c: &mut Cursor<'_>) -> Result<SequenceOptions, SyntaxError> {
@@ -844,6 +883,14 @@ impl Cursor<'_> {
         let found = production(&mut parser).map_err(|_| self.at)?;
         self.at += parser.index();
         Ok(found)
+    }
+
+    fn nth_is_paren(&self) -> bool {
+        matches!(self.tokens.get(self.at).map(|t| &t.token), Some(Token::LParen))
+    }
+
+    fn is_eq(&self) -> bool {
+        matches!(self.tokens.get(self.at).map(|t| &t.token), Some(Token::Eq))
     }
 
     fn is_number(&self) -> bool {

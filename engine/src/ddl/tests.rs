@@ -62,11 +62,17 @@ impl Server {
             Ok(mut statements) => {
                 let parsed = statements.remove(0);
                 let path = ["public".to_owned()];
+                let settings = crate::session::settings::Settings::detached();
+                let sessions = crate::session::registry::Sessions::default();
                 let mut context = DdlContext {
                     members: Vec::new(),
                     default_strategy: strategy::DEFAULT,
                     awaited: Awaited::Blocks,
                     user: Oid::SUPERUSER,
+                    session_user: Oid::SUPERUSER,
+                    sessions: &sessions,
+                    process: 0,
+                    current_settings: &settings,
                     search_path: &path,
                     eval: self.eval.clone(),
                     source: parsed.source,

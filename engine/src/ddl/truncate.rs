@@ -5,8 +5,10 @@ use std::sync::Arc;
 use sqlparser::ast::{CascadeOption, Truncate, TruncateIdentityOption};
 
 use super::names::Name;
-use super::{DdlContext, allocate, open_table, put_table};
-use crate::catalog::TableDef;
+use super::privilege::check_table;
+use super::{DdlContext, allocate, open_table_if, put_table};
+use crate::catalog::acl::Rights;
+use crate::catalog::{Catalog, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::txn::{TableLock, Transaction};
 
@@ -17,7 +19,9 @@ pub async fn truncate(truncate: &Truncate, tx: &mut Transaction, context: &mut D
     let mut tables: Vec<Arc<TableDef>> = Vec::new();
     for target in &truncate.table_names {
         let name = Name::new(&target.name, &tx.catalog())?;
-        let table = open_table(&name, false, TableLock::AccessExclusive, tx, context).await?;
+        let check =
+            |catalog: &Catalog, user, table: &Arc<TableDef>| check_table(catalog, user, table, Rights::TRUNCATE);
+        let table = open_table_if(&name, false, TableLock::AccessExclusive, check, tx, context).await?;
         if let Some(view) = table.as_ref().filter(|t| t.materialized.is_some()) {
             return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a table", view.name)));
         }
@@ -61,6 +65,7 @@ async fn follow_references(
                 .detail(format!("Table \"{}\" references \"{}\".", other.name, table.name))
                 .hint(format!("Truncate table \"{}\" at the same time, or use TRUNCATE ... CASCADE.", other.name)));
             }
+            check_table(&tx.catalog(), context.user, &other, Rights::TRUNCATE)?;
             super::lock(tx, other.oid, TableLock::AccessExclusive, context).await?;
             context.notice(SqlState::SuccessfulCompletion, format!("truncate cascades to table \"{}\"", other.name));
             tables.push(other);

@@ -22,6 +22,9 @@ pub async fn run(session: &mut Session, parsed: &Parsed) -> Result<String> {
     let statement = match &parsed.statement {
         Statement::Sql(statement) => statement,
         Statement::Ddl(extra) => {
+            if let Some(command) = ddl::alone(extra) {
+                session.forbid_block(command)?;
+            }
             session.check_writable(&ddl::command_name(&parsed.text.to_uppercase()))?;
             if let Some(command) = extra.outside_blocks() {
                 session.forbid_block(command)?;
@@ -88,11 +91,17 @@ async fn with_context<T>(
     work: impl AsyncFnOnce(&mut Transaction, &mut DdlContext<'_>) -> Result<T>,
 ) -> Result<T> {
     let eval = session.eval_context();
+    let settings = session.settings.clone();
+    let engine = session.engine.clone();
     let values = session.settings.values().clone();
     let mut notices = Vec::new();
     session.show_writing()?;
     let mut context = DdlContext {
-        user: session.user,
+        user: session.user(),
+        session_user: values.users.session.oid,
+        sessions: engine.sessions(),
+        process: session.shared.key.process,
+        current_settings: &settings,
         search_path: &values.search_path,
         members,
         default_strategy: &values.default_strategy,

@@ -8,6 +8,7 @@ use super::foreign_key::{ForeignKeys, Pending};
 use super::insert::bind_returning;
 use super::row_expr::Returning;
 use super::target::TargetPlan;
+use crate::catalog::acl::Rights;
 use crate::catalog::{Catalog, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::session::portal::Changed;
@@ -50,6 +51,7 @@ pub fn plan(
     }
     let (def, views) = session.resolve_target(name, catalog, ViewChange::Delete)?;
     let using = delete.using.as_deref().unwrap_or(&[]);
+    binder.begin_target_through(&def, views.iter().map(|level| &level.view), Rights::DELETE);
     let (target, _) = binder.bind_target(&def, &views, alias.as_ref(), using, delete.selection.as_ref())?;
     let scope = target.scope.clone();
     let point_path = session.settings.values().point_path;

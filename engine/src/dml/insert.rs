@@ -13,6 +13,7 @@ use super::foreign_key::{ForeignKeys, Pending};
 use super::row_expr::{Returning, RowColumns, RowExpr};
 use super::rules::TableRules;
 use super::update::{Assignments, rename_targets};
+use crate::catalog::acl::Rights;
 use crate::catalog::{Catalog, ColumnDef, Identity, Oid, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::ExprKind;
@@ -114,7 +115,9 @@ pub fn plan(
         }
         view = Some((base, scope, conditions));
     }
+    binder.begin_target_through(&def, views.iter().map(|level| &level.view), Rights::INSERT);
     let (mut source, mut targets) = bind_source(insert, &def, &names, binder, parameters)?;
+    binder.require(Rights::INSERT, targets.iter().map(|index| *index as i16 + 1));
     let mut rules = TableRules::bind(session, &def, catalog)?;
     // Names for RETURNING, and where their columns lie.
     let (mut scope, mut columns) = match view {
@@ -370,11 +373,19 @@ fn bind_conflict(
         None => Vec::new(),
         Some(ast::ConflictTarget::Columns(columns)) if view.is_some() => {
             let quoted = |c: &ast::Ident| Ok(ast::Ident::with_quote('"', column(&identifier(c))?));
-            arbiter_indexes(def, &columns.iter().map(quoted).collect::<Result<Vec<_>>>()?)?
+            let arbiters = arbiter_indexes(def, &columns.iter().map(quoted).collect::<Result<Vec<_>>>()?)?;
+            read_keys(def, &arbiters, binder);
+            arbiters
         }
-        Some(ast::ConflictTarget::Columns(columns)) => arbiter_indexes(def, columns)?,
+        Some(ast::ConflictTarget::Columns(columns)) => {
+            let arbiters = arbiter_indexes(def, columns)?;
+            read_keys(def, &arbiters, binder);
+            arbiters
+        }
         Some(ast::ConflictTarget::OnConstraint(name)) if inferred(name).is_some() => {
-            super::arbiter::infer(inferred(name).unwrap_or_default(), def, binder)?
+            let arbiters = super::arbiter::infer(inferred(name).unwrap_or_default(), def, binder)?;
+            read_keys(def, &arbiters, binder);
+            arbiters
         }
         Some(ast::ConflictTarget::OnConstraint(name)) => {
             let (_, name) = object_name(name)?;
@@ -385,6 +396,7 @@ fn bind_conflict(
                     "ON CONFLICT does not support deferrable unique constraints/exclusion constraints as arbiters",
                 ));
             }
+            read_keys(def, index.as_slice(), binder);
             vec![index.ok_or_else(|| {
                 Error::new(
                     SqlState::UndefinedObject,
@@ -450,6 +462,12 @@ fn bind_conflict(
 /// The text of a target that sqlparser does not read.
 fn inferred(name: &ast::ObjectName) -> Option<&str> {
     name.0.first()?.as_ident()?.value.strip_prefix(crate::sql::rewrite::TARGET_MARK)
+}
+
+/// What decides on a conflict must be readable.
+fn read_keys(def: &TableDef, indexes: &[Oid], binder: &mut Binder) {
+    let keys = indexes.iter().filter_map(|index| def.index(*index));
+    binder.require(Rights::SELECT, keys.flat_map(|index| index.attnums()));
 }
 
 fn arbiter_indexes(def: &TableDef, columns: &[ast::Ident]) -> Result<Vec<Oid>> {

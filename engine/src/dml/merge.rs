@@ -18,6 +18,7 @@ use super::row_expr::{RowColumns, RowExpr};
 use super::rules::TableRules;
 use super::update::Assignments;
 use crate::catalog::Catalog;
+use crate::catalog::acl::Rights;
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ExprKind, ScalarExpr};
 use crate::session::cursor::batch_rows;
@@ -94,6 +95,7 @@ pub fn plan(
     }
     let def = session.resolve_table(name, catalog, "merge into")?;
     let unmatched = merge.clauses.iter().any(|c| c.clause_kind != ast::MergeClauseKind::Matched);
+    binder.begin_target(&def, Rights::NONE);
     let (target, source) = binder.bind_merge(&def, alias.as_ref(), &merge.source, &merge.on, unmatched)?;
     let mut columns = RowColumns::default();
     let mut selected = Vec::new();
@@ -130,7 +132,10 @@ pub fn plan(
             }
         };
         let action = match &clause.action {
-            ast::MergeAction::Delete { .. } => Action::Delete,
+            ast::MergeAction::Delete { .. } => {
+                binder.require(Rights::DELETE, std::iter::empty());
+                Action::Delete
+            }
             ast::MergeAction::Update(update)
                 if matches!(update.assignments.as_slice(),
                 [one] if matches!(&one.target, ast::AssignmentTarget::ColumnName(n) if is_mark(n, NOTHING_MARK))) =>
@@ -171,6 +176,7 @@ fn bind_insert(
     if insert.columns.iter().any(|c| is_mark(c, NOTHING_MARK)) {
         return Ok(Action::Nothing);
     }
+    binder.require(Rights::INSERT, std::iter::empty());
     if insert.columns.iter().any(|c| is_mark(c, DEFAULTS_MARK)) {
         return Ok(Action::Insert(Vec::new()));
     }
@@ -183,6 +189,7 @@ fn bind_insert(
     let names: Vec<String> = insert.columns.iter().map(|c| object_name(c).map(|(_, n)| n)).collect::<Result<_>>()?;
     let (overriding, names) = overriding(names);
     let targets = target_columns(def, &names, Some(row.len()))?;
+    binder.require(Rights::INSERT, targets.iter().map(|target| *target as i16 + 1));
     super::insert::check_width(row.len(), targets.len(), true)?;
     let mut out = Vec::with_capacity(targets.len());
     for (expr, index) in row.iter().zip(targets) {

@@ -4,12 +4,14 @@
 use std::sync::Arc;
 
 use super::RowExpr;
+use crate::catalog::acl::Rights;
 use crate::catalog::{Catalog, Oid, SequenceDef};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{Cast, ExprKind, ScalarExpr};
 use crate::expr_eval::{ColumnSource, eval};
 use crate::functions::{EvalContext, Function, registry};
 use crate::session::Session;
+use crate::session::identity::check_sequence;
 use crate::session::registry::WaitEvent;
 use crate::txn::{Advisory, Wait};
 use crate::types::{Datum, PgType, TypeOid};
@@ -118,7 +120,9 @@ pub fn sequence_of(catalog: &Catalog, arg: &Datum) -> Result<Arc<SequenceDef>> {
 pub fn nextval_expr(sequence: Oid, ty: PgType) -> Option<RowExpr> {
     let function = registry().lookup("nextval").first()?.clone();
     let arg = ScalarExpr::constant(Datum::Oid(sequence.0), TypeOid::REGCLASS);
-    let call = ScalarExpr::new(ExprKind::Call { function, args: vec![arg] }, TypeOid::INT8);
+    // Whoever may insert may have a number.
+    let trusted = ScalarExpr::constant(Datum::Bool(true), TypeOid::BOOL);
+    let call = ScalarExpr::new(ExprKind::Call { function, args: vec![arg, trusted] }, TypeOid::INT8);
     let cast = Cast { arg: call, to: ty, explicit: false };
     let expr = match ty.oid {
         TypeOid::INT8 => cast.arg,
@@ -138,17 +142,25 @@ impl Session {
         match name {
             "nextval" => {
                 self.check_writable("nextval()")?;
-                let sequence = sequence_of(&self.catalog(), &arg(0))?;
+                let catalog = self.catalog();
+                let sequence = sequence_of(&catalog, &arg(0))?;
+                if args.len() == 1 {
+                    check_sequence(&catalog, self.user(), &sequence, Rights::USAGE.with(Rights::UPDATE))?;
+                }
                 self.nextval(&sequence).await
             }
             "currval" => {
-                let sequence = sequence_of(&self.catalog(), &arg(0))?;
+                let catalog = self.catalog();
+                let sequence = sequence_of(&catalog, &arg(0))?;
+                check_sequence(&catalog, self.user(), &sequence, Rights::USAGE.with(Rights::SELECT))?;
                 self.sequences.lock().current(Some(&sequence))
             }
             "lastval" => self.sequences.lock().current(None),
             "setval" => {
                 self.check_writable("setval()")?;
-                let sequence = sequence_of(&self.catalog(), &arg(0))?;
+                let catalog = self.catalog();
+                let sequence = sequence_of(&catalog, &arg(0))?;
+                check_sequence(&catalog, self.user(), &sequence, Rights::UPDATE)?;
                 let called = !matches!(args.get(2), Some(Datum::Bool(false)));
                 self.setval(&sequence, integer(&arg(1))?, called).await
             }
@@ -216,6 +228,10 @@ impl Session {
         };
         let local = matches!(local, Datum::Bool(true));
         match value {
+            _ if matches!(&**name, "role" | "session_authorization") => {
+                let to = if let Datum::Text(to) = value { Some(&**to) } else { None };
+                self.set_user(name, to, local)?;
+            }
             Datum::Text(value) => self.settings.set(name, value, local)?,
             _ => self.settings.reset(name, local)?,
         }

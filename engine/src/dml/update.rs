@@ -10,6 +10,7 @@ use super::insert::bind_returning;
 use super::row_expr::{Returning, RowColumns, RowExpr};
 use super::rules::TableRules;
 use super::target::{TargetPlan, TargetRow};
+use crate::catalog::acl::Rights;
 use crate::catalog::{Catalog, Identity, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::ScalarExpr;
@@ -77,6 +78,7 @@ impl Assignments {
             };
             list.push((index, Some(expr)));
         }
+        binder.require(Rights::UPDATE, list.iter().map(|(index, _)| *index as i16 + 1));
         Ok(Assignments { list })
     }
 
@@ -256,6 +258,7 @@ pub fn plan(
         None => &[],
         Some(ast::UpdateTableFromKind::AfterSet(from) | ast::UpdateTableFromKind::BeforeSet(from)) => from,
     };
+    binder.begin_target_through(&def, views.iter().map(|level| &level.view), Rights::UPDATE);
     let (target, conditions) = binder.bind_target(&def, &views, alias.as_ref(), from, update.selection.as_ref())?;
     let scope = target.scope.clone();
     // Expressions name columns by id; where those lie is known once the target is bound.

@@ -142,7 +142,7 @@ impl Session {
 
     /// The session is about to make a temporary relation.
     pub(crate) fn prepare_temporary(&mut self) -> Result<()> {
-        let (process, user) = (self.shared.key.process, self.user);
+        let (process, user) = (self.shared.key.process, self.user());
         let space = self.temporary.get_or_insert_with(|| TemporarySpace::new(process, user)).clone();
         self.transaction()?.set_temporary_space(space);
         Ok(())
@@ -150,15 +150,15 @@ impl Session {
 
     fn new_transaction(&self) -> Box<Transaction> {
         let modes = self.settings.modes;
-        Transaction::begin(
-            self.engine.transactions(),
-            TransactionOptions {
-                isolation: txn_isolation(modes.isolation),
-                read_only: modes.read_only,
-                process: self.shared.key.process,
-                lock_timeout: self.settings.values().lock_timeout,
-            },
-        )
+        let options = TransactionOptions {
+            isolation: txn_isolation(modes.isolation),
+            read_only: modes.read_only,
+            process: self.shared.key.process,
+            lock_timeout: self.settings.values().lock_timeout,
+        };
+        let mut transaction = Transaction::begin(self.engine.transactions(), options);
+        transaction.use_database(self.database);
+        transaction
     }
 
     /// Takes the lock that DML holds on its table, so that DDL waits for the transaction.

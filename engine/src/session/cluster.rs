@@ -21,7 +21,7 @@ impl Session {
     /// [`crate::cluster::ClusterChangeError`].
     pub(super) async fn change_cluster(&mut self, change: ClusterChange) -> Result<ClusterChanged> {
         let command = change.command();
-        if !self.catalog().roles.get(&self.user).is_some_and(|role| role.superuser) {
+        if !self.catalog().is_superuser(self.user()) {
             return Err(Error::new(SqlState::InsufficientPrivilege, format!("permission denied to execute {command}"))
                 .hint("Only superusers may change the cluster."));
         }

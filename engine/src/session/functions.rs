@@ -10,6 +10,7 @@ use super::host::StatementHost;
 use super::settings::Values;
 use super::{Session, host};
 use crate::catalog::Catalog;
+use crate::catalog::acl::Rights;
 use crate::dml::sequence::sequence_of;
 use crate::error::{Error, Result, SqlState};
 use crate::functions::{Call, EvalContext, Function, FunctionHost, Rows};
@@ -177,6 +178,10 @@ impl FunctionHost for SessionFunctions {
             }
             "currval" | "lastval" => {
                 let sequence = args.first().map(|a| sequence_of(&self.catalog, a)).transpose()?;
+                if let Some(sequence) = &sequence {
+                    let any = Rights::USAGE.with(Rights::SELECT);
+                    super::identity::check_sequence(&self.catalog, self.session.user, sequence, any)?;
+                }
                 self.session.sequences.lock().current(sequence.as_deref())
             }
             _ => system::functions::call(self.context(), call, args),
@@ -209,6 +214,12 @@ impl SessionFunctions {
             self.session.sequences.lock().remember(sequence.oid, value);
             return Ok(Datum::Int8(value));
         }
+        super::identity::check_sequence(
+            &self.catalog,
+            self.session.user,
+            &sequence,
+            Rights::USAGE.with(Rights::UPDATE),
+        )?;
         let (value, reign, logged) = self.session.engine.transactions().next_sequence_value(&sequence)?;
         let mut sequences = self.session.sequences.lock();
         sequences.remember(sequence.oid, value);

@@ -84,7 +84,8 @@ pub struct HostParts {
 
 impl HostParts {
     pub fn system_context(&self, catalog: Arc<Catalog>, host: StatementHost) -> SystemContext {
-        let path = catalog.search_path(&self.settings.values().search_path, &self.shared.user);
+        let values = self.settings.values();
+        let path = catalog.search_path(&values.search_path, &values.users.current().name);
         SystemContext { path, catalog, user: self.user, host: Arc::new(host) }
     }
 }
@@ -95,7 +96,7 @@ impl Session {
             engine: self.engine.clone(),
             shared: self.shared.clone(),
             settings: self.settings.clone(),
-            user: self.user,
+            user: self.user(),
             sequences: self.sequences.clone(),
             temporary: self.temporary.clone(),
             notes: self.notes.clone(),
@@ -127,7 +128,7 @@ impl Session {
 
     /// `lockstep_check_divergence()`: checks all nodes now.
     async fn divergence(&self, catalog: &Catalog) -> Result<Vec<Verdict>> {
-        if !catalog.roles.get(&self.user).is_some_and(|role| role.superuser) {
+        if !catalog.is_superuser(self.user()) {
             return Err(Error::new(
                 SqlState::InsufficientPrivilege,
                 "permission denied for function lockstep_check_divergence",
@@ -256,6 +257,7 @@ impl SystemHost for StatementHost {
             let writing = s.writing.load(Ordering::Relaxed);
             SessionRow {
                 pid: s.key.process,
+                database: s.database.to_string(),
                 user: self.catalog.role(&s.user).map(|r| r.oid),
                 application_name: activity.application_name.to_string(),
                 client_address: s.client,
@@ -334,6 +336,10 @@ impl SystemHost for StatementHost {
 
     fn backend_pid(&self) -> i32 {
         self.session.shared.key.process
+    }
+
+    fn session_user(&self) -> Option<Oid> {
+        Some(self.session.settings.values().users.session.oid)
     }
 
     fn server_start(&self) -> i64 {

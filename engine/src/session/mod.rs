@@ -18,6 +18,7 @@ pub(crate) mod cursor;
 mod explain;
 mod functions;
 mod host;
+pub(crate) mod identity;
 mod notify;
 pub(crate) mod plan;
 pub(crate) mod portal;
@@ -29,6 +30,8 @@ mod simple;
 #[cfg(test)]
 mod standby_tests;
 pub(crate) mod utility;
+
+pub(crate) use utility::quote_identifier;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -156,7 +159,8 @@ pub struct Session {
     pub(crate) engine: Arc<Engine>,
     pub(crate) shared: Arc<SessionShared>,
     pub(crate) settings: Settings,
-    pub(crate) user: Oid,
+    /// The database that it is connected to.
+    pub(crate) database: Oid,
     pub(crate) block: Block,
     /// What deferred constraints must still hold at COMMIT.
     pub(crate) deferred: Vec<DeferredCheck>,
@@ -196,13 +200,13 @@ pub struct Session {
 }
 
 impl Session {
-    pub(crate) fn open(engine: Arc<Engine>, shared: Arc<SessionShared>, settings: Settings, user: Oid) -> Session {
+    pub(crate) fn open(engine: Arc<Engine>, shared: Arc<SessionShared>, settings: Settings, database: Oid) -> Session {
         let advisory = advisory::AdvisoryLocks::new(engine.clone(), &shared);
         Session {
             engine,
             shared,
             settings,
-            user,
+            database,
             block: Block::default(),
             deferred: Vec::new(),
             deferred_keys: Vec::new(),

@@ -45,6 +45,8 @@ pub struct Prepared {
     pub prepared_at: i64,
     /// By PREPARE, not by the protocol.
     pub by_sql: bool,
+    /// Why the user may not run it.
+    denied: Option<Box<Error>>,
 }
 
 pub enum Plan {
@@ -106,6 +108,11 @@ impl Prepared {
         }
     }
 
+    /// 42501 if the user may not run it.
+    pub fn check(&self) -> Result<()> {
+        self.denied.as_ref().map_or(Ok(()), |error| Err((**error).clone()))
+    }
+
     /// Name of the command for "cannot execute … in a read-only transaction".
     pub fn command(&self) -> &'static str {
         self.plan.command()
@@ -155,14 +162,14 @@ impl Session {
         match &self.block.transaction {
             Some(transaction) => transaction.catalog(),
             None => match &self.temporary {
-                None => self.engine.catalog(),
-                Some(space) => space.catalog(self.engine.catalog()),
+                None => self.engine.catalog_of(self.database),
+                Some(space) => space.catalog(self.engine.catalog_of(self.database)),
             },
         }
     }
 
     pub(crate) fn environment(&mut self, catalog: &Arc<Catalog>) -> Environment {
-        let path = catalog.search_path(&self.settings.values().search_path, &self.shared.user);
+        let path = self.search_path(catalog);
         Environment { catalog: catalog.clone(), search_path: path, eval: self.eval_context() }
     }
 
@@ -196,7 +203,7 @@ impl Session {
         }
         let mut parsed = parse(sql)?;
         let prepared = match (parsed.pop(), parsed.is_empty()) {
-            (Some(parsed), true) => self.plan(Arc::new(parsed), declared)?,
+            (Some(parsed), true) => self.plan_unchecked(Arc::new(parsed), declared)?,
             (None, _) => self.plan_empty(),
             (Some(_), false) => {
                 return Err(Error::new(
@@ -241,7 +248,7 @@ impl Session {
         if !block && !is_liftable(&parsed.statement, lifted.literals.len()) {
             return Ok(None);
         }
-        let prepared = self.plan(Arc::new(parsed), lifted.types())?;
+        let prepared = self.plan_unchecked(Arc::new(parsed), lifted.types())?;
         let short = match &prepared.plan {
             Plan::Query(plan) => plan.point.is_some(),
             Plan::Insert(plan) => matches!(plan.source, dml::insert::Source::Rows(_)),
@@ -270,14 +277,22 @@ impl Session {
             relations: Arc::from([]),
             catalog: self.catalog(),
             values: self.settings.values().clone(),
-            counted: self.engine.monitor.statements.place(self.user, "", 0),
+            counted: self.engine.monitor.statements.place(self.user(), "", 0),
             prepared_at: now_micros(),
             by_sql: false,
+            denied: None,
         })
     }
 
-    /// Binds a statement. In a failed block only its end may be bound (25P02).
+    /// A statement bound to be run now: 42501 where [`Self::plan_unchecked`] leaves it for later.
     pub(crate) fn plan(&mut self, parsed: Arc<Parsed>, declared: Vec<TypeOid>) -> Result<Arc<Prepared>> {
+        let prepared = self.plan_unchecked(parsed, declared)?;
+        prepared.check()?;
+        Ok(prepared)
+    }
+
+    /// Binds a statement. In a failed block only its end may be bound (25P02). Whether it is allowed is asked when it runs.
+    pub(crate) fn plan_unchecked(&mut self, parsed: Arc<Parsed>, declared: Vec<TypeOid>) -> Result<Arc<Prepared>> {
         if self.block.failed && !ends_block(&parsed) {
             return Err(in_failed_block());
         }
@@ -309,7 +324,7 @@ impl Session {
             parameters = declared.clone();
         }
         Ok(Arc::new(Prepared {
-            counted: self.engine.monitor.statements.place(self.user, &parsed.text, parsed.parameters),
+            counted: self.engine.monitor.statements.place(self.user(), &parsed.text, parsed.parameters),
             parsed,
             declared,
             parameters: parameters.into(),
@@ -320,6 +335,7 @@ impl Session {
             values: self.settings.values().clone(),
             prepared_at: now_micros(),
             by_sql: false,
+            denied: binder.check_privileges().err().map(Box::new),
         }))
     }
 
@@ -514,6 +530,7 @@ impl Session {
         if prepared.is_current(&catalog, self.settings.values())
             || matches!(prepared.plan, Plan::Utility | Plan::Ddl | Plan::Empty)
         {
+            prepared.check()?;
             return Ok(prepared.clone());
         }
         let again = self.plan(prepared.parsed.clone(), prepared.parameters.to_vec())?;
@@ -545,7 +562,10 @@ impl Session {
         change: ViewChange,
     ) -> Result<(Arc<crate::catalog::TableDef>, Vec<ViewLevel>)> {
         let (schema, relation) = object_name(name)?;
-        let path = catalog.search_path(&self.settings.values().search_path, &self.shared.user);
+        let path = self.search_path(catalog);
+        if let Some(schema) = schema.as_deref().and_then(|schema| catalog.schema(schema)) {
+            catalog.check_usage(path.user, schema.oid)?;
+        }
         if let Some(Relation::View(view)) = catalog.find_relation(schema.as_deref(), &relation, &path) {
             return view_levels(catalog, &path, view, change);
         }
@@ -565,7 +585,10 @@ impl Session {
         verb: &str,
     ) -> Result<Arc<crate::catalog::TableDef>> {
         let (schema, name) = object_name(name)?;
-        let path = catalog.search_path(&self.settings.values().search_path, &self.shared.user);
+        let path = self.search_path(catalog);
+        if let Some(schema) = schema.as_deref().and_then(|schema| catalog.schema(schema)) {
+            catalog.check_usage(path.user, schema.oid)?;
+        }
         let relation = match catalog.find_relation(schema.as_deref(), &name, &path) {
             Some(relation) => relation,
             None => {

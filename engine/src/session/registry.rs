@@ -346,6 +346,12 @@ impl Sessions {
         self.by_process.get(&process).map(|s| s.clone())
     }
 
+    /// Sessions of a database, without one of them.
+    pub fn in_database(&self, database: &str, except: i32) -> Vec<Arc<SessionShared>> {
+        let others = self.by_process.iter().filter(|s| *s.database == *database && s.key.process != except);
+        others.map(|s| s.clone()).collect()
+    }
+
     pub fn terminate_all(&self) {
         for session in &self.by_process {
             session.terminate();

@@ -178,6 +178,11 @@ impl Session {
                 let level = CommitLevel::parse(value);
                 self.shared.note_commit(Some(Committed { position, logged: None, level }));
             }
+            "role" | "session_authorization" => {
+                // A role that is not known here yet stays as it was: the primary decides on what it runs.
+                let _ = self.set_user(name, Some(value), false);
+                self.carried_settings = Some(self.settings.values().clone());
+            }
             _ => {
                 self.settings.adopt(name, value);
                 self.settings_changed();

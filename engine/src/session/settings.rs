@@ -6,15 +6,19 @@
 //! 2. The typed fields of [`Values`] always agree with the texts.
 
 pub mod table;
+mod users;
 pub mod value;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::catalog::Oid;
 use crate::error::{Error, Notice, NoticeLevel, Result, SqlState};
 use crate::txn::{CommitLevel, Freshness, Position};
 use crate::types::text::{FormatSettings, IntervalStyle};
+pub use users::{User, Users};
+
 use table::{Effect, Kind, SETTINGS, SettingId, find};
 
 /// Isolation level of a transaction. READ UNCOMMITTED behaves like READ COMMITTED, as in PostgreSQL.
@@ -58,6 +62,8 @@ pub struct Values {
     texts: Vec<Arc<str>>,
     /// `prefix.name` settings that clients define by setting them.
     custom: BTreeMap<String, Arc<str>>,
+    /// Who the session is.
+    pub users: Users,
     pub format: FormatSettings,
     pub search_path: Arc<[String]>,
     /// default_table_access_method: the replication strategy of new tables.
@@ -79,6 +85,7 @@ impl Values {
         let mut values = Values {
             texts: SETTINGS.iter().map(|s| Arc::from(s.default)).collect(),
             custom: BTreeMap::new(),
+            users: Users::new(User { oid: Oid(0), name: "".into(), superuser: false }),
             format: FormatSettings::default(),
             search_path: Arc::from([]),
             default_strategy: "".into(),
@@ -248,6 +255,13 @@ impl Settings {
                 changed.push((setting.name.to_owned(), now.to_owned()));
             }
         }
+        // SET SESSION AUTHORIZATION comes first, and forgets the role.
+        if let Some(at) = changed.iter().position(|(name, _)| name == "session_authorization") {
+            let session = changed.remove(at);
+            changed.retain(|(name, _)| name != "role");
+            let role = self.current.users.role.as_ref().map_or("none", |role| &*role.name);
+            changed.splice(0..0, [session, ("role".to_owned(), role.to_owned())]);
+        }
         let known = |name: &String| before.and_then(|before| before.custom.get(name));
         let custom = self.current.custom.iter().filter(|(name, text)| known(name) != Some(text));
         changed.extend(custom.map(|(name, text)| (name.clone(), text.to_string())));
@@ -269,29 +283,22 @@ impl Settings {
         self.reported_custom = Some(BTreeMap::new());
     }
 
-    /// Defaults for `user`, then the startup parameters (and `options`, as in `-c name=value`). `early_commits`: whether
+    /// Defaults for `user`, then what ALTER DATABASE and ALTER ROLE stored, then the startup parameters (and `options`, as in `-c name=value`). `early_commits`: whether
     /// `synchronous_commit` may be off or local.
-    pub fn new(user: &str, superuser: bool, parameters: &[(String, String)], early_commits: bool) -> Result<Settings> {
-        let mut values = Values::defaults();
-        for (name, text) in [("session_authorization", user), ("is_superuser", value::bool_text(superuser))] {
-            if let Some(id) = find(name) {
-                values.put(id, text);
+    pub fn new(
+        user: User,
+        stored: &[&[(String, String)]],
+        parameters: &[(String, String)],
+        early_commits: bool,
+    ) -> Result<Settings> {
+        let mut settings = Settings { early_commits, ..Settings::detached() };
+        settings.begin_as(user);
+        for (name, text) in stored.iter().copied().flatten() {
+            // What was stored and is no longer right does not keep anybody out.
+            if let Err(report) = settings.set(name, text, false) {
+                settings.notices.push(Notice { level: NoticeLevel::Warning, report });
             }
         }
-        let start = Arc::new(values);
-        let modes = start.default_modes;
-        let mut settings = Settings {
-            reset: start.clone(),
-            lasting: start.clone(),
-            current: start,
-            modes,
-            standby: false,
-            reported: Vec::new(),
-            reported_for: None,
-            notices: Vec::new(),
-            early_commits,
-            reported_custom: None,
-        };
         let mut all = Vec::new();
         for (name, text) in parameters {
             match name.as_str() {
@@ -314,6 +321,40 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Of no session: what is not changed has its default.
+    pub fn detached() -> Settings {
+        let start = Arc::new(Values::defaults());
+        Settings {
+            modes: start.default_modes,
+            reset: start.clone(),
+            lasting: start.clone(),
+            current: start,
+            standby: false,
+            reported: Vec::new(),
+            reported_for: None,
+            notices: Vec::new(),
+            early_commits: true,
+            reported_custom: None,
+        }
+    }
+
+    /// Whether ALTER ROLE … RESET may name a setting (42704).
+    pub fn check_name(name: &str) -> Result<()> {
+        match find(name).is_some() || name.contains('.') && !name.to_lowercase().starts_with("lockstep.") {
+            true => Ok(()),
+            false => Err(unrecognized(name)),
+        }
+    }
+
+    /// Name and value as ALTER ROLE … SET stores them, if a session could set them. Errors: as [`Self::set`].
+    pub fn check_stored(name: &str, text: &str) -> Result<(String, String)> {
+        if !matches!(name, "role" | "session_authorization") {
+            Settings::detached().set(name, text, false)?;
+        }
+        let name = find(name).map_or_else(|| name.to_owned(), |id| SETTINGS[id.0].name.to_owned());
+        Ok((name, text.to_owned()))
+    }
+
     pub fn values(&self) -> &Arc<Values> {
         &self.current
     }
@@ -329,6 +370,11 @@ impl Settings {
                 SqlState::CantChangeRuntimeParam,
                 format!("parameter \"{}\" cannot be changed", setting.name),
             ));
+        }
+        let current = self.current.users.current();
+        if setting.superuser && !current.superuser && current.oid != Oid(0) {
+            let message = format!("permission denied to set parameter \"{}\"", setting.name);
+            return Err(Error::new(SqlState::InsufficientPrivilege, message));
         }
         let canonical = match setting.name {
             "DateStyle" => {
@@ -449,7 +495,7 @@ impl Settings {
             (_, "transaction_isolation") => self.modes.isolation = self.current.default_modes.isolation,
             (_, "transaction_read_only") => self.modes.read_only = self.current.default_modes.read_only,
             (_, "transaction_deferrable") => self.modes.deferrable = self.current.default_modes.deferrable,
-            (_, "session_authorization") => {}
+            (_, "session_authorization" | "role") => {}
             (Effect::ReadOnly, name) => {
                 return Err(Error::new(
                     SqlState::CantChangeRuntimeParam,
@@ -464,9 +510,13 @@ impl Settings {
         Ok(())
     }
 
+    /// RESET ALL: it leaves the session who it is.
     pub fn reset_all(&mut self) {
+        let (users, lasting) = (self.current.users.clone(), self.lasting.users.clone());
         self.current = self.reset.clone();
         self.lasting = self.reset.clone();
+        self.set_users(lasting, false);
+        self.set_users(users, true);
     }
 
     /// The value as SHOW and current_setting print it; 42704.
@@ -517,7 +567,11 @@ impl Settings {
                 unit: value::unit_name(s),
                 category: s.category,
                 description: s.description,
-                context: if s.effect == Effect::ReadOnly { "internal" } else { "user" },
+                context: match s.effect {
+                    Effect::ReadOnly => "internal",
+                    _ if s.superuser => "superuser",
+                    _ => "user",
+                },
                 vartype,
                 source: if self.current.text(id) == s.default { "default" } else { "session" },
                 min,
@@ -636,7 +690,8 @@ mod tests {
 
     fn settings(parameters: &[(&str, &str)]) -> Result<Settings> {
         let parameters: Vec<_> = parameters.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect();
-        Settings::new("ada", true, &parameters, false)
+        let user = User { oid: Oid(10), name: "ada".into(), superuser: true };
+        Settings::new(user, &[], &parameters, false)
     }
 
     #[test]

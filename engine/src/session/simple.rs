@@ -58,6 +58,7 @@ impl Session {
             Simple::Parsed(parsed) => (self.plan_simple(*parsed)?, Vec::new()),
             Simple::Lifted(prepared, values) => (prepared, values),
         };
+        prepared.check()?;
         while self.is_changing(&prepared) {
             self.wait_for_changes(&prepared).await?;
             prepared = self.plan(prepared.parsed.clone(), prepared.parameters.to_vec())?;

@@ -8,6 +8,7 @@ use super::plan::{Plan, Prepared, object_name};
 use super::portal::{Portal, PortalState, RowSource, Tag};
 use super::{Row, Session, Step};
 use crate::catalog::Relation;
+use crate::catalog::acl::Rights;
 use crate::copy;
 use crate::error::{Error, NoticeLevel, Result, SqlState};
 use crate::expr_eval::{NoColumns, eval};
@@ -74,6 +75,9 @@ impl Session {
             Utility::Reset(name) => {
                 self.transaction()?;
                 match name {
+                    Some(name) if name == "role" || name == "session_authorization" => {
+                        self.set_user(&name, None, false)?
+                    }
                     Some(name) => self.settings.reset(&name, false)?,
                     None => self.settings.reset_all(),
                 }
@@ -188,7 +192,7 @@ impl Session {
         catalog: &Arc<crate::catalog::Catalog>,
     ) -> Result<Relation> {
         let (schema, name) = object_name(name)?;
-        let path = catalog.search_path(&self.settings.values().search_path, &self.shared.user);
+        let path = self.search_path(catalog);
         catalog.resolve_relation(schema.as_deref(), &name, &path)
     }
 
@@ -210,7 +214,11 @@ impl Session {
         let name = match name {
             "time zone" => "timezone",
             "names" => "client_encoding",
-            "session authorization" | "role" => return self.set_user(name, value),
+            "session_authorization" | "role" => {
+                let wanted = value.as_ref().and_then(|words| words.first());
+                self.set_user(name, wanted.map(String::as_str), local)?;
+                return Ok(());
+            }
             name => name,
         };
         let before = self.settings.modes;
@@ -252,19 +260,6 @@ impl Session {
         }
         self.settings_changed();
         Ok(())
-    }
-
-    /// SET ROLE and SET SESSION AUTHORIZATION to whom the session belongs anyway.
-    fn set_user(&mut self, what: &str, value: Option<Vec<String>>) -> Result<()> {
-        let wanted = value.and_then(|v| v.into_iter().next());
-        match wanted.as_deref() {
-            None | Some("none" | "NONE") => Ok(()),
-            Some(name) if name == &*self.shared.user => Ok(()),
-            Some(name) => {
-                self.catalog().resolve_role(name)?;
-                Err(Error::unsupported(format!("SET {} to another role", what.to_uppercase())))
-            }
-        }
     }
 
     fn set_characteristics(&mut self, modes: crate::sql::utility::TransactionModes) -> Result<()> {
@@ -309,6 +304,7 @@ impl Session {
                 self.portals.retain(|_, p| p.cursor.is_none());
                 self.statements.clear();
                 self.cache.clear();
+                self.settings.reset_users();
                 self.settings.reset_all();
                 self.settings_changed();
                 *self.sequences.lock() = Default::default();
@@ -351,7 +347,7 @@ impl Session {
             types.iter().map(|t| binder.bind_type(t).map(|t| catalog.base_type(t).oid)).collect::<Result<_>>()?;
         let parameters = highest_parameter(&text);
         let inner = Parsed { statement, source: outer.source.clone(), text: outer.text.clone(), parameters };
-        let mut prepared = self.plan(Arc::new(inner), declared)?;
+        let mut prepared = self.plan_unchecked(Arc::new(inner), declared)?;
         if let Some(prepared) = Arc::get_mut(&mut prepared) {
             prepared.by_sql = true;
         }
@@ -447,7 +443,7 @@ impl Session {
     /// the relations that it reads.
     async fn lock_named(&mut self, name: &sqlparser::ast::ObjectName, lock: TableLock, wait: Wait) -> Result<()> {
         loop {
-            let relation = self.lockable(name)?.oid();
+            let relation = self.lockable(name, Some(lock))?.oid();
             let mut next = vec![relation];
             while let Some(oid) = next.pop() {
                 let transaction = self.transaction()?;
@@ -465,17 +461,30 @@ impl Session {
                     next.retain(|o| catalog.relation(*o).is_some());
                 }
             }
-            if self.lockable(name)?.oid() == relation {
+            if self.lockable(name, None)?.oid() == relation {
                 return Ok(());
             }
         }
     }
 
     /// What LOCK TABLE may name.
-    fn lockable(&self, name: &sqlparser::ast::ObjectName) -> Result<Relation> {
-        let relation = self.resolve_relation(name, &self.catalog())?;
+    fn lockable(&self, name: &sqlparser::ast::ObjectName, lock: Option<TableLock>) -> Result<Relation> {
+        let catalog = self.catalog();
+        let relation = self.resolve_relation(name, &catalog)?;
         let kind = match &relation {
-            Relation::Table(_) | Relation::View(_) => return Ok(relation),
+            Relation::Table(_) | Relation::View(_) => {
+                let changes = Rights::UPDATE.with(Rights::DELETE).with(Rights::TRUNCATE);
+                let any = match lock {
+                    None => return Ok(relation),
+                    Some(TableLock::AccessShare) => Rights::SELECT.with(changes),
+                    Some(TableLock::RowExclusive) => Rights::INSERT.with(changes),
+                    Some(_) => changes,
+                };
+                if catalog.relation_rights(self.user(), &relation).both(any).is_none() {
+                    return Err(crate::sql::permission_denied(&relation));
+                }
+                return Ok(relation);
+            }
             Relation::System(system) => {
                 return Err(Error::new(
                     SqlState::InsufficientPrivilege,

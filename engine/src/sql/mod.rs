@@ -14,6 +14,7 @@ mod subscripted;
 pub mod utility;
 mod visit;
 
+pub use bind::access::{live_columns, permission_denied};
 pub use bind::parts::RowQuery;
 pub use bind::{Binder, BoundQuery, Environment, LockRequest, LockStrength, SimpleSelect, Target};
 pub use parse::{Parsed, Source, Statement, parse};

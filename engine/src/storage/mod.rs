@@ -125,6 +125,12 @@ impl Storage {
         self.state.read().catalog.clone()
     }
 
+    /// [`Self::catalog`] of a database.
+    pub fn catalog_of(&self, database: Oid) -> Arc<Catalog> {
+        let catalog = self.catalog();
+        if database == Oid::DATABASE { catalog } else { catalog.view(database) }
+    }
+
     /// A table as of the last applied commit.
     pub fn table(&self, oid: Oid) -> Option<Arc<Table>> {
         self.state.read().tables.get(&oid).cloned()
@@ -178,21 +184,23 @@ impl Storage {
         let mut catalog = Catalog::clone(&state.catalog);
         for change in changes {
             catalog.apply(change);
-            match change {
+            match change.inner() {
                 CatalogChange::Put(Object::Table(def)) => {
                     // The catalog may have completed the definition (missing values from their text).
-                    let def = catalog.tables.get(&def.oid).unwrap_or(def).clone();
+                    let def = catalog.any_table(def.oid).unwrap_or(def).clone();
                     let table = self.put_table(state.tables.get(&def.oid), def, ts)?;
                     state.tables.insert(table.def.oid, Arc::new(table));
                 }
                 CatalogChange::Drop(oid) => {
                     state.tables.remove(oid);
-                    self.sequences.write().remove(oid);
                 }
                 _ => {}
             }
         }
-        state.tables.retain(|oid, _| catalog.tables.contains_key(oid));
+        if changes.iter().any(|change| matches!(change.inner(), CatalogChange::Drop(_))) {
+            self.sequences.write().retain(|oid, _| catalog.any_sequence(*oid));
+        }
+        state.tables.retain(|oid, _| catalog.any_table(*oid).is_some());
         state.catalog = Arc::new(catalog);
         if old.since < ts {
             state.since = ts;

@@ -3,6 +3,7 @@
 use super::relations::{PG_AUTHID, PG_DATABASE, role_name};
 use super::rows::{Null, Time, row};
 use super::{LockRow, RowSink, RowSource, SystemContext};
+use crate::catalog::acl::ObjectKind;
 use crate::catalog::{Oid, RoleDef};
 use crate::error::Result;
 use crate::types::{Datum, Interval};
@@ -28,9 +29,11 @@ pub const SOURCES: &[(&str, RowSource)] = &[
 ];
 
 fn pg_database(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
-    let d = &context.catalog.database;
-    row!(sink;
-        d.oid, &d.name, d.owner, 6i32, 'c', false, true, -1i32, 3u32, 1u32, 1663u32, "C", "C", Null, Null, Null);
+    for d in context.catalog.databases.values() {
+        row!(sink;
+            d.oid, &d.name, d.owner, 6i32, 'c', d.is_template, d.allows_connections, d.connection_limit, 3u32, 1u32,
+            1663u32, "C", "C", Null, Null, sink.acl(ObjectKind::Database, d.oid));
+    }
     Ok(())
 }
 
@@ -42,7 +45,8 @@ fn pg_roles(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     for r in context.catalog.roles.values() {
         row!(sink;
             &r.name, r.superuser, r.inherit, r.create_role, r.create_database, r.login, r.replication,
-            r.connection_limit, "********", valid_until(r), r.bypass_row_security, Null, r.oid);
+            r.connection_limit, "********", valid_until(r), r.bypass_row_security,
+            role_config(context, r.oid), r.oid);
     }
     Ok(())
 }
@@ -60,24 +64,29 @@ fn pg_user(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     for r in context.catalog.roles.values().filter(|r| r.login) {
         row!(sink;
             &r.name, r.oid, r.create_database, r.superuser, r.replication, r.bypass_row_security, "********",
-            valid_until(r), Null);
+            valid_until(r), role_config(context, r.oid));
     }
     Ok(())
+}
+
+fn role_config(context: &SystemContext, role: Oid) -> Option<Vec<String>> {
+    super::privileges::config(context.catalog.access.settings_of(Oid(0), role))
 }
 
 fn pg_shadow(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     for r in context.catalog.roles.values().filter(|r| r.login) {
         row!(sink;
             &r.name, r.oid, r.create_database, r.superuser, r.replication, r.bypass_row_security,
-            r.password.as_ref(), valid_until(r), Null);
+            r.password.as_ref(), valid_until(r), role_config(context, r.oid));
     }
     Ok(())
 }
 
 fn pg_shdescription(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
-    let d = &context.catalog.database;
-    if let Some(comment) = &d.comment {
-        row!(sink; d.oid, PG_DATABASE, comment);
+    for d in context.catalog.databases.values() {
+        if let Some(comment) = &d.comment {
+            row!(sink; d.oid, PG_DATABASE, comment);
+        }
     }
     for r in context.catalog.roles.values() {
         if let Some(comment) = &r.comment {
@@ -98,14 +107,13 @@ fn pg_settings(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
 
 fn pg_stat_activity(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     let catalog = &context.catalog;
-    let me = catalog.roles.get(&context.user);
-    let all = me.is_some_and(|r| r.superuser);
+    let all = catalog.has_privileges_of(context.user, crate::catalog::access::READ_ALL_STATS);
     for s in context.host.sessions() {
-        let own = all || s.user == Some(context.user);
+        let own = all || s.user.is_some_and(|user| catalog.has_privileges_of(context.user, user));
         let hidden = "<insufficient privilege>".to_owned();
         let address = s.client_address.filter(|_| own);
         row!(sink;
-            catalog.database.oid, &catalog.database.name, s.pid, Null, s.user, s.user.map(|u| role_name(catalog, u)),
+            catalog.find_database(&s.database).ok(), &s.database, s.pid, Null, s.user, s.user.map(|u| role_name(catalog, u)),
             s.application_name, address.map(|a| a.ip().to_string()), Null, address.map(|a| i32::from(a.port())),
             own.then_some(Time(s.backend_start)), s.xact_start.filter(|_| own).map(Time),
             s.query_start.filter(|_| own).map(Time), s.state_change.filter(|_| own).map(Time),

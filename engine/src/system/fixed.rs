@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use super::rows::{Null, row};
 use super::{RowSink, RowSource, SystemContext};
 use crate::catalog::Oid;
+use crate::catalog::acl::ObjectKind;
 use crate::error::Result;
 use crate::functions::registry::CastMethod;
 use crate::functions::{Function, Kind, Volatility, extension, registry};
@@ -34,7 +35,8 @@ pub const SOURCES: &[(&str, RowSource)] = &[
 static LINES: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new(|| {
     let mut map: HashMap<&str, Vec<&str>> = HashMap::new();
     let mut relation = "";
-    for line in include_str!("static_rows.txt").lines().filter(|l| !l.starts_with('#')) {
+    let rows = [include_str!("static_rows.txt"), include_str!("standard_rows.txt")];
+    for line in rows.into_iter().flat_map(str::lines).filter(|l| !l.starts_with('#')) {
         match line.strip_prefix('@') {
             Some(name) => relation = name,
             None => map.entry(relation).or_default().push(line),
@@ -58,6 +60,12 @@ pub(super) fn fixed(_: &SystemContext, sink: &mut RowSink) -> Result<()> {
         sink.push_row(row);
     }
     Ok(())
+}
+
+/// Names of pg_collation.
+pub fn collation_names() -> impl Iterator<Item = &'static str> {
+    let lines = LINES.get("pg_collation").into_iter().flatten();
+    lines.filter_map(|line| line.split('\t').nth(1))
 }
 
 /// OID of the default operator class of a type for an access method; 0: none.
@@ -158,7 +166,8 @@ fn proc_row(f: &Function, sink: &mut RowSink) {
     row!(sink;
         f.oid, f.name, f.schema(), Oid::SUPERUSER, language, 1.0f32, rows, f.variadic.unwrap_or(TypeOid(0)), 0u32,
         kind, false, false, f.strict, f.returns_set, volatility, 's', f.args.len() as i16, f.defaults as i16, f.ret,
-        f.args.clone(), all_args, modes, arg_names, Null, Null, f.symbol, Null, Null, Null, Null);
+        f.args.clone(), all_args, modes, arg_names, Null, Null, f.symbol, Null, Null, Null,
+        sink.acl(ObjectKind::Function, Oid(f.oid)));
 }
 
 fn pg_operator(context: &SystemContext, sink: &mut RowSink) -> Result<()> {

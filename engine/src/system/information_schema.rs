@@ -1,13 +1,16 @@
 //! information_schema: the standard's views (ISO/IEC 9075-11) over the catalog, with PostgreSQL's columns. A role sees
 //! what it may use: a superuser all, others what they own, everybody the system relations.
 
+use std::sync::Arc;
+
 use super::deparse::{self, Display};
 use super::relations::role_name;
 use super::rows::{Null, row};
 use super::{RowSink, RowSource, SystemContext, viewdef};
 use crate::catalog::CheckOption;
 use crate::catalog::{
-    Catalog, ColumnDef, ConstraintDef, ConstraintKind, Identity, Oid, ReferentialAction, SequenceDef, TableDef,
+    Catalog, ColumnDef, ConstraintDef, ConstraintKind, Identity, Oid, ReferentialAction, Relation, SequenceDef,
+    TableDef, ViewDef,
 };
 use crate::error::Result;
 use crate::sql::bind::view_target::is_updatable;
@@ -27,12 +30,7 @@ pub const SOURCES: &[(&str, RowSource)] = &[
     ("information_schema.view_table_usage", view_table_usage),
     ("information_schema.sequences", sequences),
     ("information_schema.information_schema_catalog_name", catalog_name),
-    ("information_schema.enabled_roles", enabled_roles),
     ("information_schema.character_sets", character_sets),
-    ("information_schema.table_privileges", table_privileges),
-    ("information_schema.role_table_grants", table_privileges),
-    ("information_schema.applicable_roles", nothing),
-    ("information_schema.administrable_role_authorizations", nothing),
     ("information_schema.triggers", nothing),
     ("information_schema.triggered_update_columns", nothing),
     ("information_schema.domains", domains),
@@ -49,17 +47,35 @@ fn nothing(_: &SystemContext, _: &mut RowSink) -> Result<()> {
     Ok(())
 }
 
-fn yes_or_no(yes: bool) -> &'static str {
+pub(super) fn yes_or_no(yes: bool) -> &'static str {
     if yes { "YES" } else { "NO" }
 }
 
 fn may_see(context: &SystemContext, owner: Oid) -> bool {
-    owner == context.user || context.catalog.roles.get(&context.user).is_some_and(|r| r.superuser)
+    context.catalog.has_privileges_of(context.user, owner)
+}
+
+/// Whether the user owns a relation or has any privilege on it or on one of its columns.
+fn may_use(context: &SystemContext, owner: Oid, relation: impl FnOnce() -> Relation) -> bool {
+    if may_see(context, owner) {
+        return true;
+    }
+    let (catalog, relation) = (&context.catalog, relation());
+    let any = catalog.relation_rights(context.user, &relation);
+    let columns = || catalog.access.column_acls(relation.oid()).map(|(attnum, _)| attnum).collect::<Vec<_>>();
+    !any.is_none() || columns().into_iter().any(|a| !catalog.column_rights(context.user, &relation, a).is_none())
 }
 
 fn visible_tables(context: &SystemContext) -> impl Iterator<Item = &TableDef> {
-    let tables = context.catalog.tables.values().map(|t| &**t);
-    tables.filter(|t| t.materialized.is_none() && may_see(context, t.owner))
+    let tables = context.catalog.tables.values();
+    tables
+        .filter(|t| t.materialized.is_none() && may_use(context, t.owner, || Relation::Table((*t).clone())))
+        .map(|t| &**t)
+}
+
+fn visible_views(context: &SystemContext) -> impl Iterator<Item = &Arc<ViewDef>> {
+    let views = context.catalog.views.values();
+    views.filter(|v| may_use(context, v.owner, || Relation::View((*v).clone())))
 }
 
 fn tables(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
@@ -77,7 +93,7 @@ fn tables(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     for t in visible_tables(context) {
         push(t.schema, &t.name, false, true);
     }
-    for v in catalog.views.values().filter(|v| may_see(context, v.owner)) {
+    for v in visible_views(context) {
         push(v.schema, &v.name, true, is_updatable(catalog, &context.path, v));
     }
     Ok(())
@@ -490,34 +506,8 @@ fn catalog_name(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     Ok(())
 }
 
-fn enabled_roles(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
-    let catalog = &context.catalog;
-    let all = catalog.roles.get(&context.user).is_some_and(|r| r.superuser);
-    for r in catalog.roles.values().filter(|r| all || r.oid == context.user) {
-        row!(sink; &r.name);
-    }
-    Ok(())
-}
-
 fn character_sets(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     let database = &context.catalog.database.name;
     row!(sink; Null, Null, "UTF8", "UCS", "UTF8", database, "pg_catalog", "C");
-    Ok(())
-}
-
-/// Owners hold all privileges on what they own; there are no other grants.
-fn table_privileges(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
-    const PRIVILEGES: [&str; 7] = ["INSERT", "SELECT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"];
-    let catalog = &context.catalog;
-    let tables = visible_tables(context).map(|t| (t.schema, &t.name, t.owner));
-    let views = catalog.views.values().filter(|v| may_see(context, v.owner)).map(|v| (v.schema, &v.name, v.owner));
-    for (schema, name, owner) in tables.chain(views) {
-        let owner = role_name(catalog, owner);
-        for privilege in PRIVILEGES {
-            let hierarchy = yes_or_no(privilege == "SELECT");
-            row!(sink;
-                owner, owner, &catalog.database.name, catalog.schema_name(schema), name, privilege, "YES", hierarchy);
-        }
-    }
     Ok(())
 }

@@ -8,6 +8,7 @@
 //! 1. A row has a value for every column, in the order of `relations.txt`; NOT NULL columns are never null.
 //! 2. What a relation shows is true: it is empty only where Lockstep has nothing of the kind.
 
+mod cache;
 mod cluster;
 mod definitions;
 pub mod deparse;
@@ -17,9 +18,11 @@ mod fixed;
 pub mod functions;
 mod information_schema;
 mod monitor;
+mod privileges;
 mod relations;
 mod routines;
 mod rows;
+mod standard;
 mod strategies;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -99,6 +102,10 @@ pub trait SystemHost: Send + Sync {
     fn backend_pid(&self) -> i32;
     /// Microseconds since 1970-01-01.
     fn server_start(&self) -> i64;
+    /// SET SESSION AUTHORIZATION's role; `None`: as the current one.
+    fn session_user(&self) -> Option<Oid> {
+        None
+    }
     /// The engine, for what it measures; `None` where single relations are tested.
     fn engine(&self) -> Option<&Engine> {
         None
@@ -127,6 +134,7 @@ pub struct SettingRow {
 #[derive(Debug, Clone, Default)]
 pub struct SessionRow {
     pub pid: i32,
+    pub database: String,
     pub user: Option<Oid>,
     pub application_name: String,
     pub client_address: Option<std::net::SocketAddr>,
@@ -210,9 +218,17 @@ impl SystemRelation {
 
     /// All rows.
     pub fn scan(&self, context: &SystemContext) -> Result<RecordBatch> {
-        let mut sink = RowSink::new(self);
+        let follows = cache::follows(self.name);
+        if follows && let Some(rows) = cache::find(self.oid, &context.catalog) {
+            return Ok(rows);
+        }
+        let mut sink = RowSink::new(self, context.catalog.clone());
         (self.source)(context, &mut sink)?;
-        sink.finish()
+        let rows = sink.finish()?;
+        if follows {
+            cache::keep(self.oid, &context.catalog, &rows);
+        }
+        Ok(rows)
     }
 
     /// One for all databases of a cluster.
@@ -231,6 +247,11 @@ impl SystemRelation {
                 | "pg_shseclabel"
                 | "pg_subscription"
         )
+    }
+
+    /// Name of the column with an attribute number.
+    pub fn column_name(&self, attnum: i16) -> Option<&'static str> {
+        self.columns.get(usize::try_from(attnum).ok()?.checked_sub(1)?).map(|c| c.name)
     }
 
     pub fn column(&self, name: &str) -> Option<(usize, &SystemColumn)> {
@@ -296,5 +317,7 @@ const FAMILIES: &[&[(&str, RowSource)]] = &[
     strategies::SOURCES,
     user_types::SOURCES,
     empty::SOURCES,
+    privileges::SOURCES,
+    standard::SOURCES,
     information_schema::SOURCES,
 ];

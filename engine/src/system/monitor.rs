@@ -189,7 +189,7 @@ fn tables(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
 /// Times in milliseconds, as in pg_stat_statements. Texts are for superusers and those who ran them.
 fn statements(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     let Some(engine) = context.host.engine() else { return Ok(()) };
-    let all = context.catalog.roles.get(&context.user).is_some_and(|role| role.superuser);
+    let all = context.catalog.has_privileges_of(context.user, crate::catalog::access::READ_ALL_STATS);
     for s in engine.monitor.statements.list() {
         let own = all || s.role == context.user;
         let text = if own { &*s.text } else { "<insufficient privilege>" };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::rows::{Null, row};
 use super::{RowSink, RowSource, SystemContext, deparse};
+use crate::catalog::acl::ObjectKind;
 use crate::catalog::{
     Catalog, ColumnDef, ConstraintDef, ConstraintKind, Identity, IndexColumn, IndexDef, Oid, Persistence,
     ReferentialAction, TableDef, ViewDef,
@@ -103,7 +104,7 @@ impl ClassRow<'_> {
             self.oid, self.name, self.schema, self.row_type, 0u32, self.owner, self.am, self.file, 0u32,
             self.pages, self.rows, 0i32, 0u32, self.has_index, self.shared, self.persistence, self.kind,
             self.columns as i16, self.checks as i16, self.has_rules, self.has_triggers, false, false, false, self.populated,
-            identity, false, 0u32, frozen, minimum, Null, options, Null);
+            identity, false, 0u32, frozen, minimum, sink.acl(ObjectKind::Relation, self.oid), options, Null);
     }
 }
 
@@ -317,7 +318,7 @@ impl<'a> Attribute<'a> {
             ty.map_or(-1i16, |t| t.len), self.attnum as i16, dimensions, -1i32, typmod,
             ty.is_some_and(|t| t.by_value), ty.map_or('i', |t| t.align as char), ty.map_or('x', |t| t.storage as char),
             "", self.not_null, self.has_default, missing.is_some(), self.identity, if self.generated { "s" } else { "" }, self.dropped, true, 0i32,
-            ty.map_or(0u32, |t| t.collation), Null, Null, Null, missing);
+            ty.map_or(0u32, |t| t.collation), sink.column_acl(self.relation, self.attnum as i16), Null, Null, missing);
     }
 }
 
@@ -606,7 +607,7 @@ fn pg_depend(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
 
 fn pg_namespace(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     for s in context.catalog.schemas.values() {
-        row!(sink; s.oid, &s.name, s.owner, Null);
+        row!(sink; s.oid, &s.name, s.owner, sink.acl(ObjectKind::Schema, s.oid));
     }
     Ok(())
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::{SystemColumn, SystemRelation};
-use crate::catalog::Oid;
+use crate::catalog::access::AclTarget;
+use crate::catalog::acl::ObjectKind;
+use crate::catalog::{Catalog, Oid};
 use crate::error::{Error, Result};
 use crate::types::arrow::to_array;
 use crate::types::{Datum, TypeOid};
@@ -17,17 +19,36 @@ pub struct RowSink {
     types: Vec<SystemColumn>,
     columns: Vec<Vec<Datum>>,
     rows: usize,
+    catalog: Arc<Catalog>,
 }
 
 impl RowSink {
-    pub(super) fn new(relation: &SystemRelation) -> RowSink {
+    pub(super) fn new(relation: &SystemRelation, catalog: Arc<Catalog>) -> RowSink {
         RowSink {
             relation: relation.name,
             schema: relation.arrow_schema(),
             types: relation.columns.clone(),
             columns: vec![Vec::new(); relation.columns.len()],
             rows: 0,
+            catalog,
         }
+    }
+
+    /// The list of privileges of an object, as aclitem[]; `None`: it has none of its own.
+    pub(super) fn acl(&self, kind: ObjectKind, object: Oid) -> Option<Vec<String>> {
+        if kind == ObjectKind::Relation
+            && let Some(system) = super::by_oid(object)
+        {
+            return super::privileges::system_texts(system.name, system.schema, &self.catalog);
+        }
+        let own = self.catalog.access.own_acl(AclTarget::new(kind, object));
+        super::privileges::texts(own.map(|acl| &**acl), &self.catalog)
+    }
+
+    /// [`Self::acl`] of a column.
+    pub(super) fn column_acl(&self, relation: Oid, attnum: i16) -> Option<Vec<String>> {
+        let own = self.catalog.access.own_acl(AclTarget::column(relation, attnum));
+        super::privileges::texts(own.map(|acl| &**acl), &self.catalog)
     }
 
     /// Adds a row: one value a column, in the relation's order.

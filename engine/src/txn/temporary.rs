@@ -211,6 +211,7 @@ impl Transaction {
                 temporary.on_commit.remove(&oid);
                 Ok(())
             }
+            CatalogChange::In(_, change) => self.change_temporary(*change),
             CatalogChange::NextOid(_) => Ok(()),
         }
     }
@@ -347,6 +348,7 @@ pub(super) fn is_temporary(change: &CatalogChange) -> bool {
         CatalogChange::Put(Object::Table(table)) => table.persistence == Persistence::Temporary,
         CatalogChange::Put(object) => object.oid().is_temporary(),
         CatalogChange::Drop(oid) => oid.is_temporary(),
+        CatalogChange::In(_, change) => is_temporary(change),
         CatalogChange::NextOid(_) => false,
     }
 }

@@ -24,6 +24,8 @@ pub struct Transaction {
     pub(super) shared: Arc<Transactions>,
     pub(super) id: TxnId,
     pub(super) options: TransactionOptions,
+    /// Whose catalog it sees and changes.
+    database: Oid,
     /// The reign that its locks and what it saw sequenced belong to.
     pub(super) reign: Option<Reign>,
     pub(super) snapshot: Option<Snapshot>,
@@ -117,6 +119,7 @@ impl Transaction {
             shared: shared.clone(),
             id: shared.next_id(),
             options,
+            database: Oid::DATABASE,
             reign: None,
             snapshot: None,
             pinned: None,
@@ -144,6 +147,11 @@ impl Transaction {
             account: Account::new(&shared.storage.memory),
             last_locked: None,
         })
+    }
+
+    /// Before anything else: the database that it works in.
+    pub fn use_database(&mut self, database: Oid) {
+        self.database = database;
     }
 
     /// As views show it.
@@ -298,13 +306,18 @@ impl Transaction {
     pub fn catalog(&self) -> Arc<Catalog> {
         let shared = match (&self.ddl, &self.pinned) {
             (Some(ddl), _) => ddl.catalog.clone(),
-            (None, Some(pinned)) => pinned.catalog.clone(),
-            (None, None) => self.shared.storage.catalog(),
+            (None, Some(pinned)) => pinned.catalog.view(self.database),
+            (None, None) => self.shared.storage.catalog_of(self.database),
         };
         match &self.space {
             None => shared,
             Some(_) => self.with_temporary(shared),
         }
+    }
+
+    /// The catalog of all databases as it was last committed: after [`Self::begin_ddl`] nobody else changes it.
+    pub fn root_catalog(&self) -> Arc<Catalog> {
+        self.shared.storage.catalog()
     }
 
     /// A table of [`Self::catalog`].
@@ -585,6 +598,9 @@ impl Transaction {
         }
         self.acquire(DDL_LOCK, TableLock::AccessExclusive as u8, Wait::Block, "pg_class").await?;
         let catalog = self.shared.storage.catalog();
+        let catalog = catalog
+            .of_database(self.database)
+            .ok_or_else(|| Error::new(SqlState::InvalidCatalogName, "the database of this session was dropped"))?;
         self.ddl = Some(Arc::new(Ddl { catalog, tables: HashMap::new(), steps: Vec::new() }));
         Ok(())
     }
@@ -620,6 +636,7 @@ impl Transaction {
             let known = ddl.catalog.tables.contains_key(&oid);
             known.then(|| ddl.tables.get(&oid).cloned().or_else(|| self.shared.storage.table(oid))).flatten()
         };
+        let logged = change.clone().within(self.database, &ddl.catalog);
         match &change {
             CatalogChange::Put(Object::Table(def)) => {
                 let oid = def.oid;
@@ -658,7 +675,7 @@ impl Transaction {
             }
             _ => Arc::make_mut(&mut ddl.catalog).apply(&change),
         }
-        ddl.steps.push(Step::Catalog(change));
+        ddl.steps.push(Step::Catalog(logged));
         Ok(())
     }
 
@@ -674,7 +691,7 @@ impl Transaction {
 
     /// Whether the sequence's state is this transaction's own until it commits.
     fn is_private(&self, sequence: &SequenceDef) -> bool {
-        let created = || !self.shared.storage.catalog().sequences.contains_key(&sequence.oid);
+        let created = || !self.shared.storage.catalog_of(self.database).sequences.contains_key(&sequence.oid);
         self.sequences.contains_key(&sequence.oid) || (self.ddl.is_some() && created())
     }
 

@@ -137,6 +137,7 @@ impl Binder {
     }
 
     fn reference(&mut self, column: &ScopeColumn, relation: Option<&str>, depth: usize, span: Span) -> ScalarExpr {
+        self.note_column(column.id);
         if let Some(expr) = self.computed.get(&column.id) {
             return at_depth(expr.clone(), depth);
         }

@@ -6,6 +6,7 @@ use sqlparser::tokenizer::Span;
 use super::column::{find_relation, lookup_column};
 use super::resolve::{self, Kind};
 use super::{Binder, Expects, fold};
+use crate::catalog::acl::Rights;
 use crate::catalog::{Relation, TableDef, ViewDef};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
@@ -174,6 +175,8 @@ impl Binder {
         for (name, span) in names {
             let l = self.using_column(&left_scope, name, "left", *span)?;
             let r = self.using_column(&right_scope, name, "right", *span)?;
+            self.note_column(l.id);
+            self.note_column(r.id);
             let (le, re) = (ScalarExpr::column(l.id, l.ty), ScalarExpr::column(r.id, r.ty));
             conditions.push(self.operator("=", Some(le.clone()), re.clone(), *span)?);
             let same_type = l.ty.oid == r.ty.oid;
@@ -442,6 +445,7 @@ impl Binder {
                 return Err(self.source.locate(error, span));
             }
         };
+        self.note_relation(&relation, &columns, Rights::SELECT);
         let mut scope = self.relation_scope(shown, in_schema, columns, alias)?;
         for entry in &mut scope.relations {
             entry.table = relation.oid().0;
@@ -514,7 +518,9 @@ impl Binder {
     fn view(&mut self, view: &ViewDef) -> Result<(Rel, Vec<ScopeColumn>)> {
         let (query, source) = crate::sql::parse::parse_query(&view.query)?;
         let outer = std::mem::replace(&mut self.known_as, view.known_as.as_slice().into());
+        let user = std::mem::replace(&mut self.uses_of.user, view.owner);
         let bound = self.isolated(source, |b| b.subquery(&query));
+        self.uses_of.user = user;
         self.known_as = outer;
         let bound = bound?;
         let columns = bound

@@ -6,6 +6,7 @@
 //! 2. A parameter has one type in the whole statement (42P08 otherwise).
 //! 3. Errors about a name or an operator carry its position.
 
+pub(crate) mod access;
 mod arguments;
 mod assign_part;
 mod coerce;
@@ -240,6 +241,8 @@ pub struct Binder {
     transients: u32,
     /// Columns that stand for expressions: those of views that are changed.
     computed: HashMap<ColumnId, ScalarExpr>,
+    /// What the statement does with which relations, for privileges.
+    uses_of: access::Uses,
 }
 
 impl Binder {
@@ -252,7 +255,9 @@ impl Binder {
         }
         user::use_names(environment.eval.format.types.clone());
         let known = |t: &TypeOid| (t.0 != 0 && *t != TypeOid::UNKNOWN).then_some(*t);
+        let uses_of = access::Uses::of(environment.search_path.user);
         Binder {
+            uses_of,
             environment,
             source,
             params: param_types.iter().map(known).collect(),
@@ -310,6 +315,7 @@ impl Binder {
                 visible: true,
             })
             .collect();
+        self.note_target_columns(table.oid, &columns);
         if first {
             scope.star = columns.clone();
         }

@@ -346,6 +346,7 @@ impl Binder {
                         return Err(self.source.locate(error, options.wildcard_token.0.span));
                     }
                     for column in star {
+                        self.note_column(column.id);
                         items.push(self.star_item(&column));
                     }
                 }
@@ -358,6 +359,7 @@ impl Binder {
                 SelectItem::QualifiedWildcard(kind, options) => {
                     plain_wildcard(options)?;
                     for column in self.qualified_star(kind)? {
+                        self.note_column(column.id);
                         items.push(self.star_item(&column));
                     }
                 }
@@ -540,6 +542,7 @@ impl Binder {
                 .filter_map(|r| Some((r.table, r.columns.first()?.id)))
                 .collect();
             for (table, column) in tables {
+                self.note_lock(column);
                 let Some(row_id) = self.give_row_id(rel, column) else {
                     continue;
                 };

@@ -28,6 +28,7 @@ impl Binder {
             && let Some(relation) = scope.relations.pop()
         {
             let (relation, found) = self.over_views(relation, views, alias)?;
+            self.note_view_columns(&relation.columns);
             scope.star = relation.columns.clone();
             scope.relations.push(relation);
             conditions = found;
@@ -74,6 +75,7 @@ impl Binder {
         let Rel::Scan(mut scan) = rel else {
             return Err(Error::internal("a table's scan is not a scan"));
         };
+        self.note_target_columns(table.oid, &columns);
         let row_id = self.fresh();
         scan.row_id = Some(row_id);
         let relation = ScopeRelation {

@@ -284,6 +284,7 @@ impl Binder {
         let mut scope = base.clone();
         let Some(relation) = scope.relations.pop() else { return Ok((base, scope, Vec::new())) };
         let (relation, conditions) = self.over_views(relation, levels, alias)?;
+        self.note_view_columns(&relation.columns);
         scope.star = relation.columns.clone();
         scope.relations.push(relation);
         Ok((base, scope, conditions))

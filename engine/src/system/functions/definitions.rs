@@ -239,7 +239,7 @@ fn shobj_description(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> R
     let catalog = &context.catalog;
     let oid = oid_arg(args, 0).unwrap_or(Oid(0));
     Ok(optional(match text_arg(args, 1) {
-        Some("pg_database") if catalog.database.oid == oid => catalog.database.comment.as_ref(),
+        Some("pg_database") => catalog.databases.get(&oid).and_then(|d| d.comment.as_ref()),
         Some("pg_authid") => catalog.roles.get(&oid).and_then(|r| r.comment.as_ref()),
         _ => None,
     }))

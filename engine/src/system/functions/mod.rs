@@ -32,7 +32,7 @@ static SCALARS: LazyLock<HashMap<&'static str, Implementation>> = LazyLock::new(
 });
 
 static SETS: LazyLock<HashMap<&'static str, SetImplementation>> =
-    LazyLock::new(|| server::SETS.iter().copied().collect());
+    LazyLock::new(|| server::SETS.iter().chain(privileges::SETS).copied().collect());
 
 /// Whether [`call`] or [`rows`] computes this function.
 pub fn provides(function: &Function) -> bool {

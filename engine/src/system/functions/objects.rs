@@ -48,9 +48,7 @@ fn describe(context: &SystemContext, class: u32, oid: Oid, sub: i64) -> Option<S
         PG_REWRITE => Some(format!("rule _RETURN on {}", relation(rule_view(catalog, oid)?.oid)?)),
         PG_NAMESPACE => Some(format!("schema {}", quote_ident(&catalog.schemas.get(&oid)?.name))),
         PG_AUTHID => Some(format!("role {}", quote_ident(&catalog.roles.get(&oid)?.name))),
-        PG_DATABASE => {
-            (catalog.database.oid == oid).then(|| format!("database {}", quote_ident(&catalog.database.name)))
-        }
+        PG_DATABASE => Some(format!("database {}", quote_ident(&catalog.databases.get(&oid)?.name))),
         PG_TYPE => Some(format!("type {}", type_shown(context, oid, -1)?)),
         PG_PROC => {
             let function = registry().function(oid.0)?;

@@ -1,0 +1,236 @@
+//! What a statement does with which columns of which relations, and as whom: collected while it is bound, judged once when
+//! it is planned. A superuser, and the owner of a relation without a list of privileges, leave no trace.
+//!
+//! Invariants:
+//! 1. A relation counts once for each place where it is named, with the columns that were named through that place.
+//! 2. What a view reads, it reads as its owner (PostgreSQL manual, 41.5).
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::Binder;
+use crate::catalog::access::{AclTarget, relation_kind};
+use crate::catalog::acl::Rights;
+use crate::catalog::{Catalog, Oid, Relation};
+use crate::error::{Error, Result, SqlState};
+use crate::expr::ColumnId;
+use crate::sql::scope::ScopeColumn;
+
+/// One place of a statement.
+#[derive(Debug, Clone)]
+struct Use {
+    relation: Relation,
+    user: Oid,
+    required: Rights,
+    selected: BTreeSet<i16>,
+    inserted: BTreeSet<i16>,
+    updated: BTreeSet<i16>,
+}
+
+#[derive(Debug)]
+pub(super) struct Uses {
+    pub user: Oid,
+    list: Vec<Use>,
+    columns: HashMap<ColumnId, Vec<(usize, i16)>>,
+    /// The relation that the statement changes.
+    target: Option<usize>,
+    /// The view through which it does.
+    target_view: Option<usize>,
+}
+
+impl Uses {
+    pub fn of(user: Oid) -> Uses {
+        Uses { user, list: Vec::new(), columns: HashMap::new(), target: None, target_view: None }
+    }
+}
+
+impl Binder {
+    fn is_trusted(&self, relation: &Relation) -> bool {
+        let (user, catalog) = (self.uses_of.user, &self.environment.catalog);
+        let (kind, owner) = relation_kind(relation);
+        if let Relation::System(system) = relation
+            && crate::catalog::access::is_open(system.name, system.schema)
+        {
+            return true;
+        }
+        user == owner && catalog.access.own_acl(AclTarget::new(kind, relation.oid())).is_none()
+            || catalog.is_superuser(user)
+    }
+
+    /// FROM names a relation; `columns` is how.
+    pub(super) fn note_relation(&mut self, relation: &Relation, columns: &[ScopeColumn], required: Rights) {
+        if self.is_trusted(relation) {
+            return;
+        }
+        let at = self.push_use(relation, required);
+        self.note_columns(at, columns);
+    }
+
+    fn push_use(&mut self, relation: &Relation, required: Rights) -> usize {
+        self.uses_of.list.push(Use {
+            relation: relation.clone(),
+            user: self.uses_of.user,
+            required,
+            selected: BTreeSet::new(),
+            inserted: BTreeSet::new(),
+            updated: BTreeSet::new(),
+        });
+        self.uses_of.list.len() - 1
+    }
+
+    fn note_columns(&mut self, at: usize, columns: &[ScopeColumn]) {
+        for column in columns {
+            self.uses_of.columns.entry(column.id).or_default().push((at, column.attribute));
+        }
+    }
+
+    /// The table that the statement changes: INSERT, UPDATE, DELETE; its columns are those of the scopes that follow.
+    pub fn begin_target(&mut self, table: &std::sync::Arc<crate::catalog::TableDef>, required: Rights) {
+        let relation = Relation::Table(table.clone());
+        self.uses_of.target = match self.is_trusted(&relation) {
+            true => None,
+            false => Some(self.push_use(&relation, required)),
+        };
+    }
+
+    /// [`Self::begin_target`] of a table that is changed through views, the innermost first. Each view is asked for as a whole, as
+    /// the owner of the one above it, and so is the table: a change of a view's column is none of one column of the table.
+    pub fn begin_target_through<'v>(
+        &mut self,
+        table: &std::sync::Arc<crate::catalog::TableDef>,
+        views: impl DoubleEndedIterator<Item = &'v std::sync::Arc<crate::catalog::ViewDef>>,
+        required: Rights,
+    ) {
+        self.uses_of.target_view = None;
+        let user = self.uses_of.user;
+        let mut through = false;
+        for view in views.rev() {
+            let relation = Relation::View(view.clone());
+            if !self.is_trusted(&relation) {
+                let at = self.push_use(&relation, Rights::NONE);
+                self.require_whole(at, required);
+                if !through {
+                    self.uses_of.target_view = Some(at);
+                }
+            }
+            through = true;
+            self.uses_of.user = view.owner;
+        }
+        self.begin_target(table, required);
+        if let Some(at) = self.uses_of.target.filter(|_| through) {
+            self.require_whole(at, required.with(Rights::SELECT));
+            // The columns that are named are the view's.
+            self.uses_of.target = None;
+        }
+        self.uses_of.user = user;
+    }
+
+    /// No privilege on single columns is enough.
+    fn require_whole(&mut self, at: usize, rights: Rights) {
+        if let Some(found) = self.uses_of.list.get_mut(at) {
+            found.required = found.required.with(rights);
+            for columns in [&mut found.selected, &mut found.inserted, &mut found.updated] {
+                columns.insert(0);
+            }
+        }
+    }
+
+    /// Columns of the view through which the target is changed.
+    pub(super) fn note_view_columns(&mut self, columns: &[ScopeColumn]) {
+        let Some(at) = self.uses_of.target_view else { return };
+        for (i, column) in columns.iter().enumerate() {
+            self.uses_of.columns.entry(column.id).or_default().push((at, i as i16 + 1));
+        }
+    }
+
+    /// A scope of the target's columns.
+    pub(super) fn note_target_columns(&mut self, table: Oid, columns: &[ScopeColumn]) {
+        if let Some(at) = self.uses_of.target
+            && self.uses_of.list.get(at).is_some_and(|u| u.relation.oid() == table)
+        {
+            self.note_columns(at, columns);
+        }
+    }
+
+    /// The target's columns that are written (attribute numbers), or read to find what a row conflicts with.
+    pub fn require(&mut self, rights: Rights, columns: impl IntoIterator<Item = i16>) {
+        let Some(found) = self.uses_of.target.and_then(|at| self.uses_of.list.get_mut(at)) else { return };
+        found.required = found.required.with(rights);
+        match rights {
+            Rights::INSERT => found.inserted.extend(columns),
+            Rights::UPDATE => found.updated.extend(columns),
+            _ => found.selected.extend(columns),
+        }
+    }
+
+    /// A column was named.
+    pub(super) fn note_column(&mut self, id: ColumnId) {
+        if self.uses_of.columns.is_empty() {
+            return;
+        }
+        for (at, attnum) in self.uses_of.columns.get(&id).into_iter().flatten() {
+            if let Some(found) = self.uses_of.list.get_mut(*at) {
+                found.required = found.required.with(Rights::SELECT);
+                found.selected.insert(*attnum);
+            }
+        }
+    }
+
+    /// FOR UPDATE locks rows of the relation behind a column.
+    pub(super) fn note_lock(&mut self, id: ColumnId) {
+        for (at, _) in self.uses_of.columns.get(&id).into_iter().flatten() {
+            if let Some(found) = self.uses_of.list.get_mut(*at) {
+                found.required = found.required.with(Rights::UPDATE);
+            }
+        }
+    }
+
+    /// 42501 if the statement, as far as it is bound, is not allowed.
+    pub fn check_privileges(&self) -> Result<()> {
+        let catalog = &self.environment.catalog;
+        match self.uses_of.list.iter().find(|u| !u.is_allowed(catalog)) {
+            None => Ok(()),
+            Some(denied) => Err(permission_denied(&denied.relation)),
+        }
+    }
+}
+
+/// `permission denied for table t`.
+pub fn permission_denied(relation: &Relation) -> Error {
+    let message = format!("permission denied for {} {}", relation.kind_name(), relation.name());
+    Error::new(SqlState::InsufficientPrivilege, message)
+}
+
+impl Use {
+    fn is_allowed(&self, catalog: &Catalog) -> bool {
+        let missing = self.required.without(catalog.relation_rights(self.user, &self.relation));
+        if missing.is_none() {
+            return true;
+        }
+        let by_column = Rights::SELECT.with(Rights::INSERT).with(Rights::UPDATE);
+        if !missing.without(by_column).is_none() {
+            return false;
+        }
+        [(Rights::SELECT, &self.selected), (Rights::INSERT, &self.inserted), (Rights::UPDATE, &self.updated)]
+            .into_iter()
+            .filter(|(right, _)| missing.has(*right))
+            .all(|(right, columns)| {
+                let has = |attnum: i16| catalog.column_rights(self.user, &self.relation, attnum).has(right);
+                match columns.is_empty() {
+                    true => live_columns(&self.relation).into_iter().any(has),
+                    false => columns.iter().all(|attnum| has(*attnum)),
+                }
+            })
+    }
+}
+
+/// Attribute numbers of a relation.
+pub fn live_columns(relation: &Relation) -> Vec<i16> {
+    let first = |count: usize| (1..=count as i16).collect();
+    match relation {
+        Relation::Table(t) => t.live_columns().map(|c| c.attnum).collect(),
+        Relation::View(v) => first(v.columns.len()),
+        Relation::System(s) => first(s.columns.len()),
+        Relation::Sequence(_) => first(3),
+        Relation::Index(..) => Vec::new(),
+    }
+}

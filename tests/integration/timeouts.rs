@@ -1,0 +1,68 @@
+//! The timeouts that a session may set: each ends what PostgreSQL's ends, with its SQLSTATE and message.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::{Client, NoTls};
+
+use crate::target::Target;
+
+/// Far longer than any timeout here, for a busy machine.
+const SOON: Duration = Duration::from_secs(30);
+
+fn said(error: &tokio_postgres::Error) -> (String, String) {
+    let error = error.as_db_error().unwrap_or_else(|| panic!("no answer of the server: {error}"));
+    (error.code().code().to_owned(), error.message().to_owned())
+}
+
+async fn refused(client: &Client, sql: &str) -> (String, String) {
+    said(&client.batch_execute(sql).await.expect_err(sql))
+}
+
+#[tokio::test]
+async fn statements_and_locks_end_in_time() {
+    let target = Target::start().await;
+    let (one, two) = (target.client().await, target.client().await);
+    one.batch_execute("CREATE TABLE timed (a int PRIMARY KEY); INSERT INTO timed VALUES (1)").await.expect("table");
+
+    one.batch_execute("SET statement_timeout = '20ms'").await.expect("set");
+    let (code, message) = refused(&one, "SELECT pg_sleep(100)").await;
+    assert_eq!((code.as_str(), message.as_str()), ("57014", "canceling statement due to statement timeout"));
+    one.batch_execute("RESET statement_timeout; SELECT pg_sleep(0.05)").await.expect("no limit");
+
+    two.batch_execute("BEGIN; UPDATE timed SET a = a").await.expect("lock");
+    one.batch_execute("SET lock_timeout = '20ms'").await.expect("set");
+    for sql in ["UPDATE timed SET a = a", "SELECT * FROM timed FOR UPDATE", "BEGIN; LOCK TABLE timed"] {
+        let (code, message) = refused(&one, sql).await;
+        assert_eq!((code.as_str(), message.as_str()), ("55P03", "canceling statement due to lock timeout"), "{sql}");
+    }
+    one.batch_execute("ROLLBACK").await.expect("rollback");
+    // A statement's own limit counts while it waits for a lock, too.
+    one.batch_execute("SET lock_timeout = 0; SET statement_timeout = '20ms'").await.expect("set");
+    assert_eq!(refused(&one, "UPDATE timed SET a = a").await.0, "57014");
+    two.batch_execute("COMMIT").await.expect("commit");
+    one.batch_execute("SET LOCAL statement_timeout = 1; RESET statement_timeout; UPDATE timed SET a = a")
+        .await
+        .expect("free");
+}
+
+#[tokio::test]
+async fn idle_sessions_end_in_time() {
+    let target = Target::start().await;
+    for (setting, begin, code, message) in [
+        (
+            "idle_in_transaction_session_timeout",
+            "BEGIN",
+            "25P03",
+            "terminating connection due to idle-in-transaction timeout",
+        ),
+        ("idle_session_timeout", "SELECT 1", "57P05", "terminating connection due to idle-session timeout"),
+    ] {
+        let (client, connection) = target.config().connect(NoTls).await.expect("connection");
+        let ended = tokio::spawn(connection);
+        client.batch_execute(&format!("SET {setting} = '20ms'; {begin}")).await.expect(setting);
+        let start = Instant::now();
+        let error = tokio::time::timeout(SOON, ended).await.expect("in time").expect("task").expect_err(setting);
+        assert!(start.elapsed() < SOON);
+        assert_eq!(said(&error), (code.to_owned(), message.to_owned()));
+    }
+}
