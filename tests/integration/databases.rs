@@ -18,7 +18,7 @@ async fn client(server: &Server, user: &str, database: &str) -> Client {
 }
 
 async fn refused(server: &Server, user: &str, database: &str) -> String {
-    let error = connect(&config(server, user, database)).await.err().expect("a refusal");
+    let Err(error) = connect(&config(server, user, database)).await else { panic!("not refused") };
     error.code().map_or_else(|| error.to_string(), |code| code.code().to_owned())
 }
 

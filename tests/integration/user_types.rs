@@ -72,7 +72,7 @@ async fn drivers_look_the_types_up_and_send_values_in_binary() {
         [&5i32, &Bytes(b"happy".to_vec()), &Bytes(row.clone()), &Bytes(array.clone())];
     assert_eq!(client.execute(&insert, &params).await.expect("insert"), 1);
 
-    let select = client.prepare("SELECT id, m, p, l FROM t WHERE m = $1 AND p = $2").await.expect("prepare");
+    let select = client.prepare("SELECT id, m, p, l FROM t WHERE m = $1 AND p = $2::pair").await.expect("prepare");
     let types: Vec<&str> = select.columns().iter().map(|c| c.type_().name()).collect();
     // A column of a domain is described by its base type.
     assert_eq!(types, ["int4", "mood", "pair", "_mood"]);

@@ -104,13 +104,16 @@ pub enum Access {
     },
 }
 
+/// Names of settings and their values.
+type SettingList = Arc<Vec<(String, String)>>;
+
 /// All of it.
 #[derive(Debug, Clone, Default)]
 pub struct AccessMap {
     acls: BTreeMap<AclTarget, Arc<Acl>>,
     members: BTreeMap<(Oid, Oid), Membership>,
     defaults: BTreeMap<DefaultKey, (Oid, Arc<Acl>)>,
-    settings: BTreeMap<(Oid, Oid), Arc<Vec<(String, String)>>>,
+    settings: BTreeMap<(Oid, Oid), SettingList>,
 }
 
 impl AccessMap {

@@ -140,14 +140,6 @@ impl Catalog {
         self.role(name).ok_or_else(|| Error::new(SqlState::UndefinedObject, format!("role \"{name}\" does not exist")))
     }
 
-    /// 3D000 unless this database has the name.
-    pub fn check_database(&self, name: &str) -> Result<()> {
-        if self.database.name == name {
-            return Ok(());
-        }
-        Err(Error::new(SqlState::InvalidCatalogName, format!("database \"{name}\" does not exist")))
-    }
-
     /// The relation of this OID, system relations included.
     pub fn relation(&self, oid: Oid) -> Option<Relation> {
         if let Some(table) = self.tables.get(&oid) {

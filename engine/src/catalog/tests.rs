@@ -82,8 +82,8 @@ fn names_follow_the_search_path() {
     assert_eq!(error.to_string(), "42P01: relation \"s.t\" does not exist");
     assert_eq!(catalog.is_visible(Oid(20000), &path), Some(true));
     assert_eq!(catalog.is_visible(Oid(5), &path), None);
-    assert!(catalog.check_database("postgres").is_ok());
-    let error = catalog.check_database("other").unwrap_err();
+    assert!(catalog.find_database("postgres").is_ok());
+    let error = catalog.find_database("other").unwrap_err();
     assert_eq!(error.to_string(), "3D000: database \"other\" does not exist");
 }
 

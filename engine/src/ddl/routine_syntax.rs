@@ -144,7 +144,8 @@ fn text(tokens: &[TokenWithSpan]) -> String {
 
 /// One attribute that CREATE and ALTER share. False: it is something else.
 fn attribute(c: &mut Cursor<'_>, a: &mut Attributes) -> Result<bool, SyntaxError> {
-    let words: [(&[&str], fn(&mut Attributes)); 12] = [
+    type Words = (&'static [&'static str], fn(&mut Attributes));
+    let words: [Words; 12] = [
         (&["immutable"], |a| a.volatility = Some('i')),
         (&["stable"], |a| a.volatility = Some('s')),
         (&["volatile"], |a| a.volatility = Some('v')),

@@ -54,10 +54,11 @@ impl Work<'_> {
             Work::Statement(Statement::Truncate(truncate)) => {
                 truncate.table_names.iter().map(|t| t.name.clone()).collect()
             }
-            Work::Statement(Statement::Drop { object_type, names, .. }) => match object_type {
-                ObjectType::Table | ObjectType::View | ObjectType::Sequence | ObjectType::Index => names.clone(),
-                _ => Vec::new(),
-            },
+            Work::Statement(Statement::Drop {
+                object_type: ObjectType::Table | ObjectType::View | ObjectType::Sequence | ObjectType::Index,
+                names,
+                ..
+            }) => names.clone(),
             Work::Extra(
                 Extra::AlterSequence { name, .. }
                 | Extra::AlterRelation { name, .. }

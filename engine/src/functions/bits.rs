@@ -54,15 +54,22 @@ fn place(digits: &str, at: i32) -> Result<usize> {
     })
 }
 
+/// Digits that a value of type bit has at most.
+const DIGITS_MAX: i32 = 83_886_080;
+
 /// An integer as so many digits, its sign continued to the left.
-fn of_integer(value: i64, width: u32, length: i32) -> Datum {
+fn of_integer(value: i64, width: u32, length: i32) -> Result<Datum> {
+    if length > DIGITS_MAX {
+        let message = format!("length for type bit cannot exceed {DIGITS_MAX}");
+        return Err(Error::new(SqlState::InvalidParameterValue, message));
+    }
     let length = if length <= 0 { 1 } else { length as usize };
     let digits = format!("{value:064b}");
     let own = digits.get(64 - width as usize..).unwrap_or_default();
     let cut = own.len().saturating_sub(length);
     let shown = own.get(cut..).unwrap_or_default();
     let fill = if value < 0 { '1' } else { '0' };
-    Datum::from(std::iter::repeat_n(fill, length - shown.len()).chain(shown.chars()).collect::<String>())
+    Ok(Datum::from(std::iter::repeat_n(fill, length - shown.len()).chain(shown.chars()).collect::<String>()))
 }
 
 fn to_integer(digits: &str, width: usize, name: &str) -> Result<u64> {
@@ -123,8 +130,8 @@ pub(super) fn register(implementations: &mut Implementations) {
                 Ok(Datum::from(d.chars().enumerate().map(|(i, c)| if i == at { digit } else { c }).collect::<String>()))
             }),
         ),
-        ("bitfromint4", row!(|v: int4, n: int4| Ok(of_integer(v.into(), 32, n)))),
-        ("bitfromint8", row!(|v: int8, n: int4| Ok(of_integer(v, 64, n)))),
+        ("bitfromint4", row!(|v: int4, n: int4| of_integer(v.into(), 32, n))),
+        ("bitfromint8", row!(|v: int8, n: int4| of_integer(v, 64, n))),
         ("bittoint4", row!(|d: text| Ok(Datum::Int4(to_integer(d, 32, "integer")? as u32 as i32)))),
         ("bittoint8", row!(|d: text| Ok(Datum::Int8(to_integer(d, 64, "bigint")? as i64)))),
         ("bit_send", row!(|d: text| Ok(Datum::from([&(d.len() as i32).to_be_bytes()[..], &pack(d)].concat())))),

@@ -434,10 +434,7 @@ impl<'a> Run<'a> {
             },
             Head::Not(arg) => self.predicate(arg)?.map(|truth| !truth),
             Head::IsUnknown(arg) => Some(self.predicate(arg)?.is_none()),
-            Head::Exists(arg) => match self.quiet(arg, false)? {
-                None => None,
-                Some(found) => Some(!found.is_empty()),
-            },
+            Head::Exists(arg) => self.quiet(arg, false)?.map(|found| !found.is_empty()),
             Head::Compare(comparison, left, right) => {
                 let (comparison, strict_zone) = (*comparison, (self.zoned, self.time_zone));
                 self.pairs(left, Some(right), |l, r| compare(comparison, l, r, strict_zone))?

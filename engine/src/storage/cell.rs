@@ -9,9 +9,10 @@ use arrow::datatypes::{
     IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, UInt32Type,
 };
 
+use crate::functions::extension::citext;
 use crate::types::array::ArrayValue;
 use crate::types::numeric::Numeric;
-use crate::types::{Datum, Interval, PgType, TypeOid, codec, compare};
+use crate::types::{Datum, Interval, PgType, TypeOid, codec, compare, record};
 
 /// A borrowed value in its physical family.
 #[derive(Debug, Clone)]
@@ -103,6 +104,7 @@ impl Cell<'_> {
             Cell::U32(v) => out.extend(v.to_be_bytes()),
             Cell::Decimal(v, scale) => escape(&Numeric::from_i128(*v, *scale).key(), out),
             Cell::Numeric(v) => escape(&v.key(), out),
+            Cell::Str(v) if ty == TypeOid::CITEXT => escape(citext::folded(v).as_bytes(), out),
             Cell::Str(v) if ty == TypeOid::JSONB => {
                 let mut key = Vec::new();
                 compare::encode_key(&Datum::Text(Arc::from(*v)), ty.into(), &mut key);
@@ -115,6 +117,11 @@ impl Cell<'_> {
             Cell::Bytes(v) if ty == TypeOid::NUMERIC => escape(&v[..v.len().saturating_sub(2)], out),
             Cell::Bytes(v) if ty.element().is_some() => {
                 Cell::Array(Arc::new(codec::decode_array(v).unwrap_or_default())).encode(ty, out);
+            }
+            Cell::Bytes(v) if ty.is_row() => {
+                let mut key = Vec::new();
+                record::push_key(v, &mut key);
+                escape(&key, out);
             }
             Cell::Bytes(v) => escape(v, out),
             Cell::Interval(v) => {

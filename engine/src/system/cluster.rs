@@ -114,7 +114,7 @@ fn pg_stat_activity(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
         let address = s.client_address.filter(|_| own);
         row!(sink;
             catalog.find_database(&s.database).ok(), &s.database, s.pid, Null, s.user, s.user.map(|u| role_name(catalog, u)),
-            s.application_name, address.map(|a| a.ip().to_string()), Null, address.map(|a| i32::from(a.port())),
+            s.application_name, address.map(|a| a.ip()), Null, address.map(|a| i32::from(a.port())),
             own.then_some(Time(s.backend_start)), s.xact_start.filter(|_| own).map(Time),
             s.query_start.filter(|_| own).map(Time), s.state_change.filter(|_| own).map(Time),
             s.wait_event_type.filter(|_| own), s.wait_event.filter(|_| own), own.then_some(s.state), s.transaction.filter(|_| own).map(|t| t as u32), Null,
@@ -133,11 +133,12 @@ fn pg_stat_replication(context: &SystemContext, sink: &mut RowSink) -> Result<()
     let cluster = context.host.cluster();
     for n in cluster.nodes.iter().filter(|n| Some(n.id) != cluster.primary) {
         let host = n.peer_address.rsplit_once(':');
+        let address = host.and_then(|h| h.0.trim_matches(['[', ']']).parse::<std::net::IpAddr>().ok());
         let position = |p: crate::commit_log::LogPosition| i64::try_from(p.0).unwrap_or(i64::MAX);
         let quorum = if n.membership == "voter" { "quorum" } else { "async" };
         row!(sink;
             i32::try_from(n.id).unwrap_or(i32::MAX), Oid::SUPERUSER, role_name(&context.catalog, Oid::SUPERUSER), &n.name,
-            host.map(|h| h.0), Null, host.and_then(|h| h.1.parse::<i32>().ok()), Null, Null, &n.state,
+            address, host.map(|h| h.0).filter(|_| address.is_none()), host.and_then(|h| h.1.parse::<i32>().ok()), Null, Null, &n.state,
             position(n.appended), position(n.appended), position(n.durable), position(n.applied), Null, Null,
             lag(n.lag), i32::from(n.membership == "voter"), quorum, Null);
     }

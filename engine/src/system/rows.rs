@@ -1,5 +1,6 @@
 //! Collects the rows of a system relation and turns them into one Arrow batch.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -10,6 +11,7 @@ use crate::catalog::acl::ObjectKind;
 use crate::catalog::{Catalog, Oid};
 use crate::error::{Error, Result};
 use crate::types::arrow::to_array;
+use crate::types::network::Inet;
 use crate::types::{Datum, TypeOid};
 
 /// Rows of one relation, column by column.
@@ -146,6 +148,16 @@ pub(super) struct Time(pub i64);
 impl Cell for Time {
     fn cell(self) -> Datum {
         Datum::Timestamptz(self.0)
+    }
+}
+
+impl Cell for IpAddr {
+    fn cell(self) -> Datum {
+        let address = match self {
+            IpAddr::V4(address) => Inet::new(&address.octets(), 32),
+            IpAddr::V6(address) => Inet::new(&address.octets(), 128),
+        };
+        address.map_or(Datum::Null, |address| address.encode())
     }
 }
 

@@ -78,10 +78,13 @@ impl Inbox {
     }
 }
 
+/// A database and a name in it.
+type Channel = (Arc<str>, Arc<str>);
+
 /// Who listens to what on this node.
 #[derive(Default)]
 pub struct Notifier {
-    by_channel: DashMap<(Arc<str>, Arc<str>), Vec<Arc<Inbox>>>,
+    by_channel: DashMap<Channel, Vec<Arc<Inbox>>>,
     listeners: AtomicUsize,
 }
 

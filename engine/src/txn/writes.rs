@@ -346,10 +346,10 @@ impl TableWrites {
 
     fn remove_entries(&mut self, key: &RowKey, row: &[Datum]) {
         for index in &self.table.layout.indexes {
-            if let Some(entries) = self.entries.get_mut(&index.oid) {
-                if let Some(bytes) = index.entry(|c| cell_of(row, c)) {
-                    entries.remove(&(bytes, key.clone()));
-                }
+            if let Some(entries) = self.entries.get_mut(&index.oid)
+                && let Some(bytes) = index.entry(|c| cell_of(row, c))
+            {
+                entries.remove(&(bytes, key.clone()));
             }
         }
     }

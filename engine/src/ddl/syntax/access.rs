@@ -225,7 +225,10 @@ fn objects(c: &mut Cursor<'_>) -> Result<Objects, SyntaxError> {
     Ok(Objects::Tables(names(c)?))
 }
 
-fn functions(c: &mut Cursor<'_>) -> Result<Vec<(ObjectName, Option<Vec<String>>)>, SyntaxError> {
+/// Names, and the types of the arguments where they are given.
+type Functions = Vec<(ObjectName, Option<Vec<String>>)>;
+
+fn functions(c: &mut Cursor<'_>) -> Result<Functions, SyntaxError> {
     let mut functions = Vec::new();
     loop {
         let name = c.object_name()?;

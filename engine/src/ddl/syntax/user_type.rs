@@ -30,7 +30,7 @@ pub enum TypeStatement {
     CreateDomain(Box<NewDomain>),
     AlterDomain {
         name: ObjectName,
-        change: DomainChange,
+        change: Box<DomainChange>,
     },
     Alter {
         name: ObjectName,
@@ -240,7 +240,7 @@ pub(super) fn alter_domain(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxEr
         }
         _ => return Err(start),
     };
-    Ok(statement(TypeStatement::AlterDomain { name, change }))
+    Ok(statement(TypeStatement::AlterDomain { name, change: Box::new(change) }))
 }
 
 fn statement(statement: TypeStatement) -> Option<Extra> {

@@ -52,7 +52,7 @@ pub const EXTENSIONS: [Extension; 4] = [
 
 /// The extension that a function or an operator belongs to.
 pub fn of(oid: u32) -> Option<&'static Extension> {
-    if oid < FIRST || oid >= u32::MAX - 16 {
+    if !(FIRST..u32::MAX - 16).contains(&oid) {
         return None;
     }
     EXTENSIONS.iter().find(|e| e.number == oid >> 16 & 0xff)

@@ -76,6 +76,11 @@ fn as_json(mut call: AggregateCall) -> Result<AggregateCall> {
     }
     let to_json = super::super::registry().lookup("to_json").first().cloned();
     let to_json = to_json.ok_or_else(|| crate::Error::internal("to_json is not in the registry"))?;
+    if call.distinct && call.order_by.is_empty() {
+        // Duplicates are found by sorting the values, not what is written of them.
+        let key = |arg: &Lowered| OrderKey { arg: arg.clone(), descending: false, nulls_first: false };
+        call.order_by = call.args.iter().map(key).collect();
+    }
     for arg in &mut call.args {
         if !matches!(arg.ty.oid, TypeOid::JSON | TypeOid::JSONB) {
             *arg = super::call(&to_json, vec![arg.clone()], TypeOid::JSON.into())?;

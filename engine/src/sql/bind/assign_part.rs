@@ -10,7 +10,7 @@ use crate::functions::subscript_assignment::{Part, assignment};
 use crate::sql::subscripted::{INDEX, OPEN_END, SLICE};
 use crate::types::{Datum, PgType, TypeOid};
 
-fn call_of<'a>(expr: &'a Expr) -> Option<(String, Vec<&'a Expr>)> {
+fn call_of(expr: &Expr) -> Option<(String, Vec<&Expr>)> {
     let Expr::Function(call) = expr else { return None };
     let name = call.name.0.last()?.as_ident().map(fold)?;
     let ast::FunctionArguments::List(list) = &call.args else { return Some((name, Vec::new())) };

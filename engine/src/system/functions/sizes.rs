@@ -3,7 +3,7 @@
 use num_traits::ToPrimitive;
 
 use super::{Implementation, invalid, oid_arg, relation_arg, text, text_arg};
-use crate::catalog::{Oid, Relation};
+use crate::catalog::{Catalog, Relation};
 use crate::error::Result;
 use crate::functions::Call;
 use crate::system::SystemContext;
@@ -16,7 +16,7 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     ("pg_indexes_size", |c, _, a| size(c, a, index_bytes)),
     ("pg_total_relation_size", |c, _, a| size(c, a, |c, r| table_bytes(c, r) + index_bytes(c, r))),
     ("pg_database_size", database_size),
-    ("pg_tablespace_size", |c, _, _| Ok(bytes(everything(c)))),
+    ("pg_tablespace_size", |c, _, _| Ok(bytes(everything(c, &c.catalog)))),
     ("pg_size_pretty", size_pretty),
 ];
 
@@ -53,18 +53,22 @@ fn relation_size(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Resul
     }
 }
 
-fn everything(context: &SystemContext) -> u64 {
-    let tables = context.catalog.tables.values().cloned().map(Relation::Table);
+fn everything(context: &SystemContext, catalog: &Catalog) -> u64 {
+    let tables = catalog.tables.values().cloned().map(Relation::Table);
     tables.map(|t| table_bytes(context, &t) + index_bytes(context, &t)).sum()
 }
 
 fn database_size(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
-    match text_arg(args, 0) {
-        Some(name) => context.catalog.check_database(name)?,
-        None if oid_arg(args, 0) != Some(Oid(context.catalog.database.oid.0)) => return Ok(Datum::Null),
-        None => {}
-    }
-    Ok(bytes(everything(context)))
+    let catalog = &context.catalog;
+    let database = match text_arg(args, 0) {
+        Some(name) => Some(catalog.find_database(name)?),
+        None => oid_arg(args, 0),
+    };
+    Ok(match database {
+        Some(oid) if oid == catalog.database.oid => bytes(everything(context, catalog)),
+        Some(oid) => catalog.of_database(oid).map_or(Datum::Null, |other| bytes(everything(context, &other))),
+        None => Datum::Null,
+    })
 }
 
 /// As PostgreSQL: units of 1024, switched at ten of the next one, rounded half away from zero.
