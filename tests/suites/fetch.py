@@ -46,7 +46,7 @@ def postgres():
 
 
 def postgres_source():
-    """The directory of PostgreSQL 15's source, of Debian's source package that this machine's mirror has."""
+    """The directory of PostgreSQL 15's source, of the newest of Debian's source packages that can be had."""
     found = glob.glob(f"{STORE}/postgresql-15.*/src/test/regress")
     if found:
         return found[0].removesuffix("/src/test/regress")
