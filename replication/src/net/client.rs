@@ -240,11 +240,15 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
         Box::pin(async move {
+            let mut input = input;
+            // openraft's pause after a failure lies before the first request: who connected first would try again at once,
+            // without end, while the peer is down.
+            let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
             let connection = self.take_connection().await.map_err(NetError::rpc)?;
             let pipeline = Pipeline {
                 home: &mut self.connection,
                 connection,
-                input: Some(input),
+                input: Some(stream::iter([first]).chain(input)),
                 sent: VecDeque::new(),
                 patience: self.caller.patience.progress,
                 deadline: Instant::now(),
