@@ -72,7 +72,7 @@ impl NodeConfig {
             checkpoint_log_bytes: 256 << 20,
             entries_kept: 10_000,
             segment_bytes: 64 << 20,
-            entry_cache_bytes: 16 << 20,
+            entry_cache_bytes: 8 << 20,
             in_flight_bytes_max: 64 << 20,
             transfer_bytes_per_second: 64 << 20,
             archive: None,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::known::Known;
 use crate::StartError;
 use crate::rebuild::Mark;
-use crate::wal::disk::{create_directory, sync_directory, write_file_atomically};
+use crate::wal::disk::{create_directory, move_directory, sync_directory, write_file_atomically};
 
 /// Changes when a directory of an older version cannot be used any more.
 pub const FORMAT: u32 = 2;
@@ -102,12 +102,11 @@ impl DataDir {
             }
         }
         create_directory(&aside).map_err(unusable)?;
-        for from in [self.wal(), self.checkpoints()] {
-            let to = aside.join(from.file_name().unwrap_or_default());
-            match std::fs::rename(&from, &to) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unusable(error)),
-                _ => {}
-            }
+        let to = |from: &Path| aside.join(from.file_name().unwrap_or_default());
+        let (wal, checkpoints) = (self.wal(), self.checkpoints());
+        for moved in [move_directory(&wal, &to(&wal)), std::fs::rename(&checkpoints, to(&checkpoints))] {
+            moved
+                .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(unusable(error)) })?;
         }
         Known::remove(&self.path).map_err(unusable)?;
         Mark::new(&self.path).remove().map_err(unusable)?;

@@ -103,6 +103,11 @@ pub(crate) fn disk() -> std::sync::Arc<dyn Disk> {
     world::with(|world| std::sync::Arc::new(world.disks[world.current].clone()) as _)
 }
 
+/// The log of the node that runs is put aside: nobody looks at it again.
+pub(crate) fn forget_log() {
+    world::with(|world| world.disks[world.current].wipe());
+}
+
 /// The writer of the log of the node that runs is driven by the simulation from here on.
 pub(crate) fn drive(writer: SteppedWriter) {
     let before = world::with(|world| world.writers[world.current].replace(writer));

@@ -35,7 +35,6 @@ fn the_same_seed_is_the_same_run() {
 
 /// As many as there is time for: an unoptimised build takes a few seconds for each, examples/simulate.rs runs hours.
 #[test]
-#[ignore = "seed 6 does not end since the last merge: to be found out"]
 fn no_seed_breaks_a_promise() {
     print!("{}", in_process("seeds", &[("LOCKSTEP_SECONDS", "40")]));
 }

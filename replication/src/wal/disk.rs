@@ -59,6 +59,16 @@ pub fn of_directory(directory: PathBuf) -> io::Result<Arc<dyn Disk>> {
     Ok(Arc::new(RealDisk::new(directory)?))
 }
 
+/// Moves the directory of a log that is not open.
+pub fn move_directory(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(any(test, feature = "simulation"))]
+    if crate::simulation::is_running() {
+        crate::simulation::forget_log();
+        return Ok(());
+    }
+    std::fs::rename(from, to)
+}
+
 /// Makes the names in a directory survive a power loss.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
