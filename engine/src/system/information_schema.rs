@@ -7,10 +7,9 @@ use super::deparse::{self, Display};
 use super::relations::role_name;
 use super::rows::{Null, row};
 use super::{RowSink, RowSource, SystemContext, viewdef};
-use crate::catalog::CheckOption;
 use crate::catalog::{
-    Catalog, ColumnDef, ConstraintDef, ConstraintKind, Identity, Oid, ReferentialAction, Relation, SequenceDef,
-    TableDef, ViewDef,
+    Attribute, Catalog, CheckOption, ColumnDef, ConstraintDef, ConstraintKind, Identity, Oid, ReferentialAction,
+    Relation, SequenceDef, TableDef, TypeDef, ViewDef,
 };
 use crate::error::Result;
 use crate::sql::bind::view_target::is_updatable;
@@ -38,9 +37,10 @@ pub const SOURCES: &[(&str, RowSource)] = &[
     ("information_schema.foreign_tables", nothing),
     ("information_schema.foreign_servers", nothing),
     ("information_schema.foreign_data_wrappers", nothing),
-    ("information_schema.user_defined_types", nothing),
+    ("information_schema.user_defined_types", user_defined_types),
     ("information_schema.transforms", nothing),
-    ("information_schema.column_domain_usage", nothing),
+    ("information_schema.column_domain_usage", column_domain_usage),
+    ("information_schema.attributes", attributes),
 ];
 
 fn nothing(_: &SystemContext, _: &mut RowSink) -> Result<()> {
@@ -219,6 +219,56 @@ fn domains(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
             database, catalog.schema_name(def.schema), &def.name, data_type, f.length, f.octets, Null, Null, Null, Null,
             Null, Null, f.precision, f.radix, f.scale, f.datetime, Null, Null, default, database, udt_schema, udt, Null,
             Null, Null, Null, "1");
+    }
+    Ok(())
+}
+
+/// Composite types that the user owns or may use.
+fn visible_composites(context: &SystemContext) -> impl Iterator<Item = (&TypeDef, &[Attribute])> {
+    let visible = context.catalog.types.values().filter(|def| may_see(context, def.owner));
+    visible.filter_map(|def| Some((&**def, def.attributes()?)))
+}
+
+fn user_defined_types(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &*context.catalog;
+    for (def, _) in visible_composites(context) {
+        row!(sink;
+            &catalog.database.name, catalog.schema_name(def.schema), &def.name, "STRUCTURED", "YES", Null, Null, Null, Null,
+            Null, Null, Null, Null, Null, Null, Null, Null, Null, Null, Null, Null, Null, Null, Null, Null, Null, Null, Null,
+            Null);
+    }
+    Ok(())
+}
+
+fn attributes(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &*context.catalog;
+    let database = &catalog.database.name;
+    for (def, attributes) in visible_composites(context) {
+        for (number, attribute) in (1i32..).zip(attributes) {
+            let f = TypeFigures::new(attribute.ty);
+            let (udt_schema, udt) = udt(attribute.ty.oid, catalog);
+            row!(sink;
+                database, catalog.schema_name(def.schema), &def.name, &attribute.name, number, Null, "YES", f.data_type,
+                f.length, f.octets, Null, Null, Null, Null, Null, Null, f.precision, f.radix, f.scale, f.datetime, Null,
+                Null, database, udt_schema, udt, Null, Null, Null, Null, number.to_string(), "NO");
+        }
+    }
+    Ok(())
+}
+
+/// Columns of the domains that the user owns.
+fn column_domain_usage(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let catalog = &*context.catalog;
+    let database = &catalog.database.name;
+    for table in catalog.tables.values() {
+        for column in table.live_columns() {
+            let Some(domain) = column.domain.and_then(|oid| catalog.types.get(&oid)) else { continue };
+            if may_see(context, domain.owner) {
+                row!(sink;
+                    database, catalog.schema_name(domain.schema), &domain.name, database,
+                    catalog.schema_name(table.schema), &table.name, &column.name);
+            }
+        }
     }
     Ok(())
 }

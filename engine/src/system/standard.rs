@@ -31,7 +31,6 @@ pub const SOURCES: &[(&str, RowSource)] = &[
     ("information_schema.element_types", element_types),
     ("information_schema.view_column_usage", view_column_usage),
     ("information_schema.view_routine_usage", nothing),
-    ("information_schema.attributes", nothing),
     ("information_schema.check_constraint_routine_usage", nothing),
     ("information_schema.column_column_usage", nothing),
     ("information_schema.column_options", nothing),

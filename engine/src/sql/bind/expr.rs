@@ -1,5 +1,7 @@
 //! Expressions: from syntax trees to [`ScalarExpr`].
 
+use std::borrow::Cow;
+
 use sqlparser::ast::{self, Expr, Spanned, UnaryOperator, Value};
 
 use super::{Binder, fold};
@@ -287,17 +289,17 @@ impl Binder {
             }
             _ => {
                 let name = operator_name(op);
+                let rows = (row_items(left), row_items(right));
                 if let (ast::BinaryOperator::Overlaps, Some([a, b]), Some([c, d])) =
-                    (op, row_items(left), row_items(right))
+                    (op, rows.0.as_deref(), rows.1.as_deref())
                 {
                     let args = [a, b, c, d].into_iter().map(|e| self.expr(e)).collect::<Result<Vec<_>>>()?;
                     return self.call("overlaps", args, whole.span());
                 }
-                if let (Some(l), Some(r)) = (row_items(left), row_items(right)) {
+                if let (Some(l), Some(r)) = &rows {
                     return self.row_comparison(&name, l, r, whole.span());
                 }
-                if let (Some(l), Expr::Subquery(query)) = (row_items(left), right) {
-                    let _ = l;
+                if let (Some(_), Expr::Subquery(query)) = (rows.0, right) {
                     return self.quantified(left, &name, query, false, whole.span());
                 }
                 let l = self.expr(left)?;
@@ -365,7 +367,7 @@ impl Binder {
     fn distinct_test(&mut self, left: &Expr, right: &Expr, negated: bool, span: Span) -> Result<ScalarExpr> {
         if let (Some(l), Some(r)) = (row_items(left), row_items(right)) {
             let mut parts = Vec::new();
-            for (l, r) in l.iter().zip(r) {
+            for (l, r) in l.iter().zip(r.iter()) {
                 let test = self.distinct_test(l, r, true, span)?;
                 parts.push(test);
             }
@@ -415,7 +417,7 @@ impl Binder {
             let mut tests = Vec::new();
             for item in list {
                 let other = row_items(item).ok_or_else(|| Error::unsupported("IN over whole rows"))?;
-                tests.push(self.row_comparison("=", items, other, span)?);
+                tests.push(self.row_comparison("=", &items, &other, span)?);
             }
             let any = match tests.len() {
                 1 => tests.remove(0),
@@ -757,10 +759,22 @@ fn minus_before_power(arg: &Expr) -> Option<Expr> {
 }
 
 /// The items of `(a, b)` or `ROW(a, b)`.
-pub(super) fn row_items(expr: &Expr) -> Option<&[Expr]> {
+pub(super) fn row_items(expr: &Expr) -> Option<Cow<'_, [Expr]>> {
     match expr {
-        Expr::Tuple(items) => Some(items),
+        Expr::Tuple(items) => Some(Cow::Borrowed(items)),
         Expr::Nested(inner) => row_items(inner),
+        Expr::Function(call) => {
+            let [ast::ObjectNamePart::Identifier(name)] = call.name.0.as_slice() else { return None };
+            let ast::FunctionArguments::List(list) = &call.args else { return None };
+            if name.quote_style.is_some() || !name.value.eq_ignore_ascii_case("row") || list.args.is_empty() {
+                return None;
+            }
+            let item = |arg: &ast::FunctionArg| match arg {
+                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(item)) => Some(item.clone()),
+                _ => None,
+            };
+            list.args.iter().map(item).collect::<Option<Vec<_>>>().map(Cow::Owned)
+        }
         _ => None,
     }
 }
