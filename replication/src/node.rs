@@ -169,11 +169,14 @@ impl Node {
         let members = self.members.clone();
         let deadline = Instant::now() + SESSION_WAIT_MAX;
         let opening = self.runtime.spawn(async move {
+            let mut changes = members.raft.server_metrics();
             loop {
                 match open_session(&members, &request).await {
                     Ok(opened) => return Some(opened),
                     // An election may be under way.
-                    Err(_) if Instant::now() < deadline => tokio::time::sleep(SESSION_RETRY).await,
+                    Err(_) if Instant::now() < deadline => {
+                        let _ = tokio::time::timeout(SESSION_RETRY, changes.changed()).await;
+                    }
                     Err(error) => {
                         warn!("cannot open a session on the primary: {error}");
                         return None;

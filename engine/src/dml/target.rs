@@ -84,7 +84,7 @@ impl TargetPlan {
             && !filter.as_ref().is_some_and(has_query)
         {
             if point_path {
-                point = PointAccess::choose(scan, filter.as_ref(), def);
+                point = PointAccess::choose(scan, filter.as_ref(), &[], def);
             }
             simple = Some(filter.clone());
         }

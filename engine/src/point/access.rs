@@ -15,7 +15,7 @@ use crate::expr_eval::{NoColumns, eval};
 use crate::functions::{EvalContext, Volatility};
 use crate::session::Session;
 use crate::sql::Scope;
-use crate::sql::rel::Scan;
+use crate::sql::rel::{Scan, SortKey};
 use crate::storage::{IndexRange, RowKey, Table};
 use crate::system::deparse::quote_ident;
 use crate::system::expression::{self, Names, Style};
@@ -59,6 +59,8 @@ pub struct PointAccess {
     upper: Bound<(ScalarExpr, PgType)>,
     /// The index leaves out rows of which the condition does not hold in any case.
     partial: bool,
+    /// The query wants no more than the first rows of the index's order (of the reverse order, if true).
+    walk: Option<bool>,
     /// The condition is nothing but the key: rows that are found satisfy it.
     pub exact: bool,
 }
@@ -72,12 +74,15 @@ pub enum Found {
 }
 
 impl PointAccess {
-    pub fn choose(scan: &Scan, filter: Option<&ScalarExpr>, def: &TableDef) -> Option<PointAccess> {
-        if scan.system {
+    /// `wanted`: the order in which the query wants its first rows, empty if it wants all of them.
+    pub fn choose(scan: &Scan, filter: Option<&ScalarExpr>, wanted: &[SortKey], def: &TableDef) -> Option<PointAccess> {
+        if scan.system || (filter.is_none() && wanted.is_empty()) {
             return None;
         }
         let mut conjuncts = Vec::new();
-        flatten(filter?, &mut conjuncts);
+        if let Some(filter) = filter {
+            flatten(filter, &mut conjuncts);
+        }
         let attribute = |id: ColumnId| scan.columns.iter().find(|c| c.output.id == id).map(|c| c.attnum);
         let mut pins: Vec<Pin> = conjuncts.iter().enumerate().filter_map(|(i, c)| pin(c, i, &attribute, def)).collect();
         let computed = def.indexes.iter().any(|i| i.computed.is_some());
@@ -86,15 +91,23 @@ impl PointAccess {
             pins.extend(conjuncts.iter().enumerate().filter_map(|(i, c)| expression_pin(c, i, &names)));
         }
         let usable = def.indexes.iter().filter(|index| index.is_ordered() && implied(index, &conjuncts, &names));
-        let candidates = usable.filter_map(|index| Self::over(index, &pins, def, conjuncts.len()));
-        candidates.max_by_key(|a| (a.primary, a.unique && a.is_point(def), a.prefix.len(), a.partial))
+        let order = Order { keys: wanted, attribute: &attribute };
+        let candidates = usable.filter_map(|index| Self::over(index, &pins, &order, def, conjuncts.len()));
+        candidates.max_by_key(|a| (a.primary, a.unique && a.is_point(def), a.prefix.len(), a.walk.is_some(), a.partial))
     }
 
-    fn over(index: &IndexDef, pins: &[Pin], def: &TableDef, conjuncts: usize) -> Option<PointAccess> {
+    fn over(
+        index: &IndexDef,
+        pins: &[Pin],
+        order: &Order<'_>,
+        def: &TableDef,
+        conjuncts: usize,
+    ) -> Option<PointAccess> {
         let mut prefix = Vec::new();
         let mut lower = Bound::Unbounded;
         let mut upper = Bound::Unbounded;
         let mut used = Vec::new();
+        let mut bounds = 0;
         for column in &index.columns {
             let ty = match &column.expression {
                 Some(expression) => expression.ty,
@@ -111,6 +124,7 @@ impl PointAccess {
             }
             for pin in pins.iter().filter(mine) {
                 let value = (pin.value.clone(), ty);
+                bounds += 1;
                 match pin.comparison {
                     Comparison::Gt => lower = Bound::Excluded(value),
                     Comparison::Ge => lower = Bound::Included(value),
@@ -122,17 +136,26 @@ impl PointAccess {
             break;
         }
         let whole = prefix.len() == index.columns.len();
-        let ranged = !matches!((&lower, &upper), (Bound::Unbounded, Bound::Unbounded));
-        // The primary key is a hash: all of it or nothing. Of a partial index all may be wanted.
-        if (index.is_key() && !whole) || (prefix.is_empty() && !ranged && index.predicate.is_none()) {
+        let sides = [&lower, &upper].into_iter().filter(|side| !matches!(side, Bound::Unbounded)).count();
+        // Rows that a part of the condition would leave out must not count as the first ones.
+        let complete = used.len() + sides == conjuncts && bounds == sides;
+        let walk = if complete { order.along(index, prefix.len(), def) } else { None };
+        // The order of the primary key is built when it is first asked for, which one open end is not worth. Of a partial
+        // index all may be wanted.
+        let narrow = match index.is_key() {
+            true => !prefix.is_empty() || sides == 2,
+            false => !prefix.is_empty() || sides > 0 || index.predicate.is_some(),
+        };
+        if !narrow && walk.is_none() {
             return None;
         }
         Some(PointAccess {
             index: index.oid,
             index_name: index.name.clone(),
-            primary: index.is_key(),
+            primary: index.is_key() && whole,
             unique: index.unique,
             partial: index.predicate.is_some(),
+            walk,
             exact: whole && used.len() == conjuncts,
             prefix,
             lower,
@@ -144,6 +167,11 @@ impl PointAccess {
         def.index(self.index).is_some_and(|i| i.columns.len() == self.prefix.len())
     }
 
+    /// Whether the rows come in the order of the query, so that its limit may be told to [`Self::find`].
+    pub fn is_walk(&self) -> bool {
+        self.walk.is_some()
+    }
+
     /// Whether it names one row by its key, without reading anything.
     pub fn is_primary(&self) -> bool {
         self.primary
@@ -153,18 +181,20 @@ impl PointAccess {
         let what = match (self.primary, self.is_point(def)) {
             (true, _) => "primary key lookup",
             (false, true) => "index lookup",
+            (false, false) if self.is_walk() => "index order",
             (false, false) => "index range",
         };
         vec![format!("Point path: {what} using {} on {}", self.index_name, def.name)]
     }
 
-    /// What the index has for these parameters.
+    /// What the index has for these parameters; no more than `limit` rows if [`Self::is_walk`].
     pub fn find(
         &self,
         session: &mut Session,
         table: &Arc<Table>,
         params: &[Datum],
         context: &EvalContext,
+        limit: usize,
     ) -> Result<Found> {
         let mut prefix = Vec::with_capacity(self.prefix.len());
         for (expr, ty) in &self.prefix {
@@ -185,10 +215,62 @@ impl PointAccess {
         else {
             return Ok(Found::TooMany);
         };
-        let range = IndexRange { prefix, lower, upper, reverse: false };
-        let rows = session.transaction()?.lookup(table, self.index, &range, ROWS_MAX + 1)?;
+        let range = IndexRange { prefix, lower, upper, reverse: self.walk.unwrap_or(false) };
+        let limit = if self.is_walk() { limit.min(ROWS_MAX + 1) } else { ROWS_MAX + 1 };
+        let rows = session.transaction()?.lookup(table, self.index, &range, limit)?;
         Ok(if rows.len() > ROWS_MAX { Found::TooMany } else { Found::Rows(rows) })
     }
+}
+
+/// The order in which a query wants its first rows.
+struct Order<'a> {
+    keys: &'a [SortKey],
+    attribute: &'a dyn Fn(ColumnId) -> Option<i16>,
+}
+
+impl Order<'_> {
+    /// Whether a walk along an index gives the order, its first `pinned` columns being equal everywhere: whether it goes
+    /// backwards.
+    fn along(&self, index: &IndexDef, pinned: usize, def: &TableDef) -> Option<bool> {
+        let mut reverse = None;
+        let mut next = index.columns.get(pinned..)?.iter();
+        for key in self.keys {
+            let ExprKind::Column { id, depth: 0 } = &key.expr.kind else { return None };
+            let attnum = (self.attribute)(*id)?;
+            if index.columns.iter().take(pinned).any(|c| c.attnum == attnum) {
+                continue;
+            }
+            let column = next.next().filter(|c| c.attnum == attnum)?;
+            let attribute = def.attribute(attnum)?;
+            let backwards = key.descending != column.descending;
+            let nulls_fit = attribute.not_null || key.nulls_first == (column.nulls_first != backwards);
+            if !walks_in_order(attribute.ty.oid) || !nulls_fit || *reverse.get_or_insert(backwards) != backwards {
+                return None;
+            }
+        }
+        reverse
+    }
+}
+
+/// Types whose values an index has in the order of ORDER BY.
+fn walks_in_order(ty: TypeOid) -> bool {
+    matches!(
+        ty,
+        TypeOid::INT2
+            | TypeOid::INT4
+            | TypeOid::INT8
+            | TypeOid::OID
+            | TypeOid::TEXT
+            | TypeOid::VARCHAR
+            | TypeOid::NAME
+            | TypeOid::UUID
+            | TypeOid::DATE
+            | TypeOid::TIME
+            | TypeOid::TIMESTAMP
+            | TypeOid::TIMESTAMPTZ
+            | TypeOid::NUMERIC
+            | TypeOid::BOOL
+    )
 }
 
 enum Key {

@@ -93,7 +93,9 @@ impl Lookup {
         lock: Option<(RowLock, Wait)>,
         parameters: usize,
     ) -> Option<Lookup> {
-        let access = PointAccess::choose(&simple.scan, simple.filter.as_ref(), def)?;
+        let first_rows = simple.limit.is_some() && lock.is_none();
+        let wanted = if first_rows { &simple.order_by[..] } else { &[] };
+        let access = PointAccess::choose(&simple.scan, simple.filter.as_ref(), wanted, def)?;
         // With a lock the row is looked at after waiting, so its condition is evaluated whatever the key says.
         let filter = simple.filter.as_ref().filter(|_| !access.exact || lock.is_some());
         let attribute = |id: ColumnId| simple.scan.columns.iter().find(|c| c.output.id == id).map(|c| c.attnum);
@@ -175,7 +177,8 @@ async fn run(session: &mut Session, lookup: &Lookup, params: &Arc<[Datum]>) -> R
     };
     let offset = number(&lookup.offset, SqlState::InvalidRowCountInOffsetClause, "OFFSET")?.unwrap_or(0);
     let limit = number(&lookup.limit, SqlState::InvalidRowCountInLimitClause, "LIMIT")?.unwrap_or(usize::MAX);
-    let found = lookup.access.find(session, &table, params, &context)?;
+    let first = offset.saturating_add(limit);
+    let found = lookup.access.find(session, &table, params, &context, first)?;
     let mut rows: Vec<Row> = Vec::new();
     match (found, lookup.lock) {
         (Found::Nothing, _) => {}
@@ -186,8 +189,13 @@ async fn run(session: &mut Session, lookup: &Lookup, params: &Arc<[Datum]>) -> R
             }
         }
         (Found::Rows(images), None) => {
+            let found = images.len();
             for image in images {
                 keep(session, lookup, lookup.narrow(&image.row), params, &mut rows).await?;
+            }
+            if lookup.access.is_walk() && found == first && rows.len() < found {
+                // Not all of the first rows satisfied the condition: there may be others behind them.
+                return Ok(None);
             }
         }
         (Found::Key(key), Some(lock)) => lock_one(session, lookup, &table, &key, lock, params, &mut rows).await?,
@@ -201,7 +209,7 @@ async fn run(session: &mut Session, lookup: &Lookup, params: &Arc<[Datum]>) -> R
             }
         }
     }
-    if rows.len() > 1 && !lookup.order_by.is_empty() {
+    if rows.len() > 1 && !lookup.order_by.is_empty() && !lookup.access.is_walk() {
         rows = sort(session, lookup, rows, params).await?;
     }
     let rows = rows.into_iter().skip(offset).take(limit);
@@ -312,7 +320,7 @@ impl PointAccess {
         params: &Arc<[Datum]>,
     ) -> Result<Option<Vec<RowKey>>> {
         let context = session.eval_context();
-        Ok(match self.find(session, table, params, &context)? {
+        Ok(match self.find(session, table, params, &context, usize::MAX)? {
             Found::Key(key) => Some(vec![key]),
             Found::Rows(images) => Some(images.into_iter().map(|i| i.key).collect()),
             Found::Nothing => Some(Vec::new()),

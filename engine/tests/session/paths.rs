@@ -11,7 +11,10 @@ fn statement(random: &mut StdRng) -> String {
     let id = random.random_range(0..40);
     let other = random.random_range(0..40);
     let n = random.random_range(-5..15);
-    match random.random_range(0..16) {
+    let (a, b) = (id % 5, other % 8);
+    let direction = ["", "DESC", "NULLS FIRST", "DESC NULLS LAST"][random.random_range(0..4)];
+    let limit = random.random_range(0..6);
+    match random.random_range(0..32) {
         0 => format!("SELECT * FROM t WHERE id = {id}"),
         1 => format!("SELECT v, id + 1 FROM t WHERE id = {id} AND n > {n}"),
         2 => format!("SELECT id FROM t WHERE n = {n} ORDER BY id"),
@@ -29,6 +32,22 @@ fn statement(random: &mut StdRng) -> String {
         12 => format!("SELECT {n} + {id}, 'x' || {other}, NULL, {n} > {id}"),
         13 => format!("SELECT id FROM t WHERE id = {id} FOR UPDATE"),
         14 => format!("SELECT n FROM t WHERE id = {id} AND v IS NULL"),
+        15 => format!("SELECT * FROM t WHERE id BETWEEN {id} AND {other} ORDER BY id"),
+        16 => format!("SELECT id, n FROM t WHERE id > {id} ORDER BY id LIMIT {limit}"),
+        17 => format!("SELECT id FROM t WHERE id > {id} AND n < {n} ORDER BY id DESC LIMIT {limit}"),
+        18 => format!("SELECT id FROM t ORDER BY id {direction} LIMIT {limit} OFFSET 1"),
+        19 => format!("SELECT v, n FROM t ORDER BY v {direction}, n {direction} LIMIT {limit}"),
+        20 => format!("SELECT v, n FROM t WHERE v = 'v{other}' ORDER BY v, n DESC LIMIT {limit}"),
+        21 => format!("SELECT n FROM t WHERE n > {n} AND n > {n} - 2 ORDER BY n {direction} LIMIT {limit}"),
+        22 => format!("INSERT INTO p VALUES ({a}, {b}, 'p{n}')"),
+        23 => format!("UPDATE p SET b = {limit} WHERE a = {a} AND b = {b}"),
+        24 => format!("UPDATE p SET c = 'all' WHERE a = {a}"),
+        25 => format!("DELETE FROM p WHERE a = {a} AND b BETWEEN {limit} AND {b}"),
+        26 => format!("SELECT * FROM p WHERE a = {a} ORDER BY b {direction} LIMIT {limit}"),
+        27 => format!("SELECT a, b FROM p WHERE a = {a} AND b >= {limit} ORDER BY a, b"),
+        28 => format!("SELECT a, b FROM p ORDER BY a DESC, b DESC LIMIT {limit}"),
+        29 => format!("SELECT a, b FROM p WHERE a > {a} ORDER BY a, b DESC LIMIT {limit}"),
+        30 => format!("SELECT b, c FROM p WHERE a IN ({a}, 1) AND b = {b} ORDER BY a LIMIT {limit}"),
         _ => format!("SELECT u FROM t WHERE u = {n} AND id < {id}"),
     }
 }
@@ -45,10 +64,11 @@ async fn both_paths_agree() {
         client.rows("CREATE TABLE t (id int PRIMARY KEY, n int, v text, u bigint UNIQUE)").await;
         client.rows("CREATE INDEX t_n ON t (n)").await;
         client.rows("CREATE INDEX t_v ON t (v, n)").await;
+        client.rows("CREATE TABLE p (a int, b int, c text, PRIMARY KEY (a, b))").await;
     }
     let mut history = String::new();
     let mut in_block = false;
-    for _ in 0..600 {
+    for _ in 0..1200 {
         let sql = match random.random_range(0..20) {
             0 if !in_block => "BEGIN".to_string(),
             0 if random.random() => "COMMIT".to_string(),
@@ -69,6 +89,24 @@ async fn both_paths_agree() {
     assert_eq!(point.psql(all, "").await, general.psql(all, "").await, "SEED={seed}");
     let explained = point.rows("EXPLAIN SELECT * FROM t WHERE id = 1").await[0][0].clone();
     assert!(explained.starts_with("Point path: primary key"), "{explained}");
+    for (query, wanted) in [
+        ("SELECT c FROM p WHERE a = 1", "Point path: index range"),
+        ("SELECT c FROM p WHERE a = 1 ORDER BY b DESC LIMIT 1", "Point path: index order"),
+        ("SELECT v FROM t ORDER BY id LIMIT 1", "Point path: index order"),
+        ("SELECT v FROM t WHERE id > 1 ORDER BY id LIMIT 1", "Point path: index order"),
+        ("SELECT v FROM t WHERE id BETWEEN 1 AND 9", "Point path: index range"),
+    ] {
+        let explained = point.rows(&format!("EXPLAIN {query}")).await[0][0].clone();
+        assert!(explained.starts_with(wanted), "{query}: {explained}");
+    }
+    for query in [
+        "SELECT v FROM t WHERE id > 1",
+        "SELECT b FROM p ORDER BY a, b DESC LIMIT 1",
+        "SELECT v FROM t ORDER BY n + 1 LIMIT 1",
+    ] {
+        let explained = point.rows(&format!("EXPLAIN {query}")).await[0][0].clone();
+        assert!(!explained.starts_with("Point path"), "{query}: {explained}");
+    }
     let explained = general.rows("EXPLAIN SELECT * FROM t WHERE id = 1").await[0][0].clone();
     assert!(!explained.starts_with("Point path"), "{explained}");
 }

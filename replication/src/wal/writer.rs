@@ -368,9 +368,10 @@ impl Writer {
     }
 
     /// Says behind the last batch that it was synced, for as long as nothing else stands there. It is not synced itself:
-    /// the end of the process does not harm it, after a power loss it may be missing.
+    /// the end of the process does not harm it, after a power loss it may be missing. Gives back what a large batch needed, too.
     fn mark_synced(&mut self) {
         self.marked = true;
+        self.encoder.begin();
         let Some(segment) = self.segments.back() else { return };
         let written = self.offset > SEGMENT_HEADER as u64;
         if !written || self.offset + format::MARK as u64 > segment.size || seeded::skip_fsync() {
