@@ -139,6 +139,11 @@ impl GroupState {
             slot.segment = segment;
             slot.offset = offset;
         }
+        self.forget_payloads(cache_bytes);
+    }
+
+    /// Drops the oldest payloads that are in the files, down to `cache_bytes`.
+    pub fn forget_payloads(&mut self, cache_bytes: u64) {
         while self.payload_bytes > cache_bytes && !self.payloads.is_empty() {
             let oldest = self.slots.len() - self.payloads.len();
             if self.slots.get(oldest).is_none_or(|slot| slot.segment == 0) {

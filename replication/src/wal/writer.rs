@@ -30,6 +30,9 @@ const BATCH_BYTES: usize = 8 << 20;
 /// Idle time after which the last batch is marked as synced.
 const MARK_AFTER: Duration = Duration::from_millis(5);
 
+/// Payloads that stay in memory when nothing has been queued for that long: who is still behind reads the files.
+const IDLE_CACHE_BYTES: u64 = 1 << 20;
+
 pub(super) enum Change {
     Entries(Vec<LogEntry>),
     Mark(RecordKind),
@@ -368,10 +371,13 @@ impl Writer {
     }
 
     /// Says behind the last batch that it was synced, for as long as nothing else stands there. It is not synced itself:
-    /// the end of the process does not harm it, after a power loss it may be missing. Gives back what a large batch needed, too.
+    /// the end of the process does not harm it, after a power loss it may be missing. Gives back what large batches needed, too.
     fn mark_synced(&mut self) {
         self.marked = true;
         self.encoder.begin();
+        for state in self.shared.groups.lock().values_mut() {
+            state.forget_payloads(self.shared.options.cache_bytes.min(IDLE_CACHE_BYTES));
+        }
         let Some(segment) = self.segments.back() else { return };
         let written = self.offset > SEGMENT_HEADER as u64;
         if !written || self.offset + format::MARK as u64 > segment.size || seeded::skip_fsync() {
