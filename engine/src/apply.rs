@@ -9,8 +9,8 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -119,40 +119,30 @@ impl Applier {
 
     /// Answers what is to be told to those who listen.
     fn install(&self, header: &Header, parts: Vec<Bytes>, body: Bytes) -> Result<Vec<Notification>> {
-        let large = parts.iter().map(Bytes::len).sum::<usize>() + body.len() > SHARED_BYTES_MIN;
-        let bodies = parts.into_iter().chain([body]);
-        match large {
-            true => read_ahead(bodies, |operations| self.install_all(operations, true, header.ts)),
-            false => self.install_all(bodies.flat_map(Operations::new), false, header.ts),
-        }
-    }
-
-    fn install_all(
-        &self,
-        operations: impl Iterator<Item = Result<Operation>>,
-        large: bool,
-        ts: CommitTs,
-    ) -> Result<Vec<Notification>> {
         let mut tables = Tables { storage: self.storage(), last: None };
+        let large = parts.iter().map(Bytes::len).sum::<usize>() + body.len() > SHARED_BYTES_MIN;
         let mut shared = Shared::default();
         let mut notifications = Vec::new();
-        for operation in operations {
-            let operation = operation?;
-            if large && shared.take(&operation, &mut tables)? {
-                shared.operations.push(operation);
-                if shared.operations.len() == SHARED_OPERATIONS_MAX {
-                    shared.install(self.storage(), ts)?;
+        for body in parts.into_iter().chain([body]) {
+            for operation in Operations::new(body) {
+                let operation = operation?;
+                if large && shared.take(&operation, &mut tables)? {
+                    shared.operations.push(operation);
+                    if shared.operations.len() < SHARED_OPERATIONS_MAX {
+                        continue;
+                    }
+                    shared.install(self.storage(), header.ts)?;
+                    continue;
                 }
-                continue;
+                if let Operation::Notify(notification) = operation {
+                    notifications.push(notification);
+                    continue;
+                }
+                shared.install(self.storage(), header.ts)?;
+                self.install_one(operation, header.ts, &mut tables)?;
             }
-            if let Operation::Notify(notification) = operation {
-                notifications.push(notification);
-                continue;
-            }
-            shared.install(self.storage(), ts)?;
-            self.install_one(operation, ts, &mut tables)?;
         }
-        shared.install(self.storage(), ts)?;
+        shared.install(self.storage(), header.ts)?;
         Ok(notifications)
     }
 
@@ -187,28 +177,6 @@ fn install_row(operation: &Operation, ts: CommitTs, tables: &mut Tables<'_>) -> 
         Operation::Delete { table, key } => tables.get(*table)?.store.apply_delete(key, ts),
         _ => Err(Error::internal("not a change of a row")),
     }
-}
-
-/// Reads the operations of a large record on a thread of their own, a little ahead of what is installed.
-fn read_ahead<T>(
-    bodies: impl Iterator<Item = Bytes> + Send,
-    install: impl FnOnce(&mut dyn Iterator<Item = Result<Operation>>) -> Result<T>,
-) -> Result<T> {
-    std::thread::scope(|scope| {
-        let (sender, read) = mpsc::sync_channel::<Vec<Result<Operation>>>(1);
-        scope.spawn(move || {
-            for body in bodies {
-                let mut operations = Operations::new(body).peekable();
-                while operations.peek().is_some() {
-                    // Nobody listens once an operation could not be installed.
-                    if sender.send(operations.by_ref().take(SHARED_OPERATIONS_MAX).collect()).is_err() {
-                        return;
-                    }
-                }
-            }
-        });
-        install(&mut read.into_iter().flatten())
-    })
 }
 
 /// Changes of rows out of a large record, by partition: partitions do not know of each other, so they are installed side
