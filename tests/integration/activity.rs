@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
 
 use crate::target::Target;
 
@@ -120,4 +120,34 @@ async fn an_advisory_lock_is_listed_and_tried() {
     becomes(&control, &waits, "Lock|advisory").await;
     holder.batch_execute("ROLLBACK").await.expect("rollback");
     wait.await.expect("task").expect("lock");
+}
+
+#[tokio::test]
+async fn a_session_hears_itself_and_ends_itself() {
+    let target = Target::start().await;
+    let (client, mut connection) = target.config().connect(NoTls).await.expect("connection");
+    let (heard, mut hearing) = tokio::sync::mpsc::unbounded_channel();
+    let connection = tokio::spawn(async move {
+        while let Some(message) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
+            if let AsyncMessage::Notification(notification) = message? {
+                let _ = heard.send((notification.process_id(), notification.payload().to_owned()));
+            }
+        }
+        Ok::<(), tokio_postgres::Error>(())
+    });
+    // Who listens and notifies in one transaction hears it; who rolls back neither sends nor listens.
+    client.batch_execute("BEGIN; LISTEN a; NOTIFY a, 'one'; COMMIT").await.expect("both");
+    client.batch_execute("BEGIN; LISTEN b; NOTIFY a, 'lost'; ROLLBACK; NOTIFY b, 'nobody'").await.expect("neither");
+    client.batch_execute("NOTIFY a, 'two'").await.expect("notify");
+    let own = pid(&client).await;
+    assert_eq!(hearing.recv().await, Some((own, "one".to_owned())));
+    assert_eq!(hearing.recv().await, Some((own, "two".to_owned())));
+
+    let error = client.simple_query("SELECT pg_cancel_backend(pg_backend_pid())").await.expect_err("cancelled");
+    assert_eq!(error.code().expect("code").code(), "57014");
+    let error = client.simple_query("SELECT pg_terminate_backend(pg_backend_pid())").await.expect_err("terminated");
+    let error = error.as_db_error().expect("an answer");
+    assert_eq!((error.severity(), error.code().code()), ("FATAL", "57P01"));
+    let _ = connection.await.expect("connection");
+    assert!(client.is_closed());
 }

@@ -333,12 +333,6 @@ impl CopyIn {
         if self.fields.len() > self.columns.len() {
             return Err(whole(Error::new(SqlState::BadCopyFileFormat, "extra data after last expected column")));
         }
-        if let Some(missing) = self.columns.get(self.fields.len()) {
-            return Err(whole(Error::new(
-                SqlState::BadCopyFileFormat,
-                format!("missing data for column \"{}\"", missing.name),
-            )));
-        }
         self.bytes += line.len();
         for (column, field) in self.columns.iter_mut().zip(&self.fields) {
             let null = std::str::from_utf8(&self.options.null).unwrap_or("");
@@ -368,6 +362,13 @@ impl CopyIn {
                 let shown = crate::session::settings::value::clip(text.unwrap_or(""), 100);
                 e.context(format!("COPY {table}, line {number}, column {}: \"{shown}\"", column.name))
             })?;
+        }
+        // Only now: what is there may be wrong already.
+        if let Some(missing) = self.columns.get(self.fields.len()) {
+            return Err(whole(Error::new(
+                SqlState::BadCopyFileFormat,
+                format!("missing data for column \"{}\"", missing.name),
+            )));
         }
         self.rows += 1;
         Ok(true)

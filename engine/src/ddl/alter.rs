@@ -588,6 +588,25 @@ pub async fn set_persistence(
     Ok(tag)
 }
 
+/// Storage parameters as they are without being named; names that nobody set are fine, as in PostgreSQL.
+pub async fn reset_options(
+    name: &ObjectName,
+    if_exists: bool,
+    options: &[String],
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<String> {
+    let tag = "ALTER TABLE".to_owned();
+    let name = Name::new(name, &tx.catalog())?;
+    let Some(table) = open_table(&name, if_exists, TableLock::ShareUpdateExclusive, tx, context).await? else {
+        return Ok(tag);
+    };
+    let mut table = (*table).clone();
+    table.options.retain(|(name, _)| !options.contains(name));
+    put_table(tx, table)?;
+    Ok(tag)
+}
+
 /// DROP of a column whose type goes.
 pub fn drop_column_now(table: crate::catalog::Oid, attnum: i16, tx: &mut Transaction) -> Result<()> {
     let Some(table) = tx.catalog().tables.get(&table).map(|t| (**t).clone()) else {

@@ -233,6 +233,9 @@ async fn run_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlCon
         Extra::SetPersistence { table, if_exists, unlogged } => {
             alter::set_persistence(table, *if_exists, *unlogged, tx, context).await
         }
+        Extra::ResetOptions { table, if_exists, options } => {
+            alter::reset_options(table, *if_exists, options, tx, context).await
+        }
         Extra::DropIndexConcurrently { name, if_exists, cascade } => {
             let names = std::slice::from_ref(name);
             drop::drop_objects(sqlparser::ast::ObjectType::Index, names, *if_exists, *cascade, tx, context).await

@@ -10,7 +10,7 @@ use crate::types::text::truncate_name;
 pub fn ident(ident: &Ident) -> String {
     let folded = match ident.quote_style {
         Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
+        None => ident.value.to_ascii_lowercase(),
     };
     truncate_name(&folded).to_owned()
 }

@@ -68,6 +68,12 @@ pub enum Extra {
         if_exists: bool,
         unlogged: bool,
     },
+    /// ALTER TABLE RESET of storage parameters.
+    ResetOptions {
+        table: ObjectName,
+        if_exists: bool,
+        options: Vec<String>,
+    },
     CreateRoutine(Box<CreateRoutine>),
     DropRoutines {
         kind: RoutineKind,
@@ -582,6 +588,10 @@ fn table_leftovers(c: &mut Cursor<'_>, table: ObjectName, if_exists: bool) -> Re
             _ => None,
         });
     }
+    if c.accept("reset") {
+        let options = option_names(c)?;
+        return Ok(Some(Extra::ResetOptions { table, if_exists, options }));
+    }
     if c.accept("cluster") {
         return Ok(Some(Extra::Unsupported("ALTER TABLE CLUSTER ON")));
     }
@@ -598,6 +608,23 @@ fn table_leftovers(c: &mut Cursor<'_>, table: ObjectName, if_exists: bool) -> Re
         return Ok(change.map(|change| Extra::AlterColumn { table, if_exists, column, change }));
     }
     Ok(None)
+}
+
+/// `(name, namespace.name, …)`.
+fn option_names(c: &mut Cursor<'_>) -> Result<Vec<String>, SyntaxError> {
+    c.expect_token(&Token::LParen)?;
+    let mut names = Vec::new();
+    loop {
+        let mut name = c.identifier()?.value.to_lowercase();
+        if c.accept_token(&Token::Period) {
+            name = format!("{name}.{}", c.identifier()?.value.to_lowercase());
+        }
+        names.push(name);
+        if !c.accept_token(&Token::Comma) {
+            c.expect_token(&Token::RParen)?;
+            return Ok(names);
+        }
+    }
 }
 
 fn alter_constraint(c: &mut Cursor<'_>, table: ObjectName, if_exists: bool) -> Result<Extra, SyntaxError> {
@@ -993,6 +1020,10 @@ mod tests {
         };
         assert_eq!((o.login, o.create_database), (Some(true), Some(false)));
         assert_eq!(o.password, Some(Some("x".into())));
+        assert!(matches!(
+            extra("ALTER TABLE t RESET (fillfactor, toast.autovacuum_enabled)"),
+            Extra::ResetOptions { options, .. } if options == ["fillfactor", "toast.autovacuum_enabled"]
+        ));
         assert!(matches!(
             extra("ALTER TABLE t SET SCHEMA s"),
             Extra::AlterRelation { kind: RelationKind::Table, change: RelationChange::SetSchema(_), .. }

@@ -64,6 +64,7 @@ impl Work<'_> {
                 | Extra::AlterRelation { name, .. }
                 | Extra::AlterColumn { table: name, .. }
                 | Extra::SetPersistence { table: name, .. }
+                | Extra::ResetOptions { table: name, .. }
                 | Extra::AlterConstraint { table: name, .. }
                 | Extra::CommentOnConstraint { table: name, .. },
             ) => vec![name.clone()],

@@ -178,6 +178,9 @@ impl Session {
             "lockstep_switchover" => self.switch_over(args.first()).await,
             "pg_cancel_backend" | "pg_terminate_backend" => {
                 let process = integer(&arg(0))? as i32;
+                if process == self.shared.key.process {
+                    return Err(self.shared.interrupt_itself(name == "pg_terminate_backend"));
+                }
                 match self.engine.sessions().find(process) {
                     Some(other) if name == "pg_cancel_backend" => other.cancel(),
                     Some(other) => other.terminate(),

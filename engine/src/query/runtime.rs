@@ -183,6 +183,8 @@ fn session_config(config: &EngineConfig) -> SessionConfig {
     let options = session.options_mut();
     // Build sides are chosen by `JoinOrder`, which sees more than a join's two inputs.
     options.optimizer.join_reordering = false;
+    // Spreading the rows of one partition would shuffle those of small tables and recursive queries.
+    options.optimizer.enable_round_robin_repartition = false;
     options.optimizer.prefer_hash_join = true;
     options.optimizer.hash_join_single_partition_threshold = SHARED_BUILD_BYTES;
     options.optimizer.hash_join_single_partition_threshold_rows = SHARED_BUILD_ROWS;

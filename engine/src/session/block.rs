@@ -314,6 +314,7 @@ impl Session {
             transaction.notify(notifications);
         }
         let listening = std::mem::take(&mut self.block.listening);
+        let listened = self.listen_ahead(&listening);
         self.close_portals();
         let logged = self.sequences.lock().take_logged();
         if let Some((reign, ts)) = logged {
@@ -337,6 +338,7 @@ impl Session {
             }
             Err(error) => {
                 shared.ended(false);
+                self.listen_no_more(listened);
                 self.portals.retain(|name, _| !to_hold.contains(name));
                 self.abandon();
                 Err(error)

@@ -102,6 +102,30 @@ impl Session {
         pending.into_iter().map(make).collect()
     }
 
+    /// Before COMMIT: a transaction that listens hears what it sends itself. Answers what is new.
+    pub(super) fn listen_ahead(&mut self, actions: &[ListenAction]) -> Vec<Arc<str>> {
+        let mut new = Vec::new();
+        for action in actions {
+            let ListenAction::Listen(channel) = action else { continue };
+            let inbox = self.inbox.get_or_insert_with(|| Inbox::new(self.shared.clone()));
+            if self.notes.channels.lock().insert(channel.clone()) {
+                self.engine.transactions().notifier.listen(&self.shared.database, channel, inbox);
+                new.push(channel.clone());
+            }
+        }
+        new
+    }
+
+    /// The COMMIT failed.
+    pub(super) fn listen_no_more(&mut self, channels: Vec<Arc<str>>) {
+        let Some(inbox) = &self.inbox else { return };
+        for channel in channels {
+            self.notes.channels.lock().remove(&channel);
+            self.engine.transactions().notifier.unlisten(&self.shared.database, &channel, inbox);
+            inbox.forget(&channel);
+        }
+    }
+
     /// After COMMIT.
     pub(super) fn apply_listening(&mut self, actions: Vec<ListenAction>) {
         let notifier = &self.engine.transactions().notifier;

@@ -132,6 +132,15 @@ impl SessionShared {
         self.terminated.notify_waiters();
     }
 
+    /// What a statement that interrupts its own session ends with.
+    pub fn interrupt_itself(&self, terminate: bool) -> Error {
+        if !terminate {
+            return canceled();
+        }
+        self.terminate();
+        admin_shutdown()
+    }
+
     /// Counts a transaction that ended.
     pub fn ended(&self, committed: bool) {
         let count = if committed { &self.committed } else { &self.rolled_back };
@@ -189,7 +198,7 @@ impl SessionShared {
             if self.interrupt.swap(NONE, Ordering::AcqRel) != NONE {
                 return match self.terminate.load(Ordering::Acquire) {
                     true => admin_shutdown(),
-                    false => Error::new(SqlState::QueryCanceled, "canceling statement due to user request"),
+                    false => canceled(),
                 };
             }
             notified.await;
@@ -251,6 +260,10 @@ impl SessionShared {
             }
         })
     }
+}
+
+fn canceled() -> Error {
+    Error::new(SqlState::QueryCanceled, "canceling statement due to user request")
 }
 
 fn admin_shutdown() -> Error {

@@ -122,7 +122,7 @@ fn mark_strategy(tokens: &mut Vec<TokenWithSpan>) {
     });
     let Some(at) = found.filter(|at| is(*at, "using")) else { return };
     let Some(Token::Word(name)) = tokens.get(at + 1).map(|t| t.token.clone()) else { return };
-    let name = if name.quote_style.is_some() { name.value } else { name.value.to_lowercase() };
+    let name = if name.quote_style.is_some() { name.value } else { name.value.to_ascii_lowercase() };
     let span = tokens[at].span;
     let merged = is(at + 2, "with") && tokens.get(at + 3).is_some_and(|t| t.token == Token::LParen);
     let mut new = vec![

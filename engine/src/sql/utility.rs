@@ -453,7 +453,7 @@ impl<'a> Cursor<'a> {
             }
             Some(Token::Word(w)) if sign.is_empty() => {
                 self.at += 1;
-                Ok(if w.quote_style.is_some() { w.value.clone() } else { w.value.to_lowercase() })
+                Ok(if w.quote_style.is_some() { w.value.clone() } else { w.value.to_ascii_lowercase() })
             }
             _ if sign.is_empty() => self.string(),
             _ => Err(self.error()),

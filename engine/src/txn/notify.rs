@@ -64,6 +64,11 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
+    /// Drops what came on a channel.
+    pub fn forget(&self, channel: &str) {
+        self.queue.lock().0.retain(|notification| *notification.channel != *channel);
+    }
+
     pub fn take(&self) -> Vec<Notification> {
         let mut queue = self.queue.lock();
         queue.1 = 0;

@@ -292,6 +292,9 @@ impl<B: Backend> Connection<B> {
         if let Some(end) = self.guard.take_ended() {
             return Err(End::Fatal(end));
         }
+        if error.state() == SqlState::AdminShutdown {
+            return Err(End::Fatal(error));
+        }
         if self.unit.holds_back(&error, &mut self.channel) {
             return Ok(true);
         }

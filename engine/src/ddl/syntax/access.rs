@@ -464,7 +464,7 @@ pub(super) fn setting_value(c: &mut Cursor<'_>) -> Result<String, SyntaxError> {
         }
         Some(Token::Word(word)) if sign.is_empty() => {
             c.at += 1;
-            Ok(if word.quote_style.is_some() { word.value.clone() } else { word.value.to_lowercase() })
+            Ok(if word.quote_style.is_some() { word.value.clone() } else { word.value.to_ascii_lowercase() })
         }
         _ => Err(start),
     }

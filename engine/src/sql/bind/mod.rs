@@ -425,9 +425,9 @@ impl Binder {
     }
 }
 
-/// A name as PostgreSQL stores it: unquoted ones in lower case, cut to 63 bytes.
+/// A name as PostgreSQL stores it: unquoted ones with ASCII letters in lower case, cut to 63 bytes.
 pub fn fold(ident: &ast::Ident) -> String {
-    let name = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() };
+    let name = if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_ascii_lowercase() };
     crate::types::text::truncate_name(&name).to_string()
 }
 
