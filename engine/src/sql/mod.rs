@@ -3,6 +3,7 @@
 //! path) or the point path; neither sees a SQL name.
 
 pub mod bind;
+mod chain;
 pub mod lift;
 pub mod parse;
 mod precedence;

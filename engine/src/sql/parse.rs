@@ -25,21 +25,32 @@ const MAX_DEPTH: usize = 300;
 #[derive(Debug, Clone)]
 pub struct Source {
     text: Arc<str>,
-    /// Character and byte offset of the start of each line.
-    lines: Arc<[(u32, usize)]>,
+    places: Arc<Places>,
 }
+
+/// Where things stand in a text, so that looking one up does not read all before it.
+#[derive(Debug)]
+struct Places {
+    /// Character and byte offset of the start of each line.
+    lines: Vec<(u32, usize)>,
+    /// Byte offset of every [`MARK`]th character.
+    marks: Vec<usize>,
+}
+
+const MARK: usize = 128;
 
 impl Source {
     pub fn new(text: &str) -> Source {
-        let mut lines = vec![(0, 0)];
-        let mut characters = 0;
-        for (byte, c) in text.char_indices() {
-            characters += 1;
+        let (mut lines, mut marks) = (vec![(0, 0)], vec![0]);
+        for (number, (byte, c)) in text.char_indices().enumerate() {
+            if number % MARK == 0 && number > 0 {
+                marks.push(byte);
+            }
             if c == '\n' {
-                lines.push((characters, byte + 1));
+                lines.push((number as u32 + 1, byte + 1));
             }
         }
-        Source { text: text.into(), lines: lines.into() }
+        Source { text: text.into(), places: Arc::new(Places { lines, marks }) }
     }
 
     pub fn text(&self) -> &str {
@@ -48,15 +59,15 @@ impl Source {
 
     /// Position of a place in characters from 1; `None` for a tree node without one.
     pub fn position(&self, at: Location) -> Option<u32> {
-        let (start, _) = self.lines.get((at.line as usize).checked_sub(1)?)?;
+        let (start, _) = self.places.lines.get((at.line as usize).checked_sub(1)?)?;
         Some(start + at.column as u32)
     }
 
     fn byte(&self, at: Location) -> Option<usize> {
-        let (_, start) = *self.lines.get((at.line as usize).checked_sub(1)?)?;
-        let rest = self.text.get(start..)?;
-        let columns = (at.column as usize).saturating_sub(1);
-        Some(start + rest.char_indices().nth(columns).map_or(rest.len(), |(i, _)| i))
+        let character = self.position(at)?.saturating_sub(1) as usize;
+        let Some(start) = self.places.marks.get(character / MARK) else { return Some(self.text.len()) };
+        let rest = self.text.get(*start..)?;
+        Some(start + rest.char_indices().nth(character % MARK).map_or(rest.len(), |(i, _)| i))
     }
 
     /// The text that a span covers.
@@ -74,10 +85,12 @@ impl Source {
     }
 
     fn location(&self, byte: usize) -> Option<Location> {
-        let before = self.text.get(..byte)?;
-        let line = before.matches('\n').count() as u64 + 1;
-        let column = before.rsplit('\n').next().map_or(0, |l| l.chars().count()) as u64 + 1;
-        Some(Location::new(line, column))
+        let marks = self.places.marks.partition_point(|mark| *mark <= byte);
+        let start = *self.places.marks.get(marks.checked_sub(1)?)?;
+        let character = (marks - 1) * MARK + self.text.get(start..byte)?.chars().count();
+        let lines = self.places.lines.partition_point(|(_, start)| *start <= byte);
+        let (start, _) = self.places.lines.get(lines.checked_sub(1)?)?;
+        Some(Location::new(lines as u64, (character - *start as usize) as u64 + 1))
     }
 
     /// The place of an infix operator: the first token between two spans, or the operator itself where more stands there (a
@@ -318,6 +331,7 @@ pub(super) fn with_parser<T: ast::VisitMut>(
 ) -> Result<T> {
     let dialect = PostgreSqlDialect {};
     let concerned = super::precedence::concerns(&tokens);
+    let long = tokens.len() >= super::chain::TOKENS_MIN;
     let mut parser = Parser::new(&dialect).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens);
     let mut out = production(&mut parser).map_err(|e| parser_error(source, &parser, e))?;
     let next = parser.peek_token();
@@ -326,6 +340,9 @@ pub(super) fn with_parser<T: ast::VisitMut>(
     }
     if concerned {
         super::precedence::mend(&mut out);
+    }
+    if long && !super::chain::balance(&mut out) {
+        return Err(too_deep());
     }
     Ok(out)
 }
@@ -404,6 +421,21 @@ mod tests {
             Statement::Utility(utility) => *utility,
             other => panic!("{sql}: {other:?}"),
         }
+    }
+
+    #[test]
+    fn places_and_bytes_are_the_same_both_ways() {
+        let text: String = (0..400).map(|i| ["a", "é", "\n", "日本", "x y"][i * i % 5]).collect();
+        let source = Source::new(&text);
+        let (mut line, mut column) = (1, 1);
+        for (position, (byte, c)) in text.char_indices().enumerate() {
+            let at = Location::new(line, column);
+            assert_eq!(source.location(byte), Some(at));
+            assert_eq!((source.byte(at), source.position(at)), (Some(byte), Some(position as u32 + 1)));
+            (line, column) = if c == '\n' { (line + 1, 1) } else { (line, column + 1) };
+        }
+        assert_eq!(source.byte(Location::new(line, column)), Some(text.len()));
+        assert_eq!(source.byte(Location::new(line + 1, 1)), None);
     }
 
     #[test]

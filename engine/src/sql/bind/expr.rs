@@ -272,18 +272,16 @@ impl Binder {
         use ast::BinaryOperator as B;
         match op {
             B::And | B::Or => {
-                // Long chains lean to the left: walk them in a loop.
-                let mut operands = vec![right];
-                let mut rest = left;
-                while let Expr::BinaryOp { left, op: inner, right } = rest
-                    && inner == op
-                {
-                    operands.push(right);
-                    rest = left;
+                // A long chain is one list.
+                let (mut operands, mut rest) = (Vec::new(), vec![right, left]);
+                while let Some(next) = rest.pop() {
+                    match next {
+                        Expr::BinaryOp { left, op: inner, right } if inner == op => rest.extend([&**right, &**left]),
+                        operand => operands.push(operand),
+                    }
                 }
-                operands.push(rest);
                 let clause = if *op == B::And { "AND" } else { "OR" };
-                let parts = operands.into_iter().rev().map(|e| self.boolean(e, clause)).collect::<Result<Vec<_>>>()?;
+                let parts = operands.into_iter().map(|e| self.boolean(e, clause)).collect::<Result<Vec<_>>>()?;
                 let kind = if *op == B::And { ExprKind::And(parts) } else { ExprKind::Or(parts) };
                 Ok(ScalarExpr::new(kind, TypeOid::BOOL))
             }
