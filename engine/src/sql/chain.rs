@@ -124,6 +124,7 @@ fn dismantle(mut expr: Expr) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::parse::parse_expression;
 

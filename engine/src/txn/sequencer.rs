@@ -227,10 +227,13 @@ impl Sequencer {
         let last = state.last.max(applied);
         let floor = if seeded::floor_forgotten() { CommitTs(0) } else { applied };
         *state = State { epoch, reign, last, floor, ..State::default() };
+        // Nobody takes part in the new reign before the locks of the old one are gone: what it locked would go with them, and
+        // a second one would have the same row.
+        self.primary.store(0, Ordering::Release);
         self.reign.store(reign.0, Ordering::Release);
-        self.primary.store(if epoch.is_some() { reign.0 } else { 0 }, Ordering::Release);
         locks.clear();
         self.progress.lock().clear();
+        self.primary.store(if epoch.is_some() { reign.0 } else { 0 }, Ordering::Release);
     }
 
     /// The log refused a record of this reign: no more are tried until the role is set anew.
