@@ -44,7 +44,7 @@ impl Inbox {
     }
 
     fn put(&self, notification: &Notification) {
-        let bytes = notification.channel.len() + notification.payload.len() + OVERHEAD;
+        let bytes = bytes(notification);
         let full = {
             let mut queue = self.queue.lock();
             let full = queue.1 + bytes > INBOX_BYTES_MAX;
@@ -66,7 +66,9 @@ impl Inbox {
 
     /// Drops what came on a channel.
     pub fn forget(&self, channel: &str) {
-        self.queue.lock().0.retain(|notification| *notification.channel != *channel);
+        let mut queue = self.queue.lock();
+        queue.0.retain(|notification| *notification.channel != *channel);
+        queue.1 = queue.0.iter().map(bytes).sum();
     }
 
     pub fn take(&self) -> Vec<Notification> {
@@ -81,6 +83,10 @@ impl Inbox {
             self.arrived.notified().await;
         }
     }
+}
+
+fn bytes(notification: &Notification) -> usize {
+    notification.channel.len() + notification.payload.len() + OVERHEAD
 }
 
 /// A database and a name in it.
