@@ -54,7 +54,7 @@ pub fn plan(
     binder.begin_target_through(&def, views.iter().map(|level| &level.view), Rights::DELETE);
     let (target, _) = binder.bind_target(&def, &views, alias.as_ref(), using, delete.selection.as_ref())?;
     let scope = target.scope.clone();
-    let point_path = session.settings.values().point_path;
+    let point_path = session.settings.values().point_methods();
     let target = TargetPlan::bind(binder, &def, target, Vec::new(), point_path, parameters)?;
     let returning = match &delete.returning {
         None => None,

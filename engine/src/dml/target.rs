@@ -18,6 +18,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::expr::{ExprKind, ScalarExpr};
 use crate::point::PointAccess;
 use crate::session::cursor::batch_rows;
+use crate::session::settings::Methods;
 use crate::session::{Row, Session};
 use crate::sql::{Binder, BoundQuery, Target};
 use crate::storage::{RowId, RowKey, Table};
@@ -59,7 +60,7 @@ impl TargetPlan {
         def: &Arc<TableDef>,
         target: Target,
         expressions: Vec<ScalarExpr>,
-        point_path: bool,
+        point_path: Option<Methods>,
         parameters: usize,
     ) -> Result<TargetPlan> {
         let mut columns = RowColumns::default();
@@ -83,8 +84,8 @@ impl TargetPlan {
             && !expressions.iter().any(has_query)
             && !filter.as_ref().is_some_and(has_query)
         {
-            if point_path {
-                point = PointAccess::choose(scan, filter.as_ref(), &[], def);
+            if let Some(methods) = point_path {
+                point = PointAccess::choose(scan, filter.as_ref(), &[], def, methods);
             }
             simple = Some(filter.clone());
         }

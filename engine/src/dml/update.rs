@@ -275,7 +275,7 @@ pub fn plan(
         _ => &update.assignments,
     };
     let mut assignments = Assignments::bind(list, &def, &scope, &placeholder, binder, parameters)?;
-    let point_path = session.settings.values().point_path;
+    let point_path = session.settings.values().point_methods();
     let target = TargetPlan::bind(binder, &def, target, assignments.expressions(), point_path, parameters)?;
     for (_, expr) in &mut assignments.list {
         if let Some(expr) = expr {

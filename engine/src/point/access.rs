@@ -14,6 +14,7 @@ use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::expr_eval::{NoColumns, eval};
 use crate::functions::{EvalContext, Volatility};
 use crate::session::Session;
+use crate::session::settings::Methods;
 use crate::sql::Scope;
 use crate::sql::rel::{Scan, SortKey};
 use crate::storage::{IndexRange, RowKey, Table};
@@ -25,7 +26,9 @@ use crate::types::text::FormatSettings;
 use crate::types::{Datum, PgType, TypeOid};
 
 /// Rows above which a lookup is left to the general path.
-pub const ROWS_MAX: usize = 1000;
+const ROWS_MAX: usize = 1000;
+/// The same when the session discourages reading whole tables (`enable_seqscan`).
+const DISCOURAGED_SCAN_ROWS_MAX: usize = 64 * ROWS_MAX;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Comparison {
@@ -63,6 +66,7 @@ pub struct PointAccess {
     walk: Option<bool>,
     /// The condition is nothing but the key: rows that are found satisfy it.
     pub exact: bool,
+    rows_max: usize,
 }
 
 /// The key of one row, or rows that an index has.
@@ -75,8 +79,14 @@ pub enum Found {
 
 impl PointAccess {
     /// `wanted`: the order in which the query wants its first rows, empty if it wants all of them.
-    pub fn choose(scan: &Scan, filter: Option<&ScalarExpr>, wanted: &[SortKey], def: &TableDef) -> Option<PointAccess> {
-        if scan.system || (filter.is_none() && wanted.is_empty()) {
+    pub fn choose(
+        scan: &Scan,
+        filter: Option<&ScalarExpr>,
+        wanted: &[SortKey],
+        def: &TableDef,
+        methods: Methods,
+    ) -> Option<PointAccess> {
+        if scan.system || (filter.is_none() && wanted.is_empty()) || !methods.index_scan {
             return None;
         }
         let mut conjuncts = Vec::new();
@@ -92,7 +102,7 @@ impl PointAccess {
         }
         let usable = def.indexes.iter().filter(|index| index.is_ordered() && implied(index, &conjuncts, &names));
         let order = Order { keys: wanted, attribute: &attribute };
-        let candidates = usable.filter_map(|index| Self::over(index, &pins, &order, def, conjuncts.len()));
+        let candidates = usable.filter_map(|index| Self::over(index, &pins, &order, def, conjuncts.len(), methods));
         candidates.max_by_key(|a| (a.primary, a.unique && a.is_point(def), a.prefix.len(), a.walk.is_some(), a.partial))
     }
 
@@ -102,6 +112,7 @@ impl PointAccess {
         order: &Order<'_>,
         def: &TableDef,
         conjuncts: usize,
+        methods: Methods,
     ) -> Option<PointAccess> {
         let mut prefix = Vec::new();
         let mut lower = Bound::Unbounded;
@@ -143,7 +154,7 @@ impl PointAccess {
         // The order of the primary key is built when it is first asked for, which one open end is not worth. Of a partial
         // index all may be wanted.
         let narrow = match index.is_key() {
-            true => !prefix.is_empty() || sides == 2,
+            true => !prefix.is_empty() || sides == 2 || (sides == 1 && !methods.full_scan),
             false => !prefix.is_empty() || sides > 0 || index.predicate.is_some(),
         };
         if !narrow && walk.is_none() {
@@ -157,6 +168,7 @@ impl PointAccess {
             partial: index.predicate.is_some(),
             walk,
             exact: whole && used.len() == conjuncts,
+            rows_max: if methods.full_scan { ROWS_MAX } else { DISCOURAGED_SCAN_ROWS_MAX },
             prefix,
             lower,
             upper,
@@ -216,9 +228,9 @@ impl PointAccess {
             return Ok(Found::TooMany);
         };
         let range = IndexRange { prefix, lower, upper, reverse: self.walk.unwrap_or(false) };
-        let limit = if self.is_walk() { limit.min(ROWS_MAX + 1) } else { ROWS_MAX + 1 };
+        let limit = if self.is_walk() { limit.min(self.rows_max + 1) } else { self.rows_max + 1 };
         let rows = session.transaction()?.lookup(table, self.index, &range, limit)?;
-        Ok(if rows.len() > ROWS_MAX { Found::TooMany } else { Found::Rows(rows) })
+        Ok(if rows.len() > self.rows_max { Found::TooMany } else { Found::Rows(rows) })
     }
 }
 

@@ -16,6 +16,7 @@ use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::expr_eval::{NoColumns, eval};
 use crate::session::portal::RowSource;
 use crate::session::query::{count, lock_mode};
+use crate::session::settings::Methods;
 use crate::session::{Row, Session};
 use crate::sql::{BoundQuery, SimpleSelect};
 use crate::storage::{RowKey, Table};
@@ -55,7 +56,7 @@ struct OrderKey {
 
 impl PointSelect {
     /// The point plan of a query, if it has one.
-    pub fn choose(bound: &BoundQuery, catalog: &Catalog, parameters: usize) -> Option<PointSelect> {
+    pub fn choose(bound: &BoundQuery, catalog: &Catalog, parameters: usize, methods: Methods) -> Option<PointSelect> {
         if let Some(exprs) = &bound.constant {
             let columns = Arc::new(RowColumns::default());
             let exprs = exprs.iter().map(|e| RowExpr::new(e.clone(), &columns, parameters)).collect();
@@ -75,7 +76,7 @@ impl PointSelect {
             _ => return None,
         };
         let def = catalog.tables.get(&simple.scan.table)?;
-        Some(PointSelect::Lookup(Box::new(Lookup::choose(simple, def, lock, parameters)?)))
+        Some(PointSelect::Lookup(Box::new(Lookup::choose(simple, def, lock, parameters, methods)?)))
     }
 
     pub fn explain(&self) -> Vec<String> {
@@ -92,10 +93,11 @@ impl Lookup {
         def: &Arc<TableDef>,
         lock: Option<(RowLock, Wait)>,
         parameters: usize,
+        methods: Methods,
     ) -> Option<Lookup> {
-        let first_rows = simple.limit.is_some() && lock.is_none();
+        let first_rows = (simple.limit.is_some() || !methods.sort) && lock.is_none();
         let wanted = if first_rows { &simple.order_by[..] } else { &[] };
-        let access = PointAccess::choose(&simple.scan, simple.filter.as_ref(), wanted, def)?;
+        let access = PointAccess::choose(&simple.scan, simple.filter.as_ref(), wanted, def, methods)?;
         // With a lock the row is looked at after waiting, so its condition is evaluated whatever the key says.
         let filter = simple.filter.as_ref().filter(|_| !access.exact || lock.is_some());
         let attribute = |id: ColumnId| simple.scan.columns.iter().find(|c| c.output.id == id).map(|c| c.attnum);

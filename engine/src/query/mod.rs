@@ -111,6 +111,8 @@ pub struct QueryContext {
     pub cancel: CancellationToken,
     /// statement_timeout, if there is one.
     pub deadline: Option<Instant>,
+    /// Rows with equal keys are joined by hashing; else by merging sorted rows, where that can be done.
+    pub hash_joins: bool,
 }
 
 /// The query runtime: threads, memory and planner shared by all sessions.

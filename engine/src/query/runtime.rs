@@ -10,13 +10,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::Session;
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
@@ -94,6 +97,7 @@ impl Runtime {
         let config = state.config_mut();
         config.set_extension(Arc::new(Running(context.clone())));
         config.options_mut().extensions.insert(StatementContext(context.eval.clone()));
+        config.options_mut().optimizer.prefer_hash_join = context.hash_joins;
         // Physical expressions take their configuration from here, not from the state.
         state.mark_start_execution();
         state
@@ -222,7 +226,40 @@ impl QueryPlanner for Planner {
 /// Optimises a logical plan and chooses its operators.
 pub(super) async fn physical_plan(state: &SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
     let optimized = state.optimize(plan).map_err(from_datafusion)?;
+    if !state.config_options().optimizer.prefer_hash_join && !can_merge(&optimized) {
+        let mut state = state.clone();
+        state.config_mut().options_mut().optimizer.prefer_hash_join = true;
+        return state.query_planner().create_physical_plan(&optimized, &state).await.map_err(from_datafusion);
+    }
     state.query_planner().create_physical_plan(&optimized, state).await.map_err(from_datafusion)
+}
+
+/// Whether DataFusion's merge join compares the keys of all joins as `=` does.
+fn can_merge(plan: &LogicalPlan) -> bool {
+    let sorts = |ty: DataType| {
+        matches!(
+            ty,
+            DataType::Boolean
+                | DataType::Int16
+                | DataType::Int32
+                | DataType::Int64
+                | DataType::UInt32
+                | DataType::Utf8
+                | DataType::Binary
+                | DataType::FixedSizeBinary(_)
+                | DataType::Decimal128(..)
+                | DataType::Date32
+        )
+    };
+    let mut all = true;
+    let visited = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Join(join) = node {
+            let type_of = |expr: &Expr, schema: &DFSchema| expr.get_type(schema).is_ok_and(sorts);
+            all &= join.on.iter().all(|(l, r)| type_of(l, join.left.schema()) && type_of(r, join.right.schema()));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    all && visited.is_ok()
 }
 
 /// A running query. Dropping it stops the query.

@@ -91,6 +91,7 @@ fn context(params: &[Datum]) -> QueryContext {
         eval: Arc::new(EvalContext::default()),
         cancel: CancellationToken::new(),
         deadline: None,
+        hash_joins: true,
     }
 }
 

@@ -472,7 +472,7 @@ impl Session {
             binder.bind_query(query)?
         };
         let point = match self.settings.values().point_path && locked_limit.is_none() {
-            true => PointSelect::choose(&bound, catalog, parameters),
+            true => PointSelect::choose(&bound, catalog, parameters, self.settings.values().methods),
             false => None,
         };
         Ok(QueryPlan { bound, point, locked_limit })

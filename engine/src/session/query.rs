@@ -125,6 +125,7 @@ impl Session {
             eval: self.eval_context(),
             cancel: CancellationToken::new(),
             deadline: None,
+            hash_joins: self.settings.values().methods.hashes_joins(),
         })
     }
 

@@ -75,6 +75,7 @@ pub struct Values {
     pub default_modes: TransactionModes,
     pub min_messages: NoticeLevel,
     pub point_path: bool,
+    pub methods: Methods,
     pub freshness: Freshness,
     pub commit_level: CommitLevel,
     pub route_writes: bool,
@@ -100,6 +101,7 @@ impl Values {
             },
             min_messages: NoticeLevel::Notice,
             point_path: true,
+            methods: Methods::default(),
             freshness: Freshness::default(),
             commit_level: CommitLevel::default(),
             route_writes: false,
@@ -108,6 +110,11 @@ impl Values {
             values.retype(SettingId(id));
         }
         values
+    }
+
+    /// How the point path may find rows; `None`: it is switched off.
+    pub fn point_methods(&self) -> Option<Methods> {
+        self.point_path.then_some(self.methods)
     }
 
     fn text(&self, id: SettingId) -> &str {
@@ -171,12 +178,40 @@ impl Values {
                 }
             }
             "lockstep.point_path" => self.point_path = on(),
+            "enable_hashjoin" => self.methods.hash_join = on(),
+            "enable_mergejoin" => self.methods.merge_join = on(),
+            "enable_indexscan" => self.methods.index_scan = on(),
+            "enable_seqscan" => self.methods.full_scan = on(),
+            "enable_sort" => self.methods.sort = on(),
             "synchronous_commit" => self.commit_level = CommitLevel::parse(&text),
             "lockstep.route_writes" => self.route_writes = on(),
             "lockstep.max_staleness" => self.freshness.max_staleness = timeout(),
             "lockstep.read_after" => self.freshness.after = Position::parse(&text).unwrap_or_default(),
             _ => {}
         }
+    }
+}
+
+/// Ways to run a query that a session discourages: such a one is taken only where there is no other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Methods {
+    pub hash_join: bool,
+    pub merge_join: bool,
+    pub index_scan: bool,
+    pub full_scan: bool,
+    pub sort: bool,
+}
+
+impl Default for Methods {
+    fn default() -> Methods {
+        Methods { hash_join: true, merge_join: true, index_scan: true, full_scan: true, sort: true }
+    }
+}
+
+impl Methods {
+    /// Whether rows with equal keys are found by hashing.
+    pub fn hashes_joins(self) -> bool {
+        self.hash_join || !self.merge_join
     }
 }
 
@@ -556,7 +591,9 @@ impl Settings {
             let (vartype, min, max, values) = match s.kind {
                 Kind::Bool => ("bool", None, None, None),
                 Kind::Int { min, max, .. } => ("integer", Some(min.to_string()), Some(max.to_string()), None),
-                Kind::Real { min, max } => ("real", Some(min.to_string()), Some(max.to_string()), None),
+                Kind::Real { min, max } | Kind::RealMilliseconds { min, max } => {
+                    ("real", Some(value::real_text(min)), Some(value::real_text(max)), None)
+                }
                 Kind::Enum(values) => ("enum", None, None, Some(values)),
                 Kind::Text => ("string", None, None, None),
             };

@@ -48,16 +48,8 @@ pub fn canonical(setting: &Setting, value: &str) -> Result<String> {
             }
             Ok(n.to_string())
         }
-        Kind::Real { min, max } => {
-            let n: f64 = value.trim().parse().map_err(|_| invalid(name, value))?;
-            if !(n >= min && n <= max) {
-                return Err(Error::new(
-                    SqlState::InvalidParameterValue,
-                    format!("{n} is outside the valid range for parameter \"{name}\" ({min} .. {max})"),
-                ));
-            }
-            Ok(n.to_string())
-        }
+        Kind::Real { min, max } => real(name, value, Unit::None, min, max),
+        Kind::RealMilliseconds { min, max } => real(name, value, Unit::Milliseconds, min, max),
         Kind::Enum(values) => {
             let found = values.iter().find(|v| v.eq_ignore_ascii_case(value.trim()));
             found
@@ -65,6 +57,40 @@ pub fn canonical(setting: &Setting, value: &str) -> Result<String> {
                 .ok_or_else(|| invalid(name, value).hint(format!("Available values: {}.", values.join(", "))))
         }
         Kind::Text => text_value(name, value),
+    }
+}
+
+fn real(name: &str, value: &str, unit: Unit, min: f64, max: f64) -> Result<String> {
+    let n = parse_number(name, value, unit)?;
+    if n < min || n > max {
+        let suffix = unit_suffix(unit).map_or(String::new(), |s| format!(" {s}"));
+        let (n, min, max) = (real_text(n), real_text(min), real_text(max));
+        return Err(Error::new(
+            SqlState::InvalidParameterValue,
+            format!("{n}{suffix} is outside the valid range for parameter \"{name}\" ({min} .. {max})"),
+        ));
+    }
+    Ok(n.to_string())
+}
+
+/// Six significant digits, as C's `%g` prints them.
+pub fn real_text(n: f64) -> String {
+    if n == 0.0 || !n.is_finite() {
+        return if n == 0.0 { "0".into() } else { n.to_string() };
+    }
+    let scientific = format!("{n:.5e}");
+    let Some((digits, exponent)) = scientific.split_once('e') else { return scientific };
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let trimmed = |s: &str| match s.contains('.') {
+        true => s.trim_end_matches('0').trim_end_matches('.').to_string(),
+        false => s.to_string(),
+    };
+    match exponent {
+        -4..=5 => trimmed(&format!("{n:.*}", (5 - exponent).max(0) as usize)),
+        _ => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{}e{sign}{:02}", trimmed(digits), exponent.abs())
+        }
     }
 }
 
@@ -147,53 +173,80 @@ fn unit_table(unit: Unit) -> (&'static [(&'static str, f64)], f64) {
 }
 
 fn parse_integer(name: &str, value: &str, unit: Unit) -> Result<i64> {
-    let text = value.trim();
-    let split = text
-        .char_indices()
-        .find(|(i, c)| !(c.is_ascii_digit() || *c == '.' || (*i == 0 && (*c == '-' || *c == '+'))))
-        .map_or(text.len(), |(i, _)| i);
-    let (number, suffix) = text.split_at(split);
-    let (units, own) = unit_table(unit);
-    let suffix = suffix.trim();
-    let n = if let Some(hex) = number.strip_prefix('0').filter(|_| suffix.starts_with(['x', 'X'])) {
-        let _ = hex;
-        i64::from_str_radix(&suffix[1..], 16).map_err(|_| invalid(name, value))? as f64
-    } else {
-        let mut n: f64 = number.parse().map_err(|_| invalid(name, value))?;
-        if !suffix.is_empty() {
-            let Some((_, worth)) = units.iter().find(|(u, _)| *u == suffix) else {
-                let error = invalid(name, value);
-                return Err(match unit {
-                    Unit::None => error,
-                    Unit::Milliseconds | Unit::Seconds => error
-                        .hint("Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\"."),
-                    _ => error.hint("Valid units for this parameter are \"B\", \"kB\", \"MB\", \"GB\", and \"TB\"."),
-                });
-            };
-            n = n * worth / own;
-        }
-        n
-    };
-    let n = n.round_ties_even();
+    let n = parse_number(name, value, unit)?.round_ties_even();
     if n.abs() > i32::MAX as f64 * 2.0 {
         return Err(invalid(name, value).hint("Value exceeds integer range."));
     }
     Ok(n as i64)
 }
 
+/// A number and perhaps a unit, in the parameter's own unit.
+fn parse_number(name: &str, value: &str, unit: Unit) -> Result<f64> {
+    let text = value.trim();
+    let (units, own) = unit_table(unit);
+    if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        return i64::from_str_radix(hex, 16).map(|n| n as f64).map_err(|_| invalid(name, value));
+    }
+    let (number, suffix) = text.split_at(number_length(text));
+    let suffix = suffix.trim();
+    let n: f64 = number.parse().map_err(|_| invalid(name, value))?;
+    if !n.is_finite() {
+        return Err(invalid(name, value));
+    }
+    if suffix.is_empty() {
+        return Ok(n);
+    }
+    let Some(at) = units.iter().position(|(u, _)| *u == suffix) else {
+        let error = invalid(name, value);
+        return Err(match unit {
+            Unit::None => error,
+            Unit::Milliseconds | Unit::Seconds => {
+                error.hint("Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\".")
+            }
+            _ => error.hint("Valid units for this parameter are \"B\", \"kB\", \"MB\", \"GB\", and \"TB\"."),
+        });
+    };
+    let worth = units.get(at).map_or(1.0, |(_, worth)| *worth);
+    // A fraction is rounded to the next smaller unit.
+    let rounded = units.get(at + 1).map_or(n * worth, |(_, next)| (n * worth / next).round_ties_even() * next);
+    Ok(rounded / own)
+}
+
+/// Bytes of the decimal number that a text begins with, its exponent included.
+fn number_length(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let digits = |from: usize| bytes.iter().skip(from).take_while(|b| b.is_ascii_digit()).count();
+    let mut at = usize::from(matches!(bytes.first(), Some(b'-' | b'+')));
+    at += digits(at);
+    if bytes.get(at) == Some(&b'.') {
+        at += 1 + digits(at + 1);
+    }
+    if matches!(bytes.get(at), Some(b'e' | b'E')) {
+        let sign = usize::from(matches!(bytes.get(at + 1), Some(b'-' | b'+')));
+        let exponent = digits(at + 1 + sign);
+        if exponent > 0 {
+            at += 1 + sign + exponent;
+        }
+    }
+    at
+}
+
 /// The form that SHOW prints: integers in the largest unit that divides them.
 pub fn display(setting: &Setting, stored: &str) -> String {
-    let Kind::Int { unit, .. } = setting.kind else {
-        return stored.to_string();
+    let unit = match setting.kind {
+        Kind::Int { unit, .. } => unit,
+        Kind::RealMilliseconds { .. } => Unit::Milliseconds,
+        Kind::Real { .. } => return stored.parse().map_or_else(|_| stored.to_string(), real_text),
+        _ => return stored.to_string(),
     };
     let (units, own) = unit_table(unit);
-    let Ok(n) = stored.parse::<i64>() else {
+    let Ok(n) = stored.parse::<f64>() else {
         return stored.to_string();
     };
-    if n <= 0 {
+    if n <= 0.0 {
         return stored.to_string();
     }
-    let smallest = n as f64 * own;
+    let smallest = n * own;
     for (name, worth) in units {
         if smallest % worth == 0.0 {
             return format!("{}{name}", smallest / worth);
@@ -206,6 +259,7 @@ pub fn display(setting: &Setting, stored: &str) -> String {
 pub fn unit_name(setting: &Setting) -> Option<&'static str> {
     match setting.kind {
         Kind::Int { unit, .. } => unit_suffix(unit),
+        Kind::RealMilliseconds { .. } => unit_suffix(Unit::Milliseconds),
         _ => None,
     }
 }

@@ -136,9 +136,7 @@ impl Binder {
         else {
             return Err(self.source.locate(shape(), cte.alias.name.span));
         };
-        if cte.query.order_by.is_some() || cte.query.limit_clause.is_some() {
-            return Err(Error::unsupported("ORDER BY or LIMIT in a recursive query"));
-        }
+        self.check_recursive_clauses(&cte.query)?;
         if set_mentions(left, name) {
             return Err(invalid(format!(
                 "recursive reference to query \"{name}\" must not appear within its non-recursive term"
@@ -204,6 +202,39 @@ impl Binder {
             all,
         };
         Ok(Bound::new(rel, columns))
+    }
+
+    /// What may not stand behind a recursive query.
+    fn check_recursive_clauses(&self, query: &ast::Query) -> Result<()> {
+        let refused = |what: &str, span: Option<Span>| {
+            let error =
+                Error::new(SqlState::FeatureNotSupported, format!("{what} in a recursive query is not implemented"));
+            Err(span.map_or_else(|| error.clone(), |span| self.source.locate(error.clone(), span)))
+        };
+        if let Some(order) = &query.order_by {
+            let first = match &order.kind {
+                ast::OrderByKind::Expressions(keys) => keys.first().map(|key| key.expr.span()),
+                ast::OrderByKind::All(_) => None,
+            };
+            return refused("ORDER BY", first);
+        }
+        match &query.limit_clause {
+            Some(ast::LimitClause::LimitOffset { offset: Some(offset), .. }) => {
+                return refused("OFFSET", Some(offset.value.span()));
+            }
+            Some(ast::LimitClause::LimitOffset { limit: Some(limit), .. }) => {
+                return refused("LIMIT", Some(limit.span()));
+            }
+            Some(_) => return refused("LIMIT", None),
+            None => {}
+        }
+        if query.fetch.is_some() {
+            return refused("LIMIT", None);
+        }
+        match query.locks.is_empty() {
+            true => Ok(()),
+            false => refused("FOR UPDATE/SHARE", None),
+        }
     }
 
     /// The query that a name in FROM stands for, if WITH defined it: a copy with columns of its own.
