@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::{Catalog, Object, Oid};
 use crate::commit_log::{Checkpoint, CheckpointError, Epoch, LogPosition};
 use crate::error::Error;
+use crate::pace::Pace;
 use crate::parallel;
 use crate::record::{from_ipc, to_ipc};
 use crate::recovery::Listed;
@@ -73,7 +74,7 @@ pub(crate) struct Image {
     sequences: Vec<(Oid, i64, bool)>,
     tables: Vec<TableImage>,
     /// Keeps versions that the image shows.
-    _snapshot: Snapshot,
+    snapshot: Snapshot,
 }
 
 struct TableImage {
@@ -94,17 +95,18 @@ impl Image {
         let state = storage.state();
         let sequences = storage.sequences.read().iter().map(|(oid, (last, called))| (*oid, *last, *called)).collect();
         let tables = state.tables.values().map(|t| TableImage::new(t, snapshot.ts())).collect();
-        Image { mark, state, sequences, tables, _snapshot: snapshot }
+        Image { mark, state, sequences, tables, snapshot }
     }
 
     fn write_files(&self, dir: &Path, previous: Option<&Path>) -> Result<(), CheckpointError> {
         let known = previous.map(known_files).unwrap_or_default();
-        let ts = self._snapshot.ts();
+        let ts = self.snapshot.ts();
+        let mut pace = Pace::new(&self.snapshot);
         let mut tables = Vec::new();
         for image in &self.tables {
             let mut chunks = Vec::new();
             for chunk in &image.chunks {
-                let file = write_chunk(dir, previous, &known, chunk)?;
+                let file = write_chunk(dir, previous, &known, chunk, &mut pace)?;
                 let dead = dead_rows(chunk, ts);
                 if dead.len() < chunk.rows {
                     chunks.push(ChunkFile { dead, ..file });
@@ -112,7 +114,7 @@ impl Image {
             }
             // One file for the hot rows of all partitions: a small table has nothing else.
             for (columns, hidden, rows) in joined(&image.hot).map_err(std::io::Error::other)? {
-                chunks.push(write_rows(dir, &ChunkId::next(), &columns, hidden.as_deref(), rows)?);
+                chunks.push(write_rows(dir, &ChunkId::next(), &columns, hidden.as_deref(), rows, &mut pace)?);
             }
             tables.push(TableFiles { table: image.table.def.oid, next_hidden: image.next_hidden, chunks });
         }
@@ -125,7 +127,7 @@ impl Image {
             sequences: self.sequences.clone(),
             tables,
         };
-        write_manifest(dir, &manifest)
+        write_manifest(dir, &manifest, &mut pace)
     }
 }
 
@@ -198,6 +200,7 @@ fn write_chunk(
     previous: Option<&Path>,
     known: &HashMap<String, ChunkFile>,
     chunk: &Chunk,
+    pace: &mut Pace<'_>,
 ) -> Result<ChunkFile, CheckpointError> {
     let name = chunk.id.file_name();
     if let (Some(file), Some(previous)) = (known.get(&name), previous)
@@ -205,7 +208,7 @@ fn write_chunk(
     {
         return Ok(file.clone());
     }
-    write_rows(dir, &chunk.id, &chunk.columns, chunk.hidden.as_deref(), chunk.rows)
+    write_rows(dir, &chunk.id, &chunk.columns, chunk.hidden.as_deref(), chunk.rows, pace)
 }
 
 fn write_rows(
@@ -214,6 +217,7 @@ fn write_rows(
     columns: &[Option<ArrayRef>],
     hidden: Option<&[i64]>,
     rows: usize,
+    pace: &mut Pace<'_>,
 ) -> Result<ChunkFile, CheckpointError> {
     let mut bytes = to_ipc(columns, rows).map_err(|e| std::io::Error::other(e.to_string()))?;
     // Hidden keys lie before the columns.
@@ -223,24 +227,18 @@ fn write_rows(
         with_keys.append(&mut bytes);
         bytes = with_keys;
     }
-    let name = id.file_name();
-    write_synced(&dir.join(&name), &bytes)?;
     let (length, crc) = (bytes.len() as u64, crc32c::crc32c(&bytes));
+    pace.rest();
+    let name = id.file_name();
+    pace.write(&dir.join(&name), &bytes)?;
     Ok(ChunkFile { name, length, crc, rows, hidden: hidden.is_some(), dead: Vec::new() })
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    Ok(())
-}
-
-fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<(), CheckpointError> {
+fn write_manifest(dir: &Path, manifest: &Manifest, pace: &mut Pace<'_>) -> Result<(), CheckpointError> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend(postcard::to_stdvec(manifest).map_err(|e| std::io::Error::other(e.to_string()))?);
     bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
-    write_synced(&dir.join(MANIFEST), &bytes)
+    Ok(pace.write(&dir.join(MANIFEST), &bytes)?)
 }
 
 fn read_manifest(dir: &Path) -> Result<Manifest, CheckpointError> {

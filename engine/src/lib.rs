@@ -23,6 +23,7 @@ pub mod functions;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod monitor;
+mod pace;
 mod parallel;
 mod point;
 pub mod query;
