@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::{Scope, ScopedJoinHandle};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -30,7 +31,9 @@ use crate::txn::notify::Notification;
 
 /// The changes of rows in a record of more bytes than this are shared out to all cores, so many at a time.
 const SHARED_BYTES_MIN: usize = 128 << 10;
-const SHARED_OPERATIONS_MAX: usize = 16 << 10;
+const SLICE_OPERATIONS: usize = 16 << 10;
+/// Changes that are installed under one lock of their partition, while nobody can read in it.
+const LOCKED_OPERATIONS: usize = 128;
 
 /// The engine as the log's state machine.
 pub struct Applier {
@@ -119,30 +122,43 @@ impl Applier {
 
     /// Answers what is to be told to those who listen.
     fn install(&self, header: &Header, parts: Vec<Bytes>, body: Bytes) -> Result<Vec<Notification>> {
-        let mut tables = Tables { storage: self.storage(), last: None };
         let large = parts.iter().map(Bytes::len).sum::<usize>() + body.len() > SHARED_BYTES_MIN;
-        let mut shared = Shared::default();
+        let bodies = parts.into_iter().chain([body]);
+        match large {
+            false => self.install_bodies(header.ts, bodies, None),
+            true => std::thread::scope(|scope| {
+                self.install_bodies(header.ts, bodies, Some(Shared::new(scope, self.storage(), header.ts)))
+            }),
+        }
+    }
+
+    fn install_bodies(
+        &self,
+        ts: CommitTs,
+        bodies: impl Iterator<Item = Bytes>,
+        mut shared: Option<Shared<'_, '_>>,
+    ) -> Result<Vec<Notification>> {
+        let mut tables = Tables { storage: self.storage(), last: None };
         let mut notifications = Vec::new();
-        for body in parts.into_iter().chain([body]) {
+        for body in bodies {
             for operation in Operations::new(body) {
-                let operation = operation?;
-                if large && shared.take(&operation, &mut tables)? {
-                    shared.operations.push(operation);
-                    if shared.operations.len() < SHARED_OPERATIONS_MAX {
-                        continue;
+                let mut operation = operation?;
+                if let Some(shared) = &mut shared {
+                    match shared.take(operation, &mut tables)? {
+                        Some(other) => operation = other,
+                        None => continue,
                     }
-                    shared.install(self.storage(), header.ts)?;
-                    continue;
                 }
-                if let Operation::Notify(notification) = operation {
-                    notifications.push(notification);
-                    continue;
+                match operation {
+                    Operation::Notify(notification) => notifications.push(notification),
+                    operation => {
+                        shared.as_mut().map_or(Ok(()), Shared::finish)?;
+                        self.install_one(operation, ts, &mut tables)?;
+                    }
                 }
-                shared.install(self.storage(), header.ts)?;
-                self.install_one(operation, header.ts, &mut tables)?;
             }
         }
-        shared.install(self.storage(), header.ts)?;
+        shared.as_mut().map_or(Ok(()), Shared::finish)?;
         Ok(notifications)
     }
 
@@ -179,19 +195,31 @@ fn install_row(operation: &Operation, ts: CommitTs, tables: &mut Tables<'_>) -> 
     }
 }
 
-/// Changes of rows out of a large record, by partition: partitions do not know of each other, so they are installed side
-/// by side; within one the order is the record's.
-#[derive(Default)]
-struct Shared {
-    operations: Vec<Operation>,
-    /// Places in `operations`, by partition.
-    partitions: Vec<Vec<usize>>,
+/// Changes of rows out of a large record, in slices of some: a slice is installed while the next one is read.
+struct Shared<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    storage: &'env Storage,
+    ts: CommitTs,
+    next: Slice,
+    installing: Option<ScopedJoinHandle<'scope, Result<()>>>,
 }
 
-impl Shared {
-    /// Notes where an operation belongs, if it changes a row, before it is pushed.
-    fn take(&mut self, operation: &Operation, tables: &mut Tables<'_>) -> Result<bool> {
-        let partition = match operation {
+/// Changes of rows by partition: partitions do not know of each other, so they are installed side by side; within one
+/// the order is the record's.
+#[derive(Default)]
+struct Slice {
+    partitions: Vec<Vec<Operation>>,
+    operations: usize,
+}
+
+impl<'scope, 'env> Shared<'scope, 'env> {
+    fn new(scope: &'scope Scope<'scope, 'env>, storage: &'env Storage, ts: CommitTs) -> Self {
+        Shared { scope, storage, ts, next: Slice::default(), installing: None }
+    }
+
+    /// Takes an operation that changes a row, and gives back any other.
+    fn take(&mut self, operation: Operation, tables: &mut Tables<'_>) -> Result<Option<Operation>> {
+        let partition = match &operation {
             Operation::Insert { table, key: Some(key), .. }
             | Operation::Update { table, key, .. }
             | Operation::Delete { table, key } => tables.get(*table)?.store.partition_of_key(key),
@@ -199,33 +227,72 @@ impl Shared {
                 let store = &tables.get(*table)?.store;
                 store.partition_of_key(&store.key_of_row(row))
             }
-            _ => return Ok(false),
+            _ => return Ok(Some(operation)),
         };
-        if self.partitions.len() <= partition {
-            self.partitions.resize_with(partition + 1, Vec::new);
+        if self.next.partitions.len() <= partition {
+            self.next.partitions.resize_with(partition + 1, Vec::new);
         }
-        self.partitions[partition].push(self.operations.len());
-        Ok(true)
+        self.next.partitions[partition].push(operation);
+        self.next.operations += 1;
+        if self.next.operations == SLICE_OPERATIONS {
+            self.wait()?;
+            let (slice, storage, ts) = (std::mem::take(&mut self.next), self.storage, self.ts);
+            self.installing = Some(self.scope.spawn(move || slice.install(storage, ts)));
+        }
+        Ok(None)
     }
 
-    fn install(&mut self, storage: &Storage, ts: CommitTs) -> Result<()> {
-        let partitions = std::mem::take(&mut self.partitions);
-        let operations = std::mem::take(&mut self.operations);
-        if operations.is_empty() {
+    /// Until the slice before is installed.
+    fn wait(&mut self) -> Result<()> {
+        let Some(installing) = self.installing.take() else { return Ok(()) };
+        installing.join().unwrap_or_else(|_| Err(Error::internal("installing rows panicked")))
+    }
+
+    /// Installs all that was taken.
+    fn finish(&mut self) -> Result<()> {
+        self.wait()?;
+        std::mem::take(&mut self.next).install(self.storage, self.ts)
+    }
+}
+
+impl Slice {
+    fn install(self, storage: &Storage, ts: CommitTs) -> Result<()> {
+        let partitions: Vec<(usize, Vec<Operation>)> =
+            self.partitions.into_iter().enumerate().filter(|(_, operations)| !operations.is_empty()).collect();
+        if partitions.is_empty() {
             return Ok(());
         }
         parallel::for_each(
             &partitions,
             || Error::internal("installing rows panicked"),
-            |places| {
+            |(partition, operations)| {
                 let mut tables = Tables { storage, last: None };
-                places.iter().try_for_each(|place| match operations.get(*place) {
-                    Some(operation) => install_row(operation, ts, &mut tables),
-                    None => Err(Error::internal("an operation is missing")),
-                })
+                for operations in operations.chunk_by(|one, other| one.table() == other.table()) {
+                    for operations in operations.chunks(LOCKED_OPERATIONS) {
+                        install_rows(operations, *partition, ts, &mut tables)?;
+                    }
+                }
+                Ok(())
             },
         )
     }
+}
+
+/// Installs changes of rows of one table and partition.
+fn install_rows(operations: &[Operation], partition: usize, ts: CommitTs, tables: &mut Tables<'_>) -> Result<()> {
+    let Some(table) = operations.first().and_then(Operation::table) else { return Ok(()) };
+    let store = &tables.get(table)?.store;
+    let mut changes = store.changes(partition);
+    operations.iter().try_for_each(|operation| match operation {
+        Operation::Insert { key: Some(key), row, .. } => changes.insert(key, key.hash(store.seed), row, ts),
+        Operation::Insert { key: None, row, .. } => {
+            let key = store.key_of_row(row);
+            changes.insert(&key, key.hash(store.seed), row, ts)
+        }
+        Operation::Update { key, changes: new, .. } => changes.update(key, key.hash(store.seed), new, ts),
+        Operation::Delete { key, .. } => changes.delete(key, key.hash(store.seed), ts),
+        _ => Err(Error::internal("not a change of a row")),
+    })
 }
 
 /// Tables by OID, remembering the last one: changes come table by table.

@@ -78,21 +78,21 @@ impl Engine {
     pub fn new(config: EngineConfig) -> Arc<Engine> {
         let catalog = Catalog::bootstrap("postgres", "postgres");
         let storage = Arc::new(Storage::new(catalog, config.memory_limit, config.partitions));
-        let transactions = Transactions::new(storage.clone());
+        let transactions = Transactions::new(storage);
         let query = match QueryEngine::new(&config) {
             Ok(query) => query,
             Err(error) => panic!("cannot start the query threads: {error}"),
         };
         Arc::new(Engine {
             machine: Arc::new(Applier::new(transactions.clone())),
-            transactions,
             query,
             sessions: Sessions::default(),
             log: OnceLock::new(),
             started: now_micros(),
             checking: tokio::sync::Mutex::default(),
             monitor: Monitor::default(),
-            maintenance: Mutex::new(Some(maintain(storage))),
+            maintenance: Mutex::new(Some(maintain(transactions.clone()))),
+            transactions,
             config,
         })
     }
@@ -294,12 +294,16 @@ impl Engine {
     }
 }
 
-/// Keeps storage tidy until the sender is dropped.
-fn maintain(storage: Arc<Storage>) -> mpsc::Sender<()> {
+/// Keeps storage tidy until the sender is dropped. While the log is read at the start, that has the cores to itself as
+/// long as memory is plenty.
+fn maintain(transactions: Arc<Transactions>) -> mpsc::Sender<()> {
     let (stop, stopped) = mpsc::channel();
     let work = move || {
         while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(MAINTENANCE_INTERVAL) {
-            storage.maintain();
+            let memory = &transactions.storage.memory;
+            if transactions.log().is_ok() || memory.used() > memory.limit() / 2 {
+                transactions.storage.maintain();
+            }
         }
     };
     if let Err(error) = std::thread::Builder::new().name("storage-maintenance".into()).spawn(work) {

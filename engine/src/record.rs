@@ -107,6 +107,18 @@ pub(crate) enum Operation {
     },
 }
 
+impl Operation {
+    /// The table of which it changes a row.
+    pub fn table(&self) -> Option<Oid> {
+        match self {
+            Operation::Insert { table, .. } | Operation::Update { table, .. } | Operation::Delete { table, .. } => {
+                Some(*table)
+            }
+            _ => None,
+        }
+    }
+}
+
 const INSERT: u8 = 1;
 const INSERT_HIDDEN: u8 = 2;
 const UPDATE: u8 = 3;

@@ -12,6 +12,7 @@
 
 mod activity;
 mod cell;
+mod changes;
 pub(crate) mod chunk;
 mod column;
 pub(crate) mod index;

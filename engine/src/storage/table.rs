@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicI64, AtomicIsize, AtomicU64, Ordering};
 use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{Int32Type, Int64Type};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use super::cell::{Cell, cell_at};
-use super::chunk::{Begins, CHUNK_ROWS, Chunk, ChunkId, LIVE, Loc, row_bytes};
+use super::chunk::{Begins, CHUNK_ROWS, Chunk, ChunkId, LIVE, Loc};
 use super::index::{self, SecondaryIndex};
 use super::key::{hash_int4, hash_int8};
 use super::layout::{IndexKey, IndexLayout, KeyLayout, Layout};
@@ -176,6 +176,11 @@ impl TableStore {
         self.indexes.read().clone()
     }
 
+    /// The list, which cannot change meanwhile.
+    pub(super) fn index_list(&self) -> RwLockReadGuard<'_, Arc<[Arc<SecondaryIndex>]>> {
+        self.indexes.read()
+    }
+
     pub(crate) fn index(&self, oid: Oid) -> Option<Arc<SecondaryIndex>> {
         self.indexes.read().iter().find(|i| i.layout.oid == oid && i.is_complete()).cloned()
     }
@@ -211,6 +216,10 @@ impl TableStore {
         self.account.add(index.bytes());
         index.set_complete();
         Some(index)
+    }
+
+    pub(super) fn count_live(&self, more: isize) {
+        self.live.fetch_add(more, Ordering::Relaxed);
     }
 
     /// A number for a new row of a table without a primary key.
@@ -399,74 +408,6 @@ impl TableStore {
 
     // Changes: the applier's.
 
-    pub(crate) fn apply_insert(&self, key: Option<&RowKey>, row: &[Datum], ts: CommitTs) -> Result<()> {
-        let layout = self.layout();
-        let key = match key {
-            Some(key) => key.clone(),
-            None => self.key_of_row(row),
-        };
-        if let (true, Some(number)) = (layout.is_hidden(), key.hidden_number()) {
-            self.saw_hidden(number);
-        }
-        let hash = key.hash(self.seed);
-        let number = self.place_of(&key, hash);
-        let mut partition = self.partitions[number].write();
-        let handle = partition.insert(&key, hash, self.seed, row, &layout, ts)?;
-        let loc = partition.rows.heads[handle as usize];
-        for index in self.indexes.read().iter() {
-            if let Some(key) = index.layout.entry(|c| partition.rows.cell(loc, c, &layout)) {
-                index.insert(index::entry(key, number, handle));
-            }
-        }
-        self.live.fetch_add(1, Ordering::Relaxed);
-        self.activity.inserted.fetch_add(1, Ordering::Relaxed);
-        self.account.add(row_bytes(row) + 24 + 36 * self.indexes.read().len());
-        Ok(())
-    }
-
-    pub(crate) fn apply_update(&self, key: &RowKey, changes: &[(usize, Datum)], ts: CommitTs) -> Result<()> {
-        let layout = self.layout();
-        let hash = key.hash(self.seed);
-        let number = self.place_of(key, hash);
-        let mut partition = self.partitions[number].write();
-        let handle = partition.find(hash, key, &self.key).ok_or_else(|| gone("updates"))?;
-        let old = partition.rows.heads[handle as usize];
-        if partition.rows.version(old).1 != LIVE {
-            return Err(gone("updates"));
-        }
-        partition.update(handle, changes, &layout, ts)?;
-        let new = partition.rows.heads[handle as usize];
-        for index in self.indexes.read().iter() {
-            if !index.layout.depends_on(|column| changes.iter().any(|(c, _)| *c == column)) {
-                continue;
-            }
-            let key = |loc| index.layout.entry(|c| partition.rows.cell(loc, c, &layout));
-            let (before, after) = (key(old), key(new));
-            if before != after
-                && let Some(after) = after
-            {
-                index.insert(index::entry(after, number, handle));
-                self.account.add(36);
-            }
-        }
-        self.activity.updated.fetch_add(1, Ordering::Relaxed);
-        self.account.add(64 + changes.iter().map(|(_, d)| super::chunk::datum_bytes(d)).sum::<usize>());
-        Ok(())
-    }
-
-    pub(crate) fn apply_delete(&self, key: &RowKey, ts: CommitTs) -> Result<()> {
-        let hash = key.hash(self.seed);
-        let mut partition = self.partitions[self.place_of(key, hash)].write();
-        let handle = partition.find(hash, key, &self.key).ok_or_else(|| gone("deletes"))?;
-        if partition.rows.version(partition.rows.heads[handle as usize]).1 != LIVE {
-            return Err(gone("deletes"));
-        }
-        partition.delete(handle, ts);
-        self.live.fetch_sub(1, Ordering::Relaxed);
-        self.activity.deleted.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    }
-
     /// Installs new rows given as columns (by attnum - 1) and, for a table without a primary key, their numbers.
     pub(crate) fn apply_batch(
         &self,
@@ -645,11 +586,6 @@ impl TableStore {
     }
 }
 
-fn gone(verb: &str) -> Error {
-    Error::internal(format!("a record {verb} a row that does not exist"))
-}
-
-/// Key of one row of arrays (by attnum - 1).
 /// The hash of every row's key, without making the keys where they are single integers.
 pub(crate) fn key_hashes(key: &KeyLayout, columns: &[Option<ArrayRef>], rows: usize, seed: u64) -> Vec<u64> {
     let array = |column: &usize| columns.get(*column).and_then(Option::as_ref).filter(|a| a.null_count() == 0);
@@ -668,6 +604,7 @@ pub(crate) fn key_hashes(key: &KeyLayout, columns: &[Option<ArrayRef>], rows: us
     }
 }
 
+/// Key of one row of arrays (by attnum - 1).
 pub(crate) fn key_of_arrays(key: &KeyLayout, columns: &[Option<ArrayRef>], row: usize) -> RowKey {
     key.encode(|column| columns.get(column).and_then(|c| c.as_ref()).map_or(Cell::Null, |array| cell_at(array, row)))
 }
