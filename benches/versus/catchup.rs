@@ -1,5 +1,6 @@
 //! What commits pay while a node catches up and while a checkpoint is written: latencies on the primary before and
-//! during, with `--megabytes N` of rows (default 200).
+//! during, with `--megabytes N` of rows (default 200). The node that joins would have a machine of its own: here it gets
+//! what the primary leaves of the cores (SCHED_IDLE), and its data lies in memory.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -108,26 +109,36 @@ pub async fn run(options: &Options, dir: &Path) -> Result<(), String> {
 
     let load = Load::start(&first, &next).await?;
     let begun = Instant::now();
-    let second = Launch::new(&options.binary, "node2", dir.join("node2")).joining(&first.launch).spawn();
-    let mut phases = Vec::new();
+    let memory = tempfile::tempdir_in("/dev/shm").map_err(|error| error.to_string())?;
+    let mut second = Launch::new(&options.binary, "node2", memory.path().join("node2")).joining(&first.launch);
+    second.wrapper = ["chrt", "--idle", "0"].map(String::from).to_vec();
+    let second = second.spawn();
+    let mut phases: Vec<(String, Instant)> = vec![("starting".to_owned(), begun)];
     loop {
         let progress = "SELECT n.state || coalesce(': ' || c.phase, ''), n.membership FROM lockstep_nodes n \
                         LEFT JOIN lockstep_catchup c ON c.id = n.id WHERE n.name = 'node2'";
         let now = client.query_opt(progress, &[]).await.map_err(error)?;
-        let Some(now) = now else { continue };
-        let (phase, membership): (String, String) = (now.get(0), now.get(1));
-        if phases.last() != Some(&phase) {
-            phases.push(phase);
-        }
-        if membership == "voter" {
-            break;
+        if let Some(now) = now {
+            let (phase, membership): (String, String) = (now.get(0), now.get(1));
+            if phases.last().is_none_or(|(last, _)| *last != phase) {
+                phases.push((phase, Instant::now()));
+            }
+            if membership == "voter" {
+                break;
+            }
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let took = begun.elapsed();
+    let end = Instant::now();
     let times = load.end().await?;
-    row("while a node joins", took, times.iter().filter(|t| t.0 < begun + took).map(|t| t.1).collect(), Some(before));
-    println!("\nThe node's states: {}.", phases.join(", "));
+    let between = |from: Instant, to: Instant| {
+        times.iter().filter(|commit| commit.0 >= from && commit.0 < to).map(|commit| commit.1).collect::<Vec<_>>()
+    };
+    row("while a node joins", end - begun, between(begun, end), Some(before));
+    for (at, (phase, from)) in phases.iter().enumerate() {
+        let to = phases.get(at + 1).map_or(end, |(_, to)| *to);
+        row(&format!("of that, {phase}"), to - *from, between(*from, to), Some(before));
+    }
     drop(second);
     Ok(())
 }

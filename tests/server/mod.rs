@@ -6,6 +6,7 @@
 //! 3. What the process printed is shown when the test fails.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ pub struct Launch {
     pub environment: Vec<(String, String)>,
     /// Network namespace to run in; none is the one of the test.
     pub namespace: Option<String>,
+    /// A command that starts the node, and its arguments before the node's.
+    pub wrapper: Vec<String>,
 }
 
 impl Launch {
@@ -53,6 +56,7 @@ impl Launch {
             extra: Vec::new(),
             environment: Vec::new(),
             namespace: None,
+            wrapper: Vec::new(),
         }
     }
 
@@ -66,15 +70,11 @@ impl Launch {
     }
 
     pub fn command(&self) -> Command {
-        let mut command = match &self.namespace {
-            Some(namespace) => {
-                let mut command = Command::new("ip");
-                command.args(["netns", "exec", namespace]).arg(&self.binary);
-                command
-            }
-            None => Command::new(&self.binary),
-        };
+        let within = self.namespace.iter().flat_map(|name| ["ip", "netns", "exec", name].map(OsString::from));
+        let mut words = within.chain(self.wrapper.iter().map(OsString::from)).chain([self.binary.clone().into()]);
+        let mut command = Command::new(words.next().unwrap_or_default());
         command
+            .args(words)
             .args(["--listen", &format!("{}:{}", self.host, self.port)])
             .args(["--peer-listen", &self.peer_address()])
             .arg("--data-dir")

@@ -15,7 +15,7 @@ use super::client::{Connection, NetError};
 use super::frame::write_frame;
 use super::message::{Request, Response};
 use super::throttle::Throttle;
-use super::transfer::{CHUNK, blocking, files_of};
+use super::transfer::{CHUNK, blocking, files_of, next_chunk};
 use crate::raft::checkpoints::{CheckpointMeta, StoredCheckpoint};
 
 /// Writing a checkpoint takes as long as the disk takes.
@@ -93,19 +93,15 @@ impl Offering {
         let mut file = blocking(move || File::open(path)).await?;
         let mut left = *size;
         while left > 0 {
-            let (back, chunk) = blocking(move || {
-                let mut chunk = Vec::with_capacity(CHUNK.min(left as usize));
-                (&mut file).take((CHUNK as u64).min(left)).read_to_end(&mut chunk)?;
-                Ok((file, Bytes::from(chunk)))
-            })
-            .await?;
+            let most = left.min(CHUNK as u64) as usize;
+            let (back, chunk, crc) = blocking(move || next_chunk(file, most)).await?;
             file = back;
             if chunk.is_empty() {
                 return Err(io::Error::other(format!("{name} is cut short")));
             }
             left -= chunk.len() as u64;
             throttle.pass(chunk.len()).await;
-            let header = postcard::to_stdvec(&Response::CheckpointChunk { crc: crc32c::crc32c(&chunk) });
+            let header = postcard::to_stdvec(&Response::CheckpointChunk { crc });
             write_frame(sink, &header.map_err(io::Error::other)?, &[chunk]).await?;
         }
         let end = postcard::to_stdvec(&Response::CheckpointChunk { crc: 0 }).map_err(io::Error::other)?;

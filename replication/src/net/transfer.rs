@@ -26,7 +26,8 @@ use crate::raft::machine::{Machine, SnapshotData};
 use crate::raft::types::{TypeConfig, Vote};
 use crate::witness;
 
-pub(super) const CHUNK: usize = 1 << 20;
+/// Small, for commits use the same threads and connections' buffers between two of them.
+pub(super) const CHUNK: usize = 128 << 10;
 /// Progress is told this often.
 const TELL: Duration = Duration::from_secs(5);
 
@@ -43,6 +44,14 @@ pub(super) fn files_of(directory: PathBuf) -> io::Result<Vec<(String, u64)>> {
     }
     files.sort();
     Ok(files)
+}
+
+/// At most so many bytes of a file, and their checksum. Blocks.
+pub(super) fn next_chunk(mut file: File, most: usize) -> io::Result<(File, Bytes, u32)> {
+    let mut chunk = Vec::with_capacity(most);
+    (&mut file).take(most as u64).read_to_end(&mut chunk)?;
+    let crc = crc32c::crc32c(&chunk);
+    Ok((file, Bytes::from(chunk), crc))
 }
 
 /// Names that come from elsewhere must stay within their directory.
@@ -107,19 +116,14 @@ pub async fn send(
                 told = Instant::now();
                 info!("{sent} of {total} bytes of the checkpoint are sent");
             }
-            let (back, chunk) = blocking(move || {
-                let mut chunk = Vec::with_capacity(CHUNK);
-                (&mut file).take(CHUNK as u64).read_to_end(&mut chunk)?;
-                Ok((file, Bytes::from(chunk)))
-            })
-            .await?;
+            let (back, chunk, crc) = blocking(move || next_chunk(file, CHUNK)).await?;
             file = back;
             if chunk.is_empty() {
                 break;
             }
             throttle.pass(chunk.len()).await;
             sent += chunk.len() as u64;
-            let request = Request::SnapshotChunk { file: number, crc: crc32c::crc32c(&chunk) };
+            let request = Request::SnapshotChunk { file: number, crc };
             timeout(patience.progress, connection.send(&request, &[chunk])).await??;
         }
     }
