@@ -9,8 +9,8 @@ use engine::error::{Notice, Result};
 use engine::session::routing::Interruptions;
 use engine::session::{BackendKey, Column, Row, Startup, StatementShape, Step, TransactionStatus};
 use engine::txn::notify::Notification;
-use engine::types::Datum;
 use engine::types::text::FormatSettings;
+use engine::types::{Datum, TypeOid};
 use engine::{Engine, Error, Session};
 use futures::future::BoxFuture;
 
@@ -55,6 +55,8 @@ pub trait BackendSession: Send + 'static {
     fn sync(&mut self) -> impl Future<Output = Result<()>> + Send;
     fn fail(&mut self);
     fn format(&self) -> FormatSettings;
+    /// A value of a reg type, of which a client has sent the name.
+    fn read_name(&self, name: &str, ty: TypeOid) -> Result<Datum>;
     fn termination(&self) -> BoxFuture<'static, Error>;
     fn close(&mut self) -> impl Future<Output = ()> + Send;
     fn routes_writes(&self) -> bool {
@@ -197,6 +199,10 @@ impl BackendSession for Session {
 
     fn format(&self) -> FormatSettings {
         Session::format(self)
+    }
+
+    fn read_name(&self, name: &str, ty: TypeOid) -> Result<Datum> {
+        Session::read_name(self, name, ty)
     }
 
     fn termination(&self) -> BoxFuture<'static, Error> {

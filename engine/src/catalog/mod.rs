@@ -281,6 +281,12 @@ pub struct ViewDef {
     pub populated: Option<bool>,
     pub row_type: Oid,
     pub comment: Option<String>,
+    /// Of its columns, by number.
+    pub column_comments: Vec<(i16, String)>,
+    /// `WITH (name = value)` as it was written, shown in pg_class.reloptions.
+    pub options: Vec<(String, String)>,
+    /// Relations under it are read with the privileges of whoever asks, not with the owner's.
+    pub invoker: bool,
     /// What new rows must satisfy.
     pub check_option: Option<CheckOption>,
 }

@@ -123,6 +123,9 @@ fn dependents_of_a_table() {
         row_type: Oid(20201),
         comment: None,
         check_option: None,
+        column_comments: Vec::new(),
+        options: Vec::new(),
+        invoker: false,
     };
     catalog.apply(&CatalogChange::Put(Object::View(Arc::new(view))));
     let found = catalog.dependents(Oid(20000));

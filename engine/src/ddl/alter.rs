@@ -484,7 +484,7 @@ pub async fn alter_column(
         ColumnChange::DropIdentity { if_exists } => (column.identity.is_none(), "an identity column", *if_exists),
         ColumnChange::Identity { .. } => (column.identity.is_none(), "an identity column", false),
         ColumnChange::DropExpression { if_exists } => (!column.generated, "a stored generated column", *if_exists),
-        ColumnChange::Physical(_) => (false, "", false),
+        ColumnChange::AddIdentity { .. } | ColumnChange::Physical(_) => (false, "", false),
     };
     if let (true, what, if_exists) = missing {
         if if_exists {
@@ -501,6 +501,9 @@ pub async fn alter_column(
                 tx.change_catalog(crate::catalog::CatalogChange::Drop(sequence.oid))?;
             }
             new.identity = None;
+        }
+        ColumnChange::AddIdentity { always, options } => {
+            columns::add_identity(&table, &mut new, *always, options, tx, context)?;
         }
         ColumnChange::DropExpression { .. } => {
             new.generated = false;

@@ -24,7 +24,11 @@ pub fn comment(
     let catalog = tx.catalog();
     match kind {
         CommentObject::Column => comment_on_column(name, comment, tx, context)?,
-        CommentObject::Table | CommentObject::View | CommentObject::Sequence | CommentObject::Index => {
+        CommentObject::Table
+        | CommentObject::View
+        | CommentObject::MaterializedView
+        | CommentObject::Sequence
+        | CommentObject::Index => {
             let wanted = kind.to_string().to_lowercase();
             let relation = Name::new(name, &catalog)?.resolve(&catalog, &context.path(&catalog))?;
             if relation.kind_name() != wanted {
@@ -100,7 +104,18 @@ fn comment_on_column(
             }
             put_table(tx, table)
         }
-        Relation::View(_) => Err(Error::unsupported("COMMENT ON COLUMN of a view")),
+        Relation::View(view) => {
+            privilege::check_owner(&catalog, context.user, view.owner, "view", &view.name)?;
+            let mut view = (*view).clone();
+            let at = view.columns.iter().position(|(name, _)| *name == column).ok_or_else(|| {
+                let message = format!("column \"{column}\" of relation \"{}\" does not exist", view.name);
+                Error::new(SqlState::UndefinedColumn, message)
+            })?;
+            let attnum = at as i16 + 1;
+            view.column_comments.retain(|(commented, _)| *commented != attnum);
+            view.column_comments.extend(comment.map(|text| (attnum, text)));
+            put(tx, Object::View(Arc::new(view)))
+        }
         relation @ Relation::System(_) => Err(super::system_relation(&relation)),
         other => Err(Error::new(
             SqlState::WrongObjectType,

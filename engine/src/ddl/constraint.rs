@@ -12,10 +12,11 @@ use sqlparser::ast::{
 use super::names::{self, Name, choose, joined};
 use super::{DdlContext, allocate, expression, index, lock, privilege};
 use crate::catalog::{
-    ConstraintDef, ConstraintKind, ForeignKey, IndexColumn, IndexDef, Oid, Persistence, ReferentialAction, Relation,
-    TableDef,
+    ConstraintDef, ConstraintKind, ForeignKey, IndexColumn, IndexDef, IndexMethod, Oid, Persistence, ReferentialAction,
+    Relation, TableDef,
 };
 use crate::error::{Error, Result, SqlState};
+use crate::sql::key_details::{self, KeyDetails};
 use crate::storage::IndexRange;
 use crate::system::deparse::type_name;
 use crate::txn::{TableLock, Transaction};
@@ -29,6 +30,7 @@ pub enum Wanted {
         columns: Vec<String>,
         nulls_not_distinct: bool,
         timing: Timing,
+        details: KeyDetails,
     },
     /// A constraint from an index that is there.
     UsingIndex {
@@ -60,6 +62,7 @@ pub struct WantedForeignKey {
     on_update: ReferentialAction,
     match_full: bool,
     timing: Timing,
+    set_columns: Vec<String>,
 }
 
 impl Wanted {
@@ -78,14 +81,16 @@ impl Wanted {
         characteristics: &Option<ConstraintCharacteristics>,
     ) -> Result<Wanted> {
         let timing = timing(characteristics)?;
-        Ok(Wanted::Key { name, primary, columns, nulls_not_distinct: false, timing })
+        let details = KeyDetails::default();
+        Ok(Wanted::Key { name, primary, columns, nulls_not_distinct: false, timing, details })
     }
 
     /// UNIQUE.
     pub fn unique(name: Option<String>, columns: Vec<String>, key: &UniqueConstraint) -> Result<Wanted> {
         let nulls_not_distinct = key.nulls_distinct == NullsDistinctOption::NotDistinct;
         let timing = timing(&key.characteristics)?;
-        Ok(Wanted::Key { name, primary: false, columns, nulls_not_distinct, timing })
+        let details = details(key.index_name.as_ref())?;
+        Ok(Wanted::Key { name, primary: false, columns, nulls_not_distinct, timing, details })
     }
 
     /// `column`: the column that the constraint was written beside.
@@ -105,6 +110,7 @@ impl Wanted {
             on_update: action(key.on_update.as_ref()),
             match_full,
             timing,
+            set_columns: details(key.index_name.as_ref())?.set_columns,
         }))
     }
 
@@ -112,12 +118,12 @@ impl Wanted {
     pub fn from_ast(constraint: &TableConstraint) -> Result<Wanted> {
         match constraint {
             TableConstraint::PrimaryKey(key) => {
-                let name = key.name.as_ref().map(names::ident);
-                Wanted::key(name, true, key_columns(&key.columns)?, &key.characteristics)
+                let (name, columns) = (key.name.as_ref().map(names::ident), key_columns(&key.columns)?);
+                let (timing, details) = (timing(&key.characteristics)?, details(key.index_name.as_ref())?);
+                Ok(Wanted::Key { name, primary: true, columns, nulls_not_distinct: false, timing, details })
             }
             TableConstraint::Unique(key) => {
-                let name = key.name.as_ref().or(key.index_name.as_ref()).map(names::ident);
-                Wanted::unique(name, key_columns(&key.columns)?, key)
+                Wanted::unique(key.name.as_ref().map(names::ident), key_columns(&key.columns)?, key)
             }
             TableConstraint::PrimaryKeyUsingIndex(key) | TableConstraint::UniqueUsingIndex(key) => {
                 Ok(Wanted::UsingIndex {
@@ -134,6 +140,12 @@ impl Wanted {
             other => Err(Error::unsupported(format!("constraint {other}"))),
         }
     }
+}
+
+/// INCLUDE and the like, which the parser hands on as an index's name.
+fn details(name: Option<&Ident>) -> Result<KeyDetails> {
+    key_details::read(name)
+        .map_err(|name| Error::new(SqlState::SyntaxError, format!("syntax error at or near \"{}\"", name.value)))
 }
 
 fn idents(columns: &[Ident]) -> Vec<String> {
@@ -176,9 +188,9 @@ pub async fn add(
     context: &mut DdlContext<'_>,
 ) -> Result<Arc<ConstraintDef>> {
     let constraint = match wanted {
-        Wanted::Key { name, primary, columns, nulls_not_distinct, timing } => {
+        Wanted::Key { name, primary, columns, nulls_not_distinct, timing, details } => {
             let key = (*primary, *nulls_not_distinct, *timing);
-            add_key(table, name.as_deref(), key, columns, tx)?
+            add_key(table, name.as_deref(), key, columns, details, tx)?
         }
         Wanted::UsingIndex { name, primary, index, timing } => {
             use_index(table, name.as_deref(), *primary, index, *timing, tx, context)?
@@ -240,6 +252,7 @@ fn add_key(
     given: Option<&str>,
     (primary, nulls_not_distinct, timing): (bool, bool, Timing),
     columns: &[String],
+    details: &KeyDetails,
     tx: &mut Transaction,
 ) -> Result<ConstraintDef> {
     if primary && table.primary_key().is_some() {
@@ -248,11 +261,14 @@ fn add_key(
             format!("multiple primary keys for table \"{}\" are not allowed", table.name),
         ));
     }
+    let find = |name: &str| {
+        let missing = || format!("column \"{name}\" named in key does not exist");
+        table.column(name).ok_or_else(|| Error::new(SqlState::UndefinedColumn, missing()))
+    };
+    let include = details.include.iter().map(|name| find(name).map(|c| c.attnum)).collect::<Result<Vec<i16>>>()?;
     let mut attnums: Vec<i16> = Vec::with_capacity(columns.len());
     for name in columns {
-        let column = table.column(name).ok_or_else(|| {
-            Error::new(SqlState::UndefinedColumn, format!("column \"{name}\" named in key does not exist"))
-        })?;
+        let column = find(name)?;
         if attnums.contains(&column.attnum) {
             let kind = if primary { "primary key" } else { "unique" };
             return Err(Error::new(
@@ -262,7 +278,8 @@ fn add_key(
         }
         attnums.push(column.attnum);
     }
-    index::check_columns(table, &attnums)?;
+    index::check_columns(table, &attnums, include.len())?;
+    let options = super::table::storage_options(&details.options, super::table::OptionsOf::Index(IndexMethod::Btree))?;
     let name = match given {
         Some(name) => {
             let catalog = tx.catalog();
@@ -273,7 +290,10 @@ fn add_key(
             constraint_name(table, Some(name), None, "key", tx)?
         }
         None if primary => index::choose_name(table, None, "pkey", tx),
-        None => index::choose_name(table, Some(&joined(columns.iter().map(String::as_str))), "key", tx),
+        None => {
+            let parts = columns.iter().chain(&details.include).map(String::as_str);
+            index::choose_name(table, Some(&joined(parts)), "key", tx)
+        }
     };
     if primary {
         for column in table.columns.iter_mut().filter(|c| attnums.contains(&c.attnum)) {
@@ -288,6 +308,8 @@ fn add_key(
         primary,
         nulls_not_distinct,
         deferrable,
+        include,
+        options,
         ..IndexDef::new(oid, name.as_str(), table.oid, columns)
     };
     table.indexes.push(Arc::new(index));
@@ -373,6 +395,7 @@ async fn add_foreign_key(
         }
     }
     let columns = foreign_key_columns(table, &wanted.columns)?;
+    let set_columns = set_columns(table, wanted, &columns)?;
     let referenced_columns = if wanted.referenced.is_empty() {
         let key = referenced.primary_key().ok_or_else(|| {
             Error::new(
@@ -434,10 +457,25 @@ async fn add_foreign_key(
             on_delete: wanted.on_delete,
             on_update: wanted.on_update,
             match_full: wanted.match_full,
-            set_columns: Vec::new(),
+            set_columns,
         }),
         wanted.timing,
     ))
+}
+
+/// The columns of ON DELETE SET NULL or SET DEFAULT (…): some of the key's.
+fn set_columns(table: &TableDef, wanted: &WantedForeignKey, key: &[i16]) -> Result<Vec<i16>> {
+    let columns = foreign_key_columns(table, &wanted.set_columns)?;
+    match columns.iter().position(|c| !key.contains(c)) {
+        None => Ok(columns),
+        Some(at) => {
+            let name = wanted.set_columns.get(at).map_or("", String::as_str);
+            Err(Error::new(
+                SqlState::InvalidColumnReference,
+                format!("column \"{name}\" referenced in ON DELETE SET action must be part of foreign key"),
+            ))
+        }
+    }
 }
 
 async fn referenced_table(

@@ -53,7 +53,7 @@ pub async fn create(create: &CreateIndex, tx: &mut Transaction, context: &mut Dd
             choose_name(&table, Some(&joined(parts.iter().map(String::as_str))), "idx", tx)
         }
     };
-    let options = super::table::storage_options(&with_options(&create.with)?, super::table::OptionsOf::Index)?;
+    let options = super::table::storage_options(&with_options(&create.with)?, super::table::OptionsOf::Index(method))?;
     let mut index = IndexDef {
         include,
         unique: create.unique,
@@ -254,6 +254,8 @@ fn operator_class(class: Option<&str>, ty: PgType, method: IndexMethod) -> Resul
         "jsonb_path_ops" if method == IndexMethod::Gin && ty.oid == TypeOid::JSONB => {
             return Ok(Some(class.to_owned()));
         }
+        "cidr_ops" if ordered && ty.oid == TypeOid::INET => return Ok(Some(class.to_owned())),
+        "inet_ops" if ordered && ty.oid == TypeOid::CIDR => return Ok(Some(class.to_owned())),
         "inet_ops" if method == IndexMethod::Gist && own => return Ok(Some(class.to_owned())),
         _ if own && check_default_class(ty, method).is_ok() => return Ok(None),
         _ if method == IndexMethod::Brin && class.ends_with("_minmax_ops") => return Ok(None),
@@ -305,8 +307,8 @@ fn too_many_columns() -> Error {
 }
 
 /// Columns of a key: few enough, and of types that have an order.
-pub fn check_columns(table: &TableDef, attnums: &[i16]) -> Result<()> {
-    if attnums.len() > MOST_COLUMNS {
+pub fn check_columns(table: &TableDef, attnums: &[i16], included: usize) -> Result<()> {
+    if attnums.len() + included > MOST_COLUMNS {
         return Err(too_many_columns());
     }
     let mut columns = attnums.iter().filter_map(|a| table.attribute(*a));

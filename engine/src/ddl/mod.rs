@@ -43,6 +43,7 @@ mod tests;
 mod truncate;
 mod user_type;
 pub(crate) mod view;
+mod view_options;
 
 use std::sync::Arc;
 
@@ -232,6 +233,9 @@ async fn run_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlCon
         }
         Extra::SetPersistence { table, if_exists, unlogged } => {
             alter::set_persistence(table, *if_exists, *unlogged, tx, context).await
+        }
+        Extra::AlterViewOptions { view, if_exists, set, reset } => {
+            view_options::alter(view, *if_exists, set, reset, tx, context)
         }
         Extra::ResetOptions { table, if_exists, options } => {
             alter::reset_options(table, *if_exists, options, tx, context).await

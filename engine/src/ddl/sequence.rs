@@ -78,10 +78,26 @@ pub fn create_owned(
     tx: &mut Transaction,
 ) -> Result<Arc<SequenceDef>> {
     let catalog = tx.catalog();
-    let taken = |name: &str| names::is_taken(&catalog, table.schema, name);
-    let name = names::choose(&table.name, Some(column.1), "seq", taken);
+    let (schema, name) = match &options.name {
+        None => {
+            let taken = |name: &str| names::is_taken(&catalog, table.schema, name);
+            (table.schema, names::choose(&table.name, Some(column.1), "seq", taken))
+        }
+        Some(given) => {
+            let given = Name::new(given, &catalog)?;
+            let schema = match &given.schema {
+                Some(schema) => catalog.resolve_schema(schema)?.oid,
+                None => table.schema,
+            };
+            if names::is_taken(&catalog, schema, &given.name) {
+                let message = format!("relation \"{}\" already exists", given.name);
+                return Err(Error::new(SqlState::DuplicateTable, message));
+            }
+            (schema, given.name)
+        }
+    };
     let oid = allocate(tx)?;
-    let mut sequence = new(oid, table.schema, &name, table.owner, ty, options)?;
+    let mut sequence = new(oid, schema, &name, table.owner, ty, options)?;
     sequence.owned_by = Some((table.oid, column.0));
     let sequence = Arc::new(sequence);
     put(tx, Object::Sequence(sequence.clone()))?;

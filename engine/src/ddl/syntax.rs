@@ -74,6 +74,13 @@ pub enum Extra {
         if_exists: bool,
         options: Vec<String>,
     },
+    /// ALTER VIEW SET or RESET of options.
+    AlterViewOptions {
+        view: ObjectName,
+        if_exists: bool,
+        set: Vec<(String, String)>,
+        reset: Vec<String>,
+    },
     CreateRoutine(Box<CreateRoutine>),
     DropRoutines {
         kind: RoutineKind,
@@ -184,6 +191,11 @@ pub enum ColumnChange {
         always: Option<bool>,
         options: SequenceOptions,
     },
+    /// ADD GENERATED … AS IDENTITY.
+    AddIdentity {
+        always: bool,
+        options: SequenceOptions,
+    },
     /// STATISTICS, STORAGE, COMPRESSION: how PostgreSQL keeps and counts values.
     Physical(&'static str),
 }
@@ -217,6 +229,8 @@ pub struct StrategyDefinition {
 /// Options of a sequence that were written; the others keep their value.
 #[derive(Debug, Clone, Default)]
 pub struct SequenceOptions {
+    /// SEQUENCE NAME, of an identity column's.
+    pub name: Option<ObjectName>,
     /// Name of the type.
     pub ty: Option<String>,
     pub increment: Option<i64>,
@@ -302,6 +316,7 @@ fn comment(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
         Some("table") => CommentObject::Table,
         Some("column") => CommentObject::Column,
         Some("view") => CommentObject::View,
+        Some("materialized") if c.accept("view") => CommentObject::MaterializedView,
         Some("index") => CommentObject::Index,
         Some("sequence") => CommentObject::Sequence,
         Some("schema") => CommentObject::Schema,
@@ -538,6 +553,16 @@ fn alter(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
             Ok(Some(Extra::AlterSequence { name, if_exists, options }))
         }
         (None, RelationKind::MaterializedView) => Ok(Some(Extra::Unsupported("this form of ALTER MATERIALIZED VIEW"))),
+        (None, RelationKind::View) if c.nth_is(0, "reset") => {
+            c.at += 1;
+            let reset = option_names(c)?;
+            Ok(Some(Extra::AlterViewOptions { view: name, if_exists, set: Vec::new(), reset }))
+        }
+        (None, RelationKind::View) if c.nth_is(0, "set") => {
+            c.at += 1;
+            let set = option_values(c)?;
+            Ok(Some(Extra::AlterViewOptions { view: name, if_exists, set, reset: Vec::new() }))
+        }
         (None, RelationKind::View) => Ok(Some(Extra::Unsupported("this form of ALTER VIEW"))),
         (None, _) => Ok(Some(Extra::Unsupported("this form of ALTER INDEX"))),
     }
@@ -627,6 +652,30 @@ fn option_names(c: &mut Cursor<'_>) -> Result<Vec<String>, SyntaxError> {
     }
 }
 
+/// `(name = value, name, …)`; without a value it is true.
+fn option_values(c: &mut Cursor<'_>) -> Result<Vec<(String, String)>, SyntaxError> {
+    c.expect_token(&Token::LParen)?;
+    let mut options = Vec::new();
+    loop {
+        let name = c.identifier()?.value.to_lowercase();
+        let mut value = "true".to_owned();
+        if c.accept_token(&Token::Eq) {
+            let token = c.tokens.get(c.at).ok_or(c.at)?;
+            value = match &token.token {
+                Token::SingleQuotedString(text) => text.to_lowercase(),
+                Token::Word(_) | Token::Number(..) => token.token.to_string().to_lowercase(),
+                _ => return Err(c.at),
+            };
+            c.at += 1;
+        }
+        options.push((name, value));
+        if !c.accept_token(&Token::Comma) {
+            c.expect_token(&Token::RParen)?;
+            return Ok(options);
+        }
+    }
+}
+
 fn alter_constraint(c: &mut Cursor<'_>, table: ObjectName, if_exists: bool) -> Result<Extra, SyntaxError> {
     let name = c.identifier()?;
     let (mut deferrable, mut deferred) = (None, None);
@@ -648,6 +697,9 @@ fn alter_constraint(c: &mut Cursor<'_>, table: ObjectName, if_exists: bool) -> R
 
 /// What follows ALTER COLUMN name, if it is none of sqlparser's.
 fn column_change(c: &mut Cursor<'_>) -> Result<Option<ColumnChange>, SyntaxError> {
+    if c.nth_is(0, "add") && c.nth_is(1, "generated") {
+        return add_identity(c).map(Some);
+    }
     if c.accept("drop") {
         let identity = c.accept("identity");
         if !identity && !c.accept("expression") {
@@ -705,6 +757,29 @@ fn column_change(c: &mut Cursor<'_>) -> Result<Option<ColumnChange>, SyntaxError
         c.at = start + length;
     }
     Ok(Some(ColumnChange::Identity { always, options }))
+}
+
+fn add_identity(c: &mut Cursor<'_>) -> Result<ColumnChange, SyntaxError> {
+    c.expect("add")?;
+    c.expect("generated")?;
+    let always = c.accept("always");
+    if !always {
+        c.expect("by")?;
+        c.expect("default")?;
+    }
+    c.expect("as")?;
+    c.expect("identity")?;
+    let mut options = SequenceOptions::default();
+    if c.accept_token(&Token::LParen) {
+        let end = c.tokens.len().saturating_sub(1);
+        if c.tokens.get(end).is_none_or(|t| t.token != Token::RParen) {
+            return Err(c.tokens.len());
+        }
+        let mut inner = Cursor { tokens: &c.tokens[..end], at: c.at };
+        options = sequence_options(&mut inner)?;
+        c.at = end + 1;
+    }
+    Ok(ColumnChange::AddIdentity { always, options })
 }
 
 fn alter_role(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
@@ -808,6 +883,7 @@ fn sequence_options(c: &mut Cursor<'_>) -> Result<SequenceOptions, SyntaxError> 
             }
             Some("cache") => o.cache = Some(c.integer()?),
             Some("cycle") => o.cycle = Some(true),
+            Some("sequence") if c.accept("name") => o.name = Some(c.object_name()?),
             Some("no") => match c.next_word().as_deref() {
                 Some("minvalue") => o.min = Some(None),
                 Some("maxvalue") => o.max = Some(None),

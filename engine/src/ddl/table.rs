@@ -10,7 +10,7 @@ use super::like::{self, Including};
 use super::names::{self, Name};
 use super::temporary::creation_schema;
 use super::{DdlContext, allocate_many, name_is_free, privilege, put_table, strategy};
-use crate::catalog::{Oid, Persistence, TableDef};
+use crate::catalog::{IndexMethod, Oid, Persistence, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::session::Column;
 use crate::sql::rewrite::LIKE_MARK;
@@ -271,7 +271,7 @@ pub fn plain_options(options: &[SqlOption]) -> Result<Vec<(String, String)>> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OptionsOf {
     Table,
-    Index,
+    Index(IndexMethod),
 }
 
 /// Storage parameters, checked against those that PostgreSQL knows. They are kept and shown (`\d+`); rows lie in memory, so
@@ -286,7 +286,11 @@ pub fn storage_options(options: &[(String, String)], of: OptionsOf) -> Result<Ve
                     || name.starts_with("toast.autovacuum_")
                     || name.starts_with("vacuum_")
             }
-            OptionsOf::Index => matches!(name.as_str(), "fillfactor" | "deduplicate_items"),
+            OptionsOf::Index(IndexMethod::Btree) => matches!(name.as_str(), "fillfactor" | "deduplicate_items"),
+            OptionsOf::Index(IndexMethod::Gist) => matches!(name.as_str(), "fillfactor" | "buffering"),
+            OptionsOf::Index(IndexMethod::Hash | IndexMethod::SpGist) => name == "fillfactor",
+            OptionsOf::Index(IndexMethod::Gin) => matches!(name.as_str(), "fastupdate" | "gin_pending_list_limit"),
+            OptionsOf::Index(IndexMethod::Brin) => matches!(name.as_str(), "pages_per_range" | "autosummarize"),
         };
         match (name.as_str(), value.as_str()) {
             ("oids", "false") if of == OptionsOf::Table => continue,

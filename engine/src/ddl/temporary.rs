@@ -65,6 +65,7 @@ impl Work<'_> {
                 | Extra::AlterColumn { table: name, .. }
                 | Extra::SetPersistence { table: name, .. }
                 | Extra::ResetOptions { table: name, .. }
+                | Extra::AlterViewOptions { view: name, .. }
                 | Extra::AlterConstraint { table: name, .. }
                 | Extra::CommentOnConstraint { table: name, .. },
             ) => vec![name.clone()],

@@ -14,8 +14,9 @@ use sqlparser::ast::{
 
 use super::names::{self, Name};
 use super::temporary::creation_schema;
+use super::view_options;
 use super::{DdlContext, allocate_many, expression, name_is_free, privilege, put};
-use crate::catalog::{Catalog, CheckOption, Object, Oid, Relation, SchemaDef, SearchPath, TableDef, ViewDef};
+use crate::catalog::{Catalog, Object, Oid, Relation, SchemaDef, SearchPath, TableDef, ViewDef};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::parse::parse_query;
 use crate::system::deparse::quote_ident;
@@ -171,7 +172,8 @@ pub fn create(create: &CreateView, tx: &mut Transaction, context: &mut DdlContex
         return Err(Error::unsupported("a view without columns"));
     }
     let view = definition(create, &bound.columns, schema, name.name, tx, context)?;
-    let view = ViewDef { check_option: check_option(create)?, ..view };
+    let options = view_options::written(&create.options)?;
+    let view = view_options::apply(&view, options)?;
     let view = match old {
         Some(old) => replacing(&old, view)?,
         None => {
@@ -222,6 +224,9 @@ fn definition(
         row_type: Oid(0),
         comment: None,
         check_option: None,
+        column_comments: Vec::new(),
+        options: Vec::new(),
+        invoker: false,
     })
 }
 
@@ -230,45 +235,6 @@ fn check_supported(create: &CreateView) -> Result<()> {
         return Err(Error::unsupported("this form of CREATE VIEW"));
     }
     Ok(())
-}
-
-/// WITH CHECK OPTION, as the parser marks it, or as a storage parameter.
-fn check_option(create: &CreateView) -> Result<Option<CheckOption>> {
-    let options = match &create.options {
-        CreateTableOptions::None => return Ok(None),
-        CreateTableOptions::With(options) | CreateTableOptions::Options(options) => options,
-        _ => return Err(Error::unsupported("CREATE VIEW with these options")),
-    };
-    let mut said = None;
-    for option in options {
-        let ast::SqlOption::KeyValue { key, value } = option else {
-            return Err(Error::unsupported(format!("the view option {option}")));
-        };
-        let value = value.to_string().trim_matches('\'').to_lowercase();
-        said = match (names::ident(key).as_str(), value.as_str()) {
-            (CHECK_MARK | "check_option", "local") => Some(CheckOption::Local),
-            (CHECK_MARK | "check_option", "cascaded") => Some(CheckOption::Cascaded),
-            ("check_option", _) => {
-                let message = format!("invalid value for enum option \"check_option\": {value}");
-                return Err(Error::new(SqlState::InvalidParameterValue, message)
-                    .detail("Valid values are \"local\" and \"cascaded\"."));
-            }
-            ("security_barrier" | "security_invoker", "false" | "off" | "0") => said,
-            (name, _) => return Err(Error::unsupported(format!("the view option {name}"))),
-        };
-    }
-    if said.is_some() {
-        // What cannot be changed has nothing to check.
-        let query = &create.query;
-        if let Err(detail) = crate::sql::bind::view_target::changeable(query) {
-            return Err(Error::new(
-                SqlState::FeatureNotSupported,
-                "WITH CHECK OPTION is supported only on automatically updatable views",
-            )
-            .hint(detail));
-        }
-    }
-    Ok(said)
 }
 
 fn text_for_unknown(ty: PgType) -> PgType {
@@ -310,7 +276,14 @@ fn replacing(old: &ViewDef, new: ViewDef) -> Result<ViewDef> {
             format!("infinite recursion detected in rules for relation \"{}\"", old.name),
         ));
     }
-    Ok(ViewDef { oid: old.oid, row_type: old.row_type, comment: old.comment.clone(), owner: old.owner, ..new })
+    Ok(ViewDef {
+        oid: old.oid,
+        row_type: old.row_type,
+        comment: old.comment.clone(),
+        column_comments: old.column_comments.clone(),
+        owner: old.owner,
+        ..new
+    })
 }
 
 /// Spells out the `*` of the select lists; `names` are the query's columns.

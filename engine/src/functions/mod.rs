@@ -43,6 +43,7 @@ mod json_edit;
 mod json_functions;
 mod json_path;
 mod json_path_time;
+pub mod json_populate;
 mod json_text;
 pub mod lower;
 mod math;
@@ -267,6 +268,7 @@ fn register_families(implementations: &mut registry::Implementations) {
     series::register(implementations);
     json_functions::register(implementations);
     json_edit::register(implementations);
+    json_populate::register(implementations);
     json_path::register(implementations);
     format::register(implementations);
     binary::register(implementations);

@@ -41,6 +41,13 @@ impl Session {
         FormatSettings { reg_names: RegNames(names), types, ..self.settings.values().format.clone() }
     }
 
+    /// A value of a reg type from the name that a client sent for it.
+    pub fn read_name(&self, name: &str, ty: TypeOid) -> Result<Datum> {
+        let host = Arc::new(SessionFunctions::new(self, self.catalog()));
+        let context = EvalContext { format: self.format(), host: Some(host), ..EvalContext::default() };
+        crate::functions::casts::input(name, ty.into(), &context)
+    }
+
     fn user_types(&self, catalog: &Arc<Catalog>) -> UserTypes {
         let path = catalog.search_path(&self.settings.values().search_path, &self.shared.user);
         UserTypes::of(catalog, &path)

@@ -507,6 +507,14 @@ impl Session {
                 }
                 None
             }
+            Utility::Declare { query, .. } => {
+                // For the types of its parameters: DECLARE plans it.
+                if let Statement::Sql(statement) = &**query {
+                    let catalog = self.catalog();
+                    self.plan_sql(statement, &catalog, binder, parameters)?;
+                }
+                None
+            }
             _ => None,
         };
         Ok((Plan::Utility, columns))

@@ -4,9 +4,11 @@
 
 pub mod bind;
 mod chain;
+pub mod key_details;
 pub mod lift;
 pub mod parse;
 mod precedence;
+mod query_tail;
 pub mod rel;
 pub(crate) mod rewrite;
 pub mod scope;

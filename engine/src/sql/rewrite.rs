@@ -314,16 +314,39 @@ fn mark_overriding(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
+/// `WITH (security_barrier)` is `WITH (security_barrier = true)`.
+fn complete_view_options(tokens: &mut Vec<TokenWithSpan>) {
+    let begins =
+        |at: &usize| word(&tokens[*at], "with") && tokens.get(at + 1).is_some_and(|t| t.token == Token::LParen);
+    let body = tokens.iter().position(|t| word(t, "as")).unwrap_or(0);
+    let Some(mut at) = (0..body).find(begins).map(|at| at + 2) else { return };
+    while at + 1 < tokens.len() {
+        let alone = matches!(tokens[at].token, Token::Word(_))
+            && matches!(tokens[at - 1].token, Token::LParen | Token::Comma)
+            && matches!(tokens[at + 1].token, Token::RParen | Token::Comma);
+        if alone {
+            let span = tokens[at].span;
+            let value = [Token::Eq, Token::make_keyword("TRUE")];
+            tokens.splice(at + 1..at + 1, value.into_iter().map(|token| TokenWithSpan::new(token, span)));
+        }
+        if matches!(tokens[at].token, Token::RParen) {
+            return;
+        }
+        at += 1;
+    }
+}
+
 /// sqlparser reads no WITH CHECK OPTION: it becomes a storage parameter of the view that no client can write.
 fn mark_check_option(tokens: &mut Vec<TokenWithSpan>) {
-    let ends = |words: &[&str]| {
-        let start = tokens.len().checked_sub(words.len())?;
-        (find_words(tokens, words, start) == Some(start)).then_some(start)
-    };
     let view = tokens.iter().take(6).any(|t| word(t, "view")) && tokens.first().is_some_and(|t| word(t, "create"));
     if !view {
         return;
     }
+    complete_view_options(tokens);
+    let ends = |words: &[&str]| {
+        let start = tokens.len().checked_sub(words.len())?;
+        (find_words(tokens, words, start) == Some(start)).then_some(start)
+    };
     let found = [
         (ends(&["with", "local", "check", "option"]), "local"),
         (ends(&["with", "cascaded", "check", "option"]), "cascaded"),
@@ -508,6 +531,9 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     mark_key_locks(&mut tokens);
     mark_overriding(&mut tokens);
     mark_check_option(&mut tokens);
+    super::key_details::mark(&mut tokens);
+    super::query_tail::rewrite_fetch(&mut tokens);
+    super::query_tail::drop_idle_locks(&mut tokens);
     mark_merge(&mut tokens);
     let body = tokens.iter().any(|t| word(t, "function") || word(t, "procedure"));
     for token in &mut tokens {

@@ -325,7 +325,12 @@ pub fn index_def(table: &TableDef, index: &IndexDef, display: &Display<'_>) -> S
         out.push_str(" NULLS NOT DISTINCT");
     }
     if !index.options.is_empty() {
-        let options: Vec<String> = index.options.iter().map(|(n, v)| format!("{n}='{v}'")).collect();
+        // A value that is an identifier needs no quotes (PostgreSQL's `get_reloptions`).
+        let quoted = |value: &str| match quote_ident(value) == value {
+            true => value.to_owned(),
+            false => quote_literal(value),
+        };
+        let options: Vec<String> = index.options.iter().map(|(n, v)| format!("{n}={}", quoted(v))).collect();
         out.push_str(&format!(" WITH ({})", options.join(", ")));
     }
     if let Some((predicate, _)) = &index.predicate {

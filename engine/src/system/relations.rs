@@ -193,6 +193,7 @@ fn pg_class(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
         let mut row = plain(view.oid, &view.name, view.schema, view.owner, 'v', view.columns.len());
         row.row_type = view.row_type;
         row.has_rules = true;
+        row.options = &view.options;
         row.push(sink);
     }
     for t in context.catalog.types.values() {
@@ -527,6 +528,9 @@ fn pg_description(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     }
     for v in catalog.views.values() {
         push(v.oid, PG_CLASS, 0, &v.comment);
+        for (attnum, comment) in &v.column_comments {
+            push(v.oid, PG_CLASS, *attnum, &Some(comment.clone()));
+        }
     }
     for s in catalog.sequences.values() {
         push(s.oid, PG_CLASS, 0, &s.comment);

@@ -95,6 +95,9 @@ pub fn context() -> SystemContext {
         populated: None,
         comment: None,
         check_option: None,
+        column_comments: Vec::new(),
+        options: Vec::new(),
+        invoker: false,
     };
     catalog.apply(&CatalogChange::Put(Object::View(Arc::new(view))));
     let path = catalog.search_path(&["public"], "postgres");

@@ -177,6 +177,10 @@ impl<B: Backend> Connection<B> {
                 .map_err(|error| error.context(parameter_context(message.portal, index + 1, &[], Format::Binary)))?;
             let settings = settings.get_or_insert_with(|| self.session.format());
             let value = parameter::read(bytes, format, *ty, settings, index + 1)
+                .or_else(|error| match parameter::named(bytes, format, *ty) {
+                    Some(name) => self.session.read_name(name, *ty),
+                    None => Err(error),
+                })
                 .map_err(|error| error.context(parameter_context(message.portal, index + 1, bytes, format)))?;
             values.push(value);
         }

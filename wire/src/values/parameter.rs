@@ -47,6 +47,11 @@ pub(crate) fn read(
     }
 }
 
+/// The name that stands for a value of a reg type: only the catalog knows what it means.
+pub(crate) fn named(bytes: &[u8], format: Format, ty: TypeOid) -> Option<&str> {
+    if format == Format::Text && matches!(family(ty), Family::Reg) { utf8(bytes).ok() } else { None }
+}
+
 /// Decodes a field of binary COPY data.
 pub(crate) fn read_field(bytes: &[u8], ty: TypeOid, settings: &FormatSettings) -> Result<Datum> {
     let mut reader = Reader::new(bytes);

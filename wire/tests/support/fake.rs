@@ -445,6 +445,10 @@ impl BackendSession for FakeSession {
         }
     }
 
+    fn read_name(&self, name: &str, ty: TypeOid) -> Result<Datum> {
+        Err(Error::unsupported(format!("{name} as a value of type {}", ty.0)))
+    }
+
     fn format(&self) -> FormatSettings {
         FormatSettings::default()
     }

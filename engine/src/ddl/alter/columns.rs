@@ -5,15 +5,16 @@ use std::sync::Arc;
 use sqlparser::ast::{self, AlterColumnOperation, DataType, Expr};
 
 use super::rewrite;
-use crate::catalog::{ColumnDef, ConstraintDef, ConstraintKind, TableDef};
+use crate::catalog::{ColumnDef, ConstraintDef, ConstraintKind, Identity, TableDef};
 use crate::ddl::constraint;
+use crate::ddl::names::Name;
 use crate::ddl::syntax::SequenceOptions;
 use crate::ddl::{DdlContext, column, drop as dropping, expression, put_table, table as tables, view};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ExprKind, ScalarExpr};
 use crate::system::deparse::type_name;
 use crate::txn::Transaction;
-use crate::types::{Datum, text};
+use crate::types::{Datum, TypeOid, text};
 
 pub async fn add(
     mut table: TableDef,
@@ -315,9 +316,6 @@ pub fn alter(
             }
             new.default = None;
         }
-        AlterColumnOperation::AddGenerated { generated_as: Some(generated), sequence_options } => {
-            add_identity(&table, &mut new, generated, sequence_options.as_deref(), tx)?;
-        }
         other => return Err(Error::unsupported(format!("ALTER COLUMN {other}"))),
     }
     for c in table.columns.iter_mut().filter(|c| c.attnum == old.attnum) {
@@ -333,13 +331,21 @@ fn is_identity(column: &ColumnDef, table: &TableDef) -> Error {
     )
 }
 
-fn add_identity(
+/// ADD GENERATED … AS IDENTITY.
+pub fn add_identity(
     table: &TableDef,
     column: &mut ColumnDef,
-    generated: &ast::GeneratedAs,
-    options: Option<&[ast::SequenceOptions]>,
+    always: bool,
+    options: &SequenceOptions,
     tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
 ) -> Result<()> {
+    if !matches!(column.ty.oid, TypeOid::INT2 | TypeOid::INT4 | TypeOid::INT8) {
+        return Err(Error::new(
+            SqlState::InvalidParameterValue,
+            "identity column type must be smallint, integer, or bigint",
+        ));
+    }
     let prerequisite = |what: &str| {
         let message = format!("column \"{}\" of relation \"{}\" {what}", column.name, table.name);
         Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message))
@@ -353,8 +359,13 @@ fn add_identity(
     if column.default.is_some() {
         return prerequisite("already has a default value");
     }
-    column.identity = Some(column::identity(generated));
-    column::create_sequence(table, column, &SequenceOptions::from_ast(options.unwrap_or_default())?, tx)
+    column.identity = Some(if always { Identity::Always } else { Identity::ByDefault });
+    if let Some(name) = &options.name {
+        let catalog = tx.catalog();
+        let schema = Name::new(name, &catalog)?.creation_schema(&catalog, &context.path(&catalog))?;
+        crate::ddl::privilege::check_create(&catalog, context.user, schema)?;
+    }
+    column::create_sequence(table, column, options, tx)
 }
 
 /// A generated column that reads a column.

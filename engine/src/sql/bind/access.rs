@@ -113,7 +113,9 @@ impl Binder {
                 }
             }
             through = true;
-            self.uses_of.user = view.owner;
+            if !view.invoker {
+                self.uses_of.user = view.owner;
+            }
         }
         self.begin_target(table, required);
         if let Some(at) = self.uses_of.target.filter(|_| through) {

@@ -14,6 +14,7 @@ use crate::functions::{self, Function};
 use crate::sql::rel::{JoinKind, Output, Rel, Scan, ScanColumn, SetCall};
 use crate::sql::rewrite::KEY_MARK;
 use crate::sql::scope::{Scope, ScopeColumn, ScopeRelation};
+use crate::types::user::UserKind;
 use crate::types::{Datum, TypeOid};
 
 impl Binder {
@@ -352,7 +353,7 @@ impl Binder {
     }
 
     /// A scope of one relation, its columns renamed by the alias's list.
-    fn relation_scope(
+    pub(super) fn relation_scope(
         &mut self,
         name: String,
         schema: Option<String>,
@@ -518,7 +519,8 @@ impl Binder {
     fn view(&mut self, view: &ViewDef) -> Result<(Rel, Vec<ScopeColumn>)> {
         let (query, source) = crate::sql::parse::parse_query(&view.query)?;
         let outer = std::mem::replace(&mut self.known_as, view.known_as.as_slice().into());
-        let user = std::mem::replace(&mut self.uses_of.user, view.owner);
+        let as_user = if view.invoker { self.uses_of.user } else { view.owner };
+        let user = std::mem::replace(&mut self.uses_of.user, as_user);
         let bound = self.isolated(source, |b| b.subquery(&query));
         self.uses_of.user = user;
         self.known_as = outer;
@@ -570,6 +572,9 @@ impl Binder {
                 _ => Err(Error::unsupported("this argument of a function in FROM")),
             })
             .collect::<Result<_>>()?;
+        if let Some(found) = self.record_columns(&function, &args, (ordinality, alias), left, span)? {
+            return Ok(found);
+        }
         self.scopes.push(left.clone());
         let outer = std::mem::replace(&mut self.expects, Expects::From);
         let bound = self.function_rows(&function, &args, ordinality, span);
@@ -577,8 +582,9 @@ impl Binder {
         self.scopes.pop();
         let (rel, mut names, scalar) = bound?;
         let shown = alias.map_or_else(|| function.clone(), |a| fold(&a.name));
-        // An alias of a function with one column names the column too.
+        // An alias of a function with one column names the column too, unless the function does.
         if scalar
+            && !resolve::names_columns(&function)
             && let Some(alias) = alias
             && let Some(first) = names.first_mut()
         {
@@ -685,7 +691,13 @@ impl Binder {
             names.push((function.to_string(), id, ty));
             rel = rel.project(vec![(id, value)]);
         }
-        let scalar = names.len() == 1;
+        let composite = match names.as_slice() {
+            [(_, id, ty)] if ty.oid.user_scalar() == Some(UserKind::Composite) => {
+                self.composite_fields(&ScalarExpr::column(*id, *ty))
+            }
+            _ => None,
+        };
+        let scalar = names.len() == 1 && composite.is_none();
         let ordinality = ordinality.then(|| self.fresh());
         if let Some(id) = ordinality {
             names.push(("ordinality".into(), id, TypeOid::INT8.into()));
@@ -698,6 +710,15 @@ impl Binder {
             }
         } else {
             rel = Rel::Series { input: Box::new(rel), calls, ordinality };
+        }
+        if let Some(fields) = composite {
+            // A row in FROM is its columns.
+            let own: Vec<_> = fields.into_iter().map(|(name, value)| (name, self.fresh(), value)).collect();
+            let last = ordinality.map(|id| (id, ScalarExpr::column(id, crate::types::PgType::from(TypeOid::INT8))));
+            let values = own.iter().map(|(_, id, value)| (*id, value.clone())).chain(last).collect();
+            names.remove(0);
+            names.splice(0..0, own.into_iter().map(|(name, id, value)| (name, id, value.ty)));
+            rel = rel.project(values);
         }
         Ok((rel, names, scalar))
     }

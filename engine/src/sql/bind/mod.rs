@@ -22,6 +22,7 @@ mod names;
 mod ordered_set;
 pub(crate) mod parts;
 mod query;
+mod record_columns;
 mod resolve;
 mod routine;
 mod row;

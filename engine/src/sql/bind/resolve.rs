@@ -51,6 +51,11 @@ pub(super) fn returns_record(name: &str) -> bool {
     registry().lookup(name).first().is_some_and(|f| f.ret == TypeOid::RECORD)
 }
 
+/// Whether a function's columns have names of their own (OUT arguments).
+pub(super) fn names_columns(name: &str) -> bool {
+    registry().lookup(name).first().is_some_and(|f| f.arg_modes.iter().any(|mode| matches!(mode, b'o' | b't' | b'b')))
+}
+
 pub(super) fn function(name: &str, args: &[TypeOid], variadic: bool) -> Result<Resolution> {
     Ok(match functions::resolve::resolve_call(name, args, variadic)? {
         functions::Resolution::Cast(ty) => Resolution::Cast(ty),

@@ -229,8 +229,13 @@ fn obj_description(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Res
 }
 
 fn col_description(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
-    let table = oid_arg(args, 0).and_then(|oid| context.catalog.tables.get(&oid));
+    let relation = oid_arg(args, 0);
+    let table = relation.and_then(|oid| context.catalog.tables.get(&oid));
     let attnum = int_arg(args, 1).and_then(|n| i16::try_from(n).ok());
+    if let Some(view) = relation.and_then(|oid| context.catalog.views.get(&oid)) {
+        let comment = view.column_comments.iter().find(|(commented, _)| attnum == Some(*commented));
+        return Ok(optional(comment.map(|(_, comment)| comment)));
+    }
     let column = table.zip(attnum).and_then(|(t, n)| t.attribute(n));
     Ok(optional(column.and_then(|c| c.comment.as_ref())))
 }
