@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Catalog, Oid, SearchPath};
 use crate::functions::Volatility;
+use crate::functions::resolve::{ANYCOMPATIBLE, ANYCOMPATIBLEARRAY, is_polymorphic};
+use crate::types::names::element_of;
 use crate::types::{PgType, TypeOid};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -55,12 +57,26 @@ pub enum ArgMode {
     Out,
     InOut,
     Table,
+    /// An array of all arguments from its place on.
+    Variadic,
+}
+
+impl ArgMode {
+    /// Whether calls give it.
+    pub fn is_input(self) -> bool {
+        matches!(self, ArgMode::In | ArgMode::InOut | ArgMode::Variadic)
+    }
+
+    /// Whether it is a column of the result.
+    pub fn is_output(self) -> bool {
+        matches!(self, ArgMode::Out | ArgMode::InOut | ArgMode::Table)
+    }
 }
 
 impl RoutineDef {
     /// Arguments that a call gives.
     pub fn inputs(&self) -> impl Iterator<Item = &RoutineArg> {
-        self.args.iter().filter(|a| matches!(a.mode, ArgMode::In | ArgMode::InOut))
+        self.args.iter().filter(|a| a.mode.is_input())
     }
 
     pub fn input_types(&self) -> Vec<TypeOid> {
@@ -69,7 +85,22 @@ impl RoutineDef {
 
     /// Columns of OUT, INOUT and TABLE arguments.
     pub fn outputs(&self) -> impl Iterator<Item = &RoutineArg> {
-        self.args.iter().filter(|a| a.mode != ArgMode::In)
+        self.args.iter().filter(|a| a.mode.is_output())
+    }
+
+    /// Type of the single arguments that the VARIADIC one collects.
+    pub fn variadic_element(&self) -> Option<TypeOid> {
+        let last = self.args.iter().find(|a| a.mode == ArgMode::Variadic)?;
+        match last.ty.oid {
+            TypeOid::ANYARRAY => Some(TypeOid::ANYELEMENT),
+            ANYCOMPATIBLEARRAY => Some(ANYCOMPATIBLE),
+            array => element_of(array),
+        }
+    }
+
+    /// Whether types of the declaration are settled by each call.
+    pub fn is_polymorphic(&self) -> bool {
+        self.args.iter().any(|a| is_polymorphic(a.ty.oid))
     }
 
     pub fn kind_name(&self) -> &'static str {

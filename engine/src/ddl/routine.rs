@@ -10,6 +10,7 @@ use super::syntax::RelationChange;
 use super::{DdlContext, allocate, expression, privilege, put};
 use crate::catalog::{ArgMode, Catalog, Object, Oid, Relation, RoutineArg, RoutineDef};
 use crate::error::{Error, Result, SqlState};
+use crate::functions::resolve;
 use crate::sql::parse::{parse, parse_expression};
 use crate::sql::{Scope, Source, Statement};
 use crate::system::deparse::type_name;
@@ -84,7 +85,7 @@ pub fn create(create: &CreateRoutine, tx: &mut Transaction, context: &mut DdlCon
 }
 
 fn inputs(args: &[RoutineArg]) -> impl Iterator<Item = &RoutineArg> {
-    args.iter().filter(|a| matches!(a.mode, ArgMode::In | ArgMode::InOut))
+    args.iter().filter(|a| a.mode.is_input())
 }
 
 fn find<'a>(catalog: &'a Catalog, schema: Oid, name: &str, types: &[TypeOid]) -> Option<&'a Arc<RoutineDef>> {
@@ -96,11 +97,17 @@ fn arguments(create: &CreateRoutine, tx: &Transaction, context: &DdlContext<'_>)
     let mut defaults = false;
     for written in &create.args {
         let ty = expression::binder(context.source.clone(), tx, context).bind_type(&written.ty)?;
-        let input = matches!(written.mode, ArgMode::In | ArgMode::InOut);
+        let input = written.mode.is_input();
+        if input && args.iter().any(|a| a.mode == ArgMode::Variadic) {
+            let message = "VARIADIC parameter must be the last input parameter";
+            return Err(Error::new(SqlState::InvalidFunctionDefinition, message));
+        }
+        let is_array = matches!(ty.oid, TypeOid::ANYARRAY | resolve::ANYCOMPATIBLEARRAY);
+        if written.mode == ArgMode::Variadic && !is_array && crate::types::names::element_of(ty.oid).is_none() {
+            return Err(Error::new(SqlState::InvalidFunctionDefinition, "VARIADIC parameter must be an array"));
+        }
         if let Some(name) = &written.name
-            && args
-                .iter()
-                .any(|a| a.name.as_ref() == Some(name) && (a.mode == ArgMode::In) == (written.mode == ArgMode::In))
+            && args.iter().any(|a| a.name.as_ref() == Some(name) && a.mode.is_output() == written.mode.is_output())
         {
             return Err(Error::new(
                 SqlState::InvalidFunctionDefinition,
@@ -116,7 +123,10 @@ fn arguments(create: &CreateRoutine, tx: &Transaction, context: &DdlContext<'_>)
             }
             let (expr, source) = parse_expression(default)?;
             let column = written.name.clone().unwrap_or_default();
-            expression::binder(source, tx, context).bind_assignment(&expr, &Scope::default(), &column, ty)?;
+            // The type of a polymorphic one is known where it is called.
+            if !resolve::is_polymorphic(ty.oid) {
+                expression::binder(source, tx, context).bind_assignment(&expr, &Scope::default(), &column, ty)?;
+            }
             defaults = true;
         } else if defaults && input {
             return Err(Error::new(
@@ -124,7 +134,7 @@ fn arguments(create: &CreateRoutine, tx: &Transaction, context: &DdlContext<'_>)
                 "input parameters after one with a default value must also have defaults",
             ));
         }
-        if crate::types::names::row(ty.oid).is_some_and(|t| t.kind == b'p') {
+        if is_pseudo(ty.oid) && (create.procedure || !is_generic(ty.oid)) && (input || !is_range(ty.oid)) {
             return Err(Error::unsupported(format!("SQL functions with arguments of type {}", type_name(ty))));
         }
         let default = written.default.clone();
@@ -140,7 +150,8 @@ fn result(
     tx: &Transaction,
     context: &DdlContext<'_>,
 ) -> Result<(PgType, Option<Oid>, bool)> {
-    let outputs: Vec<PgType> = args.iter().filter(|a| a.mode != ArgMode::In).map(|a| a.ty).collect();
+    let outputs: Vec<PgType> = args.iter().filter(|a| a.mode.is_output()).map(|a| a.ty).collect();
+    outputs.iter().try_for_each(|ty| check_determined(ty.oid, args))?;
     let of_outputs = match outputs.as_slice() {
         [] => None,
         [one] => Some(*one),
@@ -175,12 +186,51 @@ fn result(
         let message = format!("function result type must be {} because of OUT parameters", type_name(expected));
         return Err(Error::new(SqlState::InvalidFunctionDefinition, message));
     }
-    if crate::types::names::row(ty.oid).is_some_and(|t| t.kind == b'p')
-        && !matches!(ty.oid, TypeOid::VOID | TypeOid::RECORD)
-    {
+    check_determined(ty.oid, args)?;
+    if is_pseudo(ty.oid) && !is_generic(ty.oid) && !matches!(ty.oid, TypeOid::VOID | TypeOid::RECORD) {
         return Err(Error::unsupported(format!("SQL functions that return {}", type_name(ty))));
     }
     Ok((ty, None, *set))
+}
+
+fn is_pseudo(ty: TypeOid) -> bool {
+    crate::types::names::row(ty).is_some_and(|t| t.kind == b'p')
+}
+
+/// Polymorphic types whose values there are.
+fn is_generic(ty: TypeOid) -> bool {
+    resolve::is_polymorphic(ty) && !is_range(ty)
+}
+
+fn is_range(ty: TypeOid) -> bool {
+    use resolve::{ANYCOMPATIBLEMULTIRANGE, ANYCOMPATIBLERANGE, ANYMULTIRANGE, ANYRANGE};
+    [ANYRANGE, ANYMULTIRANGE, ANYCOMPATIBLERANGE, ANYCOMPATIBLEMULTIRANGE].contains(&ty)
+}
+
+/// 42P13 for a polymorphic result that no argument settles.
+fn check_determined(result: TypeOid, args: &[RoutineArg]) -> Result<()> {
+    use resolve::{ANYCOMPATIBLE, ANYCOMPATIBLEARRAY, ANYCOMPATIBLENONARRAY, ANYENUM};
+    let (settling, shown): (&[TypeOid], &str) = match result {
+        TypeOid::ANYELEMENT | TypeOid::ANYARRAY | TypeOid::ANYNONARRAY | ANYENUM => (
+            &[TypeOid::ANYELEMENT, TypeOid::ANYARRAY, TypeOid::ANYNONARRAY, ANYENUM],
+            "anyelement, anyarray, anynonarray, anyenum, anyrange, or anymultirange",
+        ),
+        ANYCOMPATIBLE | ANYCOMPATIBLEARRAY | ANYCOMPATIBLENONARRAY => (
+            &[ANYCOMPATIBLE, ANYCOMPATIBLEARRAY, ANYCOMPATIBLENONARRAY],
+            "anycompatible, anycompatiblearray, anycompatiblenonarray, anycompatiblerange, or anycompatiblemultirange",
+        ),
+        resolve::ANYRANGE | resolve::ANYMULTIRANGE => (&[], "anyrange or anymultirange"),
+        resolve::ANYCOMPATIBLERANGE | resolve::ANYCOMPATIBLEMULTIRANGE => {
+            (&[], "anycompatiblerange or anycompatiblemultirange")
+        }
+        _ => return Ok(()),
+    };
+    if inputs(args).any(|a| settling.contains(&a.ty.oid)) {
+        return Ok(());
+    }
+    let result = type_name(PgType::from(result));
+    Err(Error::new(SqlState::InvalidFunctionDefinition, "cannot determine result data type")
+        .detail(format!("A result of type {result} requires at least one input of type {shown}.")))
 }
 
 fn check_replacement(
@@ -257,6 +307,12 @@ fn check_body(routine: &mut RoutineDef, tx: &Transaction, context: &DdlContext<'
         },
         _ => return Err(Error::unsupported("SQL functions that change rows or run commands")),
     };
+    if routine.is_polymorphic() {
+        // What it means is known where it is called.
+        routine.columns = result_columns(routine, &tx.catalog())
+            .ok_or_else(|| Error::unsupported("a polymorphic SQL function that returns record"))?;
+        return Ok(());
+    }
     let mut binder = expression::binder(Source::new(&routine.body), tx, context);
     let bound = binder.bind_routine(&query, routine)?;
     routine.depends_on = bound.reads;
@@ -325,7 +381,7 @@ fn result_columns(routine: &RoutineDef, catalog: &Catalog) -> Option<Vec<(String
 }
 
 /// The routine that DROP, ALTER and COMMENT name. `None`: there is none, and IF EXISTS was said.
-pub fn resolve(
+pub fn find_named(
     kind: RoutineKind,
     name: &RoutineName,
     if_exists: bool,
@@ -386,7 +442,7 @@ pub fn resolve(
 }
 
 fn types_of(args: &[WrittenArg], tx: &Transaction, context: &DdlContext<'_>) -> Result<Vec<TypeOid>> {
-    let inputs = args.iter().filter(|a| matches!(a.mode, ArgMode::In | ArgMode::InOut));
+    let inputs = args.iter().filter(|a| a.mode.is_input());
     let mut binder = expression::binder(context.source.clone(), tx, context);
     inputs.map(|a| binder.bind_type(&a.ty).map(|t| t.oid)).collect()
 }
@@ -400,7 +456,7 @@ pub fn drop(
     context: &mut DdlContext<'_>,
 ) -> Result<String> {
     for name in names {
-        let Some(routine) = resolve(kind, name, if_exists, tx, context)? else { continue };
+        let Some(routine) = find_named(kind, name, if_exists, tx, context)? else { continue };
         privilege::check_owner(&tx.catalog(), context.user, routine.owner, routine.kind_name(), &routine.name)?;
         super::drop::drop_routine(&routine, cascade, tx, context)?;
     }
@@ -419,7 +475,7 @@ pub fn alter(
     tx: &mut Transaction,
     context: &mut DdlContext<'_>,
 ) -> Result<String> {
-    let Some(routine) = resolve(kind, name, false, tx, context)? else {
+    let Some(routine) = find_named(kind, name, false, tx, context)? else {
         return Err(Error::internal("a routine that is missing"));
     };
     let catalog = tx.catalog();
@@ -473,7 +529,7 @@ pub fn comment(
     tx: &mut Transaction,
     context: &mut DdlContext<'_>,
 ) -> Result<String> {
-    let Some(routine) = resolve(kind, name, false, tx, context)? else {
+    let Some(routine) = find_named(kind, name, false, tx, context)? else {
         return Err(Error::internal("a routine that is missing"));
     };
     privilege::check_owner(&tx.catalog(), context.user, routine.owner, routine.kind_name(), &routine.name)?;

@@ -202,10 +202,9 @@ pub fn arguments(c: &mut Cursor<'_>) -> Result<Vec<WrittenArg>, SyntaxError> {
 
 fn argument(c: &mut Cursor<'_>) -> Result<WrittenArg, SyntaxError> {
     let mut mode = ArgMode::In;
-    if c.nth_is(0, "variadic") {
-        return Err(c.at);
-    }
-    if c.accept("in") {
+    if c.accept("variadic") {
+        mode = ArgMode::Variadic;
+    } else if c.accept("in") {
         if c.accept("out") {
             mode = ArgMode::InOut;
         }
@@ -213,6 +212,14 @@ fn argument(c: &mut Cursor<'_>) -> Result<WrittenArg, SyntaxError> {
         mode = ArgMode::Out;
     } else if c.accept("inout") {
         mode = ArgMode::InOut;
+    }
+    // The mode may stand behind the name.
+    let modes = [("variadic", ArgMode::Variadic), ("out", ArgMode::Out), ("inout", ArgMode::InOut)];
+    let mut first = None;
+    if let Some((_, found)) = modes.into_iter().find(|(word, _)| c.nth_is(1, word)) {
+        first = Some(crate::ddl::names::ident(&c.identifier()?));
+        c.at += 1;
+        mode = found;
     }
     // The type alone, or a name before it.
     let start = c.at;
@@ -231,6 +238,7 @@ fn argument(c: &mut Cursor<'_>) -> Result<WrittenArg, SyntaxError> {
     // `double precision`, `character varying`, `timestamp with time zone`: two words that are no name and type.
     let whole = data_type_of(&c.tokens[start..end]);
     let (name, ty) = match whole {
+        Some(ty) if first.is_some() => (first, ty),
         Some(ty) if !named || is_known(&ty) => (None, ty),
         _ if named => {
             let name = crate::ddl::names::ident(&c.identifier()?);

@@ -12,14 +12,14 @@ use crate::error::{Error, Result, SqlState};
 use crate::types::names::{self, format_type};
 use crate::types::{PgType, TypeOid};
 
-const ANYENUM: TypeOid = TypeOid(3500);
-const ANYRANGE: TypeOid = TypeOid(3831);
-const ANYMULTIRANGE: TypeOid = TypeOid(4537);
-const ANYCOMPATIBLE: TypeOid = TypeOid(5077);
-const ANYCOMPATIBLEARRAY: TypeOid = TypeOid(5078);
-const ANYCOMPATIBLENONARRAY: TypeOid = TypeOid(5079);
-const ANYCOMPATIBLERANGE: TypeOid = TypeOid(5080);
-const ANYCOMPATIBLEMULTIRANGE: TypeOid = TypeOid(4538);
+pub const ANYENUM: TypeOid = TypeOid(3500);
+pub const ANYRANGE: TypeOid = TypeOid(3831);
+pub const ANYMULTIRANGE: TypeOid = TypeOid(4537);
+pub const ANYCOMPATIBLE: TypeOid = TypeOid(5077);
+pub const ANYCOMPATIBLEARRAY: TypeOid = TypeOid(5078);
+pub const ANYCOMPATIBLENONARRAY: TypeOid = TypeOid(5079);
+pub const ANYCOMPATIBLERANGE: TypeOid = TypeOid(5080);
+pub const ANYCOMPATIBLEMULTIRANGE: TypeOid = TypeOid(4538);
 
 /// The function that a call means.
 #[derive(Debug, Clone)]
@@ -359,8 +359,8 @@ pub fn is_polymorphic(oid: TypeOid) -> bool {
 }
 
 /// What the polymorphic types of one call stand for.
-#[derive(Default)]
-struct Generics {
+#[derive(Debug, Default)]
+pub struct Generics {
     element: Option<TypeOid>,
     compatible: Option<TypeOid>,
 }
@@ -391,7 +391,8 @@ fn array_of(element: TypeOid) -> Option<TypeOid> {
 }
 
 impl Generics {
-    fn solve(declared: &[TypeOid], actual: &[TypeOid]) -> Result<Generics> {
+    /// From the arguments of a call: what is declared, and what they are (42804).
+    pub fn solve(declared: &[TypeOid], actual: &[TypeOid]) -> Result<Generics> {
         let mut element: Option<TypeOid> = None;
         let mut array: Option<TypeOid> = None;
         let mut compatible = Vec::new();
@@ -476,7 +477,8 @@ impl Generics {
         }
     }
 
-    fn result(&self, declared: TypeOid) -> Result<TypeOid> {
+    /// What a type of the declaration stands for (42804: the arguments do not say it).
+    pub fn result(&self, declared: TypeOid) -> Result<TypeOid> {
         match declared {
             TypeOid::ANYELEMENT | TypeOid::ANYNONARRAY | ANYENUM => self.element.ok_or_else(undetermined),
             TypeOid::ANYARRAY => {

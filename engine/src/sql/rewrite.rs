@@ -513,6 +513,24 @@ fn cast_literals(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
+/// A frame's `'1 day'::interval PRECEDING`: sqlparser reads a string there as the start of an interval, so it gets parentheses.
+fn mark_frame_offsets(tokens: &mut Vec<TokenWithSpan>) {
+    let mut i = 0;
+    while i + 3 < tokens.len() {
+        let cast = matches!(tokens[i].token, Token::SingleQuotedString(_))
+            && tokens[i + 1].token == Token::DoubleColon
+            && matches!(tokens[i + 2].token, Token::Word(_))
+            && (word(&tokens[i + 3], "preceding") || word(&tokens[i + 3], "following"));
+        if cast {
+            let (begin, end) = (tokens[i].span, tokens[i + 2].span);
+            tokens.insert(i + 3, TokenWithSpan::new(Token::RParen, end));
+            tokens.insert(i, TokenWithSpan::new(Token::LParen, begin));
+            i += 5;
+        }
+        i += 1;
+    }
+}
+
 pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let routine = matches!(tokens.first(), Some(t) if word(t, "create") || word(t, "alter") || word(t, "drop"))
         && tokens.iter().any(|t| word(t, "function") || word(t, "procedure"));
@@ -520,6 +538,7 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         mark_calls(&mut tokens);
         super::subscripted::rewrite(&mut tokens);
         cast_literals(&mut tokens);
+        mark_frame_offsets(&mut tokens);
     }
     rewrite_trims(&mut tokens);
     mark_unlogged(&mut tokens);

@@ -33,7 +33,7 @@ pub(super) fn proc_row(r: &RoutineDef, sink: &mut RowSink) {
         false => (r.body.as_str(), None),
     };
     row!(sink;
-        r.oid, &r.name, r.schema, r.owner, SQL, r.cost, r.rows, TypeOid(0), 0u32, kind, r.security_definer, r.leakproof,
+        r.oid, &r.name, r.schema, r.owner, SQL, r.cost, r.rows, r.variadic_element().unwrap_or(TypeOid(0)), 0u32, kind, r.security_definer, r.leakproof,
         r.strict, r.returns_set, r.volatility, r.parallel, inputs.len() as i16, defaults.len() as i16, r.ret.oid,
         inputs, none_if_empty(all), none_if_empty(modes), none_if_empty(names), shown_defaults, Null, source, Null,
         standard, Null, Null);
@@ -45,6 +45,7 @@ fn mode(mode: ArgMode) -> &'static str {
         ArgMode::Out => "o",
         ArgMode::InOut => "b",
         ArgMode::Table => "t",
+        ArgMode::Variadic => "v",
     }
 }
 
@@ -52,6 +53,7 @@ fn argument(a: &RoutineArg, defaults: bool) -> String {
     let mut out = match a.mode {
         ArgMode::Out => "OUT ".to_owned(),
         ArgMode::InOut => "INOUT ".to_owned(),
+        ArgMode::Variadic => "VARIADIC ".to_owned(),
         ArgMode::In | ArgMode::Table => String::new(),
     };
     if let Some(name) = &a.name {

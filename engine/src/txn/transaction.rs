@@ -16,7 +16,7 @@ use super::writes::{TableWrites, Undo};
 use super::{Advisory, Freshness, Isolation, Reads, SavepointId, TransactionOptions};
 use crate::catalog::{Catalog, CatalogChange, Object, Oid, SequenceDef};
 use crate::error::{Error, Result, SqlState};
-use crate::storage::layout::{IndexKey, Layout};
+use crate::storage::layout::{IndexKey, KeyLayout, Layout};
 use crate::storage::{Account, CommitTs, Snapshot, State, Table, TableStore};
 
 /// One transaction of one session.
@@ -786,7 +786,12 @@ pub(super) fn with_writes(storage: &crate::storage::Storage, old: &Table, writes
 /// Installs buffered changes in a store that nobody else reads.
 pub(super) fn install(store: &TableStore, writes: &TableWrites) -> Result<()> {
     let now = CommitTs(0);
-    for (key, write) in &writes.rows {
+    let mut rows: Vec<_> = writes.rows.iter().collect();
+    if store.key == KeyLayout::Hidden {
+        // A small table is read in the order in which its rows came.
+        rows.sort_unstable_by_key(|(key, _)| key.hidden_number());
+    }
+    for (key, write) in rows {
         if write.base {
             store.apply_delete(key, now)?;
         }

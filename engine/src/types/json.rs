@@ -8,6 +8,9 @@ use crate::error::{Error, Result, SqlState};
 /// Deepest nesting that is read; deeper input answers 54001, as PostgreSQL's stack limit does.
 const DEPTH_MAX: usize = 1000;
 
+/// Bytes of the line that an error shows, at most.
+const CONTEXT_BYTES: usize = 50;
+
 /// Stack that one level of nesting may need, and what is added when less is left.
 const STACK_RED_ZONE: usize = 64 << 10;
 const STACK_SEGMENT: usize = 1 << 20;
@@ -25,7 +28,7 @@ pub enum Json {
 
 /// Parses JSON text (22P02).
 pub fn parse(text: &str) -> Result<Json> {
-    document(Parser { text, at: 0, any_number: false })
+    document(Parser { text, at: 0, string_start: 0, any_number: false })
 }
 
 fn document(mut parser: Parser<'_>) -> Result<Json> {
@@ -33,14 +36,14 @@ fn document(mut parser: Parser<'_>) -> Result<Json> {
     parser.space();
     if parser.at < parser.text.len() {
         let token = parser.token();
-        return Err(parser.invalid(format!("Expected end of input, but found \"{token}\".")));
+        return Err(parser.invalid(format!("Expected end of input, but found \"{token}\"."), parser.at + token.len()));
     }
     Ok(value)
 }
 
 /// Checks json input; the text itself is the value, so its numbers may be of any size.
 pub fn validate(text: &str) -> Result<()> {
-    document(Parser { text, at: 0, any_number: true }).map(|_| ())
+    document(Parser { text, at: 0, string_start: 0, any_number: true }).map(|_| ())
 }
 
 /// The text that PostgreSQL prints for this text read as jsonb.
@@ -53,16 +56,39 @@ pub fn normalize(text: &str) -> Result<String> {
 struct Parser<'a> {
     text: &'a str,
     at: usize,
+    /// Where the string that is being read begins.
+    string_start: usize,
     /// Numbers are checked for their form alone and read as zero.
     any_number: bool,
 }
 
 impl<'a> Parser<'a> {
-    fn invalid(&self, detail: String) -> Error {
-        let line = self.text.bytes().take(self.at).filter(|b| *b == b'\n').count() + 1;
+    /// 22P02 with the text up to byte `end`, where the token at fault ends, as PostgreSQL shows it (report_json_context).
+    fn invalid(&self, detail: String, end: usize) -> Error {
+        let end = self.text.floor_char_boundary(end.min(self.text.len()));
+        let at = self.at.min(end);
+        let line_start = self.text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |i| i + 1);
+        let line = self.text.bytes().take(at).filter(|b| *b == b'\n').count() + 1;
+        let mut start = line_start;
+        while end - start >= CONTEXT_BYTES {
+            start = self.text.ceil_char_boundary(start + 1);
+        }
+        if start - line_start <= 3 {
+            start = line_start;
+        }
+        let prefix = if start > line_start { "..." } else { "" };
+        let more = self.at < self.text.len() && !matches!(self.text.as_bytes().get(end), None | Some(b'\n' | b'\r'));
+        let suffix = if more { "..." } else { "" };
+        let shown = self.text.get(start..end).unwrap_or_default();
         Error::new(SqlState::InvalidTextRepresentation, "invalid input syntax for type json")
             .detail(detail)
-            .context(format!("JSON data, line {line}"))
+            .context(format!("JSON data, line {line}: {prefix}{shown}{suffix}"))
+    }
+
+    /// A string whose escapes make no character: the text is shown up to the token before it.
+    fn invalid_string(&self, detail: &str) -> Error {
+        let before = self.text.get(..self.string_start).unwrap_or_default();
+        self.invalid(detail.into(), before.trim_end_matches([' ', '\t', '\n', '\r']).len())
     }
 
     fn rest(&self) -> &'a str {
@@ -90,10 +116,11 @@ impl<'a> Parser<'a> {
     }
 
     fn unexpected(&self, expected: &str) -> Error {
+        let end = self.at + self.token().len();
         match self.peek() {
-            None => self.invalid("The input string ended unexpectedly.".into()),
-            Some(_) if expected.is_empty() => self.invalid(format!("Token \"{}\" is invalid.", self.token())),
-            Some(_) => self.invalid(format!("Expected {expected}, but found \"{}\".", self.token())),
+            None => self.invalid("The input string ended unexpectedly.".into(), self.at),
+            Some(_) if expected.is_empty() => self.invalid(format!("Token \"{}\" is invalid.", self.token()), end),
+            Some(_) => self.invalid(format!("Expected {expected}, but found \"{}\".", self.token()), end),
         }
     }
 
@@ -202,12 +229,14 @@ impl<'a> Parser<'a> {
     }
 
     fn string(&mut self) -> Result<String> {
+        self.string_start = self.at;
         self.at += 1;
         let mut out = String::new();
         loop {
             let rest = self.rest();
             let Some(stop) = rest.find(|c: char| c == '"' || c == '\\' || (c as u32) < 0x20) else {
-                return Err(self.invalid(format!("Token \"\"{rest}\" is invalid.")));
+                let token = self.text.get(self.string_start..).unwrap_or(rest);
+                return Err(self.invalid(format!("Token \"{token}\" is invalid."), self.text.len()));
             };
             out.push_str(&rest[..stop]);
             self.at += stop;
@@ -218,9 +247,10 @@ impl<'a> Parser<'a> {
                 }
                 Some(b'\\') => out.push(self.escape()?),
                 other => {
-                    return Err(
-                        self.invalid(format!("Character with value 0x{:02x} must be escaped.", other.unwrap_or(0)))
-                    );
+                    return Err(self.invalid(
+                        format!("Character with value 0x{:02x} must be escaped.", other.unwrap_or(0)),
+                        self.at,
+                    ));
                 }
             }
         }
@@ -243,7 +273,8 @@ impl<'a> Parser<'a> {
             _ => {
                 let shown = self.text.get(self.at - 1..).and_then(|s| s.chars().next()).unwrap_or(' ');
                 self.at = self.at.min(self.text.len());
-                return Err(self.invalid(format!("Escape sequence \"\\{shown}\" is invalid.")));
+                let end = self.at - 1 + shown.len_utf8();
+                return Err(self.invalid(format!("Escape sequence \"\\{shown}\" is invalid."), end));
             }
         })
     }
@@ -253,7 +284,20 @@ impl<'a> Parser<'a> {
         let code = digits
             .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))
             .and_then(|d| u32::from_str_radix(d, 16).ok())
-            .ok_or_else(|| self.invalid("\"\\u\" must be followed by four hexadecimal digits.".into()))?;
+            .ok_or_else(|| {
+                let rest = self.rest();
+                let good = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
+                match rest.get(good..).and_then(|r| r.chars().next()) {
+                    Some(bad) => self.invalid(
+                        "\"\\u\" must be followed by four hexadecimal digits.".into(),
+                        self.at + good + bad.len_utf8(),
+                    ),
+                    None => {
+                        let token = self.text.get(self.string_start..).unwrap_or_default();
+                        self.invalid(format!("Token \"{token}\" is invalid."), self.text.len())
+                    }
+                }
+            })?;
         self.at += 4;
         Ok(code)
     }
@@ -266,18 +310,21 @@ impl<'a> Parser<'a> {
         }
         let code = if (0xd800..0xdc00).contains(&high) {
             if !self.rest().starts_with("\\u") {
-                return Err(self.invalid("Unicode low surrogate must follow a high surrogate.".into()));
+                return Err(self.invalid_string("Unicode low surrogate must follow a high surrogate."));
             }
             self.at += 2;
             let low = self.hex4()?;
+            if (0xd800..0xdc00).contains(&low) {
+                return Err(self.invalid_string("Unicode high surrogate must not follow a high surrogate."));
+            }
             if !(0xdc00..0xe000).contains(&low) {
-                return Err(self.invalid("Unicode low surrogate must follow a high surrogate.".into()));
+                return Err(self.invalid_string("Unicode low surrogate must follow a high surrogate."));
             }
             0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00)
         } else {
             high
         };
-        char::from_u32(code).ok_or_else(|| self.invalid("Unicode low surrogate must follow a high surrogate.".into()))
+        char::from_u32(code).ok_or_else(|| self.invalid_string("Unicode low surrogate must follow a high surrogate."))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::catalog::{Relation, TableDef, ViewDef};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::functions::{self, Function};
-use crate::sql::rel::{JoinKind, Output, Rel, Scan, ScanColumn, SetCall};
+use crate::sql::rel::{Frame, FrameBound, FrameUnits, JoinKind, Output, Rel, Scan, ScanColumn, SetCall, WindowCall};
 use crate::sql::rewrite::KEY_MARK;
 use crate::sql::scope::{Scope, ScopeColumn, ScopeRelation};
 use crate::types::user::UserKind;
@@ -562,7 +562,7 @@ impl Binder {
             self.expects = outer;
             self.scopes.pop();
             if let Some((rel, names, scalar)) = bound? {
-                return self.routine_factor(rel, names, scalar && !ordinality, &function, (ordinality, alias));
+                return self.routine_factor(rel, names, scalar, &function, (ordinality, alias));
             }
         }
         let args: Vec<&ast::Expr> = args
@@ -602,18 +602,36 @@ impl Binder {
         Ok((rel, scope, lateral))
     }
 
+    /// Rows with their numbers, in the order in which they come.
+    fn numbered(&mut self, input: Rel) -> Result<(Rel, ColumnId)> {
+        let function = crate::functions::registry().lookup("row_number").first().cloned();
+        let call = WindowCall {
+            function: function.ok_or_else(|| Error::internal("row_number is not in the registry"))?,
+            aggregate: false,
+            args: Vec::new(),
+            filter: None,
+            partition_by: Vec::new(),
+            order_by: Vec::new(),
+            frame: Frame {
+                units: FrameUnits::Rows,
+                start: FrameBound::UnboundedPreceding,
+                end: FrameBound::UnboundedFollowing,
+            },
+            ty: TypeOid::INT8.into(),
+        };
+        let id = self.fresh();
+        Ok((Rel::Window { input: Box::new(input), calls: vec![(id, call)] }, id))
+    }
+
     /// The rows of a SQL function as an item of FROM.
     fn routine_factor(
         &mut self,
-        rel: Rel,
+        mut rel: Rel,
         mut names: Vec<(String, ColumnId, crate::types::PgType)>,
         scalar: bool,
         function: &str,
         (ordinality, alias): (bool, Option<&ast::TableAlias>),
     ) -> Result<(Rel, Scope, bool)> {
-        if ordinality {
-            return Err(Error::unsupported("WITH ORDINALITY of a SQL function"));
-        }
         let shown = alias.map_or_else(|| function.to_owned(), |a| fold(&a.name));
         if scalar
             && let Some(alias) = alias
@@ -621,13 +639,18 @@ impl Binder {
         {
             first.0 = fold(&alias.name);
         }
+        if ordinality {
+            let (numbered, id) = self.numbered(rel)?;
+            rel = numbered;
+            names.push(("ordinality".to_owned(), id, TypeOid::INT8.into()));
+        }
         let columns = names
             .into_iter()
             .map(|(name, id, ty)| ScopeColumn { name, id, ty, table: 0, attribute: 0, visible: true })
             .collect();
         let mut scope = self.relation_scope(shown, None, columns, alias)?;
         for relation in &mut scope.relations {
-            relation.scalar = scalar;
+            relation.scalar = scalar && !ordinality;
         }
         let lateral = rel.is_correlated();
         Ok((rel, scope, lateral))

@@ -9,14 +9,17 @@ use sqlparser::tokenizer::Span;
 use super::expr::query;
 use super::query::Bound;
 use super::{Binder, fold};
-use crate::catalog::{ArgMode, RoutineDef};
+use crate::catalog::{ArgMode, RoutineArg, RoutineDef};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
+use crate::functions::resolve::{Generics, is_polymorphic};
 use crate::functions::{CastContext, find_cast};
 use crate::session::Column;
 use crate::sql::parse::{Source, parse_expression, parse_query};
 use crate::sql::rel::{QueryExpr, Rel};
+use crate::sql::rewrite::VARIADIC_MARK;
 use crate::sql::scope::Scope;
+use crate::types::names::element_of;
 use crate::types::{Datum, PgType, TypeOid};
 
 /// Deepest nesting of calls: a function that calls itself has no end here.
@@ -118,8 +121,13 @@ impl Binder {
             return Ok(None);
         }
         let mut given = Vec::with_capacity(args.len());
+        let mut spread = false;
         for arg in args {
             given.push(match arg {
+                FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } if fold(name) == VARIADIC_MARK => {
+                    spread = true;
+                    Given { name: None, expr }
+                }
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Given { name: None, expr },
                 FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => {
                     Given { name: Some(fold(name)), expr }
@@ -134,17 +142,17 @@ impl Binder {
         for g in &given {
             bound.push(self.expr(g.expr)?);
         }
-        let mut best: Option<(usize, Arc<RoutineDef>, Vec<Option<usize>>)> = None;
+        let mut best: Option<(Arc<RoutineDef>, Fit)> = None;
         let mut ambiguous = false;
         for routine in candidates {
-            let Some((exact, places)) = fits(&routine, &given, &bound) else { continue };
+            let Some(fit) = Fit::new(&routine, &given, &bound, spread) else { continue };
             match &best {
-                Some((known, ..)) if *known > exact => {}
-                Some((known, other, _)) if *known == exact => {
+                Some((_, known)) if known.rank > fit.rank => {}
+                Some((other, known)) if known.rank == fit.rank => {
                     ambiguous = other.schema == routine.schema;
                 }
                 _ => {
-                    best = Some((exact, routine, places));
+                    best = Some((routine, fit));
                     ambiguous = false;
                 }
             }
@@ -158,7 +166,7 @@ impl Binder {
                 .hint("Could not choose a best candidate function. You might need to add explicit type casts.");
             return Err(self.source.locate(error, span));
         }
-        let Some((_, routine, places)) = best else {
+        let Some((routine, fit)) = best else {
             let error = Error::new(SqlState::UndefinedFunction, format!("{} does not exist", shown())).hint(
                 "No function matches the given name and argument types. You might need to add explicit type casts.",
             );
@@ -169,7 +177,8 @@ impl Binder {
                 .hint("To call a procedure, use CALL.");
             return Err(self.source.locate(error, span));
         }
-        let args = self.routine_args(&routine, &places, bound, span)?;
+        let routine = fit.settle(routine)?;
+        let args = self.routine_args(&routine, &fit.places, bound, span)?;
         Ok(Some((routine, args)))
     }
 
@@ -177,16 +186,26 @@ impl Binder {
     fn routine_args(
         &mut self,
         routine: &RoutineDef,
-        places: &[Option<usize>],
+        places: &[Place],
         bound: Vec<ScalarExpr>,
         span: Span,
     ) -> Result<Vec<ScalarExpr>> {
         let mut args = Vec::with_capacity(places.len());
         for (arg, place) in routine.inputs().zip(places) {
             let to = PgType::from(arg.ty.oid);
-            args.push(match place.and_then(|i| bound.get(i)) {
-                Some(expr) => self.coerce_implicit(expr.clone(), to, span)?,
-                None => {
+            let written = match place {
+                Place::One(i) => bound.get(*i),
+                Place::Default | Place::Rest(_) => None,
+            };
+            args.push(match (written, place) {
+                (Some(expr), _) => self.coerce_implicit(expr.clone(), to, span)?,
+                (None, Place::Rest(from)) => {
+                    let element = element_of(to.oid).ok_or_else(|| Error::internal("a VARIADIC that is no array"))?;
+                    let rest = bound.iter().skip(*from).cloned();
+                    let rest = rest.map(|e| self.coerce_implicit(e, element.into(), span)).collect::<Result<_>>()?;
+                    ScalarExpr::new(ExprKind::Array(rest), to)
+                }
+                (None, _) => {
                     let text = arg.default.as_deref().unwrap_or("NULL");
                     let (expr, source) = parse_expression(text)?;
                     self.isolated(source, |b| b.bind_assignment(&expr, &Scope::default(), &routine.name, to))?
@@ -383,36 +402,96 @@ fn any_null(routine: &RoutineDef, args: &[ScalarExpr]) -> Option<ScalarExpr> {
     }
 }
 
-/// How many arguments have the very type of their parameter, and which argument each parameter gets. `None`: they do not
-/// fit.
-fn fits(routine: &RoutineDef, given: &[Given<'_>], bound: &[ScalarExpr]) -> Option<(usize, Vec<Option<usize>>)> {
-    let inputs: Vec<_> = routine.args.iter().filter(|a| matches!(a.mode, ArgMode::In | ArgMode::InOut)).collect();
-    if given.len() > inputs.len() {
-        return None;
-    }
-    let mut places: Vec<Option<usize>> = vec![None; inputs.len()];
-    for (i, g) in given.iter().enumerate() {
-        let at = match &g.name {
-            None => i,
-            Some(name) => inputs.iter().position(|a| a.name.as_ref() == Some(name))?,
-        };
-        let place = places.get_mut(at)?;
-        if place.replace(i).is_some() {
+/// What a parameter gets.
+enum Place {
+    Default,
+    One(usize),
+    /// An array of the arguments from here on.
+    Rest(usize),
+}
+
+/// How the arguments of a call fit a routine.
+struct Fit {
+    /// How many have the very type of their parameter, and whether none is collected: the largest counts.
+    rank: (usize, bool),
+    places: Vec<Place>,
+    generics: Generics,
+}
+
+impl Fit {
+    /// `spread`: the last argument was written VARIADIC. `None`: they do not fit.
+    fn new(routine: &RoutineDef, given: &[Given<'_>], bound: &[ScalarExpr], spread: bool) -> Option<Fit> {
+        let inputs: Vec<&RoutineArg> = routine.inputs().collect();
+        let element = routine.variadic_element();
+        if spread && element.is_none() {
             return None;
         }
-    }
-    let mut exact = 0;
-    for (arg, place) in inputs.iter().zip(&places) {
-        match place.and_then(|i| bound.get(i)) {
-            None => {
-                arg.default.as_ref()?;
+        let collected = element.filter(|_| !spread && given.len() >= inputs.len());
+        let plain = if collected.is_some() { inputs.len() - 1 } else { inputs.len() };
+        if given.len() > plain && collected.is_none() {
+            return None;
+        }
+        let mut places: Vec<Place> = inputs.iter().map(|_| Place::Default).collect();
+        for (i, g) in given.iter().enumerate().take(plain) {
+            let at = match &g.name {
+                None => i,
+                Some(name) => inputs.iter().position(|a| a.name.as_ref() == Some(name))?,
+            };
+            // The array itself needs the word.
+            if !spread && inputs.get(at)?.mode == ArgMode::Variadic {
+                return None;
             }
-            Some(value) if value.ty.oid == arg.ty.oid => exact += 1,
-            Some(value) if value.ty.oid == TypeOid::UNKNOWN => {}
-            Some(value) => {
-                find_cast(value.ty.oid, arg.ty.oid, CastContext::Implicit)?;
+            let place = places.get_mut(at)?;
+            if !matches!(std::mem::replace(place, Place::One(i)), Place::Default) {
+                return None;
             }
         }
+        if collected.is_some() {
+            if given.iter().any(|g| g.name.is_some()) {
+                return None;
+            }
+            *places.last_mut()? = Place::Rest(plain);
+        }
+        let (mut declared, mut actual) = (Vec::new(), Vec::new());
+        for (arg, place) in inputs.iter().zip(&places) {
+            match place {
+                Place::Default => {
+                    arg.default.as_ref()?;
+                }
+                Place::One(i) => {
+                    declared.push(arg.ty.oid);
+                    actual.push(bound.get(*i)?.ty.oid);
+                }
+                Place::Rest(from) => {
+                    let rest = bound.iter().skip(*from).map(|e| e.ty.oid);
+                    actual.extend(rest);
+                    declared.resize(actual.len(), collected?);
+                }
+            }
+        }
+        let mut exact = 0;
+        for (is, to) in actual.iter().zip(&declared) {
+            if is == to {
+                exact += 1;
+            } else if *is != TypeOid::UNKNOWN && !is_polymorphic(*to) {
+                find_cast(*is, *to, CastContext::Implicit)?;
+            }
+        }
+        let generics = Generics::solve(&declared, &actual).ok()?;
+        Some(Fit { rank: (exact, collected.is_none()), places, generics })
     }
-    Some((exact, places))
+
+    /// The routine with the types that this call gives to polymorphic ones (42804).
+    fn settle(&self, routine: Arc<RoutineDef>) -> Result<Arc<RoutineDef>> {
+        if !routine.is_polymorphic() {
+            return Ok(routine);
+        }
+        let mut settled = (*routine).clone();
+        let types = settled.args.iter_mut().map(|a| &mut a.ty);
+        let types = types.chain(settled.columns.iter_mut().map(|(_, ty)| ty)).chain([&mut settled.ret]);
+        for ty in types.filter(|ty| is_polymorphic(ty.oid)) {
+            *ty = self.generics.result(ty.oid)?.into();
+        }
+        Ok(Arc::new(settled))
+    }
 }

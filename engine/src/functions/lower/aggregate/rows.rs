@@ -177,7 +177,11 @@ impl AggregateUDFImpl for RowAggregate {
     }
 
     fn accumulator(&self, _args: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
-        Ok(Box::new(Rows { aggregate: self.clone(), state: State::default(), rows: Vec::new() }))
+        Ok(Box::new(Rows { aggregate: self.clone(), state: State::default(), rows: Vec::new(), slides: false }))
+    }
+
+    fn create_sliding_accumulator(&self, _args: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
+        Ok(Box::new(Rows { aggregate: self.clone(), state: State::default(), rows: Vec::new(), slides: true }))
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> DfResult<Vec<FieldRef>> {
@@ -201,6 +205,9 @@ struct Rows {
     aggregate: RowAggregate,
     state: State,
     rows: Vec<Vec<Datum>>,
+    /// Over a window frame whose first rows leave: the rows of the frame are kept, and folded for each result. No
+    /// subtraction brings back what NaN, an infinity or a greatest value hid.
+    slides: bool,
 }
 
 fn as_numeric(value: &Datum) -> Numeric {
@@ -371,8 +378,9 @@ impl Rows {
         let aggregate = self.aggregate.clone();
         let mut state = std::mem::take(&mut self.state);
         let mut rows = std::mem::take(&mut self.rows);
+        let slides = self.slides;
         let result = self.each_row(columns, &aggregate.types, |row| {
-            if aggregate.collects() {
+            if slides || aggregate.collects() {
                 rows.push(row);
                 return Ok(());
             }
@@ -417,7 +425,7 @@ impl Rows {
 
     fn finish(&self) -> Result<Datum> {
         let aggregate = &self.aggregate;
-        if !aggregate.collects() {
+        if !aggregate.collects() && !self.slides {
             return self.state.finish(aggregate.fold, aggregate.ret);
         }
         let rows = self.sorted();
@@ -610,6 +618,16 @@ impl Accumulator for Rows {
 
     fn state(&mut self) -> DfResult<Vec<ScalarValue>> {
         self.parts().map_err(into_datafusion_error)
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
+        let left = values.first().map_or(0, |column| column.len());
+        self.rows.drain(..left.min(self.rows.len()));
+        Ok(())
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        self.slides
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> DfResult<()> {
