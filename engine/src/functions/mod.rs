@@ -39,6 +39,7 @@ mod extreme_tests;
 mod format;
 mod format_text;
 mod generic;
+mod identifiers;
 mod json_edit;
 mod json_functions;
 mod json_path;
@@ -269,6 +270,7 @@ fn register_families(implementations: &mut registry::Implementations) {
     json_functions::register(implementations);
     json_edit::register(implementations);
     json_populate::register(implementations);
+    identifiers::register(implementations);
     json_path::register(implementations);
     format::register(implementations);
     binary::register(implementations);

@@ -513,6 +513,106 @@ fn cast_literals(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
+/// `*<`, `*=` and their like are one operator where nothing stands between.
+fn join_image_operators(tokens: &mut Vec<TokenWithSpan>) {
+    let mut i = 0;
+    while i + 1 < tokens.len() {
+        let behind = match tokens[i + 1].token {
+            Token::Lt => "<",
+            Token::LtEq => "<=",
+            Token::Gt => ">",
+            Token::GtEq => ">=",
+            Token::Eq => "=",
+            Token::Neq => "<>",
+            _ => "",
+        };
+        let one = tokens[i].token == Token::Mul && !behind.is_empty() && tokens[i].span.end == tokens[i + 1].span.start;
+        if one {
+            tokens[i].token = Token::CustomBinaryOperator(format!("*{behind}"));
+            tokens.remove(i + 1);
+        }
+        i += 1;
+    }
+}
+
+/// The field that stands for all fields of a row.
+pub(super) const ALL_MARK: &str = "\u{1}all";
+
+/// `(row).*`, which sqlparser reads of names alone, becomes a field access.
+fn mark_row_stars(tokens: &mut [TokenWithSpan]) {
+    for i in 2..tokens.len() {
+        if tokens[i].token == Token::Mul
+            && tokens[i - 1].token == Token::Period
+            && matches!(tokens[i - 2].token, Token::RParen | Token::RBracket)
+        {
+            tokens[i].token = Token::make_word(ALL_MARK, Some('"'));
+        }
+    }
+}
+
+/// `f(…) AS (a int, b text)` gets the function's name as its alias, which sqlparser wants there.
+fn name_column_definitions(tokens: &mut Vec<TokenWithSpan>) {
+    const QUERIES: &[&str] = &["select", "values", "with", "table", "insert", "update", "delete", "merge"];
+    let mut i = 0;
+    while i + 4 < tokens.len() {
+        let listed = tokens[i].token == Token::RParen
+            && word(&tokens[i + 1], "as")
+            && tokens[i + 2].token == Token::LParen
+            && matches!(tokens[i + 3].token, Token::Word(_))
+            && !QUERIES.iter().any(|w| word(&tokens[i + 3], w))
+            && matches!(tokens[i + 4].token, Token::Word(_));
+        if listed && let Some(name) = called_before(&tokens[..i]) {
+            let name = TokenWithSpan::new(name, tokens[i + 1].span);
+            tokens.insert(i + 2, name);
+        }
+        i += 1;
+    }
+}
+
+/// The name of the function whose arguments end here.
+fn called_before(tokens: &[TokenWithSpan]) -> Option<Token> {
+    let mut depth = 0;
+    let open = tokens.iter().rposition(|t| {
+        match t.token {
+            Token::RParen => depth += 1,
+            Token::LParen => depth -= 1,
+            _ => {}
+        }
+        depth < 0
+    })?;
+    let name = &tokens.get(open.checked_sub(1)?)?.token;
+    matches!(name, Token::Word(_)).then(|| name.clone())
+}
+
+/// `CREATE RECURSIVE VIEW name (columns) AS query` is short for a view over a recursive WITH query of its name.
+fn expand_recursive_view(tokens: &mut Vec<TokenWithSpan>) {
+    let Some(at) = tokens.iter().take(5).position(|t| word(t, "recursive")) else { return };
+    let view = tokens.first().is_some_and(|t| word(t, "create")) && tokens.get(at + 1).is_some_and(|t| word(t, "view"));
+    let Some(open) = tokens.iter().position(|t| t.token == Token::LParen).filter(|_| view) else { return };
+    let Some(close) = tokens.iter().position(|t| t.token == Token::RParen) else { return };
+    let Some(name) = tokens.get(open - 1).cloned() else { return };
+    if close < open || !tokens.get(close + 1).is_some_and(|t| word(t, "as")) {
+        return;
+    }
+    let span = name.span;
+    let plain = |token: Token| TokenWithSpan::new(token, span);
+    let columns: Vec<TokenWithSpan> = tokens[open..=close].to_vec();
+    let mut query = tokens.split_off(close + 2);
+    let mut end = Vec::new();
+    while query.last().is_some_and(|t| matches!(t.token, Token::SemiColon | Token::EOF)) {
+        end.extend(query.pop());
+    }
+    tokens.extend([plain(Token::make_keyword("WITH")), plain(Token::make_keyword("RECURSIVE")), name.clone()]);
+    tokens.extend(columns.iter().cloned());
+    tokens.extend([plain(Token::make_keyword("AS")), plain(Token::LParen)]);
+    tokens.append(&mut query);
+    tokens.extend([plain(Token::RParen), plain(Token::make_keyword("SELECT"))]);
+    tokens.extend(columns.get(1..columns.len() - 1).unwrap_or_default().iter().cloned());
+    tokens.extend([plain(Token::make_keyword("FROM")), name]);
+    tokens.extend(end.into_iter().rev());
+    tokens.remove(at);
+}
+
 /// A frame's `'1 day'::interval PRECEDING`: sqlparser reads a string there as the start of an interval, so it gets parentheses.
 fn mark_frame_offsets(tokens: &mut Vec<TokenWithSpan>) {
     let mut i = 0;
@@ -539,6 +639,10 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         super::subscripted::rewrite(&mut tokens);
         cast_literals(&mut tokens);
         mark_frame_offsets(&mut tokens);
+        mark_row_stars(&mut tokens);
+        join_image_operators(&mut tokens);
+        name_column_definitions(&mut tokens);
+        expand_recursive_view(&mut tokens);
     }
     rewrite_trims(&mut tokens);
     mark_unlogged(&mut tokens);

@@ -8,6 +8,7 @@ use super::{Binder, fold};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ExprKind, ScalarExpr};
 use crate::sql::rel::QueryExpr;
+use crate::sql::rewrite::ALL_MARK;
 use crate::types::{Datum, PgType, TypeOid};
 
 type Span = sqlparser::tokenizer::Span;
@@ -627,6 +628,10 @@ impl Binder {
     }
 
     fn field_access(&mut self, root: &Expr, chain: &[ast::AccessExpr]) -> Result<ScalarExpr> {
+        let star = |access: &ast::AccessExpr| matches!(access, ast::AccessExpr::Dot(Expr::Identifier(i)) if i.value == ALL_MARK);
+        if chain.iter().any(star) {
+            return Err(self.source.locate(Error::unsupported("(row).* outside of a select list"), root.span()));
+        }
         let mut value: Option<ScalarExpr> = None;
         let mut chain = chain;
         // `t.column[1]` arrives as a root with a leading path of names.

@@ -11,7 +11,7 @@ use crate::catalog::{Relation, TableDef, ViewDef};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::functions::{self, Function};
-use crate::sql::rel::{Frame, FrameBound, FrameUnits, JoinKind, Output, Rel, Scan, ScanColumn, SetCall, WindowCall};
+use crate::sql::rel::{JoinKind, Output, Rel, Scan, ScanColumn, SetCall};
 use crate::sql::rewrite::KEY_MARK;
 use crate::sql::scope::{Scope, ScopeColumn, ScopeRelation};
 use crate::types::user::UserKind;
@@ -589,60 +589,6 @@ impl Binder {
             && let Some(first) = names.first_mut()
         {
             first.0 = fold(&alias.name);
-        }
-        let columns = names
-            .into_iter()
-            .map(|(name, id, ty)| ScopeColumn { name, id, ty, table: 0, attribute: 0, visible: true })
-            .collect();
-        let mut scope = self.relation_scope(shown, None, columns, alias)?;
-        for relation in &mut scope.relations {
-            relation.scalar = scalar && !ordinality;
-        }
-        let lateral = rel.is_correlated();
-        Ok((rel, scope, lateral))
-    }
-
-    /// Rows with their numbers, in the order in which they come.
-    fn numbered(&mut self, input: Rel) -> Result<(Rel, ColumnId)> {
-        let function = crate::functions::registry().lookup("row_number").first().cloned();
-        let call = WindowCall {
-            function: function.ok_or_else(|| Error::internal("row_number is not in the registry"))?,
-            aggregate: false,
-            args: Vec::new(),
-            filter: None,
-            partition_by: Vec::new(),
-            order_by: Vec::new(),
-            frame: Frame {
-                units: FrameUnits::Rows,
-                start: FrameBound::UnboundedPreceding,
-                end: FrameBound::UnboundedFollowing,
-            },
-            ty: TypeOid::INT8.into(),
-        };
-        let id = self.fresh();
-        Ok((Rel::Window { input: Box::new(input), calls: vec![(id, call)] }, id))
-    }
-
-    /// The rows of a SQL function as an item of FROM.
-    fn routine_factor(
-        &mut self,
-        mut rel: Rel,
-        mut names: Vec<(String, ColumnId, crate::types::PgType)>,
-        scalar: bool,
-        function: &str,
-        (ordinality, alias): (bool, Option<&ast::TableAlias>),
-    ) -> Result<(Rel, Scope, bool)> {
-        let shown = alias.map_or_else(|| function.to_owned(), |a| fold(&a.name));
-        if scalar
-            && let Some(alias) = alias
-            && let Some(first) = names.first_mut()
-        {
-            first.0 = fold(&alias.name);
-        }
-        if ordinality {
-            let (numbered, id) = self.numbered(rel)?;
-            rel = numbered;
-            names.push(("ordinality".to_owned(), id, TypeOid::INT8.into()));
         }
         let columns = names
             .into_iter()

@@ -16,9 +16,9 @@ use crate::functions::resolve::{Generics, is_polymorphic};
 use crate::functions::{CastContext, find_cast};
 use crate::session::Column;
 use crate::sql::parse::{Source, parse_expression, parse_query};
-use crate::sql::rel::{QueryExpr, Rel};
+use crate::sql::rel::{self, FrameBound, FrameUnits, QueryExpr, Rel, WindowCall};
 use crate::sql::rewrite::VARIADIC_MARK;
-use crate::sql::scope::Scope;
+use crate::sql::scope::{Scope, ScopeColumn};
 use crate::types::names::element_of;
 use crate::types::{Datum, PgType, TypeOid};
 
@@ -124,7 +124,10 @@ impl Binder {
         let mut spread = false;
         for arg in args {
             given.push(match arg {
-                FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } if fold(name) == VARIADIC_MARK => {
+                FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. }
+                | FunctionArg::ExprNamed {
+                    name: ast::Expr::Identifier(name), arg: FunctionArgExpr::Expr(expr), ..
+                } if fold(name) == VARIADIC_MARK => {
                     spread = true;
                     Given { name: None, expr }
                 }
@@ -347,6 +350,60 @@ impl Binder {
         }
         let scalar = columns.len() == 1 && routine.outputs().count() == 0 && routine.ret_relation.is_none();
         Ok(Some((rel, columns, scalar)))
+    }
+
+    /// Rows with their numbers, in the order in which they come.
+    fn numbered(&mut self, input: Rel) -> Result<(Rel, ColumnId)> {
+        let function = crate::functions::registry().lookup("row_number").first().cloned();
+        let call = WindowCall {
+            function: function.ok_or_else(|| Error::internal("row_number is not in the registry"))?,
+            aggregate: false,
+            args: Vec::new(),
+            filter: None,
+            partition_by: Vec::new(),
+            order_by: Vec::new(),
+            frame: rel::Frame {
+                units: FrameUnits::Rows,
+                start: FrameBound::UnboundedPreceding,
+                end: FrameBound::UnboundedFollowing,
+            },
+            ty: TypeOid::INT8.into(),
+        };
+        let id = self.fresh();
+        Ok((Rel::Window { input: Box::new(input), calls: vec![(id, call)] }, id))
+    }
+
+    /// The rows of a SQL function as an item of FROM.
+    pub(super) fn routine_factor(
+        &mut self,
+        mut rel: Rel,
+        mut names: Vec<(String, ColumnId, PgType)>,
+        scalar: bool,
+        function: &str,
+        (ordinality, alias): (bool, Option<&ast::TableAlias>),
+    ) -> Result<(Rel, Scope, bool)> {
+        let shown = alias.map_or_else(|| function.to_owned(), |a| fold(&a.name));
+        if scalar
+            && let Some(alias) = alias
+            && let Some(first) = names.first_mut()
+        {
+            first.0 = fold(&alias.name);
+        }
+        if ordinality {
+            let (numbered, id) = self.numbered(rel)?;
+            rel = numbered;
+            names.push(("ordinality".to_owned(), id, TypeOid::INT8.into()));
+        }
+        let columns = names
+            .into_iter()
+            .map(|(name, id, ty)| ScopeColumn { name, id, ty, table: 0, attribute: 0, visible: true })
+            .collect();
+        let mut scope = self.relation_scope(shown, None, columns, alias)?;
+        for relation in &mut scope.relations {
+            relation.scalar = scalar && !ordinality;
+        }
+        let lateral = rel.is_correlated();
+        Ok((rel, scope, lateral))
     }
 
     /// The columns that the declaration promises, converted.

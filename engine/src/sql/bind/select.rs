@@ -336,6 +336,11 @@ impl Binder {
         let mut items = Vec::new();
         for item in projection {
             match item {
+                SelectItem::UnnamedExpr(expr) if let Some(row) = row_star(expr) => {
+                    for (name, value) in self.all_fields(&row)? {
+                        items.push(self.item(name, value));
+                    }
+                }
                 SelectItem::UnnamedExpr(expr) => items.push(self.select_item(names::output_name(expr), expr)?),
                 SelectItem::ExprWithAlias { expr, alias } => items.push(self.select_item(fold(alias), expr)?),
                 SelectItem::Wildcard(options) => {
@@ -664,4 +669,18 @@ fn refuse_foreign_clauses(select: &ast::Select) -> Result<()> {
         return Err(Error::new(SqlState::SyntaxError, "syntax error: this clause of SELECT is not PostgreSQL's"));
     }
     Ok(())
+}
+
+/// The row of `(row).*`.
+fn row_star(expr: &Expr) -> Option<Expr> {
+    let Expr::CompoundFieldAccess { root, access_chain } = expr else { return None };
+    let (last, before) = access_chain.split_last()?;
+    match last {
+        ast::AccessExpr::Dot(Expr::Identifier(field)) if field.value == crate::sql::rewrite::ALL_MARK => {}
+        _ => return None,
+    }
+    Some(match before {
+        [] => (**root).clone(),
+        before => Expr::CompoundFieldAccess { root: root.clone(), access_chain: before.to_vec() },
+    })
 }
