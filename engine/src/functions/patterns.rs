@@ -472,7 +472,8 @@ fn regexp_substr(text: &str, pattern: &str, start: i32, nth: i32, options: &str,
     let regex = compile(pattern, single("regexp_substr", options)?)?;
     let Some(from) = search_start(text, start) else { return Ok(Datum::Null) };
     let captures = regex.captures_iter(&text[from..]).nth(nth as usize - 1);
-    Ok(captures.and_then(|c| c.get(group.max(0) as usize)).map_or(Datum::Null, |m| Datum::from(m.as_str())))
+    let group = subexpression(group)?;
+    Ok(captures.and_then(|c| c.get(group)).map_or(Datum::Null, |m| Datum::from(m.as_str())))
 }
 
 fn regexp_count(text: &str, pattern: &str, start: i32, options: &str) -> Result<Datum> {
@@ -482,15 +483,30 @@ fn regexp_count(text: &str, pattern: &str, start: i32, options: &str) -> Result<
     Ok(Datum::Int4(regex.find_iter(&text[from..]).count() as i32))
 }
 
-fn regexp_instr(text: &str, pattern: &str, start: i32, nth: i32, end: i32, options: &str) -> Result<Datum> {
+/// The number of a parenthesised part; 0 is the whole.
+fn subexpression(group: i32) -> Result<usize> {
+    usize::try_from(group).map_err(|_| invalid_parameter(format!("invalid value for parameter \"subexpr\": {group}")))
+}
+
+/// Where the search begins, which match counts, and whether its end is wanted.
+struct Place {
+    start: i32,
+    nth: i32,
+    end: i32,
+}
+
+fn regexp_instr(text: &str, pattern: &str, place: Place, options: &str, group: i32) -> Result<Datum> {
+    let Place { start, nth, end } = place;
     positive("start", start)?;
     positive("n", nth)?;
     if !(0..=1).contains(&end) {
         return Err(invalid_parameter(format!("invalid value for parameter \"endoption\": {end}")));
     }
     let regex = compile(pattern, single("regexp_instr", options)?)?;
+    let group = subexpression(group)?;
     let Some(from) = search_start(text, start) else { return Ok(Datum::Int4(0)) };
-    let found = regex.find_iter(&text[from..]).nth(nth as usize - 1);
+    let found = regex.captures_iter(&text[from..]).nth(nth as usize - 1);
+    let found = found.and_then(|captures| captures.get(group));
     let at = found.map(|m| if end == 1 { m.end() } else { m.start() });
     Ok(Datum::Int4(at.map_or(0, |at| text[..from + at].chars().count() as i32 + 1)))
 }
@@ -579,10 +595,31 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("regexp_substr_no_n", row!(|t: text, p: text, s: int4| regexp_substr(t, p, s, 1, "", 0))),
         ("regexp_substr_no_flags", row!(|t: text, p: text, s: int4, n: int4| regexp_substr(t, p, s, n, "", 0))),
         ("regexp_substr_no_subexpr", row!(|t: text, p: text, s: int4, n: int4, f: text| regexp_substr(t, p, s, n, f, 0))),
-        ("regexp_instr_no_start", row!(|t: text, p: text| regexp_instr(t, p, 1, 1, 0, ""))),
-        ("regexp_instr_no_n", row!(|t: text, p: text, s: int4| regexp_instr(t, p, s, 1, 0, ""))),
-        ("regexp_instr_no_endoption", row!(|t: text, p: text, s: int4, n: int4| regexp_instr(t, p, s, n, 0, ""))),
-        ("regexp_instr_no_flags", row!(|t: text, p: text, s: int4, n: int4, e: int4| regexp_instr(t, p, s, n, e, ""))),
+        ("regexp_instr_no_start", row!(|t: text, p: text| regexp_instr(t, p, Place { start: 1, nth: 1, end: 0 }, "", 0))),
+        ("regexp_instr_no_n", row!(|t: text, p: text, s: int4| regexp_instr(t, p, Place { start: s, nth: 1, end: 0 }, "", 0))),
+        ("regexp_instr_no_endoption", row!(|t: text, p: text, s: int4, n: int4| regexp_instr(t, p, Place { start: s, nth: n, end: 0 }, "", 0))),
+        (
+            "regexp_instr_no_flags",
+            row!(|t: text, p: text, s: int4, n: int4, e: int4| {
+                regexp_instr(t, p, Place { start: s, nth: n, end: e }, "", 0)
+            }),
+        ),
+        (
+            "regexp_instr_no_subexpr",
+            row!(|t: text, p: text, s: int4, n: int4, e: int4, f: text| {
+                regexp_instr(t, p, Place { start: s, nth: n, end: e }, f, 0)
+            }),
+        ),
+        (
+            "regexp_instr",
+            row!(|t: text, p: text, s: int4, n: int4, e: int4, f: text, g: int4| {
+                regexp_instr(t, p, Place { start: s, nth: n, end: e }, f, g)
+            }),
+        ),
+        (
+            "regexp_substr",
+            row!(|t: text, p: text, s: int4, n: int4, f: text, g: int4| regexp_substr(t, p, s, n, f, g)),
+        ),
     ]);
     implementations.set("regexp_matches_no_flags", |_, a| {
         Ok(single_column(regexp_matches(args::text(a.first())?, args::text(a.get(1))?, "")?))

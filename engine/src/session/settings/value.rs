@@ -330,11 +330,34 @@ pub fn parse_time_zone(value: &str) -> Result<(chrono_tz::Tz, String)> {
         };
         return Ok((tz, shown));
     }
+    if let Some(zone) = hours_west(text) {
+        return zone
+            .map(|zone| (zone, text.to_string()))
+            .ok_or_else(|| Error::unsupported("a time zone of fractional hours"));
+    }
     let found = chrono_tz::TZ_VARIANTS.iter().find(|tz| tz.name().eq_ignore_ascii_case(text));
     found
         .map(|tz| (*tz, tz.name().to_string()))
         .or_else(|| posix_offset(text))
         .ok_or_else(|| invalid("TimeZone", value))
+}
+
+/// `+02:00`, which POSIX counts westward; `Some(None)`: the minutes are not 0.
+fn hours_west(text: &str) -> Option<Option<chrono_tz::Tz>> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (hours, minutes) = digits.split_once(':')?;
+    let number = |s: &str| s.bytes().all(|b| b.is_ascii_digit()).then(|| s.parse::<i64>().ok())?;
+    let west = sign * number(hours)?;
+    if number(minutes)? != 0 {
+        return Some(None);
+    }
+    match west {
+        0 => Some(Some(chrono_tz::UTC)),
+        west => format!("Etc/GMT{west:+}").parse().ok().map(Some),
+    }
 }
 
 /// The form that SHOW prints for whole hours, `<+03>-03`.
