@@ -2,7 +2,7 @@
 //! everything acknowledged before the question, keeps it as long as the connection lasts, and sends file by file.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
