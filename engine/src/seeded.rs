@@ -1,21 +1,21 @@
-//! Bugs on purpose in the order of commits, for the simulation to catch: compiled only with the feature `seeded-bugs`,
-//! one chosen by `LOCKSTEP_SEEDED_BUG`. Without the feature every question here is answered `false` at compile time.
+//! Bugs on purpose in the order of commits, for the simulation to catch: compiled for unit tests and with the feature
+//! `seeded-bugs`, one chosen by `LOCKSTEP_SEEDED_BUG`. Otherwise every question here is answered `false` at compile time.
 
-#[cfg(feature = "seeded-bugs")]
+#[cfg(any(test, feature = "seeded-bugs"))]
 static CHOSEN: std::sync::OnceLock<String> = std::sync::OnceLock::new();
 
-#[cfg(feature = "seeded-bugs")]
+#[cfg(any(test, feature = "seeded-bugs"))]
 fn chosen(bug: &str) -> bool {
     CHOSEN.get_or_init(|| std::env::var("LOCKSTEP_SEEDED_BUG").unwrap_or_default()) == bug
 }
 
-#[cfg(not(feature = "seeded-bugs"))]
+#[cfg(not(any(test, feature = "seeded-bugs")))]
 const fn chosen(_bug: &str) -> bool {
     false
 }
 
 /// Chooses the bug of this process; the first choice holds.
-#[cfg(feature = "seeded-bugs")]
+#[cfg(any(test, feature = "seeded-bugs"))]
 pub fn choose(bug: &str) {
     let _ = CHOSEN.set(bug.to_owned());
 }

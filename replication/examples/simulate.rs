@@ -4,6 +4,7 @@
 //! cargo run --release --features simulation --example simulate -- --seeds 0..100000 --seconds 3600
 //! cargo run --release --features simulation --example simulate -- --seed 4711 --verbose     # replay
 //! cargo run --features simulation,seeded-bugs --example simulate -- --bug skip-fsync         # must be caught
+//! cargo run --release --features simulation --example simulate -- --faults "lost disk, isolation"   # only these
 //! ```
 //! It uses one core; run one of it for each core, with seeds of its own.
 #![allow(clippy::unwrap_used)]
@@ -44,6 +45,7 @@ fn arguments() -> Result<Arguments, String> {
             "--seconds" => parsed.seconds = number(&value()?)?,
             "--nodes" => parsed.options.nodes = number(&value()?)? as usize,
             "--faulty-seconds" => parsed.options.faulty_nanos = number(&value()?)? * 1_000_000_000,
+            "--faults" => parsed.options.focus = value()?.split(',').map(|fault| fault.trim().to_owned()).collect(),
             "--without-faults" => parsed.options.faults = false,
             "--verbose" => parsed.options.verbose = true,
             "--twice" => parsed.twice = true,
@@ -159,8 +161,12 @@ fn seeded_bugs(seeds: &std::ops::Range<u64>, options: &Options) -> ExitCode {
     let mut missed = 0;
     for (bug, what) in simulation::bugs() {
         let options = Options { bug: Some(bug.to_owned()), ..options.clone() };
-        let caught = seeds.clone().find_map(|seed| {
-            let first = match simulation::run(seed, &options) {
+        // In the mixture of all faults first, then with those that matter to it.
+        let focused = Options { focus: simulation::focus(bug), ..options.clone() };
+        let again = seeds.clone().filter(|_| !focused.focus.is_empty()).map(|seed| (seed, &focused));
+        let runs = seeds.clone().map(|seed| (seed, &options)).chain(again);
+        let caught = (1..).zip(runs).find_map(|(after, (seed, options))| {
+            let first = match simulation::run(seed, options) {
                 Ok(report) => {
                     // That a cluster does not heal says the least.
                     let told = report.violations.iter().find(|said| !said.starts_with("healing"));
@@ -169,7 +175,7 @@ fn seeded_bugs(seeds: &std::ops::Range<u64>, options: &Options) -> ExitCode {
                 Err(error) => format!("end: {error}"),
             };
             let invariant = first.split_once(':').map_or("", |(invariant, _)| invariant).to_owned();
-            Some((seed - seeds.start + 1, invariant))
+            Some((after, invariant))
         });
         match caught {
             Some((after, invariant)) => println!("| `{bug}` | {what} | {invariant} | {after} |"),

@@ -45,6 +45,8 @@ pub struct Cluster {
     /// Places whose disk is slow.
     pub slow_disks: Vec<bool>,
     pub memories: Vec<Memory>,
+    /// A disk was damaged or lost, and the cluster was not whole since.
+    pub fragile: bool,
     options: Options,
 }
 
@@ -96,7 +98,17 @@ impl Cluster {
         let nodes = (0..options.nodes).map(|place| SimulatedNode::new(place, root, now)).collect();
         let slow_disks = vec![false; options.nodes];
         let memories = vec![Memory::default(); options.nodes];
-        Self { nodes, sizes, lives: 0, faulty: false, clients: false, slow_disks, memories, options: options.clone() }
+        Self {
+            nodes,
+            sizes,
+            lives: 0,
+            faulty: false,
+            clients: false,
+            slow_disks,
+            memories,
+            fragile: false,
+            options: options.clone(),
+        }
     }
 
     /// Begins a cluster, has the others join it, and creates the table.
@@ -407,7 +419,8 @@ impl Cluster {
         if !self.faulty {
             return;
         }
-        let fault = with(|world| Fault::choose(&mut world.random));
+        self.fragile = self.fragile && !self.is_whole();
+        let fault = with(|world| Fault::choose(&mut world.random, &self.options.focus));
         if let Some(fault) = self.strike(fault) {
             with(|world| {
                 world.trace(format_args!("fault {fault:?}"));
@@ -491,8 +504,11 @@ impl Cluster {
         self.nodes[place].life.as_ref()?.node()
     }
 
-    /// Every node runs and votes, one is the primary, and all have applied the same.
+    /// Every node runs and votes, one alone is the primary, and all have applied the same.
     pub fn is_whole(&mut self) -> bool {
+        if self.live_places().filter(|place| self.life_is(*place, |life| life.is_primary())).count() > 1 {
+            return false;
+        }
         let Some(primary) = self.primary().and_then(|place| self.node(place)) else { return false };
         let voters = primary.members.membership().voter_ids().count();
         let members = primary.members.membership().nodes().count();

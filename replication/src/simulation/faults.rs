@@ -61,9 +61,11 @@ const ALL: [(Fault, u32); 19] = [
 ];
 
 impl Fault {
-    pub fn choose(random: &mut StdRng) -> Self {
-        let mut at = random.random_range(0..ALL.iter().map(|(_, weight)| weight).sum());
-        for (fault, weight) in ALL {
+    /// One of those in `focus`, or of all if that is empty.
+    pub fn choose(random: &mut StdRng, focus: &[String]) -> Self {
+        let among = || ALL.into_iter().filter(|(fault, _)| focus.is_empty() || focus.iter().any(|f| f == fault.name()));
+        let mut at = random.random_range(0..among().map(|(_, weight)| weight).sum::<u32>().max(1));
+        for (fault, weight) in among() {
             if at < weight {
                 return fault;
             }
@@ -206,10 +208,12 @@ impl Cluster {
                 with(|world| world.after(wait, Event::Undo(Undo::Disk(place))));
             }
             Fault::Rot | Fault::Wipe => {
-                // Only a cluster that has all of its copies may lose one.
-                if !self.is_whole() {
+                // The copies of one disk may be lost, and no others until all is copied again. That some of them are only
+                // on one other disk, or on one that cannot be reached, has to do no harm.
+                if self.fragile {
                     return None;
                 }
+                self.fragile = true;
                 self.end(place, End::Kill);
                 let damaged = match fault {
                     Fault::Rot => with(|world| world.disks[place].rot()),

@@ -45,6 +45,8 @@ pub struct Options {
     /// For so long faults happen; what comes before and after is on top.
     pub faulty_nanos: u64,
     pub faults: bool,
+    /// The only faults there are, by name; none: all.
+    pub focus: Vec<String>,
     /// Prints everything that happens.
     pub verbose: bool,
     /// A bug on purpose.
@@ -53,7 +55,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 3, faulty_nanos: 12_000_000_000, faults: true, verbose: false, bug: None }
+        Self { nodes: 3, faulty_nanos: 12_000_000_000, faults: true, focus: Vec::new(), verbose: false, bug: None }
     }
 }
 
@@ -77,6 +79,16 @@ pub fn bugs() -> impl Iterator<Item = (&'static str, &'static str)> {
     // Without its feature the engine knows none.
     let engine = engine::seeded::BUGS.into_iter().filter(|_| cfg!(feature = "seeded-bugs"));
     crate::seeded::BUGS.into_iter().chain(engine)
+}
+
+/// The faults that bring a bug to light, where a mixture of all would take very many seeds.
+pub fn focus(bug: &str) -> Vec<String> {
+    let faults: &[&str] = match bug {
+        "damage-ignored" => &["bit rot", "isolation", "kill", "power"],
+        "id-reuse" => &["lost disk", "isolation", "kill", "power"],
+        _ => &[],
+    };
+    faults.iter().map(|fault| (*fault).to_owned()).collect()
 }
 
 /// Runs one seed in a process of its own. An error is a violation as well: the process did not end as it should.

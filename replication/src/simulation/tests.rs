@@ -42,7 +42,14 @@ fn no_seed_breaks_a_promise() {
 /// A run ends at the first seed that notices; how many are tried follows from how rarely one does (the last: 2 of 16).
 #[test]
 fn bugs_on_purpose_are_noticed() {
-    for (bug, seeds) in [("skip-fsync", "0..6"), ("record-left-out", "0..3"), ("unknown-called-refused", "0..60")] {
+    let bugs = [
+        ("skip-fsync", "0..6"),
+        ("record-left-out", "0..3"),
+        ("id-reuse", "0..12"),
+        ("damage-ignored", "0..24"),
+        ("unknown-called-refused", "0..60"),
+    ];
+    for (bug, seeds) in bugs {
         in_process("one_bug", &[("LOCKSTEP_BUG", bug), ("LOCKSTEP_SEEDS", seeds)]);
     }
 }
@@ -85,7 +92,7 @@ fn seeds() {
 #[ignore = "run by another test"]
 fn one_bug() {
     let bug = variable("LOCKSTEP_BUG").unwrap();
-    let options = Options { bug: Some(bug.clone()), ..Options::default() };
+    let options = Options { focus: focus(&bug), bug: Some(bug.clone()), ..Options::default() };
     let caught = range(&variable("LOCKSTEP_SEEDS").unwrap()).any(|seed| match run(seed, &options) {
         Ok(report) => !report.violations.is_empty(),
         Err(_) => true,
