@@ -9,6 +9,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow::datatypes::{Field, Schema};
 use sqlparser::ast;
 
+use super::arbiter::LateArbiters;
 use super::foreign_key::{ForeignKeys, Pending};
 use super::row_expr::{Returning, RowColumns, RowExpr};
 use super::rules::TableRules;
@@ -54,6 +55,8 @@ pub struct InsertPlan {
 pub struct Conflict {
     /// Indexes that decide; empty: any.
     arbiters: Vec<Oid>,
+    /// `arbiters` are those that may decide; which do follows from the parameters.
+    late: Option<LateArbiters>,
     /// `None`: DO NOTHING.
     update: Option<ConflictUpdate>,
 }
@@ -369,6 +372,7 @@ fn bind_conflict(
         },
         None => def.resolve_column(name).map(|c| c.name.as_str()),
     };
+    let mut late = None;
     let arbiters = match &on.conflict_target {
         None => Vec::new(),
         Some(ast::ConflictTarget::Columns(columns)) if view.is_some() => {
@@ -383,8 +387,9 @@ fn bind_conflict(
             arbiters
         }
         Some(ast::ConflictTarget::OnConstraint(name)) if inferred(name).is_some() => {
-            let arbiters = super::arbiter::infer(inferred(name).unwrap_or_default(), def, binder)?;
+            let (arbiters, deciding) = super::arbiter::infer(inferred(name).unwrap_or_default(), def, binder)?;
             read_keys(def, &arbiters, binder);
+            late = deciding;
             arbiters
         }
         Some(ast::ConflictTarget::OnConstraint(name)) => {
@@ -456,7 +461,7 @@ fn bind_conflict(
             Some(ConflictUpdate { assignments, condition })
         }
     };
-    Ok(Some(Conflict { arbiters, update }))
+    Ok(Some(Conflict { arbiters, late, update }))
 }
 
 /// The text of a target that sqlparser does not read.
@@ -537,12 +542,17 @@ pub struct Inserter {
     pub pending: Pending,
     touched: HashSet<RowKey>,
     pub changed: Changed,
+    /// The indexes that decide on conflicts, where the plan does not know them.
+    arbiters: Option<Vec<Oid>>,
 }
 
 pub async fn execute(session: &mut Session, plan: &Arc<InsertPlan>, params: &Arc<[Datum]>) -> Result<Changed> {
     session.begin_statement(plan.reads()).await?;
     let table = session.table(plan.rules.def.oid)?;
     let mut inserter = Inserter::new(plan.clone(), table);
+    if let Some(late) = plan.conflict.as_ref().and_then(|c| c.late.as_ref()) {
+        inserter.arbiters = Some(late.settle(&plan.rules.def, params, &session.eval_context())?);
+    }
     match &plan.source {
         Source::Rows(rows) => {
             for values in rows {
@@ -580,6 +590,7 @@ impl Inserter {
             pending: Pending::default(),
             touched: HashSet::new(),
             changed: Changed { count: 0, returned: Vec::new() },
+            arbiters: None,
         }
     }
 
@@ -627,7 +638,10 @@ impl Inserter {
             };
             let transaction = session.transaction()?;
             let inserted = match plan.conflict.as_ref().filter(|conflict| !conflict.arbiters.is_empty()) {
-                Some(conflict) => transaction.insert_unless(&self.table, offered, &conflict.arbiters).await?,
+                Some(conflict) => {
+                    let arbiters = self.arbiters.as_ref().unwrap_or(&conflict.arbiters);
+                    transaction.insert_unless(&self.table, offered, arbiters).await?
+                }
                 None => transaction.insert(&self.table, offered).await?,
             };
             match inserted {
@@ -694,7 +708,10 @@ impl Inserter {
         params: &[Datum],
     ) -> Result<bool> {
         let plan = self.plan.clone();
-        let decides = |c: &&Conflict| c.arbiters.is_empty() || c.arbiters.contains(&duplicate.index);
+        let decides = |c: &&Conflict| {
+            let arbiters = self.arbiters.as_ref().unwrap_or(&c.arbiters);
+            arbiters.is_empty() || arbiters.contains(&duplicate.index)
+        };
         let Some(conflict) = plan.conflict.as_ref().filter(decides) else {
             let context = session.eval_context();
             return Err(plan.rules.unique_violation(duplicate, (!row.is_empty()).then_some(row), &context));

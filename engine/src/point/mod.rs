@@ -7,7 +7,7 @@ mod access;
 
 use std::sync::Arc;
 
-pub use access::{Found, PointAccess, covers};
+pub use access::{Found, PointAccess, covers, is_constant};
 
 use crate::catalog::{Catalog, TableDef};
 use crate::dml::row_expr::{RowColumns, RowExpr};
