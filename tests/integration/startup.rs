@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -16,9 +16,9 @@ use crate::target::launch;
 /// Starts what must not start: gives the exit code and what was said.
 fn refused(mut command: Command) -> (i32, String) {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start");
-    let deadline = std::time::Instant::now() + READY_WITHIN;
+    let deadline = Instant::now() + READY_WITHIN;
     while child.try_wait().expect("wait").is_none() {
-        if std::time::Instant::now() > deadline {
+        if Instant::now() > deadline {
             child.kill().expect("kill");
             panic!("started: {command:?}");
         }
@@ -97,8 +97,15 @@ fn an_unknown_flag_or_setting_is_refused_by_name() {
 async fn it_prints_the_line_that_connects() {
     let dir = TempDir::new().expect("directory");
     let server = launch("n", &dir.path().join("data")).spawn().ready().await;
-    let line = server.log.text().lines().find(|line| line.contains("psql")).map(str::to_owned);
-    let line = line.unwrap_or_else(|| panic!("no psql line in\n{}", server.log.text()));
+    // It answers as soon as it is the primary, and says so a moment later.
+    let deadline = Instant::now() + READY_WITHIN;
+    let line = loop {
+        if let Some(line) = server.log.text().lines().find(|line| line.contains("psql")) {
+            break line.to_owned();
+        }
+        assert!(Instant::now() < deadline, "no psql line in\n{}", server.log.text());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
     assert!(line.contains("127.0.0.1") && line.contains(&server.launch.port.to_string()), "{line}");
 }
 
