@@ -438,6 +438,11 @@ async fn start_raft(
         let members = std::collections::BTreeMap::from([(id, me.clone())]);
         raft.initialize(members).await.map_err(|error| StartError::Log(error.to_string()))?;
     }
+    let alone = raft.with_raft_state(move |state| state.membership_state.effective().voter_ids().eq([id])).await;
+    if begun && alone.unwrap_or(false) {
+        // Nobody else has a vote: there is nobody to wait for.
+        raft.trigger().elect(false).await.map_err(|error| StartError::Log(error.to_string()))?;
+    }
     Ok(raft)
 }
 
