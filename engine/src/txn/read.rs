@@ -9,7 +9,7 @@ use super::transaction::Transaction;
 use super::writes::Buffered;
 use super::{Isolation, RowImage};
 use crate::catalog::{IndexDef, Oid};
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result};
 use crate::session::Row;
 use crate::storage::index::SecondaryIndex;
 use crate::storage::layout::{IndexKey, IndexLayout, after};
@@ -28,14 +28,6 @@ impl Transaction {
         }
         let snapshot = self.snapshot().ts();
         table.store.get(key, snapshot, &table.layout, projection)
-    }
-
-    /// 40001 if a row is not one that a snapshot which stands still can see: nothing may be decided by it.
-    pub fn sees(&mut self, table: &Arc<Table>, key: &RowKey) -> Result<()> {
-        if self.options.isolation == Isolation::ReadCommitted || self.get(table, key, Some(&[])).is_some() {
-            return Ok(());
-        }
-        Err(Error::new(SqlState::SerializationFailure, "could not serialize access due to concurrent update"))
     }
 
     /// The row behind a [`RowId`] of a scan of this statement.

@@ -61,6 +61,19 @@ impl Transaction {
         Ok(Locked::Held { latest: latest.map(|row| project(table, &row, None)), changed })
     }
 
+    /// 40001 if the newest version of a row is not one that a snapshot which stands still can see: nothing may be decided
+    /// by it.
+    pub fn sees(&mut self, table: &Arc<Table>, key: &RowKey) -> Result<()> {
+        let snapshot = self.snapshot().ts();
+        let changed = matches!(self.newest(table, key), Newest::Shared(ts, _) if ts > snapshot);
+        if changed && self.options.isolation != Isolation::ReadCommitted {
+            let message = "could not serialize access due to concurrent update";
+            return Err(Error::new(SqlState::SerializationFailure, message));
+        }
+        self.read_row(table, key);
+        Ok(())
+    }
+
     /// Locks the row's unique keys, checks them, and buffers the row. The row is whole and checked (types, NOT NULL, CHECK).
     pub async fn insert(&mut self, table: &Arc<Table>, row: Row) -> Result<Result<RowKey, Duplicate>> {
         self.check_writable_to(table)?;
