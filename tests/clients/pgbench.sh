@@ -9,7 +9,7 @@ set -euo pipefail
 binary=${BINARY:?a built lockstep} scale=${1:-10} seconds=${2:-5} kills=${3:-5}
 pgbench=$(command -v pgbench || ls /usr/lib/postgresql/*/bin/pgbench | tail -1)
 work=$(mktemp -d)
-export PGHOST=127.0.0.1 PGPORT=$((21000 + RANDOM % 9000)) PGUSER=postgres PGDATABASE=postgres
+export PGHOST=127.0.0.1 PGPORT=$((21000 + RANDOM % 5000)) PGUSER=postgres PGDATABASE=postgres
 server=
 finish() {
     local code=$?
@@ -20,7 +20,7 @@ finish() {
 }
 trap finish EXIT
 start() {
-    "$binary" --listen "$PGHOST:$PGPORT" --peer-listen "127.0.0.1:$((PGPORT + 10000))" --data-dir "$work/data" --node pgbench \
+    "$binary" --listen "$PGHOST:$PGPORT" --peer-listen "127.0.0.1:$((PGPORT + 5000))" --data-dir "$work/data" --node pgbench \
         >>"$work/server.log" 2>&1 &
     server=$!
     for _ in $(seq 600); do

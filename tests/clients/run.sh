@@ -56,8 +56,8 @@ else
         cargo build --workspace --bin lockstep
         BINARY=${CARGO_TARGET_DIR:-target}/debug/lockstep
     fi
-    export PGHOST=127.0.0.1 PGPORT=${PGPORT:-$((21000 + RANDOM % 9000))}
-    "$BINARY" --listen "$PGHOST:$PGPORT" --peer-listen "127.0.0.1:$((PGPORT + 10000))" --data-dir "$work/data" \
+    export PGHOST=127.0.0.1 PGPORT=${PGPORT:-$((21000 + RANDOM % 5000))}
+    "$BINARY" --listen "$PGHOST:$PGPORT" --peer-listen "127.0.0.1:$((PGPORT + 5000))" --data-dir "$work/data" \
         --node clients >"$work/server.log" 2>&1 &
     server=$!
     for _ in $(seq 600); do
