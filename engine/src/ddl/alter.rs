@@ -294,13 +294,8 @@ pub async fn alter_relation(
         RelationKind::Index => ("ALTER INDEX", Some("index")),
     };
     let catalog = tx.catalog();
-    let path = context.path(&catalog);
     let name = Name::new(name, &catalog)?;
-    if if_exists && name.find(&catalog, &path).is_none() {
-        context.notice(SqlState::SuccessfulCompletion, format!("relation \"{}\" does not exist, skipping", name.name));
-        return Ok(tag.to_owned());
-    }
-    let relation = name.resolve(&catalog, &path)?;
+    let Some(relation) = super::resolve_if(&name, if_exists, &catalog, context)? else { return Ok(tag.to_owned()) };
     if let Relation::System(_) = relation {
         return Err(super::system_relation(&relation));
     }

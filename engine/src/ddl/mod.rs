@@ -442,6 +442,21 @@ async fn open_table(
     open_table_if(name, if_exists, mode, check, tx, context).await
 }
 
+/// What a name of a statement that may say IF EXISTS names; `None` behind the notice that nothing does.
+fn resolve_if(
+    name: &names::Name,
+    if_exists: bool,
+    catalog: &Catalog,
+    context: &mut DdlContext<'_>,
+) -> Result<Option<Relation>> {
+    let path = context.path(catalog);
+    if if_exists && name.find(catalog, &path).is_none() {
+        context.notice(SqlState::SuccessfulCompletion, format!("relation \"{}\" does not exist, skipping", name.name));
+        return Ok(None);
+    }
+    name.resolve(catalog, &path).map(Some)
+}
+
 /// [`open_table`] for who passes the check.
 async fn open_table_if(
     name: &names::Name,
@@ -452,12 +467,8 @@ async fn open_table_if(
     context: &mut DdlContext<'_>,
 ) -> Result<Option<Arc<TableDef>>> {
     let catalog = tx.catalog();
-    let path = context.path(&catalog);
-    if if_exists && name.find(&catalog, &path).is_none() {
-        context.notice(SqlState::SuccessfulCompletion, format!("relation \"{}\" does not exist, skipping", name.name));
-        return Ok(None);
-    }
-    match name.resolve(&catalog, &path)? {
+    let Some(relation) = resolve_if(name, if_exists, &catalog, context)? else { return Ok(None) };
+    match relation {
         Relation::Table(table) => {
             check(&catalog, context.user, &table)?;
             tx.make_temporary(table.oid.is_temporary());

@@ -101,13 +101,8 @@ pub fn alter(
 ) -> Result<String> {
     let tag = "ALTER VIEW".to_owned();
     let catalog = tx.catalog();
-    let path = context.path(&catalog);
     let name = Name::new(name, &catalog)?;
-    if if_exists && name.find(&catalog, &path).is_none() {
-        context.notice(SqlState::SuccessfulCompletion, format!("relation \"{}\" does not exist, skipping", name.name));
-        return Ok(tag);
-    }
-    let relation = name.resolve(&catalog, &path)?;
+    let Some(relation) = super::resolve_if(&name, if_exists, &catalog, context)? else { return Ok(tag) };
     let Relation::View(view) = relation else {
         return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a view", relation.name())));
     };

@@ -591,9 +591,7 @@ impl Settings {
             let (vartype, min, max, values) = match s.kind {
                 Kind::Bool => ("bool", None, None, None),
                 Kind::Int { min, max, .. } => ("integer", Some(min.to_string()), Some(max.to_string()), None),
-                Kind::Real { min, max } | Kind::RealMilliseconds { min, max } => {
-                    ("real", Some(value::real_text(min)), Some(value::real_text(max)), None)
-                }
+                Kind::Real { min, max, .. } => ("real", Some(value::real_text(min)), Some(value::real_text(max)), None),
                 Kind::Enum(values) => ("enum", None, None, Some(values)),
                 Kind::Text => ("string", None, None, None),
             };

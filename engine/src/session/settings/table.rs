@@ -7,25 +7,13 @@
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
     Bool,
-    Int {
-        unit: Unit,
-        min: i64,
-        max: i64,
-    },
-    Real {
-        min: f64,
-        max: f64,
-    },
-    /// A real number of milliseconds; values may carry another unit of time.
-    RealMilliseconds {
-        min: f64,
-        max: f64,
-    },
+    Int { unit: Unit, min: i64, max: i64 },
+    Real { unit: Unit, min: f64, max: f64 },
     Enum(&'static [&'static str]),
     Text,
 }
 
-/// Unit of an integer setting's stored value.
+/// Unit of a number's stored value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     None,
@@ -90,7 +78,7 @@ const fn superuser(mut s: Setting) -> Setting {
 
 const I32: i64 = i32::MAX as i64;
 const MS: Kind = Kind::Int { unit: Unit::Milliseconds, min: 0, max: I32 };
-const COST: Kind = Kind::Real { min: 0.0, max: f64::MAX };
+const COST: Kind = real(0.0, f64::MAX);
 const ISOLATION: Kind = Kind::Enum(&["serializable", "repeatable read", "read committed", "read uncommitted"]);
 const BEHAVIOR: &str = "Client Connection Defaults / Statement Behavior";
 const LOCALE: &str = "Client Connection Defaults / Locale and Formatting";
@@ -105,6 +93,10 @@ const LOGGING: &str = "Reporting and Logging / What to Log";
 
 const fn int(min: i64, max: i64) -> Kind {
     Kind::Int { unit: Unit::None, min, max }
+}
+
+const fn real(min: f64, max: f64) -> Kind {
+    Kind::Real { unit: Unit::None, min, max }
 }
 
 const fn sized(unit: Unit, min: i64, max: i64) -> Kind {
@@ -137,7 +129,7 @@ pub static SETTINGS: &[Setting] = &[
     setting("cpu_index_tuple_cost", COST, "0.005", NoEffect, COSTS, "Sets the planner's estimate of the cost of processing each index entry during an index scan."),
     setting("cpu_operator_cost", COST, "0.0025", NoEffect, COSTS, "Sets the planner's estimate of the cost of processing each operator or function call."),
     setting("cpu_tuple_cost", COST, "0.01", NoEffect, COSTS, "Sets the planner's estimate of the cost of processing each tuple (row)."),
-    setting("cursor_tuple_fraction", Kind::Real { min: 0.0, max: 1.0 }, "0.1", NoEffect, PLANNER, "Sets the planner's estimate of the fraction of a cursor's rows that will be retrieved."),
+    setting("cursor_tuple_fraction", real(0.0, 1.0), "0.1", NoEffect, PLANNER, "Sets the planner's estimate of the fraction of a cursor's rows that will be retrieved."),
     setting("data_checksums", Kind::Bool, "on", ReadOnly, PRESET, "Shows whether data checksums are turned on for this cluster."),
     reported(setting("DateStyle", Kind::Text, "ISO, MDY", Works, LOCALE, "Sets the display format for date and time values.")),
     superuser(setting("deadlock_timeout", sized(Unit::Milliseconds, 1, I32), "1000", Moot, "Lock Management", "Sets the time to wait on a lock before checking for deadlock.")),
@@ -186,12 +178,12 @@ pub static SETTINGS: &[Setting] = &[
     setting("geqo_effort", int(1, 10), "5", Moot, "Query Tuning / Genetic Query Optimizer", "GEQO: effort is used to set the default for other GEQO parameters."),
     setting("geqo_generations", int(0, I32), "0", Moot, "Query Tuning / Genetic Query Optimizer", "GEQO: number of iterations of the algorithm."),
     setting("geqo_pool_size", int(0, I32), "0", Moot, "Query Tuning / Genetic Query Optimizer", "GEQO: number of individuals in the population."),
-    setting("geqo_seed", Kind::Real { min: 0.0, max: 1.0 }, "0", Moot, "Query Tuning / Genetic Query Optimizer", "GEQO: seed for random path selection."),
-    setting("geqo_selection_bias", Kind::Real { min: 1.5, max: 2.0 }, "2", Moot, "Query Tuning / Genetic Query Optimizer", "GEQO: selective pressure within the population."),
+    setting("geqo_seed", real(0.0, 1.0), "0", Moot, "Query Tuning / Genetic Query Optimizer", "GEQO: seed for random path selection."),
+    setting("geqo_selection_bias", real(1.5, 2.0), "2", Moot, "Query Tuning / Genetic Query Optimizer", "GEQO: selective pressure within the population."),
     setting("geqo_threshold", int(2, I32), "12", Moot, "Query Tuning / Genetic Query Optimizer", "Sets the threshold of FROM items beyond which GEQO is used."),
     setting("gin_fuzzy_search_limit", int(0, I32), "0", NoEffect, "Client Connection Defaults / Other Defaults", "Sets the maximum allowed result for exact search by GIN."),
     setting("gin_pending_list_limit", sized(Unit::Kilobytes, 64, I32), "4096", NoEffect, BEHAVIOR, "Sets the maximum size of the pending list for GIN index."),
-    setting("hash_mem_multiplier", Kind::Real { min: 1.0, max: 1000.0 }, "2", NoEffect, MEMORY, "Multiple of work_mem to use for hash tables."),
+    setting("hash_mem_multiplier", real(1.0, 1000.0), "2", NoEffect, MEMORY, "Multiple of work_mem to use for hash tables."),
     setting("hot_standby", Kind::Bool, "on", ReadOnly, "Replication / Standby Servers", "Allows connections and queries during recovery."),
     setting("idle_in_transaction_session_timeout", MS, "0", Works, BEHAVIOR, "Sets the maximum allowed idle time between queries, when in a transaction."),
     setting("idle_session_timeout", MS, "0", Works, BEHAVIOR, "Sets the maximum allowed idle time between queries, when not in a transaction."),
@@ -201,12 +193,12 @@ pub static SETTINGS: &[Setting] = &[
     reported(setting("IntervalStyle", Kind::Enum(&["postgres", "postgres_verbose", "sql_standard", "iso_8601"]), "postgres", Works, LOCALE, "Sets the display format for interval values.")),
     reported(setting("is_superuser", Kind::Bool, "on", ReadOnly, PRESET, "Shows whether the current user is a superuser.")),
     setting("jit", Kind::Bool, "off", Moot, PLANNER, "Allow JIT compilation."),
-    setting("jit_above_cost", Kind::Real { min: -1.0, max: f64::MAX }, "100000", Moot, COSTS, "Perform JIT compilation if query is more expensive."),
+    setting("jit_above_cost", real(-1.0, f64::MAX), "100000", Moot, COSTS, "Perform JIT compilation if query is more expensive."),
     setting("jit_debugging_support", Kind::Bool, "off", ReadOnly, "Developer Options", "Register JIT-compiled functions with debugger."),
     superuser(setting("jit_dump_bitcode", Kind::Bool, "off", NoEffect, "Developer Options", "Write out LLVM bitcode to facilitate JIT debugging.")),
     setting("jit_expressions", Kind::Bool, "on", Moot, "Developer Options", "Allow JIT compilation of expressions."),
-    setting("jit_inline_above_cost", Kind::Real { min: -1.0, max: f64::MAX }, "500000", Moot, COSTS, "Perform JIT inlining if query is more expensive."),
-    setting("jit_optimize_above_cost", Kind::Real { min: -1.0, max: f64::MAX }, "500000", Moot, COSTS, "Optimize JIT-compiled functions if query is more expensive."),
+    setting("jit_inline_above_cost", real(-1.0, f64::MAX), "500000", Moot, COSTS, "Perform JIT inlining if query is more expensive."),
+    setting("jit_optimize_above_cost", real(-1.0, f64::MAX), "500000", Moot, COSTS, "Optimize JIT-compiled functions if query is more expensive."),
     setting("jit_profiling_support", Kind::Bool, "off", ReadOnly, "Developer Options", "Register JIT-compiled functions with perf profiler."),
     setting("jit_tuple_deforming", Kind::Bool, "on", Moot, "Developer Options", "Allow JIT compilation of tuple deforming."),
     setting("join_collapse_limit", int(1, I32), "8", NoEffect, PLANNER, "Sets the FROM-list size beyond which JOIN constructs are not flattened."),
@@ -239,10 +231,10 @@ pub static SETTINGS: &[Setting] = &[
     superuser(setting("log_planner_stats", Kind::Bool, "off", NoEffect, "Statistics / Monitoring", "Writes planner performance statistics to the server log.")),
     superuser(setting("log_replication_commands", Kind::Bool, "off", NoEffect, LOGGING, "Logs each replication command.")),
     superuser(setting("log_statement", Kind::Enum(&["none", "ddl", "mod", "all"]), "none", NoEffect, LOGGING, "Sets the type of statements logged.")),
-    superuser(setting("log_statement_sample_rate", Kind::Real { min: 0.0, max: 1.0 }, "1", NoEffect, "Reporting and Logging / When to Log", "Fraction of statements exceeding log_min_duration_sample to be logged.")),
+    superuser(setting("log_statement_sample_rate", real(0.0, 1.0), "1", NoEffect, "Reporting and Logging / When to Log", "Fraction of statements exceeding log_min_duration_sample to be logged.")),
     superuser(setting("log_statement_stats", Kind::Bool, "off", NoEffect, "Statistics / Monitoring", "Writes cumulative performance statistics to the server log.")),
     superuser(setting("log_temp_files", sized(Unit::Kilobytes, -1, I32), "-1", NoEffect, LOGGING, "Log the use of temporary files larger than this number of kilobytes.")),
-    superuser(setting("log_transaction_sample_rate", Kind::Real { min: 0.0, max: 1.0 }, "0", NoEffect, "Reporting and Logging / When to Log", "Sets the fraction of transactions from which to log all statements.")),
+    superuser(setting("log_transaction_sample_rate", real(0.0, 1.0), "0", NoEffect, "Reporting and Logging / When to Log", "Sets the fraction of transactions from which to log all statements.")),
     setting("logical_decoding_work_mem", sized(Unit::Kilobytes, 64, I32), "65536", NoEffect, MEMORY, "Sets the maximum memory to be used for logical decoding."),
     setting("maintenance_io_concurrency", int(0, 1000), "10", NoEffect, ASYNC, "A variant of effective_io_concurrency that is used for maintenance work."),
     setting("maintenance_work_mem", sized(Unit::Kilobytes, 1024, I32), "65536", NoEffect, MEMORY, "Sets the maximum memory to be used for maintenance operations."),
@@ -266,7 +258,7 @@ pub static SETTINGS: &[Setting] = &[
     setting("port", int(1, 65535), "5432", ReadOnly, "Connections and Authentication / Connection Settings", "Sets the TCP port the server listens on."),
     setting("quote_all_identifiers", Kind::Bool, "off", OnlyDefault, COMPAT, "When generating SQL fragments, quote all identifiers."),
     setting("random_page_cost", COST, "4", NoEffect, COSTS, "Sets the planner's estimate of the cost of a nonsequentially fetched disk page."),
-    setting("recursive_worktable_factor", Kind::Real { min: 0.001, max: 1000000.0 }, "10", NoEffect, PLANNER, "Sets the planner's estimate of the average size of a recursive query's working table."),
+    setting("recursive_worktable_factor", real(0.001, 1000000.0), "10", NoEffect, PLANNER, "Sets the planner's estimate of the average size of a recursive query's working table."),
     setting("role", Kind::Text, "none", Works, "Ungrouped", "Sets the current role."),
     setting("row_security", Kind::Bool, "on", Moot, BEHAVIOR, "Enable row security."),
     setting("search_path", Kind::Text, "\"$user\", public", Works, BEHAVIOR, "Sets the schema search order for names that are not schema-qualified."),
@@ -303,7 +295,7 @@ pub static SETTINGS: &[Setting] = &[
     setting("transaction_read_only", Kind::Bool, "off", Works, BEHAVIOR, "Sets the current transaction's read-only status."),
     setting("transform_null_equals", Kind::Bool, "off", OnlyDefault, "Version and Platform Compatibility / Other Platforms and Clients", "Treats \"expr=NULL\" as \"expr IS NULL\"."),
     superuser(setting("update_process_title", Kind::Bool, "on", NoEffect, "Reporting and Logging / Process Title", "Updates the process title to show the active SQL command.")),
-    setting("vacuum_cost_delay", Kind::RealMilliseconds { min: 0.0, max: 100.0 }, "0", Moot, "Resource Usage / Cost-Based Vacuum Delay", "Vacuum cost delay in milliseconds."),
+    setting("vacuum_cost_delay", Kind::Real { unit: Unit::Milliseconds, min: 0.0, max: 100.0 }, "0", Moot, "Resource Usage / Cost-Based Vacuum Delay", "Vacuum cost delay in milliseconds."),
     setting("vacuum_cost_limit", int(1, 10000), "200", Moot, "Resource Usage / Cost-Based Vacuum Delay", "Vacuum cost amount available before napping."),
     setting("vacuum_cost_page_dirty", int(0, 10000), "20", Moot, "Resource Usage / Cost-Based Vacuum Delay", "Vacuum cost for a page dirtied by vacuum."),
     setting("vacuum_cost_page_hit", int(0, 10000), "1", Moot, "Resource Usage / Cost-Based Vacuum Delay", "Vacuum cost for a page found in the buffer cache."),

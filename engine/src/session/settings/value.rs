@@ -48,8 +48,7 @@ pub fn canonical(setting: &Setting, value: &str) -> Result<String> {
             }
             Ok(n.to_string())
         }
-        Kind::Real { min, max } => real(name, value, Unit::None, min, max),
-        Kind::RealMilliseconds { min, max } => real(name, value, Unit::Milliseconds, min, max),
+        Kind::Real { unit, min, max } => real(name, value, unit, min, max),
         Kind::Enum(values) => {
             let found = values.iter().find(|v| v.eq_ignore_ascii_case(value.trim()));
             found
@@ -234,9 +233,8 @@ fn number_length(text: &str) -> usize {
 /// The form that SHOW prints: integers in the largest unit that divides them.
 pub fn display(setting: &Setting, stored: &str) -> String {
     let unit = match setting.kind {
-        Kind::Int { unit, .. } => unit,
-        Kind::RealMilliseconds { .. } => Unit::Milliseconds,
-        Kind::Real { .. } => return stored.parse().map_or_else(|_| stored.to_string(), real_text),
+        Kind::Real { unit: Unit::None, .. } => return stored.parse().map_or_else(|_| stored.to_string(), real_text),
+        Kind::Int { unit, .. } | Kind::Real { unit, .. } => unit,
         _ => return stored.to_string(),
     };
     let (units, own) = unit_table(unit);
@@ -258,8 +256,7 @@ pub fn display(setting: &Setting, stored: &str) -> String {
 /// The unit as pg_settings shows it.
 pub fn unit_name(setting: &Setting) -> Option<&'static str> {
     match setting.kind {
-        Kind::Int { unit, .. } => unit_suffix(unit),
-        Kind::RealMilliseconds { .. } => unit_suffix(Unit::Milliseconds),
+        Kind::Int { unit, .. } | Kind::Real { unit, .. } => unit_suffix(unit),
         _ => None,
     }
 }
