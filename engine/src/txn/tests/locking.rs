@@ -208,6 +208,23 @@ async fn a_lost_reign_wakes_waiters_and_dooms_writers() {
     assert!(node.shared.locks.is_empty(), "nothing is left in the lock table");
 }
 
+/// Which rows an earlier reign changed is not known in the next one.
+#[tokio::test]
+async fn what_was_read_before_a_reign_is_not_current_in_it() {
+    let node = Node::new();
+    let table = seeded(&node).await;
+    let mut reader = node.open_at(Isolation::Serializable).await;
+    assert_eq!(reader.get(&table, &key(&table, 1), Some(&[2])).unwrap()[0], Datum::Int4(0));
+    let mut writer = node.open().await;
+    update_with(&mut writer, &table, 1, |v| v + 5).await.unwrap();
+    writer.commit().await.unwrap();
+    node.log.lose_leadership(false);
+    node.log.regain_leadership();
+    update_with(&mut reader, &table, 2, |v| v + 1).await.unwrap();
+    assert_eq!(reader.commit().await.unwrap_err().state(), SqlState::SerializationFailure);
+    assert_eq!(node.rows(20000).await[..2], ["1|5|", "2|0|"]);
+}
+
 fn table_key(oid: u32) -> LockKey {
     LockKey::Table(Oid(oid))
 }
