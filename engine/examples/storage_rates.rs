@@ -21,6 +21,7 @@ fn def(oid: u32, columns: &[TypeOid], keyed: bool) -> TableDef {
         ty: PgType::from(*ty),
         domain: None,
         not_null: i == 0,
+        collation: None,
         default: None,
         identity: None,
         generated: false,

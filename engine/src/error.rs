@@ -149,6 +149,7 @@ sql_states! {
     IndeterminateDatatype = "42P18",
     WindowingError = "42P20",
     InvalidRecursion = "42P19",
+    CollationMismatch = "42P21",
     IndeterminateCollation = "42P22",
     WithCheckOptionViolation = "44000",
     InsufficientResources = "53000",
@@ -251,6 +252,12 @@ impl Error {
     /// Position in characters from 1.
     pub fn at(mut self, position: u32) -> Self {
         self.0.position.get_or_insert(position);
+        self
+    }
+
+    /// Without a position.
+    pub fn unlocated(mut self) -> Self {
+        self.0.position = None;
         self
     }
 

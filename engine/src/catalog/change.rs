@@ -102,6 +102,7 @@ impl Catalog {
             strategies: BTreeMap::new(),
             types: BTreeMap::new(),
             extensions: BTreeMap::new(),
+            collations: BTreeMap::new(),
             placements: BTreeMap::new(),
             temporary: None,
             access: AccessMap::default(),
@@ -131,6 +132,7 @@ impl Catalog {
             .chain(self.roles.values().cloned().map(Object::Role))
             .chain(self.schemas.values().cloned().map(Object::Schema))
             .chain(self.extensions.values().cloned().map(Object::Extension))
+            .chain(self.collations.values().cloned().map(Object::Collation))
             .chain(self.types.values().cloned().map(Object::Type))
             .chain(self.tables.values().cloned().map(Object::Table))
             .chain(self.views.values().cloned().map(Object::View))
@@ -267,6 +269,9 @@ impl Catalog {
             Object::Extension(extension) => {
                 self.extensions.insert(oid, extension);
             }
+            Object::Collation(collation) => {
+                self.collations.insert(oid, collation);
+            }
             Object::Type(def) => {
                 self.type_names.insert((def.schema, def.name.clone()), oid);
                 self.types.insert(oid, def);
@@ -301,6 +306,7 @@ impl Catalog {
         self.strategies.remove(&oid);
         self.types.remove(&oid);
         self.extensions.remove(&oid);
+        self.collations.remove(&oid);
         self.placements.remove(&oid);
         self.databases.remove(&oid);
         self.others.remove(&oid);
@@ -374,6 +380,7 @@ impl Object {
             Object::Placement(o) => o.table,
             Object::Type(o) => o.oid,
             Object::Extension(o) => o.oid,
+            Object::Collation(o) => o.oid,
             Object::Access(_) => Oid(0),
             Object::In(_, o) => o.oid(),
         }

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use super::{
-    Attribute, Catalog, ConstraintDef, ConstraintKind, DomainDef, Oid, RoutineDef, SequenceDef, TableDef, TypeDef,
-    ViewDef,
+    Attribute, Catalog, CollationDef, ConstraintDef, ConstraintKind, DomainDef, IndexDef, Oid, RoutineDef, SequenceDef,
+    TableDef, TypeDef, ViewDef,
 };
 use crate::types::TypeOid;
 
@@ -27,6 +27,9 @@ pub enum Dependent {
     Type(Arc<TypeDef>),
     /// A field of a composite type.
     Attribute(Arc<TypeDef>, usize),
+    Collation(Arc<CollationDef>),
+    /// An index under a collation that goes.
+    Index(Arc<TableDef>, Arc<IndexDef>),
 }
 
 impl Catalog {
@@ -92,6 +95,7 @@ impl Catalog {
             .chain(sequences.cloned().map(Dependent::Sequence))
             .chain(views.cloned().map(Dependent::View))
             .chain(self.routines.values().filter(|r| r.schema == schema).cloned().map(Dependent::Routine))
+            .chain(self.collations.values().filter(|c| c.schema == schema).cloned().map(Dependent::Collation))
             .collect()
     }
 
@@ -116,6 +120,8 @@ impl Catalog {
         owned.extend(routines.map(|o| (o.oid, relation(o.schema, "function", &o.name))));
         let types = self.types.values().filter(|o| o.owner == role);
         owned.extend(types.map(|o| (o.oid, relation(o.schema, "type", &o.name))));
+        let collations = self.collations.values().filter(|o| o.owner == role);
+        owned.extend(collations.map(|o| (o.oid, relation(o.schema, "collation", &o.name))));
         let strategies = self.strategies.values().filter(|o| o.owner == role);
         owned.extend(strategies.map(|o| (o.oid, format!("replication strategy {}", o.name))));
         owned
@@ -131,6 +137,14 @@ pub fn stored_type_name(ty: TypeOid) -> Option<String> {
     Some(format!("pg_catalog.\"#{}\"{array}", scalar.0))
 }
 
+/// How stored expressions write a collation.
+pub fn stored_collation_name(oid: u32) -> String {
+    match crate::types::collation::builtin(oid) {
+        Some(builtin) => format!("pg_catalog.{}", crate::system::deparse::quote_ident(builtin.name)),
+        None => format!("pg_catalog.\"#{oid}\""),
+    }
+}
+
 impl Catalog {
     /// Views that name a type, or have a column of it.
     pub fn types_views(&self, ty: TypeOid) -> Vec<&Arc<ViewDef>> {
@@ -138,6 +152,62 @@ impl Catalog {
         let of_type = |t: TypeOid| t == ty || t.element() == Some(ty);
         let concerned = |v: &&Arc<ViewDef>| v.columns.iter().any(|(_, t)| of_type(t.oid)) || v.query.contains(&number);
         self.views.values().filter(concerned).collect()
+    }
+
+    /// What uses a collation: columns, conditions and defaults of tables, types, views, indexes.
+    pub fn collation_dependents(&self, collation: Oid) -> Vec<Dependent> {
+        let (number, viewed) = (format!("\"#{}\"", collation.0), format!("\"~{}\"", collation.0));
+        let mut found = Vec::new();
+        for table in self.tables.values() {
+            for column in table.live_columns() {
+                if column.collation == Some(collation) {
+                    found.push(Dependent::Column(table.clone(), column.attnum));
+                } else if column.default.as_ref().is_some_and(|d| d.contains(&number)) {
+                    found.push(match column.generated {
+                        true => Dependent::Column(table.clone(), column.attnum),
+                        false => Dependent::Default(table.clone(), column.attnum),
+                    });
+                }
+            }
+            for constraint in &table.constraints {
+                if let ConstraintKind::Check { expression, .. } = &constraint.kind
+                    && expression.contains(&number)
+                {
+                    found.push(Dependent::ForeignKey(table.clone(), constraint.clone()));
+                }
+            }
+        }
+        let mut types: Vec<&Arc<TypeDef>> = self.types.values().collect();
+        types.sort_by_key(|def| TypeOid(def.oid.0).user_number());
+        for def in types {
+            let uses = |d: &DomainDef| {
+                d.collation == Some(collation)
+                    || d.default.as_ref().is_some_and(|d| d.contains(&number))
+                    || d.checks.iter().any(|c| c.expression.contains(&number))
+            };
+            if def.domain().is_some_and(uses) {
+                found.push(Dependent::Type(def.clone()));
+            }
+            let of = |a: &Attribute| a.collation == Some(collation);
+            if let Some(at) = def.attributes().unwrap_or_default().iter().position(of) {
+                found.push(Dependent::Attribute(def.clone(), at));
+            }
+        }
+        let concerned = |v: &&Arc<ViewDef>| v.query.contains(&viewed);
+        found.extend(self.all_views().filter(concerned).cloned().map(Dependent::View));
+        for table in self.tables.values() {
+            for index in &table.indexes {
+                let named = |text: &str| text.contains(&number);
+                let uses = index
+                    .columns
+                    .iter()
+                    .any(|c| c.collation == Some(collation) || c.expression.as_ref().is_some_and(|e| named(&e.text)));
+                if uses || index.predicate.as_ref().is_some_and(|(text, _)| named(text)) {
+                    found.push(Dependent::Index(table.clone(), index.clone()));
+                }
+            }
+        }
+        found
     }
 
     /// What uses a type: columns, defaults and conditions of tables, views, other types.

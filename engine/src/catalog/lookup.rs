@@ -340,7 +340,20 @@ impl IndexDef {
 impl IndexColumn {
     /// A column in the default order.
     pub fn plain(attnum: i16) -> IndexColumn {
-        IndexColumn { attnum, expression: None, descending: false, nulls_first: false, class: None }
+        IndexColumn { attnum, expression: None, descending: false, nulls_first: false, class: None, collation: None }
+    }
+
+    /// The collation of what it is made of, if it is not the type's.
+    pub fn source_collation(&self, table: &TableDef) -> Option<Oid> {
+        match &self.expression {
+            Some(expression) => expression.collation,
+            None => table.attribute(self.attnum).and_then(|c| c.collation),
+        }
+    }
+
+    /// Its collation, if it is not the type's.
+    pub fn collation_in(&self, table: &TableDef) -> Option<Oid> {
+        self.collation.or_else(|| self.source_collation(table))
     }
 }
 

@@ -9,6 +9,7 @@
 pub mod access;
 pub mod acl;
 mod change;
+pub mod collation;
 pub(crate) mod computed;
 mod databases;
 mod depend;
@@ -24,8 +25,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use collation::{Collation, CollationDef, Order};
 pub use computed::Computed;
-pub use depend::{Dependent, stored_type_name};
+pub use depend::{Dependent, stored_collation_name, stored_type_name};
 pub use lookup::{Relation, SearchPath};
 pub use routine::{ArgMode, RoutineArg, RoutineDef};
 pub use strategy::{Member, Placement, Policy, Reach, StrategyDef};
@@ -140,6 +142,8 @@ pub struct ColumnDef {
     /// The domain that the values belong to; `ty` is its base type.
     pub domain: Option<Oid>,
     pub not_null: bool,
+    /// If it is not the type's.
+    pub collation: Option<Oid>,
     /// Text of the DEFAULT (or generation) expression, as [`crate::system::deparse`] writes it; a regclass constant
     /// holds the OID's digits, so that renaming a sequence does not break it.
     pub default: Option<String>,
@@ -206,6 +210,8 @@ pub struct IndexColumn {
     pub nulls_first: bool,
     /// Operator class, if it is not the type's default.
     pub class: Option<String>,
+    /// As COLLATE says; `None`: that of the column or the expression.
+    pub collation: Option<Oid>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -215,6 +221,8 @@ pub struct IndexExpression {
     /// Name of the index's column: that of the function, or `expr`.
     pub name: String,
     pub ty: PgType,
+    /// If it is not the type's.
+    pub collation: Option<Oid>,
     /// Columns that it reads.
     pub reads: Vec<i16>,
 }
@@ -271,6 +279,8 @@ pub struct ViewDef {
     /// Text of the query, with names qualified as they were resolved at creation.
     pub query: String,
     pub columns: Vec<(String, PgType)>,
+    /// Collations of the columns, by number, that have another than their type's.
+    pub collations: Vec<(i16, Oid)>,
     /// Tables and views that the query reads.
     pub depends_on: Vec<Oid>,
     /// Columns of those that it reads, as (relation, attnum): they can't be dropped under it.
@@ -332,6 +342,7 @@ pub enum Object {
     Placement(Placement),
     Type(Arc<TypeDef>),
     Extension(Arc<ExtensionDef>),
+    Collation(Arc<CollationDef>),
     /// A list of privileges, a membership, settings of a role: no object of its own.
     Access(access::Access),
     /// Of another database than the first.
@@ -374,6 +385,8 @@ pub struct Catalog {
     /// Types that users made; row types belong to their relations.
     pub types: BTreeMap<Oid, Arc<TypeDef>>,
     pub extensions: BTreeMap<Oid, Arc<ExtensionDef>>,
+    /// Those that users made.
+    pub collations: BTreeMap<Oid, Arc<CollationDef>>,
     /// Table → its strategy.
     pub placements: BTreeMap<Oid, Oid>,
     /// Schema of the session's temporary relations, where there is a session.

@@ -41,6 +41,8 @@ pub struct DomainDef {
     /// The domain that it was made over.
     pub over: Option<Oid>,
     pub not_null: bool,
+    /// If it is not the base type's.
+    pub collation: Option<Oid>,
     /// Stored text, as of a column.
     pub default: Option<String>,
     pub checks: Vec<DomainCheck>,
@@ -58,6 +60,8 @@ pub struct DomainCheck {
 pub struct Attribute {
     pub name: String,
     pub ty: PgType,
+    /// If it is not the type's.
+    pub collation: Option<Oid>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

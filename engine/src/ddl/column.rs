@@ -47,6 +47,7 @@ pub fn define(
     };
     if serial.is_none() {
         new.column.domain = expression::column_domain(&def.data_type, tx, context)?;
+        new.column.collation = super::collation::of_domain(new.column.domain, &tx.catalog());
     }
     new.column.not_null = serial.is_some();
     let mut nullable = false;
@@ -67,6 +68,7 @@ pub fn blank(attnum: i16, name: String, ty: PgType) -> ColumnDef {
         ty,
         domain: None,
         not_null: false,
+        collation: None,
         default: None,
         identity: None,
         generated: false,
@@ -179,7 +181,9 @@ fn apply(
         ColumnOption::Generated { .. } => {
             return Err(Error::new(SqlState::SyntaxError, "a generated column must be GENERATED ALWAYS AS (…) STORED"));
         }
-        ColumnOption::Collation(collation) => check_collation(&collation.to_string(), new.column.ty)?,
+        ColumnOption::Collation(collation) => {
+            new.column.collation = super::collation::chosen(collation, new.column.ty, tx, context)?;
+        }
         other => return Err(Error::unsupported(format!("column option {other}"))),
     }
     Ok(())
@@ -222,21 +226,6 @@ pub fn identity(generated: &GeneratedAs) -> Identity {
     match generated {
         GeneratedAs::ByDefault => Identity::ByDefault,
         _ => Identity::Always,
-    }
-}
-
-/// Strings are compared by their bytes: the collations that say so are accepted.
-pub fn check_collation(name: &str, ty: PgType) -> Result<()> {
-    if !matches!(ty.oid, TypeOid::TEXT | TypeOid::VARCHAR | TypeOid::BPCHAR | TypeOid::NAME) {
-        return Err(Error::new(
-            SqlState::DatatypeMismatch,
-            format!("collations are not supported by type {}", crate::system::deparse::type_name(ty)),
-        ));
-    }
-    let plain = name.replace('"', "");
-    match plain.strip_prefix("pg_catalog.").unwrap_or(&plain) {
-        "C" | "POSIX" | "default" | "ucs_basic" => Ok(()),
-        other => Err(Error::unsupported(format!("collation \"{other}\""))),
     }
 }
 

@@ -75,6 +75,7 @@ pub fn comment(
             def.comment = comment;
             put(tx, Object::Type(Arc::new(def)))?;
         }
+        CommentObject::Collation => super::collation::comment(name, comment, tx, context)?,
         other => return Err(Error::unsupported(format!("COMMENT ON {other}"))),
     }
     Ok(TAG.to_owned())

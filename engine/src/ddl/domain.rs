@@ -38,8 +38,12 @@ pub fn create(new: &NewDomain, tx: &mut Transaction, context: &mut DdlContext<'_
         Some(expr) => expression::default(expr, &name, base, tx, context)?,
         None => None,
     };
+    let collation = match &new.collation {
+        Some(name) => super::collation::chosen(name, base, tx, context).map_err(Error::unlocated)?,
+        None => super::collation::of_domain(over, &tx.catalog()),
+    };
     let number = allocate_many(tx, 1 + new.checks.len() as u32)?;
-    let mut domain = DomainDef { base, over, not_null: new.not_null, default, checks: Vec::new() };
+    let mut domain = DomainDef { base, over, not_null: new.not_null, collation, default, checks: Vec::new() };
     for (i, check) in new.checks.iter().enumerate() {
         let check = define_check(check, Oid(number.0 + 1 + i as u32), &name, &domain, tx, context)?;
         domain.checks.push(check);
@@ -71,7 +75,7 @@ fn define_check(
         Some(name) => name,
         None => names::choose(domain, None, "check", taken),
     };
-    let expression = expression::domain_check(&new.expr, existing.base, tx, context)?;
+    let expression = expression::domain_check(&new.expr, existing.base, existing.collation, tx, context)?;
     Ok(DomainCheck { oid, name, expression })
 }
 

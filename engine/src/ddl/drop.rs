@@ -10,8 +10,8 @@ use sqlparser::ast::{ObjectName, ObjectType};
 use super::names::Name;
 use super::{DdlContext, index, lock, privilege, put_table, schema, sequence};
 use crate::catalog::{
-    Catalog, CatalogChange, ConstraintDef, Dependent, ExtensionDef, Oid, Relation, RoutineDef, SearchPath, SequenceDef,
-    TableDef, TypeDef, ViewDef,
+    Catalog, CatalogChange, CollationDef, ConstraintDef, Dependent, ExtensionDef, IndexDef, Oid, Relation, RoutineDef,
+    SearchPath, SequenceDef, TableDef, TypeDef, ViewDef,
 };
 use crate::error::{Error, Notice, NoticeLevel, Result, SqlState};
 use crate::txn::{TableLock, Transaction};
@@ -32,6 +32,8 @@ enum Doomed {
     Type(Arc<TypeDef>),
     Attribute(Arc<TypeDef>, usize),
     Extension(Arc<ExtensionDef>),
+    Collation(Arc<CollationDef>),
+    Index(Arc<TableDef>, Arc<IndexDef>),
 }
 
 impl Doomed {
@@ -49,6 +51,8 @@ impl Doomed {
             Doomed::Type(t) => (t.oid, 0),
             Doomed::Attribute(t, at) => (t.oid, *at as i16 + 1),
             Doomed::Extension(e) => (e.oid, 0),
+            Doomed::Collation(c) => (c.oid, 0),
+            Doomed::Index(_, i) => (i.oid, 0),
         }
     }
 
@@ -78,6 +82,11 @@ impl Doomed {
                 format!("column {} of table {}", t.attribute(*attnum).map_or("", |c| &c.name), table(t))
             }
             Doomed::Extension(e) => format!("extension {}", e.name),
+            Doomed::Collation(c) => {
+                let shown = catalog.collation_shown(&crate::catalog::Collation::Own(c.clone()), path);
+                format!("collation {shown}")
+            }
+            Doomed::Index(t, i) => format!("index {}", name(i.oid, t.schema, &i.name)),
             Doomed::Attribute(t, at) => {
                 let name = t.attributes().and_then(|a| a.get(*at)).map_or("", |a| &a.name);
                 let ty = catalog.type_shown(TypeOid(t.oid.0), &path.schemas).unwrap_or_default();
@@ -103,7 +112,8 @@ impl Doomed {
             Doomed::View(view) => catalog.dependents(view.oid).into_iter().map(Doomed::from).collect(),
             Doomed::Sequence(s) => catalog.dependents(s.oid).into_iter().map(Doomed::from).collect(),
             Doomed::Routine(routine) => routine_dependents(routine, catalog),
-            Doomed::Constraint(..) | Doomed::Default(..) | Doomed::Attribute(..) => Vec::new(),
+            Doomed::Constraint(..) | Doomed::Default(..) | Doomed::Attribute(..) | Doomed::Index(..) => Vec::new(),
+            Doomed::Collation(c) => catalog.collation_dependents(c.oid).into_iter().map(Doomed::from).collect(),
             // Its types go unmentioned; what uses them does not.
             Doomed::Extension(e) => {
                 let own = catalog.types.values().filter(|t| t.extension == Some(e.oid));
@@ -127,6 +137,8 @@ impl From<Dependent> for Doomed {
             Dependent::Column(t, attnum) => Doomed::Column(t, attnum),
             Dependent::Type(t) => Doomed::Type(t),
             Dependent::Attribute(t, at) => Doomed::Attribute(t, at),
+            Dependent::Collation(c) => Doomed::Collation(c),
+            Dependent::Index(t, i) => Doomed::Index(t, i),
         }
     }
 }
@@ -282,6 +294,7 @@ pub async fn drop_owned(
     }
     targets.extend(catalog.tables.values().filter(|t| owned(&t.owner)).cloned().map(Doomed::Table));
     targets.extend(catalog.views.values().filter(|v| owned(&v.owner)).cloned().map(Doomed::View));
+    targets.extend(catalog.collations.values().filter(|c| owned(&c.owner)).cloned().map(Doomed::Collation));
     let free = catalog.sequences.values().filter(|s| owned(&s.owner) && s.owned_by.is_none());
     targets.extend(free.cloned().map(Doomed::Sequence));
     drop_all(targets, cascade, tx, context).await
@@ -396,6 +409,16 @@ pub(super) async fn drop_extensions(
     drop_all(extensions.into_iter().map(Doomed::Extension).collect(), cascade, tx, context).await
 }
 
+/// DROP COLLATION.
+pub(super) async fn drop_collations(
+    collations: Vec<Arc<CollationDef>>,
+    cascade: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    drop_all(collations.into_iter().map(Doomed::Collation).collect(), cascade, tx, context).await
+}
+
 /// DROP TYPE.
 pub(super) async fn drop_types(
     types: Vec<Arc<TypeDef>>,
@@ -455,7 +478,12 @@ async fn drop_all(
     };
     announce(lines, cascade, &cannot, context)?;
     for doomed in &all {
-        if let Doomed::Table(t) | Doomed::Constraint(t, _) | Doomed::Default(t, _) | Doomed::Column(t, _) = doomed {
+        if let Doomed::Table(t)
+        | Doomed::Constraint(t, _)
+        | Doomed::Default(t, _)
+        | Doomed::Column(t, _)
+        | Doomed::Index(t, _) = doomed
+        {
             lock(tx, t.oid, TableLock::AccessExclusive, context).await?;
         }
         if let Doomed::View(view) = doomed {
@@ -470,7 +498,9 @@ async fn drop_all(
 
 /// Constraints and defaults of tables that go anyway need no mention.
 fn goes_anyway(dependent: &Doomed, all: &[Doomed]) -> bool {
-    let (Doomed::Constraint(table, _) | Doomed::Default(table, _) | Doomed::Column(table, _)) = dependent else {
+    let (Doomed::Constraint(table, _) | Doomed::Default(table, _) | Doomed::Column(table, _) | Doomed::Index(table, _)) =
+        dependent
+    else {
         return false;
     };
     all.iter().any(|d| matches!(d, Doomed::Table(t) if t.oid == table.oid))
@@ -510,6 +540,8 @@ fn remove(doomed: &Doomed, tx: &mut Transaction) -> Result<()> {
         Doomed::Sequence(s) => tx.change_catalog(CatalogChange::Drop(s.oid)),
         Doomed::Routine(r) => tx.change_catalog(CatalogChange::Drop(r.oid)),
         Doomed::Type(t) => tx.change_catalog(CatalogChange::Drop(t.oid)),
+        Doomed::Collation(c) => tx.change_catalog(CatalogChange::Drop(c.oid)),
+        Doomed::Index(_, index) => index::remove(index.oid, tx),
         Doomed::Extension(e) => {
             let catalog = tx.catalog();
             for ty in catalog.types.values().filter(|t| t.extension == Some(e.oid)) {

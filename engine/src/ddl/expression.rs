@@ -51,9 +51,15 @@ pub fn domain_rule(domain: Oid, tx: &Transaction, context: &DdlContext<'_>) -> R
 }
 
 /// A condition of a domain in its normal form; VALUE is the column `value`.
-pub fn domain_check(expr: &ast::Expr, base: PgType, tx: &Transaction, context: &DdlContext<'_>) -> Result<String> {
+pub fn domain_check(
+    expr: &ast::Expr,
+    base: PgType,
+    collation: Option<Oid>,
+    tx: &Transaction,
+    context: &DdlContext<'_>,
+) -> Result<String> {
     let mut binder = binder(context.source.clone(), tx, context);
-    let scope = binder.value_scope(base);
+    let scope = binder.value_scope(base, collation);
     let mut bound = binder.bind_condition(expr, &scope, "CHECK")?;
     fix_names(&mut bound, &context.eval)?;
     deparse::stored(&bound, &scope)
@@ -106,13 +112,25 @@ pub fn over_table(
     tx: &Transaction,
     context: &DdlContext<'_>,
 ) -> Result<(ScalarExpr, Scope)> {
+    collated_over_table(expr, table, place, tx, context).map(|(bound, scope, _)| (bound, scope))
+}
+
+/// [`over_table`], with the expression's collation if it is not its type's.
+pub fn collated_over_table(
+    expr: &ast::Expr,
+    table: &TableDef,
+    place: &'static str,
+    tx: &Transaction,
+    context: &DdlContext<'_>,
+) -> Result<(ScalarExpr, Scope, Option<Oid>)> {
     let mut binder = binder(context.source.clone(), tx, context).without_parameters();
     let scope = binder.table_scope(table, None);
     binder.set_clause(place);
     let mut bound = binder.bind_expr(expr, &scope)?;
+    let collation = binder.collation_of(&bound)?;
     fix_names(&mut bound, &context.eval)?;
     refuse_queries(&bound, place)?;
-    Ok((bound, scope))
+    Ok((bound, scope, collation))
 }
 
 /// A condition over a table's columns, bound.

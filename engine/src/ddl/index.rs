@@ -131,9 +131,14 @@ fn columns(
 ) -> Result<Vec<IndexColumn>> {
     let mut columns = Vec::with_capacity(create.columns.len());
     for written in &create.columns {
-        let (expr, collation) = match &written.column.expr {
-            Expr::Collate { expr, collation } => (&**expr, Some(collation.to_string())),
-            expr => (expr, None),
+        let mut expr = &written.column.expr;
+        let nested = matches!(expr, Expr::Nested(_));
+        while let Expr::Nested(inner) = expr {
+            expr = inner;
+        }
+        let (expr, collation) = match expr {
+            Expr::Collate { expr, collation } => (&**expr, Some(collation)),
+            _ => (&written.column.expr, None),
         };
         let descending = written.column.options.asc == Some(false);
         let mut column = IndexColumn {
@@ -142,6 +147,7 @@ fn columns(
             descending,
             nulls_first: written.column.options.nulls_first.unwrap_or(descending),
             class: None,
+            collation: None,
         };
         let ty = match expr {
             Expr::Identifier(name) => {
@@ -156,10 +162,23 @@ fn columns(
             }
         };
         if let Some(collation) = collation {
-            super::column::check_collation(&collation, ty)?;
+            let chosen = super::collation::chosen(collation, ty, tx, context);
+            let chosen = chosen.map_err(|e| if nested { e } else { e.unlocated() })?;
+            // The type's own collation is written where the column has another.
+            let own = column.source_collation(table);
+            let default = || crate::sql::bind::collation::of_type(ty.oid).filter(|_| own.is_some());
+            column.collation = chosen.or_else(default);
         }
         let class = written.operator_class.as_ref().map(|class| class.to_string());
         column.class = operator_class(class.as_deref(), ty, method)?;
+        if let Some(class) = column.class.as_deref().filter(|class| class.ends_with("_pattern_ops"))
+            && super::collation::is_blurred(column.collation_in(table), &tx.catalog())
+        {
+            return Err(Error::new(
+                SqlState::FeatureNotSupported,
+                format!("nondeterministic collations are not supported for operator class \"{class}\""),
+            ));
+        }
         columns.push(column);
     }
     Ok(columns)
@@ -172,7 +191,7 @@ fn key_expression(
     tx: &Transaction,
     context: &DdlContext<'_>,
 ) -> Result<(i16, Option<IndexExpression>, PgType)> {
-    let (bound, scope) = expression::over_table(expr, table, "index expressions", tx, context)?;
+    let (bound, scope, collation) = expression::collated_over_table(expr, table, "index expressions", tx, context)?;
     if let crate::expr::ExprKind::Column { id, .. } = &bound.kind {
         let attnum = scope.attribute_of(*id).unwrap_or_default();
         return Ok((attnum, None, bound.ty));
@@ -195,7 +214,7 @@ fn key_expression(
     reads.sort_unstable();
     reads.dedup();
     let name = crate::sql::bind::expression_name(expr).unwrap_or_else(|| "expr".to_owned());
-    Ok((0, Some(IndexExpression { text, name, ty, reads }), ty))
+    Ok((0, Some(IndexExpression { text, name, ty, collation, reads }), ty))
 }
 
 fn predicate(expr: &Expr, table: &TableDef, tx: &Transaction, context: &DdlContext<'_>) -> Result<(String, Vec<i16>)> {

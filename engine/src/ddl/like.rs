@@ -78,6 +78,7 @@ pub fn copy_columns(
         Relation::Table(source) => {
             let columns = source.live_columns().map(|c| {
                 let mut new = blank(&c.name, c.ty, c.not_null);
+                new.column.collation = c.collation;
                 if including.comments {
                     new.column.comment = c.comment.clone();
                 }

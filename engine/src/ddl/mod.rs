@@ -12,6 +12,7 @@
 //! 4. A transaction whose first DDL waits for a table does not keep other DDL waiting ([`patiently`]).
 
 mod alter;
+pub(crate) mod collation;
 mod column;
 mod comment;
 mod constraint;
@@ -245,6 +246,7 @@ async fn run_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlCon
             drop::drop_objects(sqlparser::ast::ObjectType::Index, names, *if_exists, *cascade, tx, context).await
         }
         Extra::Type(statement) => user_type::execute(statement, tx, context).await,
+        Extra::Collation(statement) => collation::run(statement, tx, context).await,
         Extra::Database(statement) => database::run(statement, tx, context).await,
         Extra::Access(statement) => run_access(statement, tx, context).await,
         Extra::Unsupported(what) => Err(Error::unsupported(what)),
@@ -378,6 +380,7 @@ fn put_table(tx: &mut Transaction, mut table: TableDef) -> Result<()> {
         table.materialized =
             Some(Arc::new(crate::catalog::ViewDef { name, schema, owner, columns, ..(**view).clone() }));
     }
+    collation::check_unique_indexes(&table, &tx.catalog())?;
     put(tx, Object::Table(Arc::new(table)))
 }
 

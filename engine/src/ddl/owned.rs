@@ -62,6 +62,9 @@ pub fn reassign(from: &[Ident], to: &Ident, tx: &mut Transaction, context: &mut 
                 database.owner = to;
                 Object::Database(Arc::new(database))
             }
+            Object::Collation(c) if from.contains(&c.owner) => {
+                Object::Collation(Arc::new(crate::catalog::CollationDef { owner: to, ..(*c).clone() }))
+            }
             Object::Strategy(s) if from.contains(&s.owner) => {
                 let mut strategy = (*s).clone();
                 strategy.owner = to;

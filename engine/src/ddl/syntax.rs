@@ -4,6 +4,7 @@
 //! [`parse`] looks at the tokens of one statement and leaves alone what is sqlparser's.
 
 pub mod access;
+pub mod collation;
 pub mod databases;
 pub mod user_type;
 
@@ -162,6 +163,7 @@ pub enum Extra {
     },
     Type(Box<user_type::TypeStatement>),
     Database(Box<databases::DatabaseStatement>),
+    Collation(Box<collation::CollationStatement>),
     /// Roles and privileges.
     Access(Box<access::AccessStatement>),
     /// PostgreSQL has it, Lockstep does not; reads like "CREATE UNLOGGED TABLE".
@@ -281,6 +283,7 @@ pub fn parse(tokens: &[TokenWithSpan]) -> Result<Option<Extra>, SyntaxError> {
         Some("drop") if c.accept("type") => user_type::drop(&mut c, false)?,
         Some("drop") if c.accept("extension") => user_type::drop_extension(&mut c)?,
         Some("drop") if c.accept("domain") => user_type::drop(&mut c, true)?,
+        Some("drop") if c.accept("collation") => collation::drop(&mut c)?,
         Some("drop") if c.accept("database") => databases::drop(&mut c)?,
         Some("drop") => match access::drop(&mut c)? {
             None => drop_strategy(&mut c)?,
@@ -325,6 +328,7 @@ fn comment(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
         Some("type") => CommentObject::Type,
         Some("domain") => CommentObject::Domain,
         Some("extension") => CommentObject::Extension,
+        Some("collation") => CommentObject::Collation,
         _ => return Ok(None),
     };
     let name = c.object_name()?;
@@ -391,6 +395,7 @@ fn create(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
         }
         Some("table") if !temporary => use_strategy(c),
         Some("database") => databases::create(c)?,
+        Some("collation") if !temporary => collation::create(c)?,
         Some(kind @ ("role" | "user" | "group")) if !(kind == "user" && c.nth_is(0, "mapping")) => {
             let name = c.identifier()?;
             let mut options = role_options(c)?;
@@ -525,6 +530,7 @@ fn alter(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
         Some("default") if c.accept("privileges") => return access::default_privileges(c),
         Some("replication") => return alter_strategy(c),
         Some("type") => return user_type::alter(c),
+        Some("collation") => return collation::alter(c),
         Some("domain") => return user_type::alter_domain(c),
         Some("extension") => return Ok(Some(Extra::Unsupported("ALTER EXTENSION"))),
         _ => return Ok(None),

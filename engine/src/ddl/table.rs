@@ -122,6 +122,10 @@ pub async fn create_table_as(
     if create.columns.len() > columns.len() {
         return Err(Error::new(SqlState::SyntaxError, "too many column names were specified"));
     }
+    let collations = match &create.query {
+        Some(query) => super::expression::binder(context.source.clone(), tx, context).bind_query(query)?.collations,
+        None => Vec::new(),
+    };
     for (i, source) in columns.iter().enumerate() {
         let given = create.columns.get(i).map(|c| names::ident(&c.name));
         let name = given.unwrap_or_else(|| source.name.clone());
@@ -136,7 +140,17 @@ pub async fn create_table_as(
                 format!("column \"{name}\" has pseudo-type {}", crate::system::deparse::type_name(ty)),
             ));
         }
-        let column = column::blank(next_attnum(&table)?, name, ty);
+        let mut column = column::blank(next_attnum(&table)?, name, ty);
+        if let Some((_, derived)) = collations.iter().find(|(at, _)| *at == i) {
+            let underived = || {
+                let shown = crate::system::deparse::type_name(ty);
+                let message =
+                    format!("no collation was derived for column \"{}\" with collatable type {shown}", column.name);
+                Error::new(SqlState::IndeterminateCollation, message)
+                    .hint("Use the COLLATE clause to set the collation explicitly.")
+            };
+            column.collation = Some(derived.ok_or_else(underived)?);
+        }
         let new = NewColumn { column, constraints: Vec::new(), sequence: None, generation: None };
         add_column(&mut table, new, &mut Vec::new(), &mut Vec::new(), &mut Vec::new())?;
     }

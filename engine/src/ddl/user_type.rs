@@ -115,7 +115,15 @@ fn define(new: &NewAttribute, tx: &Transaction, context: &DdlContext<'_>) -> Res
         return Err(Error::unsupported("an attribute of a domain"));
     }
     let ty = expression::column_type(&new.ty, &name, tx, context)?;
-    Ok(Attribute { name, ty })
+    let collation = match &new.collation {
+        Some(written) => super::collation::chosen(written, ty, tx, context)?,
+        None => None,
+    };
+    let catalog = tx.catalog();
+    if collation.and_then(|oid| catalog.collation(oid)).is_some_and(|c| c.language().is_some()) {
+        return Err(Error::unsupported("an attribute with the collation of a language"));
+    }
+    Ok(Attribute { name, ty, collation })
 }
 
 /// Changes the attributes of a composite type. Rows that are stored keep the fields they have: one may be added to them, none
@@ -181,6 +189,7 @@ fn alter_attributes(
             }
             let found = attributes.iter_mut().find(|a| a.name == new.name).ok_or_else(|| missing(&new.name))?;
             found.ty = new.ty;
+            found.collation = new.collation;
         }
         TypeChange::RenameAttribute(from, to) => {
             let (from, to) = (names::ident(from), names::ident(to));

@@ -58,7 +58,11 @@ pub async fn create_materialized(
     }
     let oid = allocate_many(tx, 4)?;
     let view = ViewDef { oid, row_type: row_type(oid), populated: Some(populated), ..view };
-    let column = |(i, (name, ty)): (usize, &(String, PgType))| super::column::blank(i as i16 + 1, name.clone(), *ty);
+    let column = |(i, (name, ty)): (usize, &(String, PgType))| {
+        let attnum = i as i16 + 1;
+        let collation = view.collations.iter().find(|(number, _)| *number == attnum).map(|(_, oid)| *oid);
+        crate::catalog::ColumnDef { collation, ..super::column::blank(attnum, name.clone(), *ty) }
+    };
     let table = TableDef {
         oid,
         schema,
@@ -203,6 +207,16 @@ fn definition(
         column.0 = names::ident(&given.name);
     }
     check_column_names(&columns)?;
+    let mut collations = Vec::new();
+    for (i, derived) in expression::binder(context.source.clone(), tx, context).bind_query(&create.query)?.collations {
+        let undetermined = || {
+            let name = columns.get(i).map_or("", |c| c.0.as_str());
+            let message = format!("could not determine which collation to use for view column \"{name}\"");
+            Error::new(SqlState::IndeterminateCollation, message)
+                .hint("Use the COLLATE clause to set the collation explicitly.")
+        };
+        collations.push((i as i16 + 1, derived.ok_or_else(undetermined)?));
+    }
     let (catalog, path) = (tx.catalog(), context.path(&tx.catalog()));
     let mut query = (*create.query).clone();
     expand_wildcards(&mut query, &selected, &catalog, &path, tx, context)?;
@@ -217,6 +231,7 @@ fn definition(
         owner: context.user,
         query: query.to_string(),
         columns,
+        collations,
         depends_on,
         columns_read,
         known_as: Vec::new(),
@@ -451,6 +466,7 @@ impl VisitorMut for Qualifier<'_> {
             Expr::Cast { data_type, .. } => self.number_type(data_type),
             Expr::TypedString(typed) => self.number_type(&mut typed.data_type),
             Expr::Function(function) => self.qualify_routine(&mut function.name),
+            Expr::Collate { collation, .. } => self.number_collation(collation),
             _ => {}
         }
         ControlFlow::Continue(())
@@ -490,6 +506,17 @@ impl Qualifier<'_> {
         }
         if let Some(routine) = self.catalog.routines_named(None, function, self.path).first() {
             *name = qualified(self.catalog.schema_name(routine.schema), &routine.name);
+        }
+    }
+
+    /// A collation goes by its number if a user made it.
+    fn number_collation(&self, written: &mut ObjectName) {
+        let Ok(name) = Name::new(written, self.catalog) else { return };
+        if let Ok(found) = self.catalog.find_collation(name.schema.as_deref(), &name.name, self.path) {
+            *written = match &found {
+                crate::catalog::Collation::Builtin(builtin) => qualified("pg_catalog", builtin.name),
+                crate::catalog::Collation::Own(own) => qualified("pg_catalog", &format!("~{}", own.oid.0)),
+            };
         }
     }
 

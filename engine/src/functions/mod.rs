@@ -25,6 +25,7 @@ mod arrays;
 mod binary;
 mod bits;
 pub mod casts;
+pub mod collation;
 pub mod comparison;
 mod conversion;
 mod datetime;

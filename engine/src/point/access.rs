@@ -456,7 +456,7 @@ fn uncast(expr: &ScalarExpr) -> &ScalarExpr {
         {
             &cast.arg
         }
-        _ => expr,
+        _ => crate::functions::collation::uncollated(expr).map_or(expr, uncast),
     }
 }
 

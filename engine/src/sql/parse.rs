@@ -107,6 +107,14 @@ impl Source {
         Some(Span::new(at, at))
     }
 
+    /// Where a keyword stands that comes right before a span.
+    pub fn before(&self, span: Span, word: &str) -> Option<Location> {
+        let before = self.text.get(..self.byte(span.start)?)?.trim_end();
+        let at = before.len().checked_sub(word.len())?;
+        before.get(at..).filter(|found| found.eq_ignore_ascii_case(word))?;
+        self.location(at)
+    }
+
     /// `error` with the position of `span`, if it has one.
     pub fn locate(&self, error: Error, span: Span) -> Error {
         match self.position(span.start) {

@@ -19,6 +19,7 @@ fn def(secondary: bool) -> TableDef {
         ty: PgType::from(ty),
         domain: None,
         not_null: false,
+        collation: None,
         default: None,
         identity: None,
         generated: false,

@@ -164,7 +164,7 @@ impl<'a> Display<'a> {
             let base = base.ok_or_else(|| crate::error::Error::internal("a condition of no domain"))?;
             let (expr, source) = parse_expression(&check.expression)?;
             let mut binder = self.binder(source);
-            let scope = binder.value_scope(base);
+            let scope = binder.value_scope(base, None);
             let bound = binder.bind_expr(&expr, &scope)?;
             let layout = if self.pretty { Layout::Pretty } else { Layout::Full };
             let types = UserTypes::of(self.catalog, self.path);
@@ -343,6 +343,12 @@ pub fn index_def(table: &TableDef, index: &IndexDef, display: &Display<'_>) -> S
 fn index_column(table: &TableDef, index: &IndexDef, at: usize, display: &Display<'_>) -> Option<String> {
     let column = index.columns.get(at)?;
     let mut out = index_column_name(table, index, at + 1, display)?;
+    if let Some(collation) = column.collation.filter(|c| Some(*c) != column.source_collation(table))
+        && let Some(collation) = display.catalog.collation(collation)
+    {
+        out.push_str(" COLLATE ");
+        out.push_str(&display.catalog.collation_shown(&collation, display.path));
+    }
     if let Some(class) = &column.class {
         out.push(' ');
         out.push_str(class);

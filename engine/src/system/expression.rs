@@ -11,6 +11,7 @@ use crate::catalog::stored_type_name;
 use crate::error::{Error, Result};
 use crate::expr::{Cast, ColumnId, ExprKind as K, ScalarExpr};
 use crate::functions::array_shape::{ELEMENT, SLICE};
+use crate::functions::collation::{self, Shown};
 use crate::functions::{CastContext, CastPath, Function, Operator, find_cast, registry};
 use crate::sql::Scope;
 use crate::sql::rel::{Aggregate, FrameBound, FrameUnits, QueryExpr, Rel, SortKey, WindowCall};
@@ -158,7 +159,10 @@ impl Writer<'_> {
                 let name = self.names.column(*id);
                 self.push(&name.ok_or_else(|| Error::internal("a column is not in scope"))?);
             }
-            K::Call { function, args } => self.call(function, args)?,
+            K::Call { function, args } => match collation::shown(function, args) {
+                Some(shown) => self.collated(&shown, implicit)?,
+                None => self.call(function, args)?,
+            },
             K::Cast(cast) => self.cast(cast, implicit)?,
             K::Domain { arg, rule } => {
                 self.full('(');
@@ -389,6 +393,26 @@ impl Writer<'_> {
                 true => Ok(()),
                 false => self.list(&quote_ident(function.name), args),
             },
+        }
+    }
+
+    /// What the binder made of a collation, as it was written.
+    fn collated(&mut self, shown: &Shown<'_>, implicit: bool) -> Result<()> {
+        match shown {
+            Shown::Expr(expr) => self.write(expr, implicit),
+            Shown::Collate(arg, oid, name) => {
+                self.full('(');
+                self.inside(arg, true, Around::Other)?;
+                self.push(" COLLATE ");
+                self.push(&match self.layout {
+                    Layout::Stored => crate::catalog::stored_collation_name(*oid),
+                    _ => (*name).to_owned(),
+                });
+                self.full(')');
+                Ok(())
+            }
+            Shown::Call(name, arg) => self.list(name, std::slice::from_ref(*arg)),
+            Shown::Infix(left, name, right) => self.infix(left, name, right),
         }
     }
 
@@ -689,7 +713,15 @@ impl Writer<'_> {
 
 /// A key of GROUP BY, ORDER BY or PARTITION BY: what looks like a function is set in parentheses.
 pub fn key_text(key: &ScalarExpr, names: &dyn Names, style: Style<'_>) -> Result<String> {
+    let key = match &key.kind {
+        K::Call { function, args } => match collation::shown(function, args) {
+            Some(Shown::Expr(expr)) => expr,
+            _ => key,
+        },
+        _ => key,
+    };
     let call = match &key.kind {
+        K::Call { function, args } if matches!(collation::shown(function, args), Some(Shown::Collate(..))) => false,
         K::Call { function, args } => operator_of(function, args.len()).is_none(),
         K::Cast(cast) => cast.explicit && converts(cast),
         K::Query(query) => matches!(**query, QueryExpr::Aggregate(_) | QueryExpr::Window(_)),
@@ -754,6 +786,14 @@ fn converts(cast: &Cast) -> bool {
 /// `isSimpleNode`: whether an expression needs no parentheses where it stands.
 fn is_simple(expr: &ScalarExpr, around: Around) -> bool {
     match &expr.kind {
+        K::Call { function, args } if collation::shown(function, args).is_some() => {
+            match collation::shown(function, args) {
+                Some(Shown::Expr(expr)) => is_simple(expr, around),
+                Some(Shown::Collate(..)) => false,
+                Some(Shown::Infix(..)) => is_separated(around),
+                _ => true,
+            }
+        }
         K::Call { function, args } => match operator_of(function, args.len()) {
             None => true,
             Some(name) => match around {

@@ -6,20 +6,20 @@ use std::sync::LazyLock;
 
 use super::rows::{Null, row};
 use super::{RowSink, RowSource, SystemContext};
-use crate::catalog::Oid;
 use crate::catalog::acl::ObjectKind;
+use crate::catalog::{Oid, Order};
 use crate::error::Result;
 use crate::functions::registry::CastMethod;
 use crate::functions::{Function, Kind, Volatility, extension, registry};
 use crate::types::text::{self, FormatSettings};
-use crate::types::{Datum, TypeOid, names};
+use crate::types::{Datum, TypeOid, collation, names};
 
 pub const SOURCES: &[(&str, RowSource)] = &[
     ("pg_catalog.pg_opfamily", fixed),
     ("pg_catalog.pg_opclass", fixed),
     ("pg_catalog.pg_amop", fixed),
     ("pg_catalog.pg_amproc", fixed),
-    ("pg_catalog.pg_collation", fixed),
+    ("pg_catalog.pg_collation", pg_collation),
     ("pg_catalog.pg_language", fixed),
     ("pg_catalog.pg_range", fixed),
     ("pg_catalog.pg_aggregate", fixed),
@@ -62,10 +62,42 @@ pub(super) fn fixed(_: &SystemContext, sink: &mut RowSink) -> Result<()> {
     Ok(())
 }
 
-/// Names of pg_collation.
-pub fn collation_names() -> impl Iterator<Item = &'static str> {
-    let lines = LINES.get("pg_collation").into_iter().flatten();
-    lines.filter_map(|line| line.split('\t').nth(1))
+/// Schemas and names of pg_collation.
+pub fn collation_names(catalog: &crate::catalog::Catalog) -> Vec<(String, String)> {
+    let builtin = collation::BUILTIN.iter().map(|b| ("pg_catalog".to_owned(), b.name.to_owned()));
+    let own = catalog.collations.values().map(|c| (catalog.schema_name(c.schema).to_owned(), c.name.clone()));
+    builtin.chain(own).collect()
+}
+
+fn pg_collation(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    for b in collation::BUILTIN.iter() {
+        let (schema, owner) = (Oid::PG_CATALOG, Oid::SUPERUSER);
+        let encoding = if matches!(b.oid, collation::UCS_BASIC | collation::C_UTF8) { 6i32 } else { -1 };
+        match (b.locale, b.oid) {
+            (Some(locale), _) => {
+                row!(sink; b.oid, b.name, schema, owner, 'i', true, encoding, Null, Null, locale, collation::VERSION);
+            }
+            (None, collation::DEFAULT) => {
+                row!(sink; b.oid, b.name, schema, owner, 'd', true, encoding, Null, Null, Null, Null);
+            }
+            (None, _) => {
+                let name = if b.oid == collation::UCS_BASIC { "C" } else { b.name };
+                row!(sink; b.oid, b.name, schema, owner, 'c', true, encoding, name, name, Null, Null);
+            }
+        }
+    }
+    for c in context.catalog.collations.values() {
+        match &c.order {
+            Order::Bytes { collate, ctype } => {
+                row!(sink; c.oid, &c.name, c.schema, c.owner, 'c', true, -1i32, collate, ctype, Null, c.version.clone());
+            }
+            Order::Language { locale, deterministic } => {
+                row!(sink;
+                    c.oid, &c.name, c.schema, c.owner, 'i', *deterministic, -1i32, Null, Null, locale, c.version.clone());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// OID of the default operator class of a type for an access method; 0: none.

@@ -166,6 +166,7 @@ struct Col<'a> {
     /// Expression of a generated column.
     generated: Option<String>,
     domain: Option<Oid>,
+    collation: Option<Oid>,
 }
 
 impl Col<'_> {
@@ -175,6 +176,9 @@ impl Col<'_> {
         let domain = self.domain.and_then(|oid| catalog.types.get(&oid));
         let domain_schema = domain.map(|d| catalog.schema_name(d.schema));
         let domain_name = domain.map(|d| &d.name);
+        let collation = self.collation.and_then(|oid| catalog.collation(oid));
+        let collation_schema = collation.as_ref().map(|c| catalog.schema_name(c.schema()));
+        let collation_name = collation.as_ref().map(|c| c.name());
         let own = catalog.type_name(self.ty.oid);
         let (udt_schema, udt) = match &own {
             Some((schema, name)) => (catalog.schema_name(*schema), name.as_str()),
@@ -189,7 +193,8 @@ impl Col<'_> {
         row!(sink;
             database, catalog.schema_name(self.schema), self.relation, self.name, self.number, self.default,
             yes_or_no(self.nullable), f.data_type, f.length, f.octets, f.precision, f.radix, f.scale, f.datetime, Null,
-            Null, Null, Null, Null, Null, Null, Null, domain.map(|_| database), domain_schema, domain_name, database,
+            Null, Null, Null, Null, collation.as_ref().map(|_| database), collation_schema, collation_name,
+            domain.map(|_| database), domain_schema, domain_name, database,
             udt_schema, udt, Null, Null, Null,
             Null, self.number.to_string(), "NO", yes_or_no(generation.is_some()), generation, number(|s| s.start),
             number(|s| s.increment), number(|s| s.max), number(|s| s.min),
@@ -301,6 +306,7 @@ fn columns(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
                 identity: None,
                 generated: None,
                 domain: None,
+                collation: None,
             }
             .push(catalog, sink);
         }
@@ -322,6 +328,7 @@ fn columns(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
                 generated: c.default.as_ref().filter(|_| c.generated).map(|d| shown(d)),
                 identity: c.identity.zip(sequence.map(|s| &**s)),
                 domain: c.domain,
+                collation: c.collation,
             }
             .push(catalog, sink);
         }
@@ -340,6 +347,7 @@ fn columns(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
                 identity: None,
                 generated: None,
                 domain: None,
+                collation: v.collations.iter().find(|(number, _)| *number == i as i16 + 1).map(|(_, oid)| *oid),
             }
             .push(catalog, sink);
         }

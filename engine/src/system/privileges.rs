@@ -206,9 +206,13 @@ fn usage_privileges(context: &SystemContext, sink: &mut RowSink, roles_only: boo
     let catalog = &context.catalog;
     let database = &catalog.database.name;
     if !roles_only {
-        for name in super::fixed::collation_names() {
-            let owner = role_name(catalog, Oid::SUPERUSER);
-            row!(sink; owner, "PUBLIC", database, "pg_catalog", name, "COLLATION", "USAGE", "NO");
+        for (schema, name) in super::fixed::collation_names(catalog) {
+            let own = catalog.schema(&schema).and_then(|s| catalog.collation_in(s.oid, &name));
+            let owner = match own {
+                Some(crate::catalog::Collation::Own(c)) => c.owner,
+                _ => Oid::SUPERUSER,
+            };
+            row!(sink; role_name(catalog, owner), "PUBLIC", database, schema, name, "COLLATION", "USAGE", "NO");
         }
     }
     for s in catalog.sequences.values() {

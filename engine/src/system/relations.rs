@@ -42,6 +42,7 @@ pub const PG_DATABASE: u32 = 1262;
 pub const PG_ATTRDEF: u32 = 2604;
 pub const PG_CONSTRAINT: u32 = 2606;
 pub const PG_NAMESPACE: u32 = 2615;
+pub const PG_COLLATION: u32 = 3456;
 pub const PG_REWRITE: u32 = 2618;
 
 const HEAP: u32 = 2;
@@ -273,6 +274,7 @@ struct Attribute<'a> {
     missing: Option<&'a String>,
     dropped: bool,
     domain: Option<Oid>,
+    collation: Option<Oid>,
 }
 
 impl<'a> Attribute<'a> {
@@ -289,6 +291,7 @@ impl<'a> Attribute<'a> {
             missing: None,
             dropped: false,
             domain: None,
+            collation: None,
         }
     }
 
@@ -304,6 +307,7 @@ impl<'a> Attribute<'a> {
             missing: c.missing_text.as_ref(),
             dropped: c.dropped,
             domain: c.domain,
+            collation: c.collation,
             ..Attribute::new(relation, &c.name, c.ty, c.attnum as usize, c.not_null)
         }
     }
@@ -319,7 +323,7 @@ impl<'a> Attribute<'a> {
             ty.map_or(-1i16, |t| t.len), self.attnum as i16, dimensions, -1i32, typmod,
             ty.is_some_and(|t| t.by_value), ty.map_or('i', |t| t.align as char), ty.map_or('x', |t| t.storage as char),
             "", self.not_null, self.has_default, missing.is_some(), self.identity, if self.generated { "s" } else { "" }, self.dropped, true, 0i32,
-            ty.map_or(0u32, |t| t.collation), sink.column_acl(self.relation, self.attnum as i16), Null, Null, missing);
+            self.collation.map_or_else(|| ty.map_or(0u32, |t| t.collation), |c| c.0), sink.column_acl(self.relation, self.attnum as i16), Null, Null, missing);
     }
 }
 
@@ -340,19 +344,22 @@ fn pg_attribute(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
                 let expression = index.columns.get(i).and_then(|c| c.expression.as_ref());
                 let ty = expression.map(|e| e.ty).or_else(|| table.attribute(attnum).map(|c| c.ty));
                 if let Some(ty) = ty {
-                    Attribute::new(index.oid, name, ty, i + 1, false).push(sink);
+                    let collation = index_collation(table, index.columns.get(i), attnum);
+                    Attribute { collation, ..Attribute::new(index.oid, name, ty, i + 1, false) }.push(sink);
                 }
             }
         }
     }
     for view in context.catalog.views.values() {
         for (i, (name, ty)) in view.columns.iter().enumerate() {
-            Attribute::new(view.oid, name, *ty, i + 1, false).push(sink);
+            let collation = view.collations.iter().find(|(number, _)| *number == i as i16 + 1).map(|(_, oid)| *oid);
+            Attribute { collation, ..Attribute::new(view.oid, name, *ty, i + 1, false) }.push(sink);
         }
     }
     for t in context.catalog.types.values() {
         for (i, a) in t.attributes().unwrap_or_default().iter().enumerate() {
-            Attribute::new(TypeOid(t.oid.0).user_number(), &a.name, a.ty, i + 1, false).push(sink);
+            let row = Attribute::new(TypeOid(t.oid.0).user_number(), &a.name, a.ty, i + 1, false);
+            Attribute { collation: a.collation, ..row }.push(sink);
         }
     }
     for sequence in context.catalog.sequences.values() {
@@ -362,6 +369,14 @@ fn pg_attribute(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The collation of an index's column, if it is not its type's.
+fn index_collation(table: &TableDef, column: Option<&IndexColumn>, attnum: i16) -> Option<Oid> {
+    match column {
+        Some(column) => column.collation_in(table),
+        None => table.attribute(attnum).and_then(|c| c.collation),
+    }
 }
 
 fn pg_attrdef(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
@@ -402,8 +417,14 @@ fn pg_index(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
                 Some(expression) => expression.ty.oid,
                 None => table.attribute(c.attnum).map_or(TypeOid::TEXT, |c| c.ty.oid),
             };
-            let collations: Vec<u32> =
-                index.columns.iter().map(|c| names::layout(type_of(c)).map_or(0, |t| t.collation)).collect();
+            let collations: Vec<u32> = index
+                .columns
+                .iter()
+                .map(|c| match index_collation(table, Some(c), c.attnum) {
+                    Some(collation) => collation.0,
+                    None => names::layout(type_of(c)).map_or(0, |t| t.collation),
+                })
+                .collect();
             let method = index.method.oid();
             let class = |c: &IndexColumn| operator_class(type_of(c), method, c.class.as_deref());
             let classes: Vec<Oid> = index.columns.iter().map(class).collect();
@@ -540,6 +561,12 @@ fn pg_description(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     }
     for t in catalog.types.values() {
         push(t.oid, PG_TYPE, 0, &t.comment);
+    }
+    for c in catalog.collations.values() {
+        push(c.oid, PG_COLLATION, 0, &c.comment);
+    }
+    for b in crate::types::collation::BUILTIN.iter().filter(|b| !b.comment.is_empty()) {
+        push(Oid(b.oid), PG_COLLATION, 0, &Some(b.comment.to_owned()));
     }
     Ok(())
 }

@@ -216,15 +216,15 @@ fn routine_privileges(context: &SystemContext, sink: &mut RowSink) -> Result<()>
 }
 
 fn collations(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
-    for name in super::fixed::collation_names() {
-        row!(sink; &context.catalog.database.name, "pg_catalog", name, "NO PAD");
+    for (schema, name) in super::fixed::collation_names(&context.catalog) {
+        row!(sink; &context.catalog.database.name, schema, name, "NO PAD");
     }
     Ok(())
 }
 
 fn collation_sets(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
-    for name in super::fixed::collation_names() {
-        row!(sink; &context.catalog.database.name, "pg_catalog", name, Null, Null, "UTF8");
+    for (schema, name) in super::fixed::collation_names(&context.catalog) {
+        row!(sink; &context.catalog.database.name, schema, name, Null, Null, "UTF8");
     }
     Ok(())
 }

@@ -88,6 +88,7 @@ pub fn context() -> SystemContext {
         owner: Oid::SUPERUSER,
         query: "SELECT a, b AS c FROM public.t WHERE a > 0".into(),
         columns: vec![("a".into(), TypeOid::INT4.into()), ("c".into(), TypeOid::INT4.into())],
+        collations: Vec::new(),
         depends_on: vec![Oid(20000)],
         columns_read: vec![(Oid(20000), 1), (Oid(20000), 2)],
         known_as: Vec::new(),

@@ -92,7 +92,7 @@ fn domain_row(def: &TypeDef, domain: &DomainDef, context: &SystemContext, sink: 
     let [_, output, _, send, ..] = functions;
     let (len, by_value) = layout.map_or((-1, false), |l| (l.len, l.by_value));
     let (align, storage) = layout.map_or((b'i', b'x'), |l| (l.align, l.storage));
-    let collation = layout.map_or(0, |l| l.collation);
+    let collation = domain.collation.map_or_else(|| layout.map_or(0, |l| l.collation), |c| c.0);
     let category = names::category(domain.base.oid) as char;
     let over = domain.over.unwrap_or(Oid(domain.base.oid.0));
     let typmod = if domain.over.is_some() { -1 } else { domain.base.typmod };

@@ -26,6 +26,7 @@ pub mod bits;
 pub mod bytes;
 pub mod calendar;
 pub mod codec;
+pub mod collation;
 pub mod compare;
 pub mod datetime;
 pub mod datetime_out;

@@ -416,6 +416,7 @@ pub async fn set_type(
     for c in table.columns.iter_mut().filter(|c| c.attnum == old.attnum) {
         c.ty = ty;
         c.domain = domain;
+        c.collation = crate::ddl::collation::of_domain(domain, &tx.catalog());
         c.missing = None;
         c.missing_text = None;
     }

@@ -49,6 +49,7 @@ pub enum TypeStatement {
 pub struct NewAttribute {
     pub name: Ident,
     pub ty: DataType,
+    pub collation: Option<ObjectName>,
 }
 
 #[derive(Debug, Clone)]
@@ -82,6 +83,7 @@ pub struct NewDomain {
     pub ty: DataType,
     /// As many as were written.
     pub defaults: Vec<Expr>,
+    pub collation: Option<ObjectName>,
     pub not_null: bool,
     pub null: bool,
     pub checks: Vec<NewCheck>,
@@ -154,6 +156,7 @@ pub(super) fn create_domain(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxE
         name,
         ty,
         defaults: Vec::new(),
+        collation: None,
         not_null: false,
         null: false,
         checks: Vec::new(),
@@ -164,9 +167,7 @@ pub(super) fn create_domain(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxE
         let start = c.at;
         match c.next_word().as_deref() {
             Some("default") => new.defaults.push(default(c)?),
-            Some("collate") => {
-                c.object_name()?;
-            }
+            Some("collate") => new.collation = Some(c.object_name()?),
             Some("not") => {
                 c.expect("null")?;
                 new.not_null = true;
@@ -282,14 +283,11 @@ pub(super) fn create(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
     Ok(statement(TypeStatement::CreateEnum { name, labels }))
 }
 
-/// A name and a type; the default collation is all that may be named.
 fn attribute(c: &mut Cursor<'_>) -> Result<NewAttribute, SyntaxError> {
     let name = c.identifier()?;
     let ty = c.data_type()?;
-    if c.accept("collate") {
-        c.object_name()?;
-    }
-    Ok(NewAttribute { name, ty })
+    let collation = if c.accept("collate") { Some(c.object_name()?) } else { None };
+    Ok(NewAttribute { name, ty, collation })
 }
 
 fn alter_attribute(c: &mut Cursor<'_>, word: &str) -> Result<TypeChange, SyntaxError> {
@@ -308,7 +306,9 @@ fn alter_attribute(c: &mut Cursor<'_>, word: &str) -> Result<TypeChange, SyntaxE
                 c.expect("data")?;
             }
             c.expect("type")?;
-            TypeChange::AlterAttribute(NewAttribute { name, ty: c.data_type()? })
+            let ty = c.data_type()?;
+            let collation = if c.accept("collate") { Some(c.object_name()?) } else { None };
+            TypeChange::AlterAttribute(NewAttribute { name, ty, collation })
         }
         _ => {
             let from = c.identifier()?;

@@ -92,6 +92,11 @@ fn null(ty: PgType, arrow: DataType) -> Result<Lowered> {
 
 /// A call of a scalar function or operator. The arguments have the types that resolution asked for.
 pub fn call(function: &Arc<Function>, args: Vec<Lowered>, ret: PgType) -> Result<Lowered> {
+    if super::collation::is_transparent(function)
+        && let Some(arg) = args.first()
+    {
+        return Ok(arg.clone());
+    }
     if let Some(folded) = fold(function, &args, ret)? {
         return Ok(folded);
     }

@@ -39,7 +39,11 @@ impl Lowering<'_> {
         let mut shown: Vec<(ColumnId, Option<(Expr, DataType)>)> = Vec::new();
         for (i, (id, expr)) in groups.iter().enumerate() {
             let lowered = self.expr(expr, &[input.schema()])?;
-            match lower::key(&lowered) {
+            let collated = match crate::functions::collation::group_key(expr) {
+                Some(key) => Some(self.expr(&key, &[input.schema()])?),
+                None => None,
+            };
+            match collated.or_else(|| lower::key(&lowered)) {
                 Some(key) => {
                     let key_name = format!("k{}_{i}", id.0);
                     let value_name = format!("v{}_{i}", id.0);

@@ -23,6 +23,8 @@ pub(super) struct CteScope {
     body: Body,
     /// Number of enclosing queries when it was bound: its free columns belong to them.
     referenced: usize,
+    /// Collations of columns that are not those of `body`'s tree.
+    collations: Vec<(usize, Option<Oid>)>,
 }
 
 #[derive(Debug)]
@@ -67,7 +69,13 @@ impl Binder {
         let bound = if recursive { self.recursive_cte(cte, &name)? } else { self.subquery(&cte.query)? };
         let columns = self.cte_columns(cte, &bound)?;
         let ids = bound.columns.iter().map(|c| c.id).collect();
-        self.ctes.push(CteScope { name, columns, body: Body::Query { rel: bound.rel, ids }, referenced: 0 });
+        self.ctes.push(CteScope {
+            name,
+            columns,
+            body: Body::Query { rel: bound.rel, ids },
+            referenced: 0,
+            collations: Vec::new(),
+        });
         Ok(())
     }
 
@@ -79,7 +87,7 @@ impl Binder {
             out.map(|c| OutColumn { name: c.name.clone(), id: ColumnId(0), ty: c.ty, table: 0, attribute: 0 });
         let columns = self.cte_columns(cte, &Bound::new(Rel::Unit, columns.collect()))?;
         let body = Body::Changed(returned.map(|_| table));
-        self.ctes.push(CteScope { name: fold(&cte.alias.name), columns, body, referenced: 0 });
+        self.ctes.push(CteScope { name: fold(&cte.alias.name), columns, body, referenced: 0, collations: Vec::new() });
         Ok(table)
     }
 
@@ -147,11 +155,14 @@ impl Binder {
         let table = self.next_table;
         self.next_table += 1;
         let columns = self.cte_columns(cte, &base)?;
+        let noted = |(i, c): (usize, &OutColumn)| Some((i, self.noted_collation(c.id)?));
+        let collations: Vec<_> = base.columns.iter().enumerate().filter_map(noted).collect();
         self.ctes.push(CteScope {
             name: name.to_string(),
             columns: columns.clone(),
             body: Body::WorkTable(table),
             referenced: 0,
+            collations: collations.clone(),
         });
         let step = self.subquery(&wrap(right, cte.query.with.clone()));
         let own = self.ctes.pop();
@@ -185,7 +196,20 @@ impl Binder {
                 self.convert_column(&mut base, i, TypeOid::TEXT.into(), left.span())?;
             }
         }
+        let places: Vec<Span> = match &**left {
+            SetExpr::Select(select) => select.projection.iter().map(Spanned::span).collect(),
+            other => vec![other.span()],
+        };
+        self.check_recursive_collations(name, &base, &step, &places)?;
         let outputs: Vec<Output> = base.columns.iter().map(|c| Output { id: self.fresh(), ty: c.ty }).collect();
+        for (i, collation) in collations {
+            if let Some(output) = outputs.get(i) {
+                self.note_collation(output.id, collation);
+            }
+        }
+        if !all && self.any_blurred(outputs.iter().map(|o| (o.id, o.ty)))? {
+            return Err(Error::unsupported("a recursive UNION under a nondeterministic collation"));
+        }
         let columns = base
             .columns
             .iter()
@@ -256,7 +280,8 @@ impl Binder {
             let message = format!("WITH query \"{name}\" does not have a RETURNING clause");
             return Err(self.source.locate(Error::new(SqlState::FeatureNotSupported, message), span));
         }
-        let (rel, ids) = match &cte.body {
+        let mut renamed = HashMap::new();
+        let (rel, ids): (Rel, Vec<ColumnId>) = match &cte.body {
             Body::WorkTable(table) => {
                 let outputs: Vec<Output> = cte.columns.iter().map(|(_, ty)| Output { id: fresh(), ty: *ty }).collect();
                 let ids = outputs.iter().map(|o| o.id).collect();
@@ -274,14 +299,16 @@ impl Binder {
                 let map: HashMap<ColumnId, ColumnId> = defined.into_iter().map(|id| (id, fresh())).collect();
                 let mut rel = rel.clone();
                 rel.rename(&map);
+                renamed = map.clone();
                 let ids: Vec<ColumnId> = ids.iter().map(|id| map.get(id).copied().unwrap_or(*id)).collect();
                 (rel, ids)
             }
         };
+        let collations = cte.collations.clone();
         let columns = cte
             .columns
             .iter()
-            .zip(ids)
+            .zip(ids.iter().copied())
             .map(|((name, ty), id)| ScopeColumn {
                 name: name.clone(),
                 id,
@@ -291,6 +318,12 @@ impl Binder {
                 visible: true,
             })
             .collect();
+        self.note_copies(&renamed);
+        for (i, collation) in collations {
+            if let Some(id) = ids.get(i) {
+                self.note_collation(*id, collation);
+            }
+        }
         Ok(Some((rel, columns)))
     }
 

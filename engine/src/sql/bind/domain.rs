@@ -16,9 +16,12 @@ use crate::types::{PgType, TypeOid};
 
 impl Binder {
     /// The names that a domain's condition may use: VALUE, a value of its base type.
-    pub fn value_scope(&mut self, base: PgType) -> Scope {
-        let column =
-            ScopeColumn { name: "value".into(), id: self.fresh(), ty: base, table: 0, attribute: 1, visible: true };
+    pub fn value_scope(&mut self, base: PgType, collation: Option<Oid>) -> Scope {
+        let id = self.fresh();
+        if collation.is_some() {
+            self.note_collation(id, collation);
+        }
+        let column = ScopeColumn { name: "value".into(), id, ty: base, table: 0, attribute: 1, visible: true };
         let relation = ScopeRelation {
             name: String::new(),
             schema: None,
@@ -44,6 +47,8 @@ impl Binder {
     /// A domain with its conditions bound.
     pub fn domain_rule(&mut self, oid: Oid) -> Result<Arc<DomainRule>> {
         let catalog = self.environment.catalog.clone();
+        self.collations.noticed |=
+            catalog.types.get(&oid).and_then(|d| d.domain()).is_some_and(|d| d.collation.is_some());
         let missing = || Error::internal("a domain is not in the catalog");
         let def = catalog.types.get(&oid).ok_or_else(missing)?;
         let domain = def.domain().ok_or_else(missing)?;
@@ -65,7 +70,7 @@ impl Binder {
             for check in &domain.checks {
                 let (expr, source) = parse_expression(&check.expression)?;
                 let bound = self.isolated(source, |b| {
-                    let scope = b.value_scope(domain.base);
+                    let scope = b.value_scope(domain.base, domain.collation);
                     b.in_scope(&scope, Expects::Other("CHECK"), |b| b.boolean(&expr, "CHECK"))
                 })?;
                 rule.checks.push((check.name.clone(), bound));

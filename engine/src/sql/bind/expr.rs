@@ -147,11 +147,7 @@ impl Binder {
                 }
                 self.call("overlay", args, expr.span())
             }
-            Expr::Collate { expr: arg, collation } => {
-                let bound = self.expr(arg)?;
-                self.check_collation(collation)?;
-                Ok(bound)
-            }
+            Expr::Collate { expr: arg, collation } => self.collate(arg, collation),
             Expr::Case { operand, conditions, else_result, .. } => {
                 self.case(operand.as_deref(), conditions, else_result.as_deref(), expr.span())
             }
@@ -438,6 +434,7 @@ impl Binder {
             self.operator("=", Some(arg.clone()), probe, span)?;
             let list =
                 list.into_iter().map(|e| self.coerce_implicit(e, common.into(), span)).collect::<Result<Vec<_>>>()?;
+            let (arg, list) = self.listed(arg, list)?;
             let kind = ExprKind::InList { arg: Box::new(arg), list, negated };
             return Ok(ScalarExpr::new(kind, TypeOid::BOOL));
         }
@@ -545,16 +542,6 @@ impl Binder {
         let typmod = super::types::interval_typmod(fields.as_deref(), interval.fractional_seconds_precision)
             .ok_or_else(|| Error::new(SqlState::SyntaxError, "invalid interval fields"))?;
         self.coerce_explicit(value, PgType::new(TypeOid::INTERVAL, typmod), span)
-    }
-
-    fn check_collation(&self, name: &ast::ObjectName) -> Result<()> {
-        let last = name.0.last().and_then(|p| p.as_ident()).map(fold).unwrap_or_default();
-        if matches!(last.as_str(), "default" | "C" | "POSIX" | "ucs_basic" | "C.UTF-8" | "C.utf8") {
-            return Ok(());
-        }
-        let error =
-            Error::new(SqlState::UndefinedObject, format!("collation \"{last}\" for encoding \"UTF8\" does not exist"));
-        Err(self.source.locate(error, name.span()))
     }
 
     fn case(
@@ -713,7 +700,8 @@ impl Binder {
         let left = self.coerce_implicit(left, PgType::from(*left_type), span)?;
         let array_type = right_type.array().unwrap_or(array_type);
         let array = self.coerce_implicit(array, array_type.into(), span)?;
-        let kind = ExprKind::AnyAll { arg: Box::new(left), operator: resolved.function, array: Box::new(array), all };
+        let (left, operator, array) = self.each(left, resolved.function, array)?;
+        let kind = ExprKind::AnyAll { arg: Box::new(left), operator, array: Box::new(array), all };
         Ok(ScalarExpr::new(kind, TypeOid::BOOL))
     }
 

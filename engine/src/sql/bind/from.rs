@@ -186,7 +186,9 @@ impl Binder {
                 JoinKind::Full => {
                     let (values, ty) = self.unify(vec![(le, *span), (re, *span)], "JOIN/USING", *span)?;
                     let id = self.fresh();
-                    computed.push((id, ScalarExpr::new(ExprKind::Coalesce(values), ty)));
+                    let merged = ScalarExpr::new(ExprKind::Coalesce(values), ty);
+                    self.note_expression(id, &merged)?;
+                    computed.push((id, merged));
                     ScopeColumn { id, ty, table: 0, attribute: 0, ..l.clone() }
                 }
                 _ if same_type => l.clone(),
@@ -196,6 +198,9 @@ impl Binder {
                     let (a, b) = (values.next(), values.next());
                     let chosen = if kind == JoinKind::Right { b } else { a };
                     let id = self.fresh();
+                    if let Some(chosen) = &chosen {
+                        self.note_expression(id, chosen)?;
+                    }
                     computed.extend(chosen.map(|e| (id, e)));
                     ScopeColumn { id, ty, table: 0, attribute: 0, ..l.clone() }
                 }
@@ -458,12 +463,16 @@ impl Binder {
     pub(super) fn scan(&mut self, def: &TableDef) -> (Rel, Vec<ScopeColumn>) {
         if self.known_as.is_empty() {
             let columns: Vec<_> = def.live_columns().map(|c| (c.attnum, c.name.as_str(), c.ty)).collect();
-            return self.scan_columns(def.oid.0, &def.name, &columns, false);
+            let scan = self.scan_columns(def.oid.0, &def.name, &columns, false);
+            self.note_table_collations(def, &scan.1);
+            return scan;
         }
         let known = |c: &crate::catalog::ColumnDef| self.column_known_as(def.oid, c.attnum, &c.name).to_owned();
         let names: Vec<String> = def.live_columns().map(known).collect();
         let columns: Vec<_> = def.live_columns().zip(&names).map(|(c, name)| (c.attnum, name.as_str(), c.ty)).collect();
-        self.scan_columns(def.oid.0, &def.name, &columns, false)
+        let scan = self.scan_columns(def.oid.0, &def.name, &columns, false);
+        self.note_table_collations(def, &scan.1);
+        scan
     }
 
     fn scan_columns(

@@ -172,7 +172,14 @@ impl Binder {
     fn finish_call(&mut self, resolved: resolve::Resolved, args: Vec<ScalarExpr>, span: Span) -> Result<ScalarExpr> {
         let ty = resolved.ty;
         let args = self.coerce_call_args(&resolved, args, span)?;
-        Ok(ScalarExpr::new(ExprKind::Call { function: resolved.function, args }, ty))
+        self.finished_call(resolved.function, args, ty)
+    }
+
+    fn finished_call(&mut self, function: Arc<Function>, args: Vec<ScalarExpr>, ty: PgType) -> Result<ScalarExpr> {
+        if self.collations.noticed {
+            return self.collated_call(function, args, ty);
+        }
+        Ok(ScalarExpr::new(ExprKind::Call { function, args }, ty))
     }
 
     pub(super) fn coerce_call_args(
@@ -348,8 +355,11 @@ impl Binder {
         match resolved.kind {
             Kind::Scalar => {
                 let ty = resolved.ty;
+                if let ("pg_collation_for", [arg]) = (name, args.as_slice()) {
+                    return self.collation_for(arg);
+                }
                 let args = self.coerce_call_args(&resolved, args, span)?;
-                Ok(ScalarExpr::new(ExprKind::Call { function: resolved.function, args }, ty))
+                self.finished_call(resolved.function, args, ty)
             }
             Kind::Aggregate => {
                 if super::ordered_set::is_ordered_set(name) {
@@ -400,8 +410,9 @@ impl Binder {
     }
 
     pub(super) fn set_call(&mut self, resolved: resolve::Resolved, args: Vec<ScalarExpr>) -> SetCall {
-        let outputs =
+        let outputs: Vec<Output> =
             resolve::set_columns(&resolved).into_iter().map(|(_, ty)| Output { id: self.fresh(), ty }).collect();
+        self.note_rows(&args, &outputs);
         SetCall { function: resolved.function, args, outputs }
     }
 
@@ -432,18 +443,23 @@ impl Binder {
             return Err(self.syntax_at(")", span));
         }
         let (items, ty) = self.unify(items, what, span)?;
-        let kind = match name {
-            "coalesce" => ExprKind::Coalesce(items),
-            "greatest" => ExprKind::Greatest(items),
-            _ => ExprKind::Least(items),
-        };
-        Ok(Some(ScalarExpr::new(kind, ty)))
+        match name {
+            "coalesce" => Ok(Some(ScalarExpr::new(ExprKind::Coalesce(items), ty))),
+            "greatest" => self.extreme(items, ty, ExprKind::Greatest).map(Some),
+            _ => self.extreme(items, ty, ExprKind::Least).map(Some),
+        }
     }
 
     fn null_if(&mut self, left: &Expr, right: &Expr, span: Span) -> Result<ScalarExpr> {
         let left = self.expr(left)?;
         let right = self.expr(right)?;
         let equals = self.operator("=", Some(left.clone()), right, span)?;
+        if is_key(&equals) {
+            let ty = left.ty;
+            let null = ScalarExpr::constant(Datum::Null, ty);
+            let kind = ExprKind::Case { simple: false, whens: vec![(equals, null)], otherwise: Some(Box::new(left)) };
+            return Ok(ScalarExpr::new(kind, ty));
+        }
         let ExprKind::Call { function, args } = equals.kind else {
             return Err(Error::internal("equality is not a call"));
         };
@@ -483,7 +499,7 @@ impl Binder {
         }
         let ty = resolved.ty;
         let aggregate = Aggregate { function: resolved.function, args, distinct, order_by, filter, ty };
-        Ok(query(QueryExpr::Aggregate(aggregate), ty))
+        self.collated_aggregate(aggregate)
     }
 
     pub(super) fn sort_key(&mut self, key: &ast::OrderByExpr) -> Result<SortKey> {
@@ -498,6 +514,7 @@ impl Binder {
         span: Span,
     ) -> Result<SortKey> {
         self.check_sortable(expr.ty, span)?;
+        let expr = self.ordered(expr, span)?;
         let descending = options.asc == Some(false);
         Ok(SortKey { expr, descending, nulls_first: options.nulls_first.unwrap_or(descending) })
     }
@@ -517,4 +534,11 @@ impl Binder {
         }
         Ok(())
     }
+}
+
+/// A comparison that is one of keys.
+fn is_key(comparison: &ScalarExpr) -> bool {
+    let ExprKind::Call { args, .. } = &comparison.kind else { return false };
+    let key = args.first().map(|a| &a.kind);
+    matches!(key, Some(ExprKind::Call { function, .. }) if Arc::ptr_eq(function, &crate::functions::collation::KEY))
 }

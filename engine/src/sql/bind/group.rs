@@ -57,14 +57,18 @@ impl Grouping {
         }
     }
 
-    pub(super) fn finish(self, input: Rel) -> Rel {
-        Rel::Aggregate {
+    pub(super) fn finish(self, binder: &mut Binder, input: Rel) -> Result<Rel> {
+        let mut groups = Vec::with_capacity(self.groups.len());
+        for (id, expr) in self.groups {
+            groups.push((id, binder.grouped(expr)?));
+        }
+        Ok(Rel::Aggregate {
             input: Box::new(input),
-            groups: self.groups,
+            groups,
             sets: self.sets,
             grouping: self.grouping,
             aggregates: self.aggregates,
-        }
+        })
     }
 }
 
@@ -230,6 +234,7 @@ impl Binder {
     /// Rewrites an expression above the grouping: group expressions and aggregates become its columns.
     pub(super) fn regroup(&mut self, grouping: &mut Grouping, expr: &mut ScalarExpr) -> Result<()> {
         if let Some((id, group)) = grouping.groups.iter().find(|(_, g)| g.same(expr)) {
+            self.note_expression(*id, expr)?;
             *expr = ScalarExpr::column(*id, group.ty);
             return Ok(());
         }
@@ -245,6 +250,7 @@ impl Binder {
                         Some(id) => id,
                         None => {
                             let id = self.fresh();
+                            self.note_expression(id, expr)?;
                             grouping.aggregates.push((id, call.clone()));
                             id
                         }
@@ -265,6 +271,7 @@ impl Binder {
             }
             if self.depends_on_groups(grouping, id) {
                 let new = self.fresh();
+                self.note_expression(new, expr)?;
                 grouping.groups.push((new, expr.clone()));
                 *expr = ScalarExpr::column(new, expr.ty);
                 return Ok(());
@@ -295,6 +302,7 @@ impl Binder {
                 }
             }
             if !map.is_empty() {
+                self.note_copies(&map);
                 expr.rename(&map);
             }
         }

@@ -9,7 +9,9 @@
 pub(crate) mod access;
 mod arguments;
 mod assign_part;
+mod blurred;
 mod coerce;
+pub(crate) mod collation;
 mod column;
 mod cte;
 mod describe;
@@ -126,6 +128,8 @@ pub struct BoundQuery {
     /// Tables, views and sequences that were resolved.
     pub reads: Vec<Oid>,
     pub locks: Vec<LockRequest>,
+    /// Collations of the columns that have another than their type's; `None`: it could not be determined.
+    pub collations: Vec<(usize, Option<Oid>)>,
     /// Subqueries that run first, in this order.
     pub locked: Vec<Arc<LockedSubquery>>,
     /// What the general path remembers between executions of a prepared statement.
@@ -244,6 +248,7 @@ pub struct Binder {
     computed: HashMap<ColumnId, ScalarExpr>,
     /// What the statement does with which relations, for privileges.
     uses_of: access::Uses,
+    collations: collation::Collations,
 }
 
 impl Binder {
@@ -282,6 +287,7 @@ impl Binder {
             locked: Vec::new(),
             transients: 0,
             computed: HashMap::new(),
+            collations: Default::default(),
         }
     }
 
@@ -317,6 +323,7 @@ impl Binder {
             })
             .collect();
         self.note_target_columns(table.oid, &columns);
+        self.note_table_collations(table, &columns);
         if first {
             scope.star = columns.clone();
         }

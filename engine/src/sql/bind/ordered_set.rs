@@ -40,6 +40,9 @@ impl Binder {
             return Err(self.source.locate(error, span));
         }
         let mut ordered = keys.iter().map(|key| self.expr(&key.expr)).collect::<Result<Vec<_>>>()?;
+        for key in &ordered {
+            self.refuse_language(key, name)?;
+        }
         if is_hypothetical(name) {
             if direct.len() != ordered.len() {
                 let types: Vec<TypeOid> = direct.iter().chain(&ordered).map(|a| a.ty.oid).collect();

@@ -86,6 +86,7 @@ impl Binder {
         };
         let converted = convert(self, ScalarExpr::column(column.id, column.ty))?;
         let (id, ty) = (self.fresh(), converted.ty);
+        self.note_expression(id, &converted)?;
         let mut columns: Vec<_> =
             bound.rel.outputs().into_iter().map(|o| (o.id, ScalarExpr::column(o.id, o.ty))).collect();
         columns.push((id, converted));
@@ -141,6 +142,11 @@ impl Binder {
             outputs.push(Output { id, ty: TypeOid::INT8.into() });
             locks.push(lock);
         }
+        let noted = |(i, c): (usize, &OutColumn)| Some((i, self.noted_collation(c.id)?));
+        let collations = match self.collations.noticed {
+            true => bound.columns.iter().enumerate().filter_map(noted).collect(),
+            false => Vec::new(),
+        };
         let mut scanned = HashSet::new();
         scans(&bound.rel, &mut scanned);
         BoundQuery {
@@ -152,6 +158,7 @@ impl Binder {
             constant: bound.constant,
             reads: self.reads.clone(),
             locks,
+            collations,
             cache: OnceLock::new(),
         }
     }
@@ -315,12 +322,30 @@ impl Binder {
         }
         self.match_columns(&mut l, &mut r, word, whole.span())?;
         let outputs: Vec<Output> = l.columns.iter().map(|c| Output { id: self.fresh(), ty: c.ty }).collect();
+        let mut blurred = false;
+        if self.collations.noticed {
+            let certain = !(all && operation == SetOperation::Union);
+            for (i, output) in outputs.iter().enumerate() {
+                if let (Some(a), Some(b)) = (l.columns.get(i), r.columns.get(i)) {
+                    let at = match right {
+                        SetExpr::Select(select) => select.projection.get(i).map_or_else(|| right.span(), Spanned::span),
+                        _ => right.span(),
+                    };
+                    self.common_collation(output.id, [(a.id, a.ty), (b.id, b.ty)], certain, at)?;
+                }
+            }
+            blurred = certain && self.any_blurred(outputs.iter().map(|o| (o.id, o.ty)))?;
+        }
         let columns = l
             .columns
             .iter()
             .zip(&outputs)
             .map(|(c, o)| OutColumn { name: c.name.clone(), id: o.id, ty: o.ty, table: 0, attribute: 0 })
             .collect();
+        if blurred {
+            let rel = self.blurred_operation(operation, all, l, r, outputs)?;
+            return Ok(Bound::new(rel, columns));
+        }
         let rel = Rel::SetOperation {
             operation,
             all,
@@ -429,13 +454,16 @@ impl Binder {
         let mut unified = Vec::new();
         for column in columns {
             // All unknown: left to whoever uses the column.
-            let (items, ty) = if column.iter().all(|(e, _)| e.ty.oid == TypeOid::UNKNOWN) {
+            let (items, ty): (Vec<ScalarExpr>, PgType) = if column.iter().all(|(e, _)| e.ty.oid == TypeOid::UNKNOWN) {
                 (column.into_iter().map(|(e, _)| e).collect(), TypeOid::UNKNOWN.into())
             } else {
                 let span = column.first().map_or_else(sqlparser::tokenizer::Span::empty, |(_, s)| *s);
                 self.unify(column, "VALUES", span)?
             };
             outputs.push(Output { id: self.fresh(), ty });
+            if let Some(output) = outputs.last() {
+                self.note_values(output.id, &items, ty)?;
+            }
             unified.push(items.into_iter());
         }
         let rows = (0..height)

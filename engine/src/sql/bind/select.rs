@@ -151,7 +151,7 @@ impl Binder {
                     self.regroup(&mut grouping, expr)?;
                 }
             }
-            rel = grouping.finish(rel).filter(having);
+            rel = grouping.finish(self, rel)?.filter(having);
         }
         let mut calls = Vec::new();
         let mut series = std::mem::take(&mut self.series_fields);
@@ -183,12 +183,15 @@ impl Binder {
         constant: Option<Vec<ScalarExpr>>,
     ) -> Result<Bound> {
         let mut columns: Vec<(ColumnId, ScalarExpr)> = items.iter().map(|i| (self.fresh(), i.expr.clone())).collect();
+        for (id, expr) in &columns {
+            self.note_expression(*id, expr)?;
+        }
         let visible = columns.len();
         for (_, id) in &locks {
             columns.push((*id, ScalarExpr::column(*id, TypeOid::INT8)));
         }
         for (i, item) in items.iter().enumerate() {
-            self.carry_fields(item, i, &mut columns);
+            self.carry_fields(item, i, &mut columns)?;
         }
         let kept = columns.len();
         let mut keys = Vec::new();
@@ -202,7 +205,7 @@ impl Binder {
         }
         if !on.is_empty() {
             let leading = keys.iter().take(on.len());
-            if leading.into_iter().any(|k| !on.iter().any(|o| o.same(&k.expr))) {
+            if leading.into_iter().any(|k| !on.iter().any(|o| o.same(unkeyed(&k.expr)))) {
                 return Err(Error::new(
                     SqlState::InvalidColumnReference,
                     "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
@@ -227,14 +230,18 @@ impl Binder {
         let hidden = columns.len() > kept;
         let restrict: Vec<_> = columns.iter().take(kept).map(|(id, e)| (*id, ScalarExpr::column(*id, e.ty))).collect();
         let _ = visible;
-        let mut rel = rel.project(columns);
+        let blurred = distinct && self.any_blurred(columns.iter().map(|(id, e)| (*id, e.ty)))?;
+        let mut rel = if blurred { self.blurred_distinct(rel, columns)? } else { rel.project(columns) };
         if distinct {
             for column in &out {
                 self.check_distinct(column.ty)?;
             }
+        }
+        if distinct && !blurred {
             rel = Rel::Distinct { input: Box::new(rel) };
         }
         if !on.is_empty() {
+            let on = on.into_iter().map(|key| self.distinguished(key)).collect::<Result<Vec<_>>>()?;
             rel = Rel::DistinctOn { input: Box::new(rel), keys: on, order: keys.clone() };
         }
         if !keys.is_empty() {
@@ -248,19 +255,21 @@ impl Binder {
     }
 
     /// Selects the fields of item `i`, a row, beside it.
-    fn carry_fields(&mut self, item: &Item, i: usize, columns: &mut Vec<(ColumnId, ScalarExpr)>) {
+    fn carry_fields(&mut self, item: &Item, i: usize, columns: &mut Vec<(ColumnId, ScalarExpr)>) -> Result<()> {
         let (ExprKind::Row(values, _), Some(row)) = (&item.expr.kind, columns.get(i).map(|c| c.0)) else {
-            return;
+            return Ok(());
         };
         let mut fields = Vec::new();
         for (name, value) in item.fields.iter().zip(values) {
             let id = self.fresh();
+            self.note_expression(id, value)?;
             fields.push((name.clone(), id, value.ty));
             columns.push((id, value.clone()));
         }
         if !fields.is_empty() {
             self.row_columns.insert(row, fields);
         }
+        Ok(())
     }
 
     fn check_distinct(&self, ty: PgType) -> Result<()> {
@@ -299,6 +308,7 @@ impl Binder {
             return Err(self.source.locate(error, span));
         }
         let (id, ty) = (self.fresh(), expr.ty);
+        self.note_expression(id, &expr)?;
         columns.push((id, expr));
         Ok(ScalarExpr::column(id, ty))
     }
@@ -502,6 +512,7 @@ impl Binder {
             && let QueryExpr::Window(call) = &**query
         {
             let (id, ty) = (self.fresh(), expr.ty);
+            self.note_expression(id, expr)?;
             calls.push((id, call.clone()));
             *expr = ScalarExpr::column(id, ty);
             return Ok(());
@@ -669,6 +680,17 @@ fn refuse_foreign_clauses(select: &ast::Select) -> Result<()> {
         return Err(Error::new(SqlState::SyntaxError, "syntax error: this clause of SELECT is not PostgreSQL's"));
     }
     Ok(())
+}
+
+/// What a sort key sorts by, without the collation's key.
+fn unkeyed(expr: &ScalarExpr) -> &ScalarExpr {
+    match &expr.kind {
+        ExprKind::Call { function, args } => match crate::functions::collation::shown(function, args) {
+            Some(crate::functions::collation::Shown::Expr(arg)) => arg,
+            _ => expr,
+        },
+        _ => expr,
+    }
 }
 
 /// The row of `(row).*`.

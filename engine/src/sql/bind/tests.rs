@@ -19,6 +19,7 @@ fn column(attnum: i16, name: &str, ty: PgType) -> ColumnDef {
         ty,
         domain: None,
         not_null: attnum == 1,
+        collation: None,
         default: None,
         identity: None,
         generated: false,

@@ -50,10 +50,10 @@ impl Binder {
         let parts = self.bind_window(&spec);
         self.in_window = false;
         let (partition_by, order_by, frame) = parts?;
-        let ty = resolved.ty;
+        let (args, ty) = self.window_extreme(&resolved.function, args, resolved.ty)?;
         let call =
             WindowCall { function: resolved.function, aggregate, args, filter, partition_by, order_by, frame, ty };
-        Ok(query(QueryExpr::Window(call), ty))
+        Ok(Self::read_extreme(query(QueryExpr::Window(call), ty), resolved.ty))
     }
 
     /// The specification with what a named window adds to it.
@@ -133,7 +133,11 @@ impl Binder {
     }
 
     fn bind_window(&mut self, spec: &ast::WindowSpec) -> Result<(Vec<ScalarExpr>, Vec<SortKey>, Frame)> {
-        let partition_by = spec.partition_by.iter().map(|e| self.known(e)).collect::<Result<Vec<_>>>()?;
+        let mut partition_by = Vec::with_capacity(spec.partition_by.len());
+        for key in &spec.partition_by {
+            let key = self.known(key)?;
+            partition_by.push(self.distinguished(key)?);
+        }
         let order_by = spec.order_by.iter().map(|k| self.sort_key(k)).collect::<Result<Vec<_>>>()?;
         let frame = match &spec.window_frame {
             None => {

@@ -7,7 +7,7 @@ use crate::catalog::{ConstraintDef, Oid, Relation, TableDef, ViewDef};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::{Call, Function, registry};
 use crate::system::deparse::{self, Display, quote_ident, relation_name, type_name};
-use crate::system::relations::{PG_CLASS, PG_CONSTRAINT, PG_NAMESPACE, PG_PROC, PG_TYPE, rule_view};
+use crate::system::relations::{PG_CLASS, PG_COLLATION, PG_CONSTRAINT, PG_NAMESPACE, PG_PROC, PG_TYPE, rule_view};
 use crate::system::{SystemContext, routines, viewdef};
 use crate::types::Datum;
 
@@ -190,6 +190,7 @@ fn obj_description(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Res
         Some("pg_constraint") => Some(PG_CONSTRAINT),
         Some("pg_proc") => Some(PG_PROC),
         Some("pg_type") => Some(PG_TYPE),
+        Some("pg_collation") => Some(PG_COLLATION),
         Some(_) => return Ok(Datum::Null),
         None => None,
     };
@@ -209,6 +210,14 @@ fn obj_description(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Res
         && let Some(def) = catalog.types.get(&oid)
     {
         return Ok(optional(def.comment.as_ref()));
+    }
+    if is(PG_COLLATION)
+        && let Some(collation) = catalog.collation(oid)
+    {
+        return Ok(match collation {
+            crate::catalog::Collation::Own(own) => optional(own.comment.as_ref()),
+            crate::catalog::Collation::Builtin(b) => optional(Some(b.comment).filter(|text| !text.is_empty())),
+        });
     }
     if is(PG_NAMESPACE)
         && let Some(schema) = catalog.schemas.get(&oid)

@@ -33,8 +33,8 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     ("regrolein", |c, _, a| find_role(c, a).map(Datum::Oid)),
     ("regroleout", |c, _, a| Ok(out(a, |oid| c.catalog.roles.get(&oid).map(|r| quote_ident(&r.name))))),
     ("to_regrole", |c, _, a| Ok(missing_is_null(find_role(c, a)))),
-    ("regcollationin", |_, _, a| find_collation(a).map(Datum::Oid)),
-    ("regcollationout", |_, _, a| Ok(out(a, |oid| collation_name(oid).map(quote_ident)))),
+    ("regcollationin", |c, _, a| find_collation(c, a).map(Datum::Oid)),
+    ("regcollationout", |c, _, a| Ok(out(a, |oid| collation_name(c, oid)))),
     ("format_type", format_type),
     ("pg_table_is_visible", |c, _, a| Ok(visible(oid_arg(a, 0).and_then(|oid| c.catalog.is_visible(oid, &c.path))))),
     ("pg_type_is_visible", |c, _, a| Ok(visible(oid_arg(a, 0).and_then(|oid| type_is_visible(c, oid))))),
@@ -48,7 +48,17 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     // Everything of these kinds lies in pg_catalog, which every search path holds.
     ("pg_opclass_is_visible", |_, _, _| Ok(Datum::Bool(true))),
     ("pg_opfamily_is_visible", |_, _, _| Ok(Datum::Bool(true))),
-    ("pg_collation_is_visible", |_, _, a| Ok(visible(oid_arg(a, 0).and_then(|oid| collation_name(oid).map(|_| true))))),
+    ("pg_collation_is_visible", |c, _, a| {
+        let found = oid_arg(a, 0).and_then(|oid| c.catalog.collation(oid));
+        Ok(visible(found.map(|found| c.catalog.collation_is_visible(&found, &c.path))))
+    }),
+    ("pg_collation_actual_version", |c, _, a| {
+        let Some(found) = oid_arg(a, 0).map(|oid| (oid, c.catalog.collation(oid))) else { return Ok(Datum::Null) };
+        let (oid, found) = found;
+        let missing = || Error::new(SqlState::UndefinedObject, format!("collation with OID {} does not exist", oid.0));
+        let language = found.ok_or_else(missing)?.language().is_some();
+        Ok(if language { text(crate::types::collation::VERSION) } else { Datum::Null })
+    }),
     // There are none of these.
     ("pg_conversion_is_visible", |_, _, _| Ok(Datum::Null)),
     ("pg_statistics_obj_is_visible", |_, _, _| Ok(Datum::Null)),
@@ -82,7 +92,7 @@ pub fn reg_name(context: &SystemContext, ty: TypeOid, oid: u32) -> Option<String
         TypeOid::REGOPERATOR => operator_signature(oid),
         TypeOid::REGNAMESPACE => catalog.schemas.get(&oid).map(|s| quote_ident(&s.name)),
         TypeOid::REGROLE => catalog.roles.get(&oid).map(|r| quote_ident(&r.name)),
-        TypeOid::REGCOLLATION => collation_name(oid).map(quote_ident),
+        TypeOid::REGCOLLATION => collation_name(context, oid),
         _ => None,
     }
 }
@@ -280,21 +290,18 @@ fn find_role(context: &SystemContext, args: &[Datum]) -> Result<u32> {
     Ok(context.catalog.resolve_role(&name)?.oid.0)
 }
 
-const COLLATIONS: [(u32, &str); 4] = [(100, "default"), (950, "C"), (951, "POSIX"), (12340, "ucs_basic")];
-
-fn collation_name(oid: Oid) -> Option<&'static str> {
-    COLLATIONS.iter().find(|c| c.0 == oid.0).map(|c| c.1)
+fn collation_name(context: &SystemContext, oid: Oid) -> Option<String> {
+    let found = context.catalog.collation(oid)?;
+    Some(context.catalog.collation_shown(&found, &context.path))
 }
 
-fn find_collation(args: &[Datum]) -> Result<u32> {
+fn find_collation(context: &SystemContext, args: &[Datum]) -> Result<u32> {
     let shown = input(args)?;
     if let Some(oid) = literal(shown) {
         return Ok(oid);
     }
-    let (_, name) = qualified(shown)?;
-    COLLATIONS.iter().find(|c| c.1 == name).map(|c| c.0).ok_or_else(|| {
-        Error::new(SqlState::UndefinedObject, format!("collation \"{shown}\" for encoding \"UTF8\" does not exist"))
-    })
+    let (schema, name) = qualified(shown)?;
+    Ok(context.catalog.find_collation(schema.as_deref(), &name, &context.path)?.oid().0)
 }
 
 fn type_is_visible(context: &SystemContext, oid: Oid) -> Option<bool> {

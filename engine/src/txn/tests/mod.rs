@@ -138,6 +138,7 @@ pub(super) fn column(attnum: i16, name: &str, ty: TypeOid) -> ColumnDef {
         ty: PgType::from(ty),
         domain: None,
         not_null: false,
+        collation: None,
         default: None,
         identity: None,
         generated: false,
