@@ -54,6 +54,7 @@ mod money;
 pub mod network;
 mod patterns;
 pub mod registry;
+mod regular;
 pub mod resolve;
 #[cfg(test)]
 mod resolve_tests;

@@ -1,17 +1,18 @@
 //! LIKE, SIMILAR TO and regular expressions.
 //!
-//! Regular expressions are PostgreSQL's advanced ones put into the words of the `regex` crate. What that has no words
-//! for (back references, lookaround) answers 0A000. Where alternatives of one place overlap it takes the first that
-//! matches, PostgreSQL the longest.
+//! Regular expressions are PostgreSQL's advanced ones put into the words of the `regex` crate, and of `fancy_regex` if they refer back
+//! or look around. The automaton takes the first of several alternatives that
+//! match at one place, PostgreSQL the longest.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use regex::{Regex, RegexBuilder};
+use regex::RegexBuilder;
 
 use super::args::{self, row};
 use super::registry::Implementations;
+use super::regular::{Compiled, Found, Settings};
 use super::strings::invalid_parameter;
 use crate::error::{Error, Result, SqlState};
 use crate::types::Datum;
@@ -171,28 +172,44 @@ fn flags(text: &str) -> Result<Flags> {
 }
 
 thread_local! {
-    static COMPILED: RefCell<HashMap<(String, Flags), Rc<Regex>>> = RefCell::new(HashMap::new());
+    static COMPILED: RefCell<HashMap<(String, Flags), Rc<Compiled>>> = RefCell::new(HashMap::new());
 }
 const COMPILED_MAX: usize = 128;
 
 /// Longest program of a regular expression, in bytes.
 const SIZE_MAX: usize = 4 << 20;
 
-fn compile(pattern: &str, flags: Flags) -> Result<Rc<Regex>> {
+fn compile(pattern: &str, flags: Flags) -> Result<Rc<Compiled>> {
     let flags = Flags { global: false, ..flags };
     let key = (pattern.to_string(), flags);
     if let Some(found) = COMPILED.with_borrow(|c| c.get(&key).cloned()) {
         return Ok(found);
     }
-    let translated = if flags.literal { regex::escape(pattern) } else { translate(pattern)? };
-    let built = RegexBuilder::new(&translated)
-        .case_insensitive(flags.insensitive)
-        .dot_matches_new_line(!flags.newline_dot)
-        .multi_line(flags.newline_anchors)
-        .ignore_whitespace(flags.extended)
-        .size_limit(SIZE_MAX)
-        .build();
-    let regex = Rc::new(built.map_err(|e| invalid_regex(&e.to_string()))?);
+    let mut translated = match flags.literal {
+        true => Translated { text: regex::escape(pattern), ..Translated::default() },
+        false => translate(pattern, false)?,
+    };
+    let regex = if translated.backtracks {
+        translated = translate(pattern, true)?;
+        let settings = Settings {
+            insensitive: flags.insensitive,
+            dot_matches_newline: !flags.newline_dot,
+            anchors_at_newlines: flags.newline_anchors,
+            extended: flags.extended,
+            longest: !translated.lazy,
+        };
+        Compiled::backtracking(&translated.text, &settings).map_err(|e| invalid_regex(&e))?
+    } else {
+        let built = RegexBuilder::new(&translated.text)
+            .case_insensitive(flags.insensitive)
+            .dot_matches_new_line(!flags.newline_dot)
+            .multi_line(flags.newline_anchors)
+            .ignore_whitespace(flags.extended)
+            .size_limit(SIZE_MAX)
+            .build();
+        Compiled::Automaton(built.map_err(|e| invalid_regex(&e.to_string()))?)
+    };
+    let regex = Rc::new(regex);
     COMPILED.with_borrow_mut(|c| {
         if c.len() >= COMPILED_MAX {
             c.clear();
@@ -216,7 +233,7 @@ pub(super) fn like_regex(text: &str, pattern: &str, flags: &crate::types::jsonpa
         literal: flags.quoted,
         ..Flags::default()
     };
-    Ok(compile(pattern, flags)?.is_match(text))
+    compile(pattern, flags)?.is_match(text)
 }
 
 fn invalid_regex(detail: &str) -> Error {
@@ -232,18 +249,37 @@ fn invalid_regex(detail: &str) -> Error {
         "invalid character range"
     } else if detail.contains("compiled regex exceeds") {
         "regular expression is too complex"
+    } else if detail.contains("nvalid back") || detail.contains("ackref") || detail.contains("back reference") {
+        "invalid backreference number"
+    } else if detail.contains("ook-behind") || detail.contains("ookbehind") {
+        return Error::unsupported("a look back of this form in a regular expression");
     } else {
         "invalid escape \\ sequence"
     };
     Error::new(SqlState::InvalidRegularExpression, format!("invalid regular expression: {reason}"))
 }
 
-/// PostgreSQL's advanced regular expression in the words of the `regex` crate.
-fn translate(pattern: &str) -> Result<String> {
+/// An expression in the words of the crates.
+#[derive(Default)]
+struct Translated {
+    text: String,
+    /// It refers back or looks around.
+    backtracks: bool,
+    /// It has a quantifier that takes as little as it can.
+    lazy: bool,
+}
+
+/// PostgreSQL's advanced regular expression in the words of the `regex` crate, or of `fancy_regex`, which calls borders of words
+/// by other names.
+fn translate(pattern: &str, fancy: bool) -> Result<Translated> {
     let pattern = match pattern.strip_prefix("***=") {
-        Some(literal) => return Ok(regex::escape(literal)),
+        Some(literal) => return Ok(Translated { text: regex::escape(literal), ..Translated::default() }),
         None => pattern.strip_prefix("***:").unwrap_or(pattern),
     };
+    let (mut backtracks, mut lazy) = (false, false);
+    // Open parentheses: whether each is inside of a constraint, where none captures.
+    let mut open: Vec<bool> = Vec::new();
+    let mut captured = 0usize;
     let mut out = String::with_capacity(pattern.len() + 8);
     let chars: Vec<char> = pattern.chars().collect();
     let mut i = 0;
@@ -254,14 +290,28 @@ fn translate(pattern: &str) -> Result<String> {
                 let escaped = chars.get(i).copied().ok_or_else(|| invalid_regex(""))?;
                 i += 1;
                 match escaped {
-                    'm' => out.push_str(r"\b{start}"),
-                    'M' => out.push_str(r"\b{end}"),
+                    'm' => out.push_str(if fancy { r"\<" } else { r"\b{start}" }),
+                    'M' => out.push_str(if fancy { r"\>" } else { r"\b{end}" }),
                     'y' => out.push_str(r"\b"),
                     'Y' => out.push_str(r"\B"),
                     'Z' => out.push_str(r"\z"),
                     'e' => out.push_str(r"\x1b"),
                     'B' => out.push_str(r"\\"),
-                    '1'..='9' => return Err(Error::unsupported("a regular expression with back references")),
+                    '1'..='9' => {
+                        // More digits belong to it as long as there are so many groups.
+                        let mut number = escaped as usize - '0' as usize;
+                        while let Some(digit) = chars.get(i).and_then(|c| c.to_digit(10))
+                            && number * 10 + digit as usize <= captured
+                        {
+                            number = number * 10 + digit as usize;
+                            i += 1;
+                        }
+                        if number > captured || open.last() == Some(&true) {
+                            return Err(invalid_regex("invalid backreference"));
+                        }
+                        backtracks = true;
+                        out.push_str(&format!("(?:\\{number})"));
+                    }
                     'u' => {
                         let digits: String = chars.iter().skip(i).take(4).collect();
                         i += 4;
@@ -273,14 +323,31 @@ fn translate(pattern: &str) -> Result<String> {
             }
             '[' => i = bracket(&chars, i, &mut out)?,
             '(' if chars.get(i) == Some(&'?') && matches!(chars.get(i + 1), Some('=' | '!' | '<')) => {
-                return Err(Error::unsupported("a regular expression with lookaround"));
+                backtracks = true;
+                open.push(true);
+                out.push('(');
+            }
+            '(' => {
+                let constrained = open.last() == Some(&true);
+                open.push(constrained);
+                let plain = chars.get(i) != Some(&'?');
+                captured += usize::from(plain && !constrained);
+                out.push_str(if plain && constrained { "(?:" } else { "(" });
+            }
+            ')' => {
+                open.pop();
+                out.push(')');
+            }
+            '?' if matches!(chars.get(i.wrapping_sub(2)), Some('*' | '+' | '?' | '}')) => {
+                lazy = true;
+                out.push('?');
             }
             '{' if !chars.get(i).is_some_and(char::is_ascii_digit) => out.push_str(r"\{"),
             '}' if !open_count(&out) => out.push_str(r"\}"),
             c => out.push(c),
         }
     }
-    Ok(out)
+    Ok(Translated { text: out, backtracks, lazy })
 }
 
 /// Whether a repetition count is open at the end of what was written.
@@ -335,16 +402,16 @@ fn bracket(chars: &[char], mut i: usize, out: &mut String) -> Result<usize> {
 }
 
 fn matches_regex(text: &str, pattern: &str, insensitive: bool) -> Result<bool> {
-    Ok(compile(pattern, Flags { insensitive, ..Flags::default() })?.is_match(text))
+    compile(pattern, Flags { insensitive, ..Flags::default() })?.is_match(text)
 }
 
 /// The groups of a match, or the whole match if the expression has none.
-fn groups(captures: &regex::Captures<'_>) -> Datum {
-    let text = |m: Option<regex::Match<'_>>| m.map_or(Datum::Null, |m| Datum::from(m.as_str()));
-    let items: Vec<Datum> = if captures.len() > 1 {
-        (1..captures.len()).map(|i| text(captures.get(i))).collect()
+fn groups(found: &Found<'_>) -> Datum {
+    let text = |part: Option<&str>| part.map_or(Datum::Null, Datum::from);
+    let items: Vec<Datum> = if found.len() > 1 {
+        (1..found.len()).map(|i| text(found.part(i))).collect()
     } else {
-        vec![text(captures.get(0))]
+        vec![text(found.part(0))]
     };
     Datum::from(items)
 }
@@ -355,19 +422,19 @@ fn regexp_match(text: &str, pattern: &str, options: &str) -> Result<Datum> {
         return Err(invalid_parameter("regexp_match() does not support the \"global\" option")
             .hint("Use the regexp_matches function instead."));
     }
-    let found = compile(pattern, flags)?;
-    Ok(found.captures(text).map_or(Datum::Null, |c| groups(&c)))
+    let regex = compile(pattern, flags)?;
+    Ok(regex.first(text)?.map_or(Datum::Null, |found| groups(&found)))
 }
 
 fn regexp_matches(text: &str, pattern: &str, options: &str) -> Result<Vec<Datum>> {
     let flags = flags(options)?;
     let regex = compile(pattern, flags)?;
     let limit = if flags.global { usize::MAX } else { 1 };
-    Ok(regex.captures_iter(text).take(limit).map(|c| groups(&c)).collect())
+    regex.all(text).take(limit).map(|found| Ok(groups(&found?))).collect()
 }
 
 /// The replacement text of one match: `\1` to `\9`, `\&`, `\\`.
-fn expand(template: &str, captures: &regex::Captures<'_>, out: &mut String) {
+fn expand(template: &str, found: &Found<'_>, out: &mut String) {
     let mut chars = template.chars();
     while let Some(c) = chars.next() {
         if c != '\\' {
@@ -375,9 +442,9 @@ fn expand(template: &str, captures: &regex::Captures<'_>, out: &mut String) {
             continue;
         }
         match chars.next() {
-            Some('&') => out.push_str(captures.get(0).map_or("", |m| m.as_str())),
+            Some('&') => out.push_str(found.part(0).unwrap_or_default()),
             Some(d) if d.is_ascii_digit() && d != '0' => {
-                out.push_str(captures.get(d as usize - '0' as usize).map_or("", |m| m.as_str()));
+                out.push_str(found.part(d as usize - '0' as usize).unwrap_or_default());
             }
             Some('\\') => out.push('\\'),
             Some(other) => out.extend(['\\', other]),
@@ -396,14 +463,14 @@ fn regexp_replace(text: &str, pattern: &str, with: &str, flags: Flags, start: i3
     let Some(from) = search_start(text, start) else { return Ok(Datum::from(text)) };
     let mut out = String::from(&text[..from]);
     let mut last = from;
-    for (i, captures) in regex.captures_iter(&text[from..]).enumerate() {
-        let Some(whole) = captures.get(0) else { continue };
+    for (i, found) in regex.all(&text[from..]).enumerate() {
+        let found = found?;
         if nth != 0 && i as i32 + 1 != nth {
             continue;
         }
-        out.push_str(&text[last..from + whole.start()]);
-        expand(with, &captures, &mut out);
-        last = from + whole.end();
+        out.push_str(&text[last..from + found.start()]);
+        expand(with, &found, &mut out);
+        last = from + found.end();
         if nth != 0 {
             break;
         }
@@ -443,12 +510,14 @@ fn split(text: &str, pattern: &str, options: &str) -> Result<Vec<Datum>> {
     let regex = compile(pattern, flags)?;
     let mut parts = Vec::new();
     let mut last = 0;
-    for found in regex.find_iter(text) {
+    for found in regex.all(text) {
+        let found = found?;
         // An empty match splits between characters, not at the ends.
-        if found.is_empty() && (found.start() == 0 || found.start() >= text.len()) {
+        let empty = found.start() == found.end();
+        if empty && (found.start() == 0 || found.start() >= text.len()) {
             continue;
         }
-        if found.is_empty() && found.start() == last {
+        if empty && found.start() == last {
             continue;
         }
         parts.push(Datum::from(&text[last..found.start()]));
@@ -460,9 +529,9 @@ fn split(text: &str, pattern: &str, options: &str) -> Result<Vec<Datum>> {
 
 fn substring_regex(text: &str, pattern: &str) -> Result<Datum> {
     let regex = compile(pattern, Flags::default())?;
-    let Some(captures) = regex.captures(text) else { return Ok(Datum::Null) };
-    let part = if captures.len() > 1 { captures.get(1) } else { captures.get(0) };
-    Ok(part.map_or(Datum::Null, |m| Datum::from(m.as_str())))
+    let Some(found) = regex.first(text)? else { return Ok(Datum::Null) };
+    let part = if found.len() > 1 { found.part(1) } else { found.part(0) };
+    Ok(part.map_or(Datum::Null, Datum::from))
 }
 
 /// A match by number, from a position.
@@ -471,16 +540,21 @@ fn regexp_substr(text: &str, pattern: &str, start: i32, nth: i32, options: &str,
     positive("n", nth)?;
     let regex = compile(pattern, single("regexp_substr", options)?)?;
     let Some(from) = search_start(text, start) else { return Ok(Datum::Null) };
-    let captures = regex.captures_iter(&text[from..]).nth(nth as usize - 1);
+    let found = regex.all(&text[from..]).nth(nth as usize - 1).transpose()?;
     let group = subexpression(group)?;
-    Ok(captures.and_then(|c| c.get(group)).map_or(Datum::Null, |m| Datum::from(m.as_str())))
+    Ok(found.and_then(|found| found.part(group)).map_or(Datum::Null, Datum::from))
 }
 
 fn regexp_count(text: &str, pattern: &str, start: i32, options: &str) -> Result<Datum> {
     positive("start", start)?;
     let regex = compile(pattern, single("regexp_count", options)?)?;
     let Some(from) = search_start(text, start) else { return Ok(Datum::Int4(0)) };
-    Ok(Datum::Int4(regex.find_iter(&text[from..]).count() as i32))
+    let mut count = 0;
+    for found in regex.all(&text[from..]) {
+        found?;
+        count += 1;
+    }
+    Ok(Datum::Int4(count))
 }
 
 /// The number of a parenthesised part; 0 is the whole.
@@ -505,9 +579,9 @@ fn regexp_instr(text: &str, pattern: &str, place: Place, options: &str, group: i
     let regex = compile(pattern, single("regexp_instr", options)?)?;
     let group = subexpression(group)?;
     let Some(from) = search_start(text, start) else { return Ok(Datum::Int4(0)) };
-    let found = regex.captures_iter(&text[from..]).nth(nth as usize - 1);
-    let found = found.and_then(|captures| captures.get(group));
-    let at = found.map(|m| if end == 1 { m.end() } else { m.start() });
+    let found = regex.all(&text[from..]).nth(nth as usize - 1).transpose()?;
+    let found = found.and_then(|found| found.place(group));
+    let at = found.map(|place| if end == 1 { place.1 } else { place.0 });
     Ok(Datum::Int4(at.map_or(0, |at| text[..from + at].chars().count() as i32 + 1)))
 }
 
@@ -559,7 +633,7 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("regexp_like_no_flags", regex_row!(false, false)),
         (
             "regexp_like",
-            row!(|t: text, p: text, f: text| Ok(Datum::Bool(compile(p, single("regexp_like", f)?)?.is_match(t)))),
+            row!(|t: text, p: text, f: text| Ok(Datum::Bool(compile(p, single("regexp_like", f)?)?.is_match(t)?))),
         ),
         ("textregexsubstr", row!(|t: text, p: text| substring_regex(t, p))),
         ("#2074", row!(|t: text, p: text, e: text| substring_regex(t, &similar(p, Some(e))?))),
