@@ -205,6 +205,11 @@ impl Evaluator<'_> {
     fn subscript(&self, array: &ScalarExpr, index: &ScalarExpr) -> Result<Datum> {
         let (items, at) = match (self.value(array)?, self.value(index)?) {
             (Datum::Array(items), Datum::Int4(at)) => (items, at),
+            // Of a point its coordinates, of a segment or box its points.
+            (Datum::Bytea(shape), Datum::Int4(at)) => {
+                let width = if array.ty.oid == TypeOid::LSEG || array.ty.oid == TypeOid::BOX { 16 } else { 8 };
+                return Ok(crate::types::geometry::part(&shape, at, width));
+            }
             (Datum::Text(name), Datum::Int4(at)) => {
                 let byte = usize::try_from(at).ok().and_then(|i| name.as_bytes().get(i).copied()).unwrap_or(0);
                 let text = if byte == 0 { String::new() } else { char::from(byte).to_string() };

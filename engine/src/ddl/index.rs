@@ -296,7 +296,7 @@ fn operator_class(class: Option<&str>, ty: PgType, method: IndexMethod) -> Resul
 /// 42704 for a type that the access method has no default operator class for.
 fn check_default_class(ty: PgType, method: IndexMethod) -> Result<()> {
     let array = crate::types::names::row(ty.oid).is_some_and(|t| t.category == b'A');
-    let unordered = matches!(ty.oid, TypeOid::JSON | TypeOid::XML);
+    let unordered = crate::types::names::is_unordered(ty.oid);
     let has = match method {
         IndexMethod::Btree | IndexMethod::Hash => !unordered,
         IndexMethod::Brin => !unordered && !array && !matches!(ty.oid, TypeOid::BOOL | TypeOid::JSONB),

@@ -40,6 +40,7 @@ mod extreme_tests;
 mod format;
 mod format_text;
 mod generic;
+mod geometry;
 mod identifiers;
 mod json_edit;
 mod json_functions;
@@ -279,6 +280,7 @@ fn register_families(implementations: &mut registry::Implementations) {
     bits::register(implementations);
     money::register(implementations);
     network::register(implementations);
+    geometry::register(implementations);
     timetz::register(implementations);
     degrees::register(implementations);
     unicode::register(implementations);

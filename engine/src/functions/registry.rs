@@ -155,6 +155,12 @@ impl Registry {
         self.operators_named(name).iter().find(|o| o.left == left && o.right == right)
     }
 
+    /// Whether a function is an equality by which values can be hashed and joined: that of boxes compares their areas.
+    pub fn is_equality(&self, function: u32) -> bool {
+        let mut named = self.operators_named("=").iter();
+        named.any(|o| o.function.oid == function && !crate::types::geometry::is_geometric(o.right))
+    }
+
     pub fn operator_by_oid(&self, oid: u32) -> Option<&Arc<Operator>> {
         self.operators.binary_search_by_key(&oid, |o| o.oid).ok().and_then(|i| self.operators.get(i))
     }

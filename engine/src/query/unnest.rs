@@ -834,7 +834,7 @@ fn single_value() -> Result<Arc<Function>> {
 }
 
 fn is_equality(function: &Function) -> bool {
-    registry().operators_named("=").iter().any(|o| o.function.oid == function.oid)
+    registry().is_equality(function.oid)
 }
 
 /// An ungrouped aggregation yields one row, and so does what only computes on it.

@@ -10,7 +10,7 @@ use std::ops::Deref;
 use smallvec::SmallVec;
 
 use super::text::{FormatSettings, parse, write};
-use super::{Datum, PgType, TypeOid};
+use super::{Datum, PgType, TypeOid, names};
 use crate::error::{Error, Result, SqlState};
 
 /// Most dimensions of an array.
@@ -256,6 +256,7 @@ impl Braces<'_> {
         let mut item = String::new();
         let mut trailing = 0;
         let mut chars = body.char_indices();
+        let delimiter = char::from(names::delimiter(self.element.oid));
         while let Some((at, c)) = chars.next() {
             match c {
                 '"' => {
@@ -288,7 +289,7 @@ impl Braces<'_> {
                         self.lengths.push(None);
                     }
                 }
-                ',' | '}' => {
+                c if c == delimiter || c == '}' => {
                     let empty = c == '}' && seen == Seen::Open && self.counts.len() == 1;
                     match seen {
                         Seen::Bare | Seen::Quoted => {
@@ -298,7 +299,7 @@ impl Braces<'_> {
                         _ if empty => {}
                         _ => return Err(unexpected(self.text, c)),
                     }
-                    if c == ',' {
+                    if c == delimiter {
                         seen = if seen == Seen::Close { Seen::DelimiterAfterClose } else { Seen::Delimiter };
                         continue;
                     }
@@ -395,6 +396,7 @@ pub fn write_array(array: &ArrayValue, element: PgType, format: &FormatSettings,
         }
         out.push(b'=');
     }
+    let delimiter = names::delimiter(element.oid);
     let mut text = Vec::new();
     let mut member = |item: &Datum, out: &mut Vec<u8>| {
         if item.is_null() {
@@ -402,7 +404,7 @@ pub fn write_array(array: &ArrayValue, element: PgType, format: &FormatSettings,
         }
         text.clear();
         write(item, element, format, &mut text);
-        if !needs_quotes(&text) {
+        if !needs_quotes(&text, delimiter) {
             return out.extend_from_slice(&text);
         }
         out.push(b'"');
@@ -414,14 +416,14 @@ pub fn write_array(array: &ArrayValue, element: PgType, format: &FormatSettings,
         }
         out.push(b'"');
     };
-    nest(&array.dims, &array.items, (b'{', b'}'), out, &mut member);
+    nest(&array.dims, &array.items, (b'{', b'}', delimiter), out, &mut member);
 }
 
-/// Writes members between nested brackets, a comma between neighbours.
+/// Writes members between nested brackets, the third byte between neighbours.
 pub fn nest(
     dims: &[Dimension],
     items: &[Datum],
-    brackets: (u8, u8),
+    brackets: (u8, u8, u8),
     out: &mut Vec<u8>,
     member: &mut dyn FnMut(&Datum, &mut Vec<u8>),
 ) {
@@ -430,7 +432,7 @@ pub fn nest(
     let width = inner.iter().map(|d| d.length as usize).product::<usize>().max(1);
     for (i, part) in items.chunks(width).enumerate() {
         if i > 0 {
-            out.push(b',');
+            out.push(brackets.2);
         }
         match (inner, part) {
             ([], [item]) => member(item, out),
@@ -440,10 +442,10 @@ pub fn nest(
     out.push(brackets.1);
 }
 
-fn needs_quotes(text: &[u8]) -> bool {
+fn needs_quotes(text: &[u8], delimiter: u8) -> bool {
     text.is_empty()
         || text.eq_ignore_ascii_case(b"null")
-        || text
-            .iter()
-            .any(|b| matches!(b, b'"' | b'\\' | b'{' | b'}' | b',' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c))
+        || text.iter().any(|b| {
+            *b == delimiter || matches!(b, b'"' | b'\\' | b'{' | b'}' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
+        })
 }

@@ -9,6 +9,7 @@
 //! | text, varchar, char(n), name, "char", json, jsonb, unknown, pg_node_tree, aclitem | Utf8 |
 //! | bytea, inet, cidr, macaddr, macaddr8, timetz | Binary that sorts like the values: [`network`], [`timetz`] |
 //! | money | Int64, cents |
+//! | point, lseg, box, line, path, polygon, circle | Binary, their wire form: [`geometry`] |
 //! | bit, bit varying | Utf8, their digits |
 //! | date, time, timestamp, timestamptz | Date32, Time64(µs), Timestamp(µs), Timestamp(µs, "UTC"); infinities are MIN and MAX |
 //! | interval | Interval(MonthDayNano) |
@@ -31,6 +32,7 @@ pub mod compare;
 pub mod datetime;
 pub mod datetime_out;
 pub mod float;
+pub mod geometry;
 pub mod interval;
 pub mod interval_in;
 pub mod json;
@@ -39,6 +41,7 @@ pub mod money;
 pub mod names;
 pub mod network;
 pub mod numeric;
+pub mod plane;
 pub mod record;
 #[cfg(test)]
 mod tests;
@@ -76,6 +79,8 @@ type_oids! {
     TIMESTAMP_ARRAY = 1115, DATE_ARRAY = 1182, TIME_ARRAY = 1183, TIMESTAMPTZ_ARRAY = 1185, INTERVAL_ARRAY = 1187,
     NUMERIC_ARRAY = 1231, REGCLASS_ARRAY = 2210, REGTYPE_ARRAY = 2211, RECORD_ARRAY = 2287, UUID_ARRAY = 2951, JSON_ARRAY = 199, JSONB_ARRAY = 3807,
     MACADDR8 = 774, MACADDR8_ARRAY = 775, MONEY_ARRAY = 791, MACADDR = 829, MACADDR_ARRAY = 1040, INET_ARRAY = 1041, CIDR_ARRAY = 651,
+    POINT = 600, LSEG = 601, PATH = 602, BOX = 603, POLYGON = 604, LINE = 628, CIRCLE = 718, POINT_ARRAY = 1017, LSEG_ARRAY = 1018,
+    PATH_ARRAY = 1019, BOX_ARRAY = 1020, POLYGON_ARRAY = 1027, LINE_ARRAY = 629, CIRCLE_ARRAY = 719,
     BIT_ARRAY = 1561, VARBIT_ARRAY = 1563, JSONPATH = 4072, JSONPATH_ARRAY = 4073, CSTRING_ARRAY = 1263, TIMETZ_ARRAY = 1270,
 }
 
@@ -151,7 +156,7 @@ impl PgType {
             T::UUID => DataType::FixedSizeBinary(16),
             T::VOID => DataType::Utf8,
             oid if oid.is_enum() => DataType::Int64,
-            oid if oid.is_row() => DataType::Binary,
+            oid if oid.is_row() || geometry::is_geometric(oid) => DataType::Binary,
             _ => DataType::Utf8,
         }
     }
@@ -199,6 +204,13 @@ impl TypeOid {
             T::TIMETZ_ARRAY => T::TIMETZ,
             T::MONEY_ARRAY => T::MONEY,
             T::RECORD_ARRAY => T::RECORD,
+            T::POINT_ARRAY => T::POINT,
+            T::LSEG_ARRAY => T::LSEG,
+            T::PATH_ARRAY => T::PATH,
+            T::BOX_ARRAY => T::BOX,
+            T::POLYGON_ARRAY => T::POLYGON,
+            T::LINE_ARRAY => T::LINE,
+            T::CIRCLE_ARRAY => T::CIRCLE,
             T::CSTRING_ARRAY => T::CSTRING,
             T::ANYARRAY => T::TEXT,
             other => return other.user_element(),
@@ -249,6 +261,13 @@ impl TypeOid {
             T::INT2VECTOR => T::INT2VECTOR_ARRAY,
             T::OIDVECTOR => T::OIDVECTOR_ARRAY,
             T::RECORD => T::RECORD_ARRAY,
+            T::POINT => T::POINT_ARRAY,
+            T::LSEG => T::LSEG_ARRAY,
+            T::PATH => T::PATH_ARRAY,
+            T::BOX => T::BOX_ARRAY,
+            T::POLYGON => T::POLYGON_ARRAY,
+            T::LINE => T::LINE_ARRAY,
+            T::CIRCLE => T::CIRCLE_ARRAY,
             other => return other.user_array(),
         })
     }

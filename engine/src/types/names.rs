@@ -103,6 +103,17 @@ pub fn supported(oid: TypeOid) -> bool {
             || matches!(base, T::REGNAMESPACE | T::REGROLE | T::REGCOLLATION))
 }
 
+/// Whether the values of a type have no order: json, and what is drawn. Nor do their arrays.
+pub fn is_unordered(oid: TypeOid) -> bool {
+    let base = oid.element().unwrap_or(oid);
+    matches!(base, TypeOid::JSON | TypeOid::XML | TypeOid::JSONPATH) || super::geometry::is_geometric(base)
+}
+
+/// What stands between the members of an array of this type.
+pub fn delimiter(element: TypeOid) -> u8 {
+    if element == TypeOid::BOX { b';' } else { b',' }
+}
+
 /// Names of the SQL grammar that differ from pg_type's.
 const ALIASES: &[(&str, TypeOid)] = &[
     ("int", TypeOid::INT4),
@@ -398,6 +409,6 @@ mod tests {
             }
         }
         assert!(supported(TypeOid::INT4) && supported(TypeOid::JSONB_ARRAY) && supported(TypeOid::REGCLASS));
-        assert!(supported(TypeOid::INET) && !supported(TypeOid(600)) && !supported(TypeOid(3904)));
+        assert!(supported(TypeOid::INET) && supported(TypeOid::BOX) && !supported(TypeOid(3904)));
     }
 }

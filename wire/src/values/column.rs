@@ -124,7 +124,7 @@ fn text_writer(array: &ArrayRef, ty: PgType) -> Option<Write> {
             })
         }
         // Whatever the type: strings are its text form. So are names that the engine resolved.
-        (Family::Array(_) | Family::Bytea | Family::Inet | Family::Timetz, _) => return None,
+        (Family::Array(_) | Family::Bytea | Family::Inet | Family::Timetz | Family::Geometric, _) => return None,
         (_, data_type) => return strings(array, data_type),
     })
 }
@@ -265,13 +265,13 @@ fn reader(array: &ArrayRef, ty: PgType) -> Result<Read> {
             let array = array.as_binary_view().clone();
             Box::new(move |row| sortable_numeric(array.value(row)))
         }
-        (DataType::Binary, Family::Bytea | Family::Inet | Family::Timetz | Family::Row) => {
+        (DataType::Binary, Family::Bytea | Family::Inet | Family::Timetz | Family::Geometric | Family::Row) => {
             read!(array.as_binary::<i32>(), |v: &[u8]| Datum::Bytea(Arc::from(v)))
         }
-        (DataType::LargeBinary, Family::Bytea | Family::Inet | Family::Timetz | Family::Row) => {
+        (DataType::LargeBinary, Family::Bytea | Family::Inet | Family::Timetz | Family::Geometric | Family::Row) => {
             read!(array.as_binary::<i64>(), |v: &[u8]| Datum::Bytea(Arc::from(v)))
         }
-        (DataType::BinaryView, Family::Bytea | Family::Inet | Family::Timetz | Family::Row) => {
+        (DataType::BinaryView, Family::Bytea | Family::Inet | Family::Timetz | Family::Geometric | Family::Row) => {
             read!(array.as_binary_view(), |v: &[u8]| Datum::Bytea(Arc::from(v)))
         }
         (DataType::FixedSizeBinary(16), Family::Uuid) => {

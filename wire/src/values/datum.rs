@@ -285,7 +285,7 @@ fn binary_writer(oid: TypeOid) -> Result<Write> {
         Family::Text if oid == TypeOid::CHAR => write_char,
         Family::Text => write_text_string,
         Family::Jsonb => write_jsonb,
-        Family::Bytea => write_bytea,
+        Family::Bytea | Family::Geometric => write_bytea,
         Family::Inet => write_inet,
         Family::Bits => write_bits,
         Family::Timetz => write_timetz,

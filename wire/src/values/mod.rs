@@ -15,7 +15,7 @@ pub(crate) mod numeric;
 pub(crate) mod parameter;
 
 use engine::error::{Error, Result, SqlState};
-use engine::types::TypeOid;
+use engine::types::{TypeOid, geometry};
 
 /// Days and microseconds from 1970-01-01, ours and Arrow's epoch, to 2000-01-01, the wire's.
 const EPOCH_DAYS: i32 = 10_957;
@@ -42,6 +42,8 @@ pub(crate) enum Family {
     /// The number of bits, then the bits.
     Bits,
     Timetz,
+    /// Float8s, in paths and polygons their number first: the engine's own bytes.
+    Geometric,
     Date,
     Time,
     Timestamp,
@@ -113,6 +115,7 @@ pub(crate) fn family(oid: TypeOid) -> Family {
         T::VOID => Family::Void,
         T::CITEXT => Family::Text,
         T::HSTORE => Family::Hstore,
+        oid if geometry::is_geometric(oid) => Family::Geometric,
         oid if oid.is_row() => Family::Row,
         oid if oid.is_enum() => Family::Enum,
         T::ACLITEM | T::TRIGGER | T::INTERNAL | T::ANY | T::ANYELEMENT | T::ANYNONARRAY => {
@@ -134,6 +137,9 @@ pub(crate) fn type_length(oid: TypeOid) -> i16 {
         T::MACADDR => 6,
         T::MACADDR8 => 8,
         T::TIMETZ => 12,
+        T::POINT => 16,
+        T::LSEG | T::BOX => 32,
+        T::LINE | T::CIRCLE => 24,
         T::ACLITEM => 12,
         T::ANYELEMENT | T::ANYNONARRAY | T::ANY | T::TRIGGER => 4,
         T::INTERNAL => 8,

@@ -9,6 +9,7 @@ use engine::types::array::{
 };
 use engine::types::bits;
 use engine::types::calendar::checked_timestamp;
+use engine::types::geometry;
 use engine::types::network::{self, Inet};
 use engine::types::text::{self, FormatSettings};
 use engine::types::timetz::TimeTz;
@@ -97,6 +98,7 @@ fn read_binary(reader: &mut Reader<'_>, ty: TypeOid, settings: &FormatSettings) 
             Datum::Bytea(Arc::from(bytes))
         }
         Family::Inet => read_inet(reader, ty)?,
+        Family::Geometric => read_geometric(reader, ty)?,
         Family::Bits => read_bits(reader)?,
         Family::Timetz => {
             let (micros, west) = (read_i64(reader)?, reader.i32()?);
@@ -155,6 +157,21 @@ fn read_inet(reader: &mut Reader<'_>, ty: TypeOid) -> Result<Datum> {
             .detail("Value has bits set to right of mask."));
     }
     Ok(address.encode())
+}
+
+fn read_geometric(reader: &mut Reader<'_>, ty: TypeOid) -> Result<Datum> {
+    let points = |front: &[u8]| {
+        let count = front.last_chunk::<4>().map_or(0, |count| i32::from_be_bytes(*count));
+        front.len() + usize::try_from(count).unwrap_or(0).saturating_mul(16)
+    };
+    let length = match ty {
+        TypeOid::POINT => 16,
+        TypeOid::LSEG | TypeOid::BOX => 32,
+        TypeOid::LINE | TypeOid::CIRCLE => 24,
+        TypeOid::PATH => points(reader.rest().get(..5).unwrap_or_default()),
+        _ => points(reader.rest().get(..4).unwrap_or_default()),
+    };
+    geometry::receive(reader.bytes(length)?, ty)
 }
 
 fn read_bits(reader: &mut Reader<'_>) -> Result<Datum> {

@@ -122,7 +122,7 @@ impl Lowering<'_> {
                     ExprKind::Param(n) => self.context.params.get(*n),
                     _ => None,
                 };
-                let equality = registry().operators_named("=").iter().any(|o| o.function.oid == operator.oid);
+                let equality = registry().is_equality(operator.oid);
                 if let (Some(Datum::Array(items)), true, false) = (constant, equality, *all) {
                     let element = PgType::new(array.ty.oid.element().unwrap_or(TypeOid::TEXT), array.ty.typmod);
                     if element.oid == arg.ty.oid && !items.is_empty() {

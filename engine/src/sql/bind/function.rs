@@ -443,6 +443,11 @@ impl Binder {
             return Err(self.syntax_at(")", span));
         }
         let (items, ty) = self.unify(items, what, span)?;
+        if name != "coalesce" && crate::types::names::is_unordered(ty.oid) {
+            let name = resolve::type_name(ty);
+            let message = format!("could not identify a comparison function for type {name}");
+            return Err(Error::new(SqlState::UndefinedFunction, message));
+        }
         match name {
             "coalesce" => Ok(Some(ScalarExpr::new(ExprKind::Coalesce(items), ty))),
             "greatest" => self.extreme(items, ty, ExprKind::Greatest).map(Some),
@@ -481,6 +486,9 @@ impl Binder {
         filter: Option<ScalarExpr>,
         span: Span,
     ) -> Result<ScalarExpr> {
+        if distinct {
+            args.iter().try_for_each(|arg| self.check_distinct(arg.ty, span))?;
+        }
         let mut named = std::collections::HashSet::new();
         args.iter().for_each(|a| a.free_columns(&mut named));
         let local = self.scopes.last().is_some_and(|s| {
@@ -524,7 +532,7 @@ impl Binder {
         if ty.oid == TypeOid::RECORD {
             return Err(self.source.locate(Error::unsupported("sorting by whole rows"), span));
         }
-        if matches!(ty.oid, TypeOid::JSON | TypeOid::XML | TypeOid::ACLITEM) {
+        if crate::types::names::is_unordered(ty.oid) || ty.oid == TypeOid::ACLITEM {
             let error = Error::new(
                 SqlState::UndefinedFunction,
                 format!("could not identify an ordering operator for type {}", resolve::type_name(ty)),

@@ -223,6 +223,7 @@ impl Binder {
             return Err(self.source.locate(error, span));
         }
         let chosen = self.resolve_unknown(chosen)?;
+        self.check_distinct(chosen.ty, span)?;
         self.check_sortable(chosen.ty, span)?;
         if let Some(i) = groups.iter().position(|g| g.same(&chosen)) {
             return Ok(i);

@@ -321,6 +321,9 @@ impl Binder {
             return Err(self.source.locate(error, at));
         }
         self.match_columns(&mut l, &mut r, word, whole.span())?;
+        if !all {
+            l.columns.iter().try_for_each(|column| self.check_distinct(column.ty, left.span()))?;
+        }
         let outputs: Vec<Output> = l.columns.iter().map(|c| Output { id: self.fresh(), ty: c.ty }).collect();
         let mut blurred = false;
         if self.collations.noticed {

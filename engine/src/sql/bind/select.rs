@@ -234,7 +234,7 @@ impl Binder {
         let mut rel = if blurred { self.blurred_distinct(rel, columns)? } else { rel.project(columns) };
         if distinct {
             for column in &out {
-                self.check_distinct(column.ty)?;
+                self.check_distinct(column.ty, sqlparser::tokenizer::Span::empty())?;
             }
         }
         if distinct && !blurred {
@@ -272,12 +272,14 @@ impl Binder {
         Ok(())
     }
 
-    fn check_distinct(&self, ty: PgType) -> Result<()> {
-        if matches!(ty.oid, TypeOid::JSON | TypeOid::XML) {
-            return Err(Error::new(
+    /// 42883 for a type whose values cannot be told apart.
+    pub(super) fn check_distinct(&self, ty: PgType, span: sqlparser::tokenizer::Span) -> Result<()> {
+        if crate::types::names::is_unordered(ty.oid) {
+            let error = Error::new(
                 SqlState::UndefinedFunction,
                 format!("could not identify an equality operator for type {}", super::resolve::type_name(ty)),
-            ));
+            );
+            return Err(self.source.locate(error, span));
         }
         Ok(())
     }

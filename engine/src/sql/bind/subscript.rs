@@ -77,6 +77,8 @@ impl Binder {
             TypeOid::JSONB => self.json_subscripts(value, &written, span)?,
             // A name is a fixed array of "char".
             TypeOid::NAME => self.array_subscripts(value, TypeOid::CHAR, &written, span)?,
+            TypeOid::POINT | TypeOid::LINE => self.array_subscripts(value, TypeOid::FLOAT8, &written, span)?,
+            TypeOid::LSEG | TypeOid::BOX => self.array_subscripts(value, TypeOid::POINT, &written, span)?,
             oid => match oid.element() {
                 Some(element) => self.array_subscripts(value, element, &written, span)?,
                 None => {
@@ -118,7 +120,7 @@ impl Binder {
             let index = Box::new(self.integer_subscript(index)?);
             return Ok(ScalarExpr::new(ExprKind::Subscript { array: Box::new(array), index }, element));
         }
-        if array.ty.oid == TypeOid::NAME {
+        if array.ty.oid.element().is_none() {
             return Err(Error::new(SqlState::DatatypeMismatch, "slices of fixed-length arrays not implemented"));
         }
         let (ty, oid) = (array.ty, array.ty.oid);

@@ -134,8 +134,9 @@ impl Binder {
 
     fn bind_window(&mut self, spec: &ast::WindowSpec) -> Result<(Vec<ScalarExpr>, Vec<SortKey>, Frame)> {
         let mut partition_by = Vec::with_capacity(spec.partition_by.len());
-        for key in &spec.partition_by {
-            let key = self.known(key)?;
+        for written in &spec.partition_by {
+            let key = self.known(written)?;
+            self.check_distinct(key.ty, written.span())?;
             partition_by.push(self.distinguished(key)?);
         }
         let order_by = spec.order_by.iter().map(|k| self.sort_key(k)).collect::<Result<Vec<_>>>()?;
