@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::domain::DomainRule;
+use crate::expr_fold::FoldRule;
 use crate::functions::Function;
 use crate::types::{Datum, PgType};
 
@@ -88,6 +89,11 @@ pub enum ExprKind {
     Domain {
         arg: Box<ScalarExpr>,
         rule: Arc<DomainRule>,
+    },
+    /// A user's aggregate of the rows that the argument has collected.
+    Fold {
+        rows: Box<ScalarExpr>,
+        rule: Arc<FoldRule>,
     },
     Subscript {
         array: Box<ScalarExpr>,

@@ -64,6 +64,7 @@ impl Evaluator<'_> {
                 rule.check(&value, self.context)?;
                 Ok(value)
             }
+            ExprKind::Fold { rows, rule } => rule.fold(&self.value(rows)?, self.context),
             ExprKind::And(parts) => self.and(parts),
             ExprKind::Or(parts) => self.or(parts),
             ExprKind::Not(arg) => Ok(negate(self.value(arg)?)),

@@ -19,6 +19,7 @@ pub mod engine;
 pub mod error;
 pub mod expr;
 pub mod expr_eval;
+pub mod expr_fold;
 pub mod functions;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;

@@ -29,7 +29,7 @@ pub use collation::{Collation, CollationDef, Order};
 pub use computed::Computed;
 pub use depend::{Dependent, stored_collation_name, stored_type_name};
 pub use lookup::{Relation, SearchPath};
-pub use routine::{ArgMode, RoutineArg, RoutineDef};
+pub use routine::{AggregateDef, ArgMode, RoutineArg, RoutineDef};
 pub use strategy::{Member, Placement, Policy, Reach, StrategyDef};
 pub use user_type::{
     Attribute, DomainCheck, DomainDef, EnumValue, ExtensionDef, NamedType, Place, TypeBody, TypeDef, insert_value,

@@ -40,6 +40,26 @@ pub struct RoutineDef {
     pub columns: Vec<(String, PgType)>,
     pub depends_on: Vec<Oid>,
     pub comment: Option<String>,
+    pub aggregate: Option<AggregateDef>,
+}
+
+/// What makes an aggregate of a routine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AggregateDef {
+    /// Functions, built in or users'.
+    pub transition: Oid,
+    pub finish: Option<Oid>,
+    pub combine: Option<Oid>,
+    /// The final function takes the arguments too, all of them NULL.
+    pub finish_extra: bool,
+    /// As pg_aggregate.aggfinalmodify.
+    pub finish_modify: char,
+    pub state: PgType,
+    /// PostgreSQL's estimate of the state's size.
+    pub state_space: i32,
+    pub initial: Option<String>,
+    /// OID of an operator.
+    pub sort_operator: u32,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -104,7 +124,11 @@ impl RoutineDef {
     }
 
     pub fn kind_name(&self) -> &'static str {
-        if self.procedure { "procedure" } else { "function" }
+        match (self.procedure, &self.aggregate) {
+            (true, _) => "procedure",
+            (false, Some(_)) => "aggregate",
+            (false, None) => "function",
+        }
     }
 
     pub fn volatility(&self) -> Volatility {

@@ -72,6 +72,7 @@ impl Doomed {
             }
             Doomed::View(v) => format!("view {}", name(v.oid, v.schema, &v.name)),
             Doomed::Sequence(s) => format!("sequence {}", name(s.oid, s.schema, &s.name)),
+            Doomed::Routine(r) if r.aggregate.is_some() => format!("function {}", r.signature()),
             Doomed::Routine(r) => format!("{} {}", r.kind_name(), r.signature()),
             Doomed::Constraint(t, c) => format!("constraint {} on table {}", c.name, table(t)),
             Doomed::Default(t, attnum) => {
@@ -340,13 +341,15 @@ fn routine_dependents(routine: &RoutineDef, catalog: &Catalog) -> Vec<Doomed> {
             .any(|(at, _)| !lower[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
             || lower.contains(&format!("\"{}\"(", routine.name))
     };
+    let aggregates = catalog.routines.values().filter(|r| r.aggregate.is_some() && r.depends_on.contains(&routine.oid));
+    let aggregates = aggregates.cloned().map(Doomed::Routine);
     // Of several of one name it may be another that is meant.
     if catalog.routines.values().filter(|r| r.name == routine.name).count() > 1 {
-        return Vec::new();
+        return aggregates.collect();
     }
     let views = catalog.all_views().filter(|v| names(&v.query)).cloned().map(Doomed::View);
     let routines = catalog.routines.values().filter(|r| r.standard_body && r.oid != routine.oid && names(&r.body));
-    views.chain(routines.cloned().map(Doomed::Routine)).collect()
+    views.chain(routines.cloned().map(Doomed::Routine)).chain(aggregates).collect()
 }
 
 /// DROP FUNCTION and PROCEDURE.

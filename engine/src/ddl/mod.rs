@@ -11,6 +11,8 @@
 //! 3. Nothing is accepted and ignored: what is not supported answers 0A000.
 //! 4. A transaction whose first DDL waits for a table does not keep other DDL waiting ([`patiently`]).
 
+mod aggregate;
+mod aggregate_syntax;
 mod alter;
 pub(crate) mod collation;
 mod column;
@@ -110,6 +112,10 @@ impl DdlContext<'_> {
         self.report(NoticeLevel::Notice, Error::new(state, message));
     }
 
+    fn warning(&mut self, state: SqlState, message: impl Into<String>) {
+        self.report(NoticeLevel::Warning, Error::new(state, message));
+    }
+
     fn report(&mut self, level: NoticeLevel, report: Error) {
         self.notices.push(Notice { level, report });
     }
@@ -206,6 +212,7 @@ async fn run_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlCon
             strategy::set_for_table(table, *if_exists, strategy.as_ref(), tx, context).await
         }
         Extra::CreateRoutine(routine) => routine::create(routine, tx, context),
+        Extra::CreateAggregate(aggregate) => aggregate::create(aggregate, tx, context),
         Extra::DropRoutines { kind, names, if_exists, cascade } => {
             routine::drop(*kind, names, *if_exists, *cascade, tx, context)
         }

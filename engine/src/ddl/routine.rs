@@ -71,6 +71,7 @@ pub fn create(create: &CreateRoutine, tx: &mut Transaction, context: &mut DdlCon
         columns: Vec::new(),
         depends_on: Vec::new(),
         comment: old.as_ref().and_then(|o| o.comment.clone()),
+        aggregate: None,
     };
     if routine.security_definer {
         return Err(Error::unsupported("SECURITY DEFINER"));
@@ -88,7 +89,12 @@ fn inputs(args: &[RoutineArg]) -> impl Iterator<Item = &RoutineArg> {
     args.iter().filter(|a| a.mode.is_input())
 }
 
-fn find<'a>(catalog: &'a Catalog, schema: Oid, name: &str, types: &[TypeOid]) -> Option<&'a Arc<RoutineDef>> {
+pub(super) fn find<'a>(
+    catalog: &'a Catalog,
+    schema: Oid,
+    name: &str,
+    types: &[TypeOid],
+) -> Option<&'a Arc<RoutineDef>> {
     catalog.routines.values().find(|r| r.schema == schema && r.name == name && r.input_types() == types)
 }
 
@@ -151,7 +157,7 @@ fn result(
     context: &DdlContext<'_>,
 ) -> Result<(PgType, Option<Oid>, bool)> {
     let outputs: Vec<PgType> = args.iter().filter(|a| a.mode.is_output()).map(|a| a.ty).collect();
-    outputs.iter().try_for_each(|ty| check_determined(ty.oid, args))?;
+    outputs.iter().try_for_each(|ty| check_determined(ty.oid, args, "result"))?;
     let of_outputs = match outputs.as_slice() {
         [] => None,
         [one] => Some(*one),
@@ -186,7 +192,7 @@ fn result(
         let message = format!("function result type must be {} because of OUT parameters", type_name(expected));
         return Err(Error::new(SqlState::InvalidFunctionDefinition, message));
     }
-    check_determined(ty.oid, args)?;
+    check_determined(ty.oid, args, "result")?;
     if is_pseudo(ty.oid) && !is_generic(ty.oid) && !matches!(ty.oid, TypeOid::VOID | TypeOid::RECORD) {
         return Err(Error::unsupported(format!("SQL functions that return {}", type_name(ty))));
     }
@@ -208,7 +214,7 @@ fn is_range(ty: TypeOid) -> bool {
 }
 
 /// 42P13 for a polymorphic result that no argument settles.
-fn check_determined(result: TypeOid, args: &[RoutineArg]) -> Result<()> {
+pub(super) fn check_determined(result: TypeOid, args: &[RoutineArg], what: &str) -> Result<()> {
     use resolve::{ANYCOMPATIBLE, ANYCOMPATIBLEARRAY, ANYCOMPATIBLENONARRAY, ANYENUM};
     let (settling, shown): (&[TypeOid], &str) = match result {
         TypeOid::ANYELEMENT | TypeOid::ANYARRAY | TypeOid::ANYNONARRAY | ANYENUM => (
@@ -229,7 +235,7 @@ fn check_determined(result: TypeOid, args: &[RoutineArg]) -> Result<()> {
         return Ok(());
     }
     let result = type_name(PgType::from(result));
-    Err(Error::new(SqlState::InvalidFunctionDefinition, "cannot determine result data type")
+    Err(Error::new(SqlState::InvalidFunctionDefinition, format!("cannot determine {what} data type"))
         .detail(format!("A result of type {result} requires at least one input of type {shown}.")))
 }
 
@@ -385,6 +391,7 @@ pub fn find_named(
     kind: RoutineKind,
     name: &RoutineName,
     if_exists: bool,
+    dropping: bool,
     tx: &Transaction,
     context: &mut DdlContext<'_>,
 ) -> Result<Option<Arc<RoutineDef>>> {
@@ -394,6 +401,7 @@ pub fn find_named(
     let what = match kind {
         RoutineKind::Function => "function",
         RoutineKind::Procedure => "procedure",
+        RoutineKind::Aggregate => "aggregate",
         RoutineKind::Routine => "routine",
     };
     let all = catalog.routines_named(written.schema.as_deref(), &written.name, &path);
@@ -407,11 +415,22 @@ pub fn find_named(
     let wrong = |r: &RoutineDef| match kind {
         RoutineKind::Function => r.procedure,
         RoutineKind::Procedure => !r.procedure,
+        RoutineKind::Aggregate => r.aggregate.is_none(),
         RoutineKind::Routine => false,
     };
     match found.as_slice() {
         [one] if wrong(one) => {
-            Err(Error::new(SqlState::WrongObjectType, format!("{} is not a {what}", one.signature())))
+            let message = match kind {
+                RoutineKind::Aggregate => {
+                    format!("function {} is not an aggregate", one.signature().replace(',', ", "))
+                }
+                _ => format!("{} is not a {what}", one.signature()),
+            };
+            Err(Error::new(SqlState::WrongObjectType, message))
+        }
+        [one] if one.aggregate.is_some() && kind == RoutineKind::Function && dropping => {
+            Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is an aggregate function", one.name))
+                .hint("Use DROP AGGREGATE to drop aggregate functions."))
         }
         [one] => Ok(Some((*one).clone())),
         [] => {
@@ -419,7 +438,7 @@ pub fn find_named(
                 Some(args) => {
                     let types = types_of(args, tx, context)?;
                     let types: Vec<String> = types.iter().map(|t| type_name(PgType::from(*t))).collect();
-                    format!("{written}({})", types.join(","))
+                    format!("{written}({})", types.join(", "))
                 }
                 None => format!("\"{written}\""),
             };
@@ -429,8 +448,13 @@ pub fn find_named(
             };
             if if_exists {
                 let message = format!("{what} {}() does not exist, skipping", written);
-                let message =
-                    if name.args.is_some() { format!("{what} {shown} does not exist, skipping") } else { message };
+                let message = match &name.args {
+                    Some(args) => {
+                        let types: Vec<String> = args.iter().map(|a| written_type(&a.ty)).collect();
+                        format!("{what} {written}({}) does not exist, skipping", types.join(","))
+                    }
+                    None => message,
+                };
                 context.notice(SqlState::SuccessfulCompletion, message);
                 return Ok(None);
             }
@@ -439,6 +463,34 @@ pub fn find_named(
         _ => Err(Error::new(SqlState::AmbiguousFunction, format!("{what} name \"{written}\" is not unique"))
             .hint(format!("Specify the argument list to select the {what} unambiguously."))),
     }
+}
+
+/// A type as PostgreSQL's grammar has it: what are keywords there is of pg_catalog.
+fn written_type(ty: &sqlparser::ast::DataType) -> String {
+    use sqlparser::ast::{ArrayElemTypeDef, DataType};
+    if let DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) = ty {
+        return format!("{}[]", written_type(element));
+    }
+    let text = ty.to_string().to_lowercase();
+    let keyword = match text.as_str() {
+        "int" | "integer" => "int4",
+        "smallint" => "int2",
+        "bigint" => "int8",
+        "real" => "float4",
+        "float" | "double precision" => "float8",
+        "decimal" | "dec" | "numeric" => "numeric",
+        "boolean" => "bool",
+        "char" | "character" => "bpchar",
+        "varchar" | "character varying" => "varchar",
+        "timestamp" | "timestamp without time zone" => "timestamp",
+        "timestamp with time zone" => "timestamptz",
+        "time" | "time without time zone" => "time",
+        "time with time zone" => "timetz",
+        "interval" => "interval",
+        "bit" => "bit",
+        _ => return text,
+    };
+    format!("pg_catalog.{keyword}")
 }
 
 fn types_of(args: &[WrittenArg], tx: &Transaction, context: &DdlContext<'_>) -> Result<Vec<TypeOid>> {
@@ -456,13 +508,14 @@ pub fn drop(
     context: &mut DdlContext<'_>,
 ) -> Result<String> {
     for name in names {
-        let Some(routine) = find_named(kind, name, if_exists, tx, context)? else { continue };
+        let Some(routine) = find_named(kind, name, if_exists, true, tx, context)? else { continue };
         privilege::check_owner(&tx.catalog(), context.user, routine.owner, routine.kind_name(), &routine.name)?;
         super::drop::drop_routine(&routine, cascade, tx, context)?;
     }
     Ok(match kind {
         RoutineKind::Function => "DROP FUNCTION",
         RoutineKind::Procedure => "DROP PROCEDURE",
+        RoutineKind::Aggregate => "DROP AGGREGATE",
         RoutineKind::Routine => "DROP ROUTINE",
     }
     .to_owned())
@@ -475,7 +528,7 @@ pub fn alter(
     tx: &mut Transaction,
     context: &mut DdlContext<'_>,
 ) -> Result<String> {
-    let Some(routine) = find_named(kind, name, false, tx, context)? else {
+    let Some(routine) = find_named(kind, name, false, false, tx, context)? else {
         return Err(Error::internal("a routine that is missing"));
     };
     let catalog = tx.catalog();
@@ -503,6 +556,7 @@ pub fn alter(
     Ok(match kind {
         RoutineKind::Function => "ALTER FUNCTION",
         RoutineKind::Procedure => "ALTER PROCEDURE",
+        RoutineKind::Aggregate => "ALTER AGGREGATE",
         RoutineKind::Routine => "ALTER ROUTINE",
     }
     .to_owned())
@@ -529,7 +583,7 @@ pub fn comment(
     tx: &mut Transaction,
     context: &mut DdlContext<'_>,
 ) -> Result<String> {
-    let Some(routine) = find_named(kind, name, false, tx, context)? else {
+    let Some(routine) = find_named(kind, name, false, false, tx, context)? else {
         return Err(Error::internal("a routine that is missing"));
     };
     privilege::check_owner(&tx.catalog(), context.user, routine.owner, routine.kind_name(), &routine.name)?;

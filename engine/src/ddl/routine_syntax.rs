@@ -62,7 +62,8 @@ pub struct RoutineName {
 pub enum RoutineKind {
     Function,
     Procedure,
-    /// Either.
+    Aggregate,
+    /// Any of them.
     Routine,
 }
 
@@ -73,8 +74,12 @@ pub enum RoutineChange {
 }
 
 pub fn kind(c: &mut Cursor<'_>) -> Option<RoutineKind> {
-    let found =
-        [("function", RoutineKind::Function), ("procedure", RoutineKind::Procedure), ("routine", RoutineKind::Routine)];
+    let found = [
+        ("function", RoutineKind::Function),
+        ("procedure", RoutineKind::Procedure),
+        ("aggregate", RoutineKind::Aggregate),
+        ("routine", RoutineKind::Routine),
+    ];
     found.into_iter().find(|(word, _)| c.accept(word)).map(|(_, kind)| kind)
 }
 
@@ -284,7 +289,7 @@ fn data_type(c: &mut Cursor<'_>, _: &[&str]) -> Result<DataType, SyntaxError> {
     Err(start)
 }
 
-fn data_type_of(tokens: &[TokenWithSpan]) -> Option<DataType> {
+pub(super) fn data_type_of(tokens: &[TokenWithSpan]) -> Option<DataType> {
     let first = tokens.first()?;
     if !matches!(first.token, Token::Word(_)) {
         return None;
@@ -299,7 +304,7 @@ fn data_type_of(tokens: &[TokenWithSpan]) -> Option<DataType> {
 pub fn routine_name(c: &mut Cursor<'_>) -> Result<RoutineName, SyntaxError> {
     let name = c.object_name()?;
     let args = match c.tokens.get(c.at).map(|t| &t.token) {
-        Some(Token::LParen) => Some(arguments(c)?),
+        Some(Token::LParen) => Some(super::aggregate_syntax::aggregate_arguments(c)?.0),
         _ => None,
     };
     Ok(RoutineName { name, args })

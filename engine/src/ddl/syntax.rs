@@ -13,6 +13,7 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::aggregate_syntax::{self, CreateAggregate};
 use super::routine_syntax::{self, CreateRoutine, RoutineChange, RoutineKind, RoutineName};
 use crate::catalog::Policy;
 
@@ -83,6 +84,7 @@ pub enum Extra {
         reset: Vec<String>,
     },
     CreateRoutine(Box<CreateRoutine>),
+    CreateAggregate(Box<CreateAggregate>),
     DropRoutines {
         kind: RoutineKind,
         names: Vec<RoutineName>,
@@ -360,6 +362,10 @@ fn create(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
         let procedure = c.nth_is(at, "procedure");
         c.at += at + 1;
         return routine_syntax::create(c, replace, procedure).map(Some);
+    }
+    if c.nth_is(at, "aggregate") {
+        c.at += at + 1;
+        return aggregate_syntax::create(c, replace).map(Some);
     }
     let temporary = c.accept("temp") || c.accept("temporary");
     Ok(match c.next_word().as_deref() {

@@ -76,7 +76,7 @@ pub fn children(kind: &mut ExprKind) -> Vec<&mut ScalarExpr> {
         ExprKind::Const(_) | ExprKind::Param(_) | ExprKind::Column { .. } | ExprKind::Query(_) => Vec::new(),
         ExprKind::Call { args, .. } => args.iter_mut().collect(),
         ExprKind::Cast(cast) => vec![&mut cast.arg],
-        ExprKind::Domain { arg, .. } => vec![arg],
+        ExprKind::Domain { arg, .. } | ExprKind::Fold { rows: arg, .. } => vec![arg],
         ExprKind::And(list)
         | ExprKind::Or(list)
         | ExprKind::Coalesce(list)

@@ -18,6 +18,7 @@
 // rustfmt puts braces around bodies in `row!`.
 #![allow(unused_braces)]
 
+mod accumulators;
 mod args;
 mod arithmetic;
 pub mod array_shape;
@@ -281,6 +282,7 @@ fn register_families(implementations: &mut registry::Implementations) {
     money::register(implementations);
     network::register(implementations);
     geometry::register(implementations);
+    accumulators::register(implementations);
     timetz::register(implementations);
     degrees::register(implementations);
     unicode::register(implementations);

@@ -455,7 +455,7 @@ impl Generics {
     }
 
     /// Type to convert an argument to.
-    fn argument(&self, declared: TypeOid, actual: TypeOid) -> TypeOid {
+    pub fn argument(&self, declared: TypeOid, actual: TypeOid) -> TypeOid {
         let actual_or = |oid: Option<TypeOid>| match oid {
             Some(oid) if actual == TypeOid::UNKNOWN || declared != TypeOid::ANYARRAY => oid,
             _ => actual,

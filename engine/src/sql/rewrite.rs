@@ -29,7 +29,6 @@ pub(super) fn unsupported(tokens: &[TokenWithSpan]) -> Option<String> {
         &["create", "access"],
         &["create", "conversion"],
         &["create", "cast"],
-        &["create", "aggregate"],
         &["create", "transform"],
         &["create", "trigger"],
         &["create", "extension"],

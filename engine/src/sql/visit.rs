@@ -44,7 +44,7 @@ impl ScalarExpr {
             | ExprKind::Array(args)
             | ExprKind::Row(args, _) => args.iter().collect(),
             ExprKind::Cast(cast) => vec![&cast.arg],
-            ExprKind::Domain { arg, .. } => vec![arg],
+            ExprKind::Domain { arg, .. } | ExprKind::Fold { rows: arg, .. } => vec![arg],
             ExprKind::Not(arg) | ExprKind::IsNull { arg, .. } | ExprKind::IsBool { arg, .. } => vec![arg],
             ExprKind::IsDistinct { left, right, .. } | ExprKind::NullIf { left, right, .. } => vec![left, right],
             ExprKind::Case { whens, otherwise, .. } => {
@@ -78,7 +78,7 @@ impl ScalarExpr {
             | ExprKind::Array(args)
             | ExprKind::Row(args, _) => args.iter_mut().try_for_each(f),
             ExprKind::Cast(cast) => f(&mut cast.arg),
-            ExprKind::Domain { arg, .. } => f(arg),
+            ExprKind::Domain { arg, .. } | ExprKind::Fold { rows: arg, .. } => f(arg),
             ExprKind::Not(arg) | ExprKind::IsNull { arg, .. } | ExprKind::IsBool { arg, .. } => f(arg),
             ExprKind::IsDistinct { left, right, .. } | ExprKind::NullIf { left, right, .. } => {
                 f(left)?;

@@ -94,7 +94,7 @@ pub fn walk(expr: &ScalarExpr, visit: &mut impl FnMut(&ScalarExpr)) {
         | K::Array(args)
         | K::Row(args, _) => args.iter().for_each(|a| walk(a, visit)),
         K::Cast(cast) => walk(&cast.arg, visit),
-        K::Domain { arg, .. } => walk(arg, visit),
+        K::Domain { arg, .. } | K::Fold { rows: arg, .. } => walk(arg, visit),
         K::Not(arg) | K::IsNull { arg, .. } | K::IsBool { arg, .. } => walk(arg, visit),
         K::IsDistinct { left, right, .. } | K::NullIf { left, right, .. } => {
             walk(left, visit);

@@ -10,6 +10,7 @@ use super::deparse::{quote_ident, type_name};
 use crate::catalog::stored_type_name;
 use crate::error::{Error, Result};
 use crate::expr::{Cast, ColumnId, ExprKind as K, ScalarExpr};
+use crate::expr_fold::FoldRule;
 use crate::functions::array_shape::{ELEMENT, SLICE};
 use crate::functions::collation::{self, Shown};
 use crate::functions::{CastContext, CastPath, Function, Operator, find_cast, registry};
@@ -227,6 +228,7 @@ impl Writer<'_> {
                 self.push("]");
             }
             K::Param(_) => return Err(Error::unsupported("a parameter in a stored expression")),
+            K::Fold { rows, rule } => self.fold(rows, rule)?,
             K::Query(query) => self.query(query)?,
         }
         Ok(())
@@ -274,8 +276,35 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// A users' aggregate, whose arguments `array_agg` collects.
+    fn fold(&mut self, rows: &ScalarExpr, rule: &FoldRule) -> Result<()> {
+        let arguments = |args: &[ScalarExpr]| match args {
+            _ if rule.arguments == 0 => Vec::new(),
+            [ScalarExpr { kind: K::Row(items, _), .. }] if rule.in_rows => items.clone(),
+            args => args.to_vec(),
+        };
+        match &rows.kind {
+            K::Query(query) => match &**query {
+                QueryExpr::Aggregate(call) => {
+                    let call = Aggregate { args: arguments(&call.args), ..call.clone() };
+                    self.aggregate_named(&rule.name, &call)
+                }
+                QueryExpr::Window(call) => {
+                    let call = WindowCall { args: arguments(&call.args), ..call.clone() };
+                    self.window_named(&rule.name, &call)
+                }
+                _ => Err(Error::unsupported("this form of a stored aggregate")),
+            },
+            _ => Err(Error::unsupported("this form of a stored aggregate")),
+        }
+    }
+
     fn aggregate(&mut self, call: &Aggregate) -> Result<()> {
-        self.push(&quote_ident(call.function.name));
+        self.aggregate_named(call.function.name, call)
+    }
+
+    fn aggregate_named(&mut self, name: &str, call: &Aggregate) -> Result<()> {
+        self.push(&quote_ident(name));
         self.push(if call.distinct { "(DISTINCT " } else { "(" });
         self.push(if call.args.is_empty() { "*" } else { "" });
         self.items(&call.args)?;
@@ -297,7 +326,11 @@ impl Writer<'_> {
     }
 
     fn window(&mut self, call: &WindowCall) -> Result<()> {
-        self.push(&quote_ident(call.function.name));
+        self.window_named(call.function.name, call)
+    }
+
+    fn window_named(&mut self, name: &str, call: &WindowCall) -> Result<()> {
+        self.push(&quote_ident(name));
         self.push("(");
         self.push(if call.aggregate && call.args.is_empty() { "*" } else { "" });
         self.items(&call.args)?;

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use super::RowSink;
 use super::deparse::{quote_ident, type_name};
 use super::rows::{Null, row};
-use crate::catalog::{ArgMode, Catalog, RoutineArg, RoutineDef};
+use super::{RowSink, SystemContext};
+use crate::catalog::{ArgMode, Catalog, Oid, RoutineArg, RoutineDef};
+use crate::error::Result;
 use crate::types::{Datum, PgType, TypeOid};
 
-/// OID of the language SQL in pg_language.
+/// OIDs of languages in pg_language.
+const INTERNAL: u32 = 12;
 const SQL: u32 = 14;
 
 pub(super) fn proc_row(r: &RoutineDef, sink: &mut RowSink) {
@@ -26,17 +28,36 @@ pub(super) fn proc_row(r: &RoutineDef, sink: &mut RowSink) {
     }
     let inputs = r.input_types();
     let defaults: Vec<&str> = r.inputs().filter_map(|a| a.default.as_deref()).collect();
-    let kind = if r.procedure { 'p' } else { 'f' };
+    let kind = match (r.procedure, &r.aggregate) {
+        (true, _) => 'p',
+        (false, Some(_)) => 'a',
+        (false, None) => 'f',
+    };
+    let language = if r.aggregate.is_some() { INTERNAL } else { SQL };
     let shown_defaults = (!defaults.is_empty()).then(|| defaults.join(", "));
     let (source, standard) = match r.standard_body {
         true => ("", Some(r.body.as_str())),
         false => (r.body.as_str(), None),
     };
     row!(sink;
-        r.oid, &r.name, r.schema, r.owner, SQL, r.cost, r.rows, r.variadic_element().unwrap_or(TypeOid(0)), 0u32, kind, r.security_definer, r.leakproof,
+        r.oid, &r.name, r.schema, r.owner, language, r.cost, r.rows, r.variadic_element().unwrap_or(TypeOid(0)), 0u32, kind, r.security_definer, r.leakproof,
         r.strict, r.returns_set, r.volatility, r.parallel, inputs.len() as i16, defaults.len() as i16, r.ret.oid,
         inputs, none_if_empty(all), none_if_empty(modes), none_if_empty(names), shown_defaults, Null, source, Null,
         standard, Null, Null);
+}
+
+/// The rows of pg_aggregate.
+pub(super) fn pg_aggregate(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    super::fixed::fixed(context, sink)?;
+    let function = |oid: Option<Oid>| oid.map_or(0u32, |o| o.0);
+    for r in context.catalog.routines.values() {
+        let Some(a) = &r.aggregate else { continue };
+        row!(sink;
+            r.oid, 'n', 0i16, a.transition, function(a.finish), function(a.combine), 0u32, 0u32, 0u32, 0u32, 0u32,
+            a.finish_extra, false, a.finish_modify, 'r', a.sort_operator, a.state.oid, a.state_space, 0u32, 0i32,
+            a.initial.as_deref(), Null);
+    }
+    Ok(())
 }
 
 fn mode(mode: ArgMode) -> &'static str {

@@ -138,6 +138,7 @@ impl Lowering<'_> {
             | ExprKind::Array(_)
             | ExprKind::Row(..)
             | ExprKind::Domain { .. }
+            | ExprKind::Fold { .. }
             | ExprKind::Subscript { .. } => self.shell(expr, schemas),
             ExprKind::Query(_) => Err(Error::internal("a subquery reached lowering")),
         }

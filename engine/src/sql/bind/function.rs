@@ -218,6 +218,13 @@ impl Binder {
             Some(name) => resolve::kind(name).is_none(),
         };
         if users
+            && !self.environment.catalog.routines.is_empty()
+            && let FunctionArguments::List(list) = &call.args
+            && let Some(value) = self.user_aggregate(&parts, call, list, span)?
+        {
+            return Ok(value);
+        }
+        if users
             && call.over.is_none()
             && !self.environment.catalog.routines.is_empty()
             && let FunctionArguments::List(list) = &call.args
@@ -477,7 +484,7 @@ impl Binder {
         Ok(ScalarExpr::new(ExprKind::NullIf { left: Box::new(l), right: Box::new(r), equals: function }, ty))
     }
 
-    fn aggregate_call(
+    pub(super) fn aggregate_call(
         &mut self,
         resolved: resolve::Resolved,
         args: Vec<ScalarExpr>,

@@ -7,6 +7,7 @@
 //! 3. Errors about a name or an operator carry its position.
 
 pub(crate) mod access;
+mod aggregate;
 mod arguments;
 mod assign_part;
 mod blurred;

@@ -103,7 +103,7 @@ impl Binder {
     }
 
     /// The SQL function that a name and arguments mean. `None`: no function has this name.
-    fn find_routine(
+    pub(super) fn find_routine(
         &mut self,
         parts: &[String],
         args: &[FunctionArg],
@@ -276,7 +276,12 @@ impl Binder {
     }
 
     /// A body that is one expression. `None`: it is not.
-    fn inline(&mut self, routine: &RoutineDef, body: &ast::Query, args: &[ScalarExpr]) -> Result<Option<ScalarExpr>> {
+    pub(super) fn inline(
+        &mut self,
+        routine: &RoutineDef,
+        body: &ast::Query,
+        args: &[ScalarExpr],
+    ) -> Result<Option<ScalarExpr>> {
         let ast::SetExpr::Select(select) = &*body.body else { return Ok(None) };
         let [ast::SelectItem::UnnamedExpr(expr) | ast::SelectItem::ExprWithAlias { expr, .. }] =
             select.projection.as_slice()
@@ -435,7 +440,7 @@ impl Binder {
 }
 
 /// A body without the semicolon that may end it.
-fn query_of(body: &str) -> &str {
+pub(super) fn query_of(body: &str) -> &str {
     body.trim_end().trim_end_matches(';')
 }
 
@@ -538,17 +543,22 @@ impl Fit {
         Some(Fit { rank: (exact, collected.is_none()), places, generics })
     }
 
-    /// The routine with the types that this call gives to polymorphic ones (42804).
     fn settle(&self, routine: Arc<RoutineDef>) -> Result<Arc<RoutineDef>> {
-        if !routine.is_polymorphic() {
-            return Ok(routine);
-        }
-        let mut settled = (*routine).clone();
-        let types = settled.args.iter_mut().map(|a| &mut a.ty);
-        let types = types.chain(settled.columns.iter_mut().map(|(_, ty)| ty)).chain([&mut settled.ret]);
-        for ty in types.filter(|ty| is_polymorphic(ty.oid)) {
-            *ty = self.generics.result(ty.oid)?.into();
-        }
-        Ok(Arc::new(settled))
+        settle(routine, &self.generics)
     }
+}
+
+/// The routine with the types that a call gives to polymorphic ones (42804).
+pub(super) fn settle(routine: Arc<RoutineDef>, generics: &Generics) -> Result<Arc<RoutineDef>> {
+    if !routine.is_polymorphic() {
+        return Ok(routine);
+    }
+    let mut settled = (*routine).clone();
+    let types = settled.args.iter_mut().map(|a| &mut a.ty);
+    let state = settled.aggregate.as_mut().map(|a| &mut a.state);
+    let types = types.chain(settled.columns.iter_mut().map(|(_, ty)| ty)).chain([&mut settled.ret]).chain(state);
+    for ty in types.filter(|ty| is_polymorphic(ty.oid)) {
+        *ty = generics.result(ty.oid)?.into();
+    }
+    Ok(Arc::new(settled))
 }
