@@ -78,6 +78,7 @@ sql_states! {
     JsonScalarRequired = "2203F",
     InvalidTablesampleRepeat = "2202G",
     InvalidTablesampleArgument = "2202H",
+    InvalidUseOfEscapeCharacter = "2200C",
     InvalidTextRepresentation = "22P02",
     InvalidBinaryRepresentation = "22P03",
     BadCopyFileFormat = "22P04",

@@ -11,6 +11,7 @@
 //! 3. Nothing is accepted and ignored: what is not supported answers 0A000.
 //! 4. A transaction whose first DDL waits for a table does not keep other DDL waiting ([`patiently`]).
 
+mod absent;
 mod aggregate;
 mod aggregate_syntax;
 mod alter;
@@ -212,6 +213,7 @@ async fn run_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlCon
             strategy::set_for_table(table, *if_exists, strategy.as_ref(), tx, context).await
         }
         Extra::CreateRoutine(routine) => routine::create(routine, tx, context),
+        Extra::DropAbsent(absent) => absent::drop(absent, tx, context),
         Extra::CreateAggregate(aggregate) => aggregate::create(aggregate, tx, context),
         Extra::DropRoutines { kind, names, if_exists, cascade } => {
             routine::drop(*kind, names, *if_exists, *cascade, tx, context)

@@ -13,6 +13,7 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::absent::{self, DropAbsent};
 use super::aggregate_syntax::{self, CreateAggregate};
 use super::routine_syntax::{self, CreateRoutine, RoutineChange, RoutineKind, RoutineName};
 use crate::catalog::Policy;
@@ -85,6 +86,7 @@ pub enum Extra {
     },
     CreateRoutine(Box<CreateRoutine>),
     CreateAggregate(Box<CreateAggregate>),
+    DropAbsent(Box<DropAbsent>),
     DropRoutines {
         kind: RoutineKind,
         names: Vec<RoutineName>,
@@ -288,7 +290,10 @@ pub fn parse(tokens: &[TokenWithSpan]) -> Result<Option<Extra>, SyntaxError> {
         Some("drop") if c.accept("collation") => collation::drop(&mut c)?,
         Some("drop") if c.accept("database") => databases::drop(&mut c)?,
         Some("drop") => match access::drop(&mut c)? {
-            None => drop_strategy(&mut c)?,
+            None => match absent::parse(&mut c)? {
+                None => drop_strategy(&mut c)?,
+                found => found,
+            },
             found => found,
         },
         Some("grant") => access::grant(&mut c, true)?,

@@ -88,6 +88,12 @@ fn like_escape(pattern: &str, escape: &str) -> Result<String> {
 
 /// A SIMILAR TO pattern as a regular expression.
 fn similar(pattern: &str, escape: Option<&str>) -> Result<String> {
+    similar_with(pattern, escape, false)
+}
+
+/// Two separators, the escape before a quote, mark the part that `substring` gives. `lazy`: what stands before it matches as
+/// little as it can, which PostgreSQL's own engine concludes from the braces.
+fn similar_with(pattern: &str, escape: Option<&str>, lazy: bool) -> Result<String> {
     let escape = match escape {
         None => Some('\\'),
         Some(text) if text.chars().count() > 1 => {
@@ -98,12 +104,24 @@ fn similar(pattern: &str, escape: Option<&str>) -> Result<String> {
     };
     let mut out = String::from("^(?:");
     let mut in_bracket = false;
+    let mut separators = 0;
+    let parted = escape.is_some_and(|e| pattern.contains(&format!("{e}\"")));
     let mut chars = pattern.chars();
     while let Some(c) = chars.next() {
+        let short = if lazy && parted && separators == 0 { "?" } else { "" };
         if Some(c) == escape {
             if let Some(literal) = chars.next() {
                 if literal == '"' {
-                    out.push_str(")(?:");
+                    separators += 1;
+                    out.push_str(match separators {
+                        1 => "){1,1}?(",
+                        2 => "){1,1}(?:",
+                        _ => {
+                            let message =
+                                "SQL regular expression may not contain more than two escape-double-quote separators";
+                            return Err(Error::new(SqlState::InvalidUseOfEscapeCharacter, message));
+                        }
+                    });
                     continue;
                 }
                 out.push('\\');
@@ -123,7 +141,11 @@ fn similar(pattern: &str, escape: Option<&str>) -> Result<String> {
                 out.push('[');
                 in_bracket = true;
             }
-            '%' => out.push_str(".*"),
+            '%' => out.push_str(&format!(".*{short}")),
+            '*' | '+' | '?' | '}' => {
+                out.push(c);
+                out.push_str(short);
+            }
             '_' => out.push('.'),
             '(' => out.push_str("(?:"),
             '\\' | '.' | '^' | '$' => {
@@ -636,7 +658,7 @@ pub(super) fn register(implementations: &mut Implementations) {
             row!(|t: text, p: text, f: text| Ok(Datum::Bool(compile(p, single("regexp_like", f)?)?.is_match(t)?))),
         ),
         ("textregexsubstr", row!(|t: text, p: text| substring_regex(t, p))),
-        ("#2074", row!(|t: text, p: text, e: text| substring_regex(t, &similar(p, Some(e))?))),
+        ("#2074", row!(|t: text, p: text, e: text| substring_regex(t, &similar_with(p, Some(e), true)?))),
         ("regexp_match_no_flags", row!(|t: text, p: text| regexp_match(t, p, ""))),
         ("regexp_match", row!(|t: text, p: text, f: text| regexp_match(t, p, f))),
         ("textregexreplace_noopt", row!(|t: text, p: text, w: text| regexp_replace(t, p, w, Flags::default(), 1, 1))),

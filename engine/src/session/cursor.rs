@@ -1,7 +1,8 @@
 //! SQL cursors: DECLARE, FETCH, MOVE, CLOSE. A cursor is a portal that FETCH pulls.
 //!
 //! Invariants:
-//! 1. Without SCROLL a cursor moves forward only (55000); with SCROLL its rows are kept, so that it can go back.
+//! 1. With SCROLL a cursor's rows are kept, so that it can go back, with NO SCROLL it moves forward only (55000). Of one that
+//!    says neither the first rows fetched are kept, and it can go back while these are all ([`SEEN_MAX`]).
 //! 2. A cursor WITH HOLD keeps its rows as well; when its transaction commits all of them are there, and count against the
 //!    memory limit until it is closed. One whose transaction fails goes with it.
 
@@ -32,11 +33,16 @@ pub struct CursorInfo {
     pub held: bool,
     /// Memory of a held cursor's rows.
     account: Option<Account>,
+    /// What was fetched so far of a cursor that may have to go back; `None`: it cannot.
+    seen: Option<Vec<Rows>>,
     /// Rows of a SCROLL cursor; the position is that of the last row fetched, 0 before the first.
     rows: Option<Vec<Row>>,
     position: i64,
     done: bool,
 }
+
+/// Rows that are kept of a cursor that says neither SCROLL nor NO SCROLL.
+const SEEN_MAX: i64 = 10_000;
 
 pub(super) fn no_cursor(name: &str) -> Error {
     Error::new(SqlState::InvalidCursorName, format!("cursor \"{name}\" does not exist"))
@@ -106,7 +112,9 @@ impl Session {
         portal.created = now_micros();
         portal.level = self.block.savepoints();
         let (held, account, rows) = (false, None, None);
-        portal.cursor = Some(CursorInfo { text, binary, scroll, hold, held, account, rows, position: 0, done: false });
+        let seen = (scroll.is_none() && locks.is_none()).then(Vec::new);
+        portal.cursor =
+            Some(CursorInfo { text, binary, scroll, hold, held, account, seen, rows, position: 0, done: false });
         self.portals.insert(name, portal);
         Ok(())
     }
@@ -169,6 +177,23 @@ impl Session {
         let Some(cursor) = &mut portal.cursor else {
             return Err(Error::new(SqlState::InvalidCursorState, "portal is not a cursor"));
         };
+        if cursor.rows.is_none()
+            && cursor.forward(direction).is_err()
+            && let Some(seen) = cursor.seen.take()
+        {
+            let mut all = Vec::new();
+            for rows in seen {
+                match rows {
+                    Rows::Batch(batch) => all.extend(batch_rows(&batch, &columns)?),
+                    Rows::Tuples(rows) => all.extend(rows),
+                }
+            }
+            all.extend(shared.interruptible(outer.deadline, pin!(all_rows(source, &columns, None))).await?);
+            cursor.rows = Some(all);
+        }
+        if cursor.rows.is_some() {
+            return Ok(vec![Rows::Tuples(cursor.scroll(direction))]);
+        }
         let (skip, wanted) = cursor.forward(direction)?;
         let mut out = Vec::new();
         let (mut skip, mut left) = (skip, wanted);
@@ -183,6 +208,10 @@ impl Session {
                 Some(rows) => {
                     let count = row_count(&rows);
                     cursor.position += count as i64;
+                    match &mut cursor.seen {
+                        Some(seen) if cursor.position <= SEEN_MAX => seen.push(rows.clone()),
+                        seen => *seen = None,
+                    }
                     if skip > 0 {
                         skip -= count;
                     } else {
@@ -254,6 +283,11 @@ impl Session {
 }
 
 impl CursorInfo {
+    /// Whether FETCH may go back, as far as is known now.
+    pub(super) fn is_scrollable(&self) -> bool {
+        self.scroll.unwrap_or(self.hold || self.seen.is_some() || self.rows.is_some())
+    }
+
     /// Rows to skip and rows to return, going forward only.
     fn forward(&self, direction: FetchDirection) -> Result<(usize, usize)> {
         let size = |n: i64| usize::try_from(n).map_err(|_| backward());

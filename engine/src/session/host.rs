@@ -160,7 +160,7 @@ impl Session {
                 statement: cursor.text.to_string(),
                 is_holdable: cursor.hold,
                 is_binary: cursor.binary,
-                is_scrollable: cursor.scroll == Some(true) || (cursor.hold && cursor.scroll.is_none()),
+                is_scrollable: cursor.is_scrollable(),
                 creation_time: portal.created,
             })
             .collect()

@@ -91,7 +91,7 @@ impl Session {
             Utility::Discard(what) => self.discard(&what)?,
             Utility::Declare { name, binary, scroll, hold, query } => {
                 self.transaction()?;
-                let text = portal.prepared.parsed.text.clone();
+                let text = Arc::from(portal.prepared.parsed.source.text());
                 Box::pin(self.declare(name, &query, text, (binary, scroll, hold), portal)).await?;
                 "DECLARE CURSOR"
             }

@@ -13,6 +13,7 @@ pub mod rel;
 pub(crate) mod rewrite;
 pub mod scope;
 mod several;
+mod spellings;
 mod subscripted;
 pub mod utility;
 mod visit;

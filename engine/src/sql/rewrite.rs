@@ -634,6 +634,7 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let routine = matches!(tokens.first(), Some(t) if word(t, "create") || word(t, "alter") || word(t, "drop"))
         && tokens.iter().any(|t| word(t, "function") || word(t, "procedure"));
     if !routine {
+        super::spellings::respell(&mut tokens);
         mark_calls(&mut tokens);
         super::subscripted::rewrite(&mut tokens);
         cast_literals(&mut tokens);

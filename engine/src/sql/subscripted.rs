@@ -1,4 +1,4 @@
-//! Assignments to parts of a column, `SET a[1] = x`, which sqlparser does not read: in the token stream they become
+//! Assignments to parts of a column, `SET a[1] = x` and `INSERT INTO t (a[1]) VALUES (x)`, which sqlparser does not read: in the token stream they become
 //! assignments to the column, `a = mark(a, x, subscripts…)`. The binder knows the mark.
 //!
 //! Invariant: several parts of one column become one assignment, each part applied to what those before it made.
@@ -12,6 +12,8 @@ pub(super) const ASSIGN: &str = "\u{1}assign";
 pub(super) const INDEX: &str = "\u{1}index";
 pub(super) const SLICE: &str = "\u{1}slice";
 pub(super) const OPEN_END: &str = "\u{1}open";
+/// Nothing yet of the column that a value is for.
+pub(super) const TARGET: &str = "\u{1}target";
 
 /// One `target = value`.
 struct Assignment {
@@ -26,6 +28,7 @@ pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
     if !tokens.windows(2).any(subscripted) {
         return;
     }
+    insert_values(tokens);
     let update = tokens.iter().position(|t| word(t, "update"));
     let Some(set) = update.and_then(|u| (u..tokens.len()).find(|i| word(&tokens[*i], "set"))) else { return };
     let Some(table) = target_name(tokens, set) else { return };
@@ -36,6 +39,114 @@ pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
     }
     let written = write(parts, &table, tokens[set].span);
     tokens.splice(set + 1..end, written);
+}
+
+/// The tokens between the parenthesis at `open` and its end, split at commas; the index of the end.
+fn members(tokens: &[TokenWithSpan], open: usize) -> Option<(Vec<Vec<TokenWithSpan>>, usize)> {
+    let mut depth = 0;
+    let mut out = vec![Vec::new()];
+    for (i, token) in tokens.iter().enumerate().skip(open) {
+        depth += depth_change(&token.token);
+        match token.token {
+            Token::RParen if depth == 0 => return Some((out, i)),
+            Token::LParen if i == open => {}
+            Token::Comma if depth == 1 => out.push(Vec::new()),
+            _ => out.last_mut()?.push(token.clone()),
+        }
+    }
+    None
+}
+
+/// A target: its column, and the subscripts behind it.
+fn target(tokens: &[TokenWithSpan]) -> Option<(Token, Vec<Vec<TokenWithSpan>>)> {
+    let (first, mut rest) = tokens.split_first()?;
+    let column = matches!(first.token, Token::Word(_)).then(|| first.token.clone())?;
+    let mut subscripts = Vec::new();
+    while let Some(Token::LBracket) = rest.first().map(|t| &t.token) {
+        let mut depth = 0;
+        let close = rest.iter().position(|t| {
+            depth += depth_change(&t.token);
+            depth == 0
+        })?;
+        subscripts.push(rest.get(1..close)?.to_vec());
+        rest = rest.get(close + 1..)?;
+    }
+    rest.is_empty().then_some((column, subscripts))
+}
+
+/// `INSERT INTO t (a[1], a[2]) VALUES (x, y)` becomes `(a) VALUES (mark(mark(target, x, 1), y, 2))`.
+fn insert_values(tokens: &mut Vec<TokenWithSpan>) {
+    if let Some(written) = inserted(tokens) {
+        *tokens = written;
+    }
+}
+
+fn inserted(tokens: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
+    if !(word(tokens.first()?, "insert") && word(tokens.get(1)?, "into")) {
+        return None;
+    }
+    let open = tokens.iter().position(|t| t.token == Token::LParen)?;
+    let (targets, close) = members(tokens, open)?;
+    let targets = targets.iter().map(|t| target(t)).collect::<Option<Vec<_>>>()?;
+    if targets.iter().all(|(_, subscripts)| subscripts.is_empty()) || !word(tokens.get(close + 1)?, "values") {
+        return None;
+    }
+    let span = tokens.get(open)?.span;
+    let at = |token: Token| TokenWithSpan::new(token, span);
+    let mark = |name: &str| TokenWithSpan::new(Token::make_word(name, Some('"')), span);
+    let mut columns: Vec<Token> = Vec::new();
+    for (column, _) in &targets {
+        if !columns.iter().any(|known| same_column(known, column)) {
+            columns.push(column.clone());
+        }
+    }
+    let list = |members: Vec<Vec<TokenWithSpan>>| {
+        let mut out = vec![at(Token::LParen)];
+        for (i, member) in members.into_iter().enumerate() {
+            out.extend((i > 0).then(|| at(Token::Comma)));
+            out.extend(member);
+        }
+        out.push(at(Token::RParen));
+        out
+    };
+    let mut out = tokens.get(..open)?.to_vec();
+    out.extend(list(columns.iter().map(|c| vec![at(c.clone())]).collect()));
+    out.push(tokens.get(close + 1)?.clone());
+    let mut next = close + 2;
+    loop {
+        let (values, end) = members(tokens, next).filter(|_| tokens[next].token == Token::LParen)?;
+        if values.len() != targets.len() {
+            return None;
+        }
+        let mut row: Vec<Option<Vec<TokenWithSpan>>> = vec![None; columns.len()];
+        for ((column, subscripts), value) in targets.iter().zip(values) {
+            let slot = row.get_mut(columns.iter().position(|c| same_column(c, column))?)?;
+            if subscripts.is_empty() {
+                *slot = Some(value);
+                continue;
+            }
+            let base = slot.take().unwrap_or_else(|| vec![mark(TARGET), at(Token::LParen), at(Token::RParen)]);
+            let mut call = vec![mark(ASSIGN), at(Token::LParen)];
+            call.extend(base);
+            call.push(at(Token::Comma));
+            call.extend(value);
+            for subscript in subscripts {
+                call.push(at(Token::Comma));
+                call.extend(write_subscript(subscript.clone(), span));
+            }
+            call.push(at(Token::RParen));
+            *slot = Some(call);
+        }
+        out.extend(list(row.into_iter().collect::<Option<Vec<_>>>()?));
+        next = end + 1;
+        if tokens.get(next).is_none_or(|t| t.token != Token::Comma) {
+            break;
+        }
+        out.push(at(Token::Comma));
+        next += 1;
+    }
+    out.extend(tokens.get(next..)?.iter().cloned());
+    Some(out)
 }
 
 /// The name that columns of the statement's table are qualified by.

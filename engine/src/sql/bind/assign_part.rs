@@ -7,7 +7,7 @@ use super::{Binder, fold};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ExprKind, ScalarExpr};
 use crate::functions::subscript_assignment::{Part, assignment};
-use crate::sql::subscripted::{INDEX, OPEN_END, SLICE};
+use crate::sql::subscripted::{INDEX, OPEN_END, SLICE, TARGET};
 use crate::types::{Datum, PgType, TypeOid};
 
 fn call_of(expr: &Expr) -> Option<(String, Vec<&Expr>)> {
@@ -26,7 +26,10 @@ impl Binder {
         let [whole, value, subscripts @ ..] = args else {
             return Err(Error::internal("an assignment to a part without its parts"));
         };
-        let whole = self.expr(whole)?;
+        let whole = match (call_of(whole), self.part_target) {
+            (Some((name, _)), Some(target)) if name == TARGET => ScalarExpr::constant(Datum::Null, target),
+            _ => self.expr(whole)?,
+        };
         if matches!(value, Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default"))
         {
             let error = Error::new(SqlState::FeatureNotSupported, "cannot set an array element to DEFAULT");

@@ -226,6 +226,8 @@ pub struct Binder {
     expects: Expects,
     in_aggregate: bool,
     in_window: bool,
+    /// The type of the column that the expression at hand is assigned to.
+    part_target: Option<PgType>,
     /// Named windows of the query at hand.
     windows: Vec<ast::NamedWindowDefinition>,
     /// Calls of the select list that yield rows of several columns.
@@ -277,6 +279,7 @@ impl Binder {
             expects: Expects::Other("this context"),
             in_aggregate: false,
             in_window: false,
+            part_target: None,
             windows: Vec::new(),
             series_fields: Vec::new(),
             row_columns: HashMap::new(),
@@ -355,10 +358,13 @@ impl Binder {
     /// The value for a column: `expr` coerced by assignment.
     pub fn bind_assignment(&mut self, expr: &ast::Expr, scope: &Scope, column: &str, to: PgType) -> Result<ScalarExpr> {
         let expects = self.expects;
-        self.in_scope(scope, expects, |b| {
+        let outer = self.part_target.replace(to);
+        let bound = self.in_scope(scope, expects, |b| {
             let bound = b.expr(expr)?;
             b.assign(bound, column, to, expr.span())
-        })
+        });
+        self.part_target = outer;
+        bound
     }
 
     /// Names the clause for messages: `aggregate functions are not allowed in CHECK constraints`.
