@@ -73,9 +73,12 @@ struct Flags {
     /// Memory that rows, indexes and queries may take, such as 4GB [default: three quarters of the machine's]
     #[arg(long, value_name = "BYTES")]
     memory_limit: Option<String>,
-    /// Log after which a checkpoint is written, such as 1GB: recovery reads at most about so much [default: 256MB]
+    /// Log after which a checkpoint is written, such as 1GB: recovery reads at most about twice as much [default: 256MB]
     #[arg(long, value_name = "BYTES")]
     max_wal_size: Option<String>,
+    /// Time over which such a checkpoint is spread while there are commits, if there is as much log left [default: 4min]
+    #[arg(long, value_name = "TIME")]
+    checkpoint_spread: Option<String>,
     /// Connections at once [default: 500]
     #[arg(long, value_name = "N")]
     max_connections: Option<usize>,
@@ -130,6 +133,7 @@ struct File {
     learner: bool,
     memory_limit: Option<String>,
     max_wal_size: Option<String>,
+    checkpoint_spread: Option<String>,
     max_connections: Option<usize>,
     auth: Option<Auth>,
     allow_local_commit: Option<bool>,
@@ -175,6 +179,8 @@ pub struct Config {
     pub memory_limit: usize,
     /// Bytes of log after which a checkpoint is written. Default 256 MiB, at least 1 MiB.
     pub max_wal_size: u64,
+    /// Over which it is spread while there are commits. Default 4 min.
+    pub checkpoint_spread: Duration,
     /// Default 500.
     pub max_connections: usize,
     /// Default trust.
@@ -232,6 +238,8 @@ impl Config {
         if max_wal_size < 1 << 20 {
             return Err(ConfigError::Setting { setting: "max-wal-size", message: "at least 1MB are needed".into() });
         }
+        let spread = flags.checkpoint_spread.or(file.checkpoint_spread);
+        let checkpoint_spread = duration("checkpoint-spread", spread.as_deref().unwrap_or("4min"))?;
         let tls = match (flags.tls_certificate.or(file.tls_certificate), flags.tls_key.or(file.tls_key)) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
@@ -286,6 +294,7 @@ impl Config {
             learner: flags.learner || file.learner,
             memory_limit,
             max_wal_size,
+            checkpoint_spread,
             max_connections,
             auth: flags.auth.or(file.auth).unwrap_or(Auth::Trust),
             allow_local_commit: flags.allow_local_commit || file.allow_local_commit.unwrap_or(false),

@@ -131,6 +131,7 @@ async fn serve(config: Config) -> Result<(), StartupError> {
     node_config.transfer_bytes_per_second = config.transfer_rate as u64;
     node_config.archive = config.archive.clone();
     node_config.checkpoint_log_bytes = config.max_wal_size;
+    node_config.checkpoint_spread = config.checkpoint_spread;
     node_config.await_invitation = config.await_invitation;
     node_config.witness = config.witness;
     node_config.learner = config.learner;

@@ -7,11 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio_postgres::Client;
+
 use crate::Options;
 use crate::server::{Launch, Server};
 
 /// Connections that commit, one row a time.
 const WRITERS: usize = 4;
+/// Seconds over which a checkpoint that is due is spread: less than by default, not to take so long.
+const SPREAD: u32 = 60;
+/// Rows that one statement writes.
+const ROWS: usize = 20_000;
 /// Bytes of the text of a row.
 const PAD: usize = 1000;
 
@@ -45,7 +51,7 @@ impl Load {
         Ok(Self { stop, writers })
     }
 
-    async fn end(self) -> Result<Vec<(Instant, f64)>, String> {
+    async fn end(self) -> Result<Commits, String> {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Vec::new();
         for writer in self.writers {
@@ -53,6 +59,11 @@ impl Load {
         }
         Ok(all)
     }
+}
+
+/// How long the commits took that began between two moments.
+fn between(times: &Commits, from: Instant, to: Instant) -> Vec<f64> {
+    times.iter().filter(|commit| commit.0 >= from && commit.0 < to).map(|commit| commit.1).collect()
 }
 
 /// Prints a phase and gives its p99.
@@ -65,9 +76,27 @@ fn row(name: &str, took: Duration, mut times: Vec<f64>, before: Option<f64>) -> 
     p99
 }
 
+/// Every row changes, and with them as much log is written as a checkpoint is due after.
+async fn change_all(client: &Client, rows: usize) -> Result<(), String> {
+    for from in (0..rows).step_by(ROWS) {
+        let to = from + ROWS;
+        let change = format!("UPDATE big SET pad = pad || 'x' WHERE id >= {from} AND id < {to}");
+        client.batch_execute(&change).await.map_err(|error| format!("{error:?}"))?;
+    }
+    Ok(())
+}
+
+async fn is_writing(client: &Client) -> Result<bool, String> {
+    let running = client.query_one("SELECT running FROM lockstep_checkpoints", &[]).await;
+    running.map(|row| row.get(0)).map_err(|error| format!("{error:?}"))
+}
+
 pub async fn run(options: &Options, dir: &Path) -> Result<(), String> {
     let error = |error: tokio_postgres::Error| format!("{error:?}");
-    let first = Launch::new(&options.binary, "node1", dir.join("node1")).spawn().ready().await;
+    let mut first = Launch::new(&options.binary, "node1", dir.join("node1"));
+    let due = format!("{}MB", options.megabytes);
+    first.extra = ["--max-wal-size", &due, "--checkpoint-spread", &format!("{SPREAD}s")].map(String::from).to_vec();
+    let first = first.spawn().ready().await;
     let client = first.connect().await;
     let rows = options.megabytes * (1 << 20) / PAD;
     client
@@ -76,8 +105,8 @@ pub async fn run(options: &Options, dir: &Path) -> Result<(), String> {
         )
         .await
         .map_err(error)?;
-    for from in (0..rows).step_by(20_000) {
-        let to = (from + 20_000).min(rows) - 1;
+    for from in (0..rows).step_by(ROWS) {
+        let to = (from + ROWS).min(rows) - 1;
         let fill = format!(
             "INSERT INTO big SELECT g, repeat(md5(g::text), {}) FROM generate_series({from}, {to}) AS g",
             PAD / 32
@@ -98,14 +127,24 @@ pub async fn run(options: &Options, dir: &Path) -> Result<(), String> {
     let before =
         row("alone", Duration::from_secs(u64::from(options.seconds)), times.iter().map(|t| t.1).collect(), None);
 
-    // All of it is written anew: every row changes.
-    client.batch_execute("UPDATE big SET pad = pad || 'x'").await.map_err(error)?;
+    change_all(&client, rows).await?;
+    let load = Load::start(&first, &next).await?;
+    let begun = Instant::now();
+    while is_writing(&client).await? {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let took = begun.elapsed();
+    let times = load.end().await?;
+    row("during a checkpoint that was due", took, between(&times, begun, begun + took), Some(before));
+
+    client.batch_execute("CHECKPOINT").await.map_err(error)?;
+    client.batch_execute("UPDATE big SET pad = pad || 'x' WHERE id % 3 = 0").await.map_err(error)?;
     let load = Load::start(&first, &next).await?;
     let begun = Instant::now();
     client.batch_execute("CHECKPOINT").await.map_err(error)?;
     let took = begun.elapsed();
     let times = load.end().await?;
-    row("during a checkpoint", took, times.iter().filter(|t| t.0 < begun + took).map(|t| t.1).collect(), Some(before));
+    row("during CHECKPOINT", took, between(&times, begun, begun + took), Some(before));
 
     let load = Load::start(&first, &next).await?;
     let begun = Instant::now();
@@ -131,13 +170,10 @@ pub async fn run(options: &Options, dir: &Path) -> Result<(), String> {
     }
     let end = Instant::now();
     let times = load.end().await?;
-    let between = |from: Instant, to: Instant| {
-        times.iter().filter(|commit| commit.0 >= from && commit.0 < to).map(|commit| commit.1).collect::<Vec<_>>()
-    };
-    row("while a node joins", end - begun, between(begun, end), Some(before));
+    row("while a node joins", end - begun, between(&times, begun, end), Some(before));
     for (at, (phase, from)) in phases.iter().enumerate() {
         let to = phases.get(at + 1).map_or(end, |(_, to)| *to);
-        row(&format!("of that, {phase}"), to - *from, between(*from, to), Some(before));
+        row(&format!("of that, {phase}"), to - *from, between(&times, *from, to), Some(before));
     }
     drop(second);
     Ok(())

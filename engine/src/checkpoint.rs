@@ -24,7 +24,7 @@ use crate::parallel;
 use crate::record::{from_ipc, to_ipc};
 use crate::recovery::Listed;
 use crate::storage::chunk::{Begins, Chunk, ChunkId};
-use crate::storage::{CommitTs, Snapshot, State, Storage, Table};
+use crate::storage::{CommitTs, Snapshot, Snapshots, State, Storage, Table};
 
 pub(crate) const MANIFEST: &str = "manifest";
 const MAGIC: &[u8; 8] = b"LSCKPT\x00\x01";
@@ -73,8 +73,9 @@ pub(crate) struct Image {
     state: Arc<State>,
     sequences: Vec<(Oid, i64, bool)>,
     tables: Vec<TableImage>,
-    /// Keeps versions that the image shows.
+    /// Keeps the ends of versions that the image shows.
     snapshot: Snapshot,
+    snapshots: Arc<Snapshots>,
 }
 
 struct TableImage {
@@ -95,20 +96,21 @@ impl Image {
         let state = storage.state();
         let sequences = storage.sequences.read().iter().map(|(oid, (last, called))| (*oid, *last, *called)).collect();
         let tables = state.tables.values().map(|t| TableImage::new(t, snapshot.ts())).collect();
-        Image { mark, state, sequences, tables, snapshot }
+        Image { mark, state, sequences, tables, snapshot, snapshots: storage.snapshots.clone() }
     }
 
-    fn write_files(&self, dir: &Path, previous: Option<&Path>) -> Result<(), CheckpointError> {
+    fn write_files(self, dir: &Path, previous: Option<&Path>, due: &dyn Fn() -> f64) -> Result<(), CheckpointError> {
         let known = previous.map(known_files).unwrap_or_default();
-        let ts = self.snapshot.ts();
-        let mut pace = Pace::new(&self.snapshot);
+        let dead = self.dead_rows();
+        // Which rows end is known, and the rest does not change: versions need not be kept for as long as this takes.
+        drop(self.snapshot);
+        let mut pace = Pace::new(self.snapshots, bytes_to_write(&self.tables, &known), due);
         let mut tables = Vec::new();
-        for image in &self.tables {
+        for (image, dead) in self.tables.iter().zip(dead) {
             let mut chunks = Vec::new();
-            for chunk in &image.chunks {
-                let file = write_chunk(dir, previous, &known, chunk, &mut pace)?;
-                let dead = dead_rows(chunk, ts);
+            for (chunk, dead) in image.chunks.iter().zip(dead) {
                 if dead.len() < chunk.rows {
+                    let file = write_chunk(dir, previous, &known, chunk, &mut pace)?;
                     chunks.push(ChunkFile { dead, ..file });
                 }
             }
@@ -129,6 +131,21 @@ impl Image {
         };
         write_manifest(dir, &manifest, &mut pace)
     }
+
+    /// Rows that the checkpoint does not have, by table and chunk.
+    fn dead_rows(&self) -> Vec<Vec<Vec<u32>>> {
+        let ts = self.snapshot.ts();
+        self.tables.iter().map(|image| image.chunks.iter().map(|chunk| dead_rows(chunk, ts)).collect()).collect()
+    }
+}
+
+/// About as many bytes as the files that cannot be linked will have.
+fn bytes_to_write(tables: &[TableImage], known: &HashMap<String, ChunkFile>) -> usize {
+    let chunks = tables.iter().flat_map(|image| &image.chunks);
+    let chunks: usize =
+        chunks.filter(|chunk| !known.contains_key(&chunk.id.file_name())).map(|chunk| chunk.bytes).sum();
+    let hot = tables.iter().flat_map(|image| &image.hot).flat_map(|(columns, ..)| columns.iter().flatten());
+    chunks + hot.map(|column| column.get_array_memory_size()).sum::<usize>()
 }
 
 impl Checkpoint for Image {
@@ -136,8 +153,13 @@ impl Checkpoint for Image {
         self.mark.position
     }
 
-    fn write(self: Box<Self>, dir: &Path, previous: Option<&Path>) -> Result<(), CheckpointError> {
-        self.write_files(dir, previous)?;
+    fn write(
+        self: Box<Self>,
+        dir: &Path,
+        previous: Option<&Path>,
+        due: &dyn Fn() -> f64,
+    ) -> Result<(), CheckpointError> {
+        self.write_files(dir, previous, due)?;
         File::open(dir)?.sync_all()?;
         Ok(())
     }

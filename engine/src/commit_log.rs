@@ -319,8 +319,14 @@ pub trait Checkpoint: Send {
 
     /// Writes the state below the empty directory `dir` (plain files, no subdirectories, all synced) and may hard-link
     /// unchanged files from `previous`, the directory of an older checkpoint of the same node. The caller publishes
-    /// `dir` by rename and directory sync.
-    fn write(self: Box<Self>, dir: &Path, previous: Option<&Path>) -> Result<(), CheckpointError>;
+    /// `dir` by rename and directory sync. `due` says which share of it should be there by now, 0 to 1: who is ahead of
+    /// that lets others have the disk. Blocks.
+    fn write(
+        self: Box<Self>,
+        dir: &Path,
+        previous: Option<&Path>,
+        due: &dyn Fn() -> f64,
+    ) -> Result<(), CheckpointError>;
 }
 
 /// What the log drives: implemented by the engine. Calls never overlap; they may come from different threads.

@@ -1,11 +1,13 @@
-//! Lets commits go first: who writes a checkpoint works in small pieces, and rests between them while there are commits.
+//! Lets commits go first: who writes a checkpoint works in small pieces, and while there are commits it rests between
+//! them and is no faster than it has to be.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::storage::{CommitTs, Snapshot};
+use crate::storage::{CommitTs, Snapshots};
 
 /// Bytes that are written and synced at once: what a commit's own sync may have to wait for. More while nobody commits,
 /// and on disks on which a sync takes long whatever it carries.
@@ -14,30 +16,56 @@ const PIECE_MAX: usize = 16 << 20;
 const SLOW: Duration = Duration::from_millis(25);
 /// The rest after some work, in times of what the work took.
 const REST: u32 = 3;
+/// How often who is ahead of what is due looks whether it still is.
+const LOOK: Duration = Duration::from_millis(50);
+/// There are commits if there was one within this time.
+const RECENT: Duration = Duration::from_secs(1);
 
 /// The pace of one checkpoint.
 pub(crate) struct Pace<'a> {
-    snapshot: &'a Snapshot,
-    /// The newest commit when the present piece of work began.
+    snapshots: Arc<Snapshots>,
+    /// About as many bytes as will be written, and those that are.
+    total: usize,
+    written: usize,
+    /// The share of them that should be there by now.
+    due: &'a dyn Fn() -> f64,
+    /// The newest commit, and when it was first seen; `None`: before the work began.
     newest: CommitTs,
+    seen: Option<Instant>,
     begun: Instant,
     piece: usize,
 }
 
 impl<'a> Pace<'a> {
-    pub fn new(snapshot: &'a Snapshot) -> Pace<'a> {
-        Pace { snapshot, newest: snapshot.newest(), begun: Instant::now(), piece: PIECE_MIN }
+    pub fn new(snapshots: Arc<Snapshots>, total: usize, due: &'a dyn Fn() -> f64) -> Pace<'a> {
+        let newest = snapshots.watermark();
+        Pace { snapshots, total, written: 0, due, newest, seen: None, begun: Instant::now(), piece: PIECE_MIN }
     }
 
-    /// A piece of work is done: rests if there were commits meanwhile. Blocks.
+    /// A piece of work is done: rests if there are commits. Blocks.
     pub fn rest(&mut self) {
-        let (took, busy) = (self.begun.elapsed(), self.snapshot.newest() != self.newest);
+        let (took, busy) = (self.begun.elapsed(), self.is_busy());
         if busy {
             std::thread::sleep(took * REST);
+            while self.is_ahead() && self.is_busy() {
+                std::thread::sleep(LOOK);
+            }
         }
         self.piece = next_piece(self.piece, took, busy);
-        self.newest = self.snapshot.newest();
         self.begun = Instant::now();
+    }
+
+    fn is_ahead(&self) -> bool {
+        self.written < self.total && self.written as f64 > (self.due)() * self.total as f64
+    }
+
+    /// Whether there are commits.
+    fn is_busy(&mut self) -> bool {
+        let newest = self.snapshots.watermark();
+        if std::mem::replace(&mut self.newest, newest) != newest {
+            self.seen = Some(Instant::now());
+        }
+        self.seen.is_some_and(|seen| seen.elapsed() < RECENT)
     }
 
     /// Writes a new file and syncs it. Blocks.
@@ -46,17 +74,19 @@ impl<'a> Pace<'a> {
         while let Some((piece, rest)) = bytes.split_at_checked(self.piece) {
             file.write_all(piece)?;
             file.sync_data()?;
+            self.written += piece.len();
             self.rest();
             bytes = rest;
         }
         file.write_all(bytes)?;
         file.sync_all()?;
+        self.written += bytes.len();
         self.rest();
         Ok(())
     }
 }
 
-/// The size of the next piece, after one that took so long, with or without commits meanwhile.
+/// The size of the next piece, after one that took so long, while there are commits or not.
 fn next_piece(piece: usize, took: Duration, busy: bool) -> usize {
     match busy && took < SLOW {
         true => (piece / 2).max(PIECE_MIN),
@@ -67,7 +97,7 @@ fn next_piece(piece: usize, took: Duration, busy: bool) -> usize {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::sync::Arc;
+    use std::cell::Cell;
 
     use super::*;
     use crate::storage::Snapshots;
@@ -84,27 +114,51 @@ mod tests {
     #[test]
     fn rests_only_while_there_are_commits() {
         let snapshots = Arc::new(Snapshots::default());
-        let snapshot = snapshots.acquire();
-        let mut pace = Pace::new(&snapshot);
+        let mut pace = Pace::new(snapshots.clone(), 0, &|| 1.0);
         let work = Duration::from_millis(20);
         let begun = Instant::now();
         std::thread::sleep(work);
         snapshots.set_watermark(CommitTs(7));
         pace.rest();
         assert!(begun.elapsed() >= work * (1 + REST));
-        assert_eq!(pace.piece, PIECE_MIN);
+        pace.seen = pace.seen.and_then(|seen| seen.checked_sub(RECENT));
+        let piece = pace.piece;
         pace.rest();
-        assert_eq!(pace.piece, 2 * PIECE_MIN, "nobody committed since");
+        assert_eq!(pace.piece, 2 * piece, "nobody committed since");
+    }
+
+    #[test]
+    fn who_is_ahead_waits_until_more_is_due_or_nobody_commits() {
+        let snapshots = Arc::new(Snapshots::default());
+        let looks = Cell::new(0);
+        let due = || {
+            looks.set(looks.get() + 1);
+            snapshots.set_watermark(CommitTs(looks.get()));
+            looks.get() as f64 / 10.0
+        };
+        let mut pace = Pace::new(snapshots.clone(), 100, &due);
+        pace.written = 50;
+        snapshots.set_watermark(CommitTs(100));
+        pace.rest();
+        assert_eq!(looks.get(), 5, "half of it is there, and is due at the fifth look");
+        let mut pace = Pace::new(snapshots.clone(), 100, &|| 0.0);
+        pace.written = 50;
+        snapshots.set_watermark(CommitTs(101));
+        let begun = Instant::now();
+        pace.rest();
+        assert!(begun.elapsed() >= RECENT, "there was a commit just now");
+        let piece = pace.piece;
+        pace.rest();
+        assert_eq!(pace.piece, 2 * piece, "and none since");
     }
 
     #[test]
     fn a_file_is_written_whole() {
         let path = std::env::temp_dir().join(format!("lockstep-pace-{:x}", rand::random::<u64>()));
         let snapshots = Arc::new(Snapshots::default());
-        let snapshot = snapshots.acquire();
         for length in [0, 1, PIECE_MIN, 3 * PIECE_MIN + 5] {
             let bytes: Vec<u8> = (0..length).map(|at| at as u8).collect();
-            Pace::new(&snapshot).write(&path, &bytes).unwrap();
+            Pace::new(snapshots.clone(), length, &|| 1.0).write(&path, &bytes).unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), bytes);
         }
         std::fs::remove_file(path).unwrap();

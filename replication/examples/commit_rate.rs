@@ -27,7 +27,12 @@ impl Checkpoint for Empty {
         self.0
     }
 
-    fn write(self: Box<Self>, _dir: &Path, _previous: Option<&Path>) -> Result<(), CheckpointError> {
+    fn write(
+        self: Box<Self>,
+        _dir: &Path,
+        _previous: Option<&Path>,
+        _due: &dyn Fn() -> f64,
+    ) -> Result<(), CheckpointError> {
         Ok(())
     }
 }

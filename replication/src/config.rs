@@ -38,6 +38,8 @@ pub struct NodeConfig {
     pub sessions: Option<SharedSessions>,
     /// Bytes of log after which a checkpoint is written. Default 256 MiB.
     pub checkpoint_log_bytes: u64,
+    /// Time over which such a checkpoint is spread while there are commits, unless it would meet the next. Default 4 min.
+    pub checkpoint_spread: Duration,
     /// Entries that stay in the log behind a checkpoint, for standbys that are a little behind. Default 10 000.
     pub entries_kept: u64,
     /// Bytes of one log segment file. Default 64 MiB.
@@ -70,6 +72,7 @@ impl NodeConfig {
             timings: Timings::default(),
             sessions: None,
             checkpoint_log_bytes: 256 << 20,
+            checkpoint_spread: Duration::from_secs(240),
             entries_kept: 10_000,
             segment_bytes: 64 << 20,
             entry_cache_bytes: 8 << 20,

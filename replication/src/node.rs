@@ -30,7 +30,7 @@ use crate::net::throttle::Throttle;
 use crate::opening::{Opened, Opening};
 use crate::raft::barrier::{AskPrimary, Barrier, Proven, Reader};
 use crate::raft::log_store::LogStore;
-use crate::raft::machine::{Machine, MachineHandle};
+use crate::raft::machine::{Due, Machine, MachineHandle};
 use crate::raft::proposer::{Proposal, Proposer, Refusals};
 use crate::raft::roles::{RoleWatcher, best_successor};
 use crate::raft::types::{self, Kept, PeerNode, RECORD_BYTES_MAX};
@@ -452,11 +452,15 @@ async fn start_raft(
 /// with tables that was away has nobody else to get it from.
 async fn write_checkpoints(raft: Raft, machine: Arc<Machine>, keep: Option<(GroupLog, u64)>) {
     loop {
-        tokio::select! {
-            () = machine.checkpoint_due.notified() => {}
-            () = machine.checkpoints.replace.notified() => {}
+        let due = tokio::select! {
+            () = machine.checkpoint_due.notified() => Due::BeforeNext,
+            () = machine.checkpoints.replace.notified() => Due::Now,
+        };
+        // It is signalled again and again until one is there.
+        if due == Due::BeforeNext && !machine.is_checkpoint_due() {
+            continue;
         }
-        match machine.checkpoint().await {
+        match machine.checkpoint(due).await {
             Ok(stored) => {
                 let _ = raft.trigger().snapshot().await;
                 let upto = stored.meta.last.map(|last| last.index);
@@ -566,7 +570,7 @@ impl CommitLog for Node {
     async fn checkpoint(&self) -> Result<LogPosition, CheckpointError> {
         let members = self.members.clone();
         let written = self.runtime.spawn(async move {
-            let stored = members.machine.checkpoint().await?;
+            let stored = members.machine.checkpoint(Due::Now).await?;
             let _ = members.raft.trigger().snapshot().await;
             Ok(stored.meta.position)
         });

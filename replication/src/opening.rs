@@ -19,7 +19,7 @@ use crate::cluster::join::{Search, join};
 use crate::cluster::known::Known;
 use crate::net::link::Listener;
 use crate::raft::checkpoints::Checkpoints;
-use crate::raft::machine::Machine;
+use crate::raft::machine::{Machine, Spread};
 use crate::raft::types::PeerNode;
 use crate::rebuild::Mark;
 use crate::wal::disk::of_directory;
@@ -130,8 +130,9 @@ impl Opening<'_> {
         if log.vote().is_none() && log.last().is_none() && Known::read(directory.path()).map_err(unusable)?.is_some() {
             return Err(StartError::CorruptLog("its files are gone".to_owned()));
         }
-        let limit = self.config.checkpoint_log_bytes;
-        let machine = Machine::new(self.engine.clone(), checkpoints, limit, self.on_fatal.clone());
+        let (log_bytes, time) = (self.config.checkpoint_log_bytes, self.config.checkpoint_spread);
+        let spread = Spread { log_bytes, time };
+        let machine = Machine::new(self.engine.clone(), checkpoints, spread, self.on_fatal.clone());
         Ok((wal, Arc::new(machine.map_err(checkpoint_error)?)))
     }
 

@@ -20,7 +20,7 @@ use crate::blocking::blocking;
 use crate::cluster::Members;
 use crate::net::client::Connection;
 use crate::net::fetch::Fetch;
-use crate::raft::machine::Machine;
+use crate::raft::machine::{Due, Machine};
 use crate::raft::roles::best_successor;
 use crate::raft::{Raft, known_primary, leads};
 use crate::wal::disk::{sync_directory, write_file_atomically};
@@ -112,7 +112,7 @@ impl Rebuilder {
         info!(bytes, files = fetch.offer.files.len(), primary = primary.0, "fetching the primary's checkpoint");
         crate::net::transfer::receive(&mut fetch, &incoming.state()).await.map_err(|e| e.to_string())?;
         self.machine.replace(incoming, fetch.offer.meta, &self.members.log).await?;
-        let stored = self.machine.checkpoint().await.map_err(|error| error.to_string())?;
+        let stored = self.machine.checkpoint(Due::Now).await.map_err(|error| error.to_string())?;
         info!(last = ?stored.meta.last, "a checkpoint of the rebuilt state is written");
         let mark = self.mark.clone();
         let removed = blocking(move || mark.remove()).await.map_err(|error| error.to_string())?;

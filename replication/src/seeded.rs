@@ -27,7 +27,7 @@ pub fn choose(bug: Option<&str>) {
 
 /// What each bug does.
 #[cfg(any(test, feature = "simulation"))]
-pub const BUGS: [(&str, &str); 28] = [
+pub const BUGS: [(&str, &str); 27] = [
     ("ack-before-quorum", "a commit is acknowledged when it is proposed"),
     ("skip-fsync", "the log keeps its batches in memory and says that they are on disk"),
     ("old-primary-answers", "a read on a node that believes itself primary does not ask the others"),
@@ -44,9 +44,8 @@ pub const BUGS: [(&str, &str); 28] = [
     ("checkpoint-too-old", "a checkpoint says that it lacks entries that it holds"),
     ("install-without-restore", "a received checkpoint is stored and not taken in"),
     ("no-fencing", "records of an earlier reign are proposed in the present one"),
-    ("no-demotion", "a primary that lost its leadership goes on"),
+    ("no-demotion", "a primary that lost its leadership or hears no quorum goes on"),
     ("promoted-too-early", "a new primary does not wait until it has applied what came before"),
-    ("refusal-forgotten", "a reign goes on behind a record that was refused"),
     ("unknown-called-refused", "a commit whose outcome is unknown is called refused"),
     ("refused-called-done", "a commit that was refused is acknowledged"),
     ("proposed-twice", "a batch of records is proposed a second time"),
@@ -128,10 +127,6 @@ pub fn no_demotion() -> bool {
 
 pub fn promoted_too_early() -> bool {
     chosen("promoted-too-early")
-}
-
-pub fn refusal_forgotten() -> bool {
-    chosen("refusal-forgotten")
 }
 
 pub fn unknown_called_refused() -> bool {

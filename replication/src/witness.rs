@@ -52,7 +52,12 @@ impl Checkpoint for Mark {
         self.0
     }
 
-    fn write(self: Box<Self>, dir: &Path, _previous: Option<&Path>) -> Result<(), CheckpointError> {
+    fn write(
+        self: Box<Self>,
+        dir: &Path,
+        _previous: Option<&Path>,
+        _due: &dyn Fn() -> f64,
+    ) -> Result<(), CheckpointError> {
         Ok(write_checkpoint(dir, self.0)?)
     }
 }
@@ -97,7 +102,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let witness = Witness::default();
         witness.apply(LogPosition(7), &Record::from_static(b"x"));
-        witness.begin_checkpoint().write(directory.path(), None).unwrap();
+        witness.begin_checkpoint().write(directory.path(), None, &|| 1.0).unwrap();
         assert!(has_no_tables(directory.path()));
         let other = Witness::default();
         assert_eq!(other.restore(directory.path()).unwrap(), LogPosition(7));

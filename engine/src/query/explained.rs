@@ -73,7 +73,7 @@ fn postgres_name(operator: &str, line: &str) -> (&'static str, Vec<(&'static str
         }
         "SortExec" | "PartialSortExec" => plain("Sort"),
         "SortPreservingMergeExec" => plain("Gather Merge"),
-        "CoalescePartitionsExec" | "RepartitionExec" => plain("Gather"),
+        "CoalescePartitionsExec" | "RepartitionExec" | super::in_order::NAME => plain("Gather"),
         "AggregateExec" => {
             let mode = match line {
                 _ if has("mode=Partial") => "Partial",

@@ -10,6 +10,7 @@ pub mod empty;
 mod estimate;
 pub mod explained;
 mod fault;
+mod in_order;
 mod interrupt;
 pub mod join_order;
 mod lower;
@@ -120,6 +121,11 @@ pub struct QueryEngine {
     runtime: runtime::Runtime,
 }
 
+/// The plan as it runs: it can be stopped, and keeps rows in order where nothing else is asked.
+fn runnable(plan: Arc<dyn ExecutionPlan>, stop: &CancellationToken) -> Result<Arc<dyn ExecutionPlan>> {
+    interrupt::interruptible(plan, stop).and_then(in_order::in_order).map_err(fault::from_datafusion)
+}
+
 impl QueryEngine {
     pub fn new(config: &EngineConfig) -> Result<QueryEngine> {
         Ok(QueryEngine { runtime: runtime::Runtime::new(config)? })
@@ -129,7 +135,7 @@ impl QueryEngine {
     pub async fn execute(&self, query: &BoundQuery, context: QueryContext) -> Result<ResultStream> {
         let state = self.runtime.state(&context);
         let plan = self.plan(query, &context, state.clone()).await?;
-        let plan = interrupt::interruptible(plan, &context.cancel).map_err(fault::from_datafusion)?;
+        let plan = runnable(plan, &context.cancel)?;
         self.runtime.start(plan, &state, context)
     }
 
@@ -145,7 +151,7 @@ impl QueryEngine {
         if !analyze {
             return Ok((explained::tree(plan.as_ref(), false), None));
         }
-        let plan = interrupt::interruptible(plan, &context.cancel).map_err(fault::from_datafusion)?;
+        let plan = runnable(plan, &context.cancel)?;
         let started = Instant::now();
         let mut rows = 0;
         let mut stream = self.runtime.start(plan.clone(), &state, context)?;

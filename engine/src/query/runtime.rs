@@ -21,7 +21,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::{Optimizer, OptimizerRule};
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use futures::StreamExt;
@@ -30,6 +30,7 @@ use tokio::task::AbortHandle;
 
 use super::QueryContext;
 use super::fault::from_datafusion;
+use super::in_order;
 use super::join_order::JoinOrder;
 use super::scan::Running;
 use super::series::SeriesPlanner;
@@ -155,7 +156,7 @@ async fn drive(
     task: Arc<datafusion::execution::TaskContext>,
     sender: &mpsc::Sender<Result<RecordBatch>>,
 ) -> Result<()> {
-    let mut stream = execute_stream(plan, task).map_err(from_datafusion)?;
+    let mut stream = in_order::execute(plan, task).map_err(from_datafusion)?;
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(from_datafusion)?;
         if batch.num_rows() > 0 && sender.send(Ok(batch)).await.is_err() {

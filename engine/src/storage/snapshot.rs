@@ -17,11 +17,6 @@ impl Snapshot {
     pub fn ts(&self) -> CommitTs {
         self.0.ts
     }
-
-    /// The newest commit that a new snapshot would see.
-    pub fn newest(&self) -> CommitTs {
-        self.0.registry.watermark()
-    }
 }
 
 #[derive(Debug)]

@@ -25,7 +25,7 @@ use crate::blocking::blocking;
 use crate::cluster::{Members, rules};
 use crate::config::SharedSessions;
 use crate::raft::barrier::Reader;
-use crate::raft::machine::Machine;
+use crate::raft::machine::{Due, Machine};
 use crate::raft::{Raft, leads};
 
 /// Time for a stranger to say who they are.
@@ -311,7 +311,7 @@ impl Server {
         let _ = self.readers.send(Reader::Here(sender));
         let stopping = |_| "the node is stopping".to_owned();
         passed.await.map_err(stopping)?.map_err(|error| error.to_string())?;
-        let stored = self.machine.checkpoint().await.map_err(|error| error.to_string())?;
+        let stored = self.machine.checkpoint(Due::Now).await.map_err(|error| error.to_string())?;
         Offering::new(stored).await.map_err(|error| error.to_string())
     }
 

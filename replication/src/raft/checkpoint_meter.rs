@@ -1,13 +1,18 @@
 //! What is known of a node's checkpoints beside their content: sizes, times, failures.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use engine::commit_log::{CheckpointError, CheckpointFigures};
 use parking_lot::Mutex;
 
 #[derive(Debug, Default)]
-pub struct CheckpointMeter(Mutex<CheckpointFigures>);
+pub struct CheckpointMeter {
+    figures: Mutex<CheckpointFigures>,
+    /// Checkpoints that are being written.
+    running: AtomicUsize,
+}
 
 /// A checkpoint is being written for the life of this.
 #[derive(Debug)]
@@ -18,7 +23,7 @@ pub struct Writing<'a> {
 
 impl CheckpointMeter {
     pub fn begin(&self) -> Writing<'_> {
-        self.0.lock().running = true;
+        self.running.fetch_add(1, Ordering::Relaxed);
         Writing { meter: self, began: Instant::now() }
     }
 
@@ -26,19 +31,20 @@ impl CheckpointMeter {
     pub fn published(&self, state: &Path, at: Option<SystemTime>) {
         let bytes = bytes_of(state);
         let at = at.unwrap_or_else(SystemTime::now).duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let mut figures = self.0.lock();
+        let mut figures = self.figures.lock();
         figures.bytes = bytes;
         figures.finished_at = i64::try_from(at.as_micros()).ok();
     }
 
     pub fn read(&self) -> CheckpointFigures {
-        self.0.lock().clone()
+        let running = self.running.load(Ordering::Relaxed) > 0;
+        CheckpointFigures { running, ..self.figures.lock().clone() }
     }
 }
 
 impl Writing<'_> {
     pub fn end<T>(self, written: &Result<T, CheckpointError>) {
-        let mut figures = self.meter.0.lock();
+        let mut figures = self.meter.figures.lock();
         match written {
             Ok(_) => {
                 figures.written += 1;
@@ -55,7 +61,7 @@ impl Writing<'_> {
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
-        self.meter.0.lock().running = false;
+        self.meter.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

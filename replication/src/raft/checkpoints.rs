@@ -200,15 +200,16 @@ impl Checkpoints {
         Ok(unpublished)
     }
 
-    /// Writes the engine's state and publishes it. Blocks.
+    /// Writes the engine's state, as fast as it is due, and publishes it. Blocks.
     pub fn write(
         &self,
         checkpoint: Box<dyn Checkpoint>,
         meta: CheckpointMeta,
+        due: &dyn Fn() -> f64,
     ) -> Result<Arc<StoredCheckpoint>, CheckpointError> {
         let unpublished = self.unpublished("writing")?;
         let previous = self.current().filter(|previous| !previous.is_damaged());
-        checkpoint.write(&unpublished.state(), previous.as_deref().map(StoredCheckpoint::state).as_deref())?;
+        checkpoint.write(&unpublished.state(), previous.as_deref().map(StoredCheckpoint::state).as_deref(), due)?;
         Ok(self.publish(unpublished, meta)?)
     }
 

@@ -123,7 +123,7 @@ impl Node {
     fn publish(&mut self, last: EntryId) -> Arc<StoredCheckpoint> {
         let position = types::position(last.index, 0);
         let meta = CheckpointMeta { last: Some(last), membership: StoredMembership::default(), position };
-        let stored = self.checkpoints.write(self.machine.begin_checkpoint(), meta).unwrap();
+        let stored = self.checkpoints.write(self.machine.begin_checkpoint(), meta, &|| 1.0).unwrap();
         let kept = self.directory.path().join(format!("kept-{}", self.kept.len()));
         copy(&stored.state(), &kept);
         self.kept.push((kept, last));

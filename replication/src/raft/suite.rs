@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::commit_log::{
     Checkpoint, CheckpointError, GroupId, LogPosition, Record, Role, SharedStateMachine, StateMachine,
@@ -14,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::checkpoints::Checkpoints;
 use super::log_store::LogStore;
-use super::machine::{Machine, MachineHandle};
+use super::machine::{Machine, MachineHandle, Spread};
 use super::types::TypeConfig;
 use crate::wal::disk::RealDisk;
 use crate::wal::{self, Wal, WalOptions};
@@ -29,7 +30,12 @@ impl Checkpoint for At {
         self.0
     }
 
-    fn write(self: Box<Self>, dir: &Path, _previous: Option<&Path>) -> Result<(), CheckpointError> {
+    fn write(
+        self: Box<Self>,
+        dir: &Path,
+        _previous: Option<&Path>,
+        _due: &dyn Fn() -> f64,
+    ) -> Result<(), CheckpointError> {
         Ok(std::fs::write(dir.join("position"), self.0.0.to_string())?)
     }
 }
@@ -74,7 +80,13 @@ impl StoreBuilder<TypeConfig, LogStore, MachineHandle, (tempfile::TempDir, Wal)>
         let wal = wal::open(disk, options, &[GroupId::FIRST], Arc::new(|fatal| panic!("{fatal}"))).unwrap();
         let checkpoints = Checkpoints::open(directory.path().join("checkpoints")).unwrap();
         let engine: SharedStateMachine = Arc::new(Positions::default());
-        let machine = Machine::new(engine, checkpoints, u64::MAX, Arc::new(|fatal| panic!("{fatal}"))).unwrap();
+        let machine = Machine::new(
+            engine,
+            checkpoints,
+            Spread { log_bytes: u64::MAX, time: Duration::ZERO },
+            Arc::new(|fatal| panic!("{fatal}")),
+        )
+        .unwrap();
         let log = LogStore::new(wal.group(GroupId::FIRST), crate::backup::archiver::Hold::none());
         Ok(((directory, wal), log, MachineHandle(Arc::new(machine))))
     }

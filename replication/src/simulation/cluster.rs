@@ -11,11 +11,13 @@ use rand::Rng;
 use super::faults::Fault;
 use super::history::{Kind, Operation, Outcome};
 use super::invariants::memory::Memory;
+use super::invariants::one_primary;
 use super::node::{self, SimulatedNode, Sizes};
 use super::workload::{self, Plan};
 use super::world::{Event, MILLISECOND, SECOND, Undo, World, with};
 use super::{Options, Report, interposed, invariants, world};
 use crate::node::Node;
+use crate::raft;
 use crate::wal::Stepped;
 
 /// A cluster without faults has to be whole within this time.
@@ -438,6 +440,7 @@ impl Cluster {
         if !self.clients {
             return;
         }
+        self.look_at_roles();
         let place = with(|world| world.random.random_range(0..self.nodes.len()));
         let plan = with(|world| Plan::choose(&mut world.random));
         let reads = matches!(plan.kind, Kind::Read | Kind::LocalRead);
@@ -485,6 +488,21 @@ impl Cluster {
                 task.abort();
             });
         }
+    }
+
+    fn look_at_roles(&self) {
+        let mut lives = Vec::new();
+        for simulated in self.nodes.iter().filter(|node| !node.paused) {
+            let Some(life) = simulated.life.as_ref().filter(|life| life.is_primary()) else { continue };
+            let Some(node) = life.node() else { continue };
+            // It tells by its own clock when it heard the others.
+            simulated.enter();
+            let raft = &node.members.raft;
+            if !raft::leads(raft) || !raft::quorum_heard_within(raft, one_primary::SILENCE) {
+                lives.push(life.number);
+            }
+        }
+        with(|world| one_primary::pretend(&mut world.history, world.now, &lives));
     }
 
     pub fn live_places(&self) -> impl Iterator<Item = usize> {

@@ -59,6 +59,8 @@ pub struct History {
     pub states: BTreeMap<u64, u64>,
     /// Who reigned in a term: the life of a node.
     pub primaries: BTreeMap<u64, u64>,
+    /// Lives that call themselves the primary and do not lead, and since when.
+    pub pretenders: BTreeMap<u64, u64>,
     /// Last position that a life of a node applied.
     pub progress: BTreeMap<u64, u64>,
     pub violations: Vec<String>,

@@ -85,7 +85,12 @@ impl Checkpoint for Frozen {
         self.0.position
     }
 
-    fn write(self: Box<Self>, dir: &Path, _previous: Option<&Path>) -> Result<(), CheckpointError> {
+    fn write(
+        self: Box<Self>,
+        dir: &Path,
+        _previous: Option<&Path>,
+        _due: &dyn Fn() -> f64,
+    ) -> Result<(), CheckpointError> {
         for file in 0..self.0.weight.0 {
             std::fs::write(dir.join(format!("chunk-{file}")), vec![file as u8; self.0.weight.1])?;
         }

@@ -72,7 +72,7 @@ async fn restore_gives_what_was_applied_then() {
     }
     t.commit().await.unwrap();
     node.shared.storage.maintain();
-    checkpoint.write(&dir.sub("one"), None).unwrap();
+    checkpoint.write(&dir.sub("one"), None, &|| 1.0).unwrap();
     let (copy, at) = restored(&dir.0.join("one")).unwrap();
     assert_eq!(at, position);
     assert_eq!((copy.rows(20000).await, copy.rows(30000).await), before);
@@ -103,11 +103,11 @@ async fn unchanged_chunks_are_linked() {
     let dir = Dir::new();
     let (one, two) = (dir.sub("one"), dir.sub("two"));
     node.shared.storage.maintain();
-    node.machine.begin_checkpoint().write(&one, None).unwrap();
+    node.machine.begin_checkpoint().write(&one, None, &|| 1.0).unwrap();
     let mut t = node.open().await;
     delete(&mut t, &node.table(20000), 5).await.unwrap();
     t.commit().await.unwrap();
-    node.machine.begin_checkpoint().write(&two, Some(&one)).unwrap();
+    node.machine.begin_checkpoint().write(&two, Some(&one), &|| 1.0).unwrap();
     let linked = std::fs::read_dir(&two).unwrap().filter(|f| f.as_ref().unwrap().metadata().unwrap().nlink() == 2);
     assert!(linked.count() > 0);
     let (copy, _) = restored(&two).unwrap();
@@ -119,7 +119,7 @@ async fn damage_is_an_error() {
     let node = filled().await;
     let dir = Dir::new();
     let good = dir.sub("good");
-    node.machine.begin_checkpoint().write(&good, None).unwrap();
+    node.machine.begin_checkpoint().write(&good, None, &|| 1.0).unwrap();
     let files: Vec<PathBuf> = std::fs::read_dir(&good).unwrap().map(|f| f.unwrap().path()).collect();
     assert!(files.len() > 2);
     for file in files {

@@ -30,7 +30,7 @@ fn answer(machine: &dyn StateMachine, id: CommitTs) -> DigestAnswer {
 fn copy(node: &Node, partitions: usize) -> (Arc<Transactions>, SharedStateMachine) {
     let dir = std::env::temp_dir().join(format!("lockstep-divergence-{:x}", rand::random::<u64>()));
     std::fs::create_dir_all(&dir).unwrap();
-    node.machine.begin_checkpoint().write(&dir, None).unwrap();
+    node.machine.begin_checkpoint().write(&dir, None, &|| 1.0).unwrap();
     let storage = Storage::new(Catalog::bootstrap("postgres", "postgres"), 1 << 30, partitions);
     let shared = Transactions::new(Arc::new(storage));
     let machine: SharedStateMachine = Arc::new(Applier::new(shared.clone()));
