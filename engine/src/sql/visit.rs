@@ -226,6 +226,7 @@ impl ScalarExpr {
             (K::Column { id: a, .. }, K::Column { id: b, .. }) => a == b,
             (K::Call { function: a, .. }, K::Call { function: b, .. }) => Arc::ptr_eq(a, b),
             (K::Domain { rule: a, .. }, K::Domain { rule: b, .. }) => a.oid == b.oid,
+            (K::Fold { rule: a, .. }, K::Fold { rule: b, .. }) => a.oid == b.oid,
             (K::Cast(a), K::Cast(b)) => a.to == b.to && a.explicit == b.explicit,
             (K::IsNull { negated: a, .. }, K::IsNull { negated: b, .. })
             | (K::IsDistinct { negated: a, .. }, K::IsDistinct { negated: b, .. })
