@@ -1,5 +1,5 @@
 """Programs of others that do their real job on both servers: sysbench's oltp, psqlODBC through isql, pgcli, node-postgres,
-Alembic up and down, dbt full and incremental. What each prints (times and speeds aside) is compared with PostgreSQL's.
+Alembic up and down, dbt full and incremental, Drizzle's migrations there and back. What each prints (times and speeds aside) is compared with PostgreSQL's.
 """
 
 import os
@@ -112,7 +112,50 @@ def dbt(server):
     return said
 
 
-PROGRAMS = [sysbench, odbc, pgcli, node_postgres, alembic, dbt]
+def drizzle(server):
+    """Migrations made from schemas, run, read back, and undone by pushing the first schema again."""
+    store = os.path.join(fetch.STORE, "drizzle")
+    if not os.path.exists(f"{store}/node_modules/drizzle-kit"):
+        fetch.debian(nodejs="/usr/bin/node", npm="/usr/bin/npm")
+        os.makedirs(store, exist_ok=True)
+        fetch.run("npm", "install", "--no-audit", "--no-fund", "--prefix", store, "drizzle-orm@0.44", "drizzle-kit@0.31", "pg@8")
+    home = os.path.join(server.directory, "drizzle")
+    shutil.copytree(f"{HERE}/drizzle", home)
+    os.symlink(f"{store}/node_modules", f"{home}/node_modules")
+    server.psql("CREATE DATABASE drizzle")
+    said = []
+
+    def kit(schema, *step):
+        environment = server.environment(SCHEMA=schema, NO_COLOR="1", DATABASE_URL=f"postgresql://postgres@127.0.0.1:{server.port}/drizzle")
+        code, text = call(["node", f"{store}/node_modules/drizzle-kit/bin.cjs", *step, "--config=drizzle.config.js"], environment, home, seconds=180)
+        said.append(f"{' '.join(step)}: {code}")
+        # A line that turns while one waits ends in what it came to.
+        lines = (re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", re.split(r"\x1b\[2K\x1b\[1G", line)[-1]) for line in text.splitlines())
+        said.extend(line for line in lines if re.search(r"rror|ALTER|CREATE|DROP|No changes|successfully", line))
+
+    def shape():
+        for what in (r"\d", r"\d users", r"\d orders", r"\d lines", r"\d+ totals", r"\dT+ mood"):
+            said.extend(server.psql(what, database="drizzle").stdout.splitlines())
+
+    kit("first", "generate", "--name=first")
+    kit("first", "migrate")
+    said.extend(server.psql("INSERT INTO users (name) VALUES ('a'), ('b')", "INSERT INTO orders (user_id, total) VALUES (1, 5), (2, 7.5)", database="drizzle").stderr.splitlines())
+    shape()
+    kit("second", "generate", "--name=second")
+    kit("second", "migrate")
+    shape()
+    kit("second", "push", "--force", "--verbose")
+    kit("second", "pull")
+    if os.path.exists(f"{home}/migrations/schema.ts"):
+        with open(f"{home}/migrations/schema.ts") as file:
+            said.extend(file.read().splitlines())
+    server.psql("DROP VIEW totals", database="drizzle")
+    kit("first", "push", "--force", "--verbose")
+    shape()
+    return said + server.psql("SELECT * FROM orders ORDER BY id", "SELECT id, name, mood FROM users ORDER BY id", database="drizzle").stdout.splitlines()
+
+
+PROGRAMS = [sysbench, odbc, pgcli, node_postgres, alembic, dbt, drizzle]
 
 
 def run(pair, options):
