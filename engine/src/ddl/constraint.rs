@@ -394,7 +394,7 @@ async fn add_foreign_key(
             return Err(Error::new(SqlState::InvalidTableDefinition, format!("constraints on {may}")));
         }
     }
-    let columns = foreign_key_columns(table, &wanted.columns)?;
+    let columns = foreign_key_columns(table, &wanted.columns, true)?;
     let set_columns = set_columns(table, wanted, &columns)?;
     let referenced_columns = if wanted.referenced.is_empty() {
         let key = referenced.primary_key().ok_or_else(|| {
@@ -405,7 +405,7 @@ async fn add_foreign_key(
         })?;
         key.attnums().collect()
     } else {
-        foreign_key_columns(&referenced, &wanted.referenced)?
+        foreign_key_columns(&referenced, &wanted.referenced, false)?
     };
     if columns.len() != referenced_columns.len() {
         return Err(Error::new(
@@ -465,7 +465,7 @@ async fn add_foreign_key(
 
 /// The columns of ON DELETE SET NULL or SET DEFAULT (…): some of the key's.
 fn set_columns(table: &TableDef, wanted: &WantedForeignKey, key: &[i16]) -> Result<Vec<i16>> {
-    let columns = foreign_key_columns(table, &wanted.set_columns)?;
+    let columns = foreign_key_columns(table, &wanted.set_columns, true)?;
     match columns.iter().position(|c| !key.contains(c)) {
         None => Ok(columns),
         Some(at) => {
@@ -507,7 +507,8 @@ async fn referenced_table(
     }
 }
 
-fn foreign_key_columns(table: &TableDef, names: &[String]) -> Result<Vec<i16>> {
+/// `repeats`: a column of the referencing table may stand for several of the referenced one.
+fn foreign_key_columns(table: &TableDef, names: &[String], repeats: bool) -> Result<Vec<i16>> {
     let mut attnums = Vec::with_capacity(names.len());
     for name in names {
         let column = table.column(name).ok_or_else(|| {
@@ -516,7 +517,7 @@ fn foreign_key_columns(table: &TableDef, names: &[String]) -> Result<Vec<i16>> {
                 format!("column \"{name}\" referenced in foreign key constraint does not exist"),
             )
         })?;
-        if attnums.contains(&column.attnum) {
+        if !repeats && attnums.contains(&column.attnum) {
             return Err(Error::new(
                 SqlState::InvalidForeignKey,
                 "foreign key referenced-columns list must not contain duplicates",

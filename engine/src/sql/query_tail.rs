@@ -5,6 +5,9 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 use super::key_details::closing;
 use super::rewrite::word;
 
+/// The number of rows of a FETCH … WITH TIES whose real number is an expression, in LIMIT.
+pub(super) const EXPRESSION_WITH_TIES: &str = "00000000000000000000";
+
 fn is(tokens: &[TokenWithSpan], at: usize, text: &str) -> bool {
     tokens.get(at).is_some_and(|t| word(t, text))
 }
@@ -30,6 +33,14 @@ pub(super) fn rewrite_fetch(tokens: &mut Vec<TokenWithSpan>) {
             tokens.drain(close + 1..close + 3);
             tokens[at - 1].token = Token::make_keyword("LIMIT");
             tokens.remove(at);
+        } else if rows && is(tokens, close + 2, "with") && is(tokens, close + 3, "ties") {
+            // `LIMIT (expression) FETCH FIRST 0 ROWS WITH TIES`: see `Binder::tail`.
+            tokens[at - 1].token = Token::make_keyword("LIMIT");
+            let first = tokens.remove(at);
+            let with = |token| TokenWithSpan { token, span: first.span };
+            let words =
+                [Token::make_keyword("FETCH"), first.token.clone(), Token::Number(EXPRESSION_WITH_TIES.into(), false)];
+            tokens.splice(close..close, words.map(with));
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::expr::{ExprKind, ScalarExpr};
 use crate::sql::rel::QueryExpr;
 use crate::sql::rewrite::ALL_MARK;
-use crate::types::{Datum, PgType, TypeOid};
+use crate::types::{Datum, PgType, TypeOid, names};
 
 type Span = sqlparser::tokenizer::Span;
 
@@ -262,6 +262,10 @@ impl Binder {
             self.params.resize(number, None);
         }
         let ty = self.params.get(number - 1).copied().flatten().unwrap_or(TypeOid::UNKNOWN);
+        if names::row(ty).is_some_and(|row| row.kind != b'p') && ty != TypeOid::UNKNOWN && !names::supported(ty) {
+            let error = Error::unsupported(format!("type {}", super::resolve::type_name(ty.into())));
+            return Err(self.source.locate(error, span));
+        }
         Ok(ScalarExpr::new(ExprKind::Param(number - 1), ty))
     }
 
@@ -337,7 +341,16 @@ impl Binder {
     }
 
     fn null_test(&mut self, arg: &Expr, negated: bool) -> Result<ScalarExpr> {
-        let arg = self.known(arg)?;
+        let span = arg.span();
+        let bound = self.expr(arg)?;
+        let arg = match bound.kind {
+            // The test says nothing about the parameter's type.
+            ExprKind::Param(n) if bound.ty.oid == TypeOid::UNKNOWN => {
+                self.untyped.push((n, span));
+                bound
+            }
+            _ => self.resolve_unknown(bound)?,
+        };
         let test = |arg| ScalarExpr::new(ExprKind::IsNull { arg: Box::new(arg), negated }, TypeOid::BOOL);
         match arg.kind {
             ExprKind::Row(items, _) => {

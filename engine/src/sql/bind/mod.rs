@@ -215,6 +215,8 @@ pub struct Binder {
     environment: Environment,
     source: Source,
     params: Vec<Option<TypeOid>>,
+    /// Where parameters stand that nothing there gives a type.
+    untyped: Vec<(usize, Span)>,
     /// Stored texts (views, defaults) have no parameters.
     no_params: bool,
     reads: Vec<Oid>,
@@ -270,6 +272,7 @@ impl Binder {
             environment,
             source,
             params: param_types.iter().map(known).collect(),
+            untyped: Vec::new(),
             no_params: false,
             reads: Vec::new(),
             next_column: 1,
@@ -374,6 +377,11 @@ impl Binder {
 
     /// Types of `$1`, `$2`, … (42P18 for one that nothing determined).
     pub fn params(&self) -> Result<Vec<TypeOid>> {
+        let settled = |n: &usize| self.params.get(*n).copied().flatten().is_some();
+        if let Some((n, span)) = self.untyped.iter().find(|(n, _)| settled(n)) {
+            let message = format!("could not determine data type of parameter ${}", n + 1);
+            return Err(self.source.locate(Error::new(SqlState::AmbiguousParameter, message), *span));
+        }
         self.params
             .iter()
             .enumerate()

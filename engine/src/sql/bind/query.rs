@@ -503,9 +503,13 @@ impl Binder {
                 return Err(Error::new(SqlState::SyntaxError, "syntax error at or near \"percent\""));
             }
             out.with_ties = fetch.with_ties;
-            out.count = Some(match &fetch.quantity {
-                Some(quantity) => self.limit(quantity, "LIMIT")?,
-                None => ScalarExpr::constant(crate::types::Datum::Int8(1), TypeOid::INT8),
+            out.count = Some(match (&fetch.quantity, out.count.take()) {
+                (Some(quantity), Some(count)) if is_expression_with_ties(quantity) => count,
+                (_, Some(_)) => {
+                    return Err(Error::new(SqlState::SyntaxError, "syntax error at or near \"FETCH\""));
+                }
+                (Some(quantity), None) => self.limit(quantity, "LIMIT")?,
+                (None, None) => ScalarExpr::constant(crate::types::Datum::Int8(1), TypeOid::INT8),
             });
         }
         if out.with_ties && query.order_by.is_none() {
@@ -643,4 +647,9 @@ pub(super) fn lock_strength(lock: &ast::LockClause) -> LockStrength {
         (ast::LockType::Update, false) => LockStrength::Update,
         (ast::LockType::Update, true) => LockStrength::NoKeyUpdate,
     }
+}
+
+fn is_expression_with_ties(quantity: &Expr) -> bool {
+    let Expr::Value(value) = quantity else { return false };
+    matches!(&value.value, ast::Value::Number(n, _) if n.to_string() == crate::sql::query_tail::EXPRESSION_WITH_TIES)
 }
