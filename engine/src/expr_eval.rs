@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::functions::{EvalContext, Function, cast_value};
+use crate::sql::QueryExpr;
 use crate::types::array::ArrayValue;
 use crate::types::{Datum, PgType, TypeOid, compare, record};
 
@@ -15,6 +16,11 @@ use crate::types::{Datum, PgType, TypeOid, compare, record};
 pub trait ColumnSource {
     /// `None`: the expression names a column that this row does not have; our mistake.
     fn column(&self, id: ColumnId) -> Option<Datum>;
+
+    /// The value of a subquery, where there is more than a row.
+    fn subquery(&self, _query: &QueryExpr) -> Result<Datum> {
+        Err(Error::internal("a subquery reached row evaluation"))
+    }
 }
 
 /// A row without columns.
@@ -125,7 +131,7 @@ impl Evaluator<'_> {
                 let values = items.iter().map(|e| Ok((self.value(e)?, e.ty))).collect::<Result<Vec<_>>>()?;
                 Ok(record::encode(expr.ty.oid, names.as_deref(), &values))
             }
-            ExprKind::Query(_) => Err(Error::internal("a subquery reached row evaluation")),
+            ExprKind::Query(query) => self.row.subquery(query),
         }
     }
 

@@ -21,8 +21,9 @@ mod single;
 #[cfg(test)]
 mod tests;
 mod unnest;
+mod walk;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arrow::record_batch::RecordBatch;
@@ -36,6 +37,7 @@ use crate::error::Result;
 use crate::functions::EvalContext;
 use crate::sql::bind::BoundQuery;
 use crate::sql::rel::Rel;
+use crate::system::RowSet;
 use crate::types::Datum;
 
 pub use explained::{Actual, PlanNode};
@@ -100,6 +102,15 @@ pub trait TableAccess: Send + Sync {
 
     /// All rows of a relation of the system (pg_catalog, information_schema), all its columns in order.
     fn system_rows(&self, relation: Oid) -> Result<RecordBatch>;
+
+    /// The same to be looked up in; without the figures of the moment, which [`Self::system_figure`] has.
+    fn system_set(&self, _relation: Oid) -> Result<Option<Arc<RowSet>>> {
+        Ok(None)
+    }
+
+    fn system_figure(&self, _relation: Oid, _rows: &RowSet, _row: usize, _attnum: i16) -> Option<Datum> {
+        None
+    }
 }
 
 /// All that one execution needs besides the query.
@@ -114,6 +125,19 @@ pub struct QueryContext {
     pub deadline: Option<Instant>,
     /// Rows with equal keys are joined by hashing; else by merging sorted rows, where that can be done.
     pub hash_joins: bool,
+}
+
+/// What is remembered between executions of a query.
+#[derive(Default)]
+struct Known {
+    unnested: OnceLock<Arc<Rel>>,
+    walk: OnceLock<Option<Arc<walk::Taken>>>,
+}
+
+fn known(query: &BoundQuery) -> Arc<Known> {
+    let known = query.cache.get_or_init(|| Arc::new(Known::default())).clone();
+    // Nothing else is kept there.
+    known.downcast::<Known>().unwrap_or_default()
 }
 
 /// The query runtime: threads, memory and planner shared by all sessions.
@@ -133,10 +157,26 @@ impl QueryEngine {
 
     /// Plans and starts `query`. Planning happens on the query runtime.
     pub async fn execute(&self, query: &BoundQuery, context: QueryContext) -> Result<ResultStream> {
+        if let Some(rows) = self.walk(query, &context).await? {
+            return Ok(rows);
+        }
         let state = self.runtime.state(&context);
         let plan = self.plan(query, &context, state.clone()).await?;
         let plan = runnable(plan, &context.cancel)?;
         self.runtime.start(plan, &state, context)
+    }
+
+    /// Runs a query over the system catalog row by row, if it is one for that.
+    async fn walk(&self, query: &BoundQuery, context: &QueryContext) -> Result<Option<ResultStream>> {
+        // OIDs of users' objects are above.
+        if !query.reads.iter().all(|oid| *oid < Oid::FIRST_NORMAL) {
+            return Ok(None);
+        }
+        let known = known(query);
+        let Some(taken) = known.walk.get_or_init(|| walk::taken(query).map(Arc::new)).clone() else { return Ok(None) };
+        let (context, cancel) = (context.clone(), context.cancel.clone());
+        let rows = self.runtime.plan(async move { walk::run(&taken, &context) }).await?;
+        Ok(rows.map(|batches| ResultStream::of(batches, cancel)))
     }
 
     /// The tree of EXPLAIN; with `analyze` the query runs, and its rows are dropped.
@@ -170,14 +210,13 @@ impl QueryEngine {
         context: &QueryContext,
         state: SessionState,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let known = query.cache.get().and_then(|c| c.clone().downcast::<Rel>().ok());
-        let rel = match known {
-            Some(rel) => rel,
+        let known = known(query);
+        let rel = match known.unnested.get() {
+            Some(rel) => rel.clone(),
             None => {
                 let rel = Arc::new(unnest::Unnester::new(&query.rel).rel(query.rel.clone())?);
                 // Somebody else may have been faster: both trees say the same.
-                let _ = query.cache.set(rel.clone());
-                rel
+                known.unnested.get_or_init(|| rel).clone()
             }
         };
         let outputs = query.outputs.clone();

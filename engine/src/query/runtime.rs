@@ -136,7 +136,7 @@ impl Runtime {
                 let _ = sender.send(Err(error)).await;
             }
         });
-        Ok(ResultStream { batches, running: running.abort_handle(), cancel })
+        Ok(ResultStream { batches, running: Some(running.abort_handle()), cancel })
     }
 }
 
@@ -266,18 +266,31 @@ fn can_merge(plan: &LogicalPlan) -> bool {
 /// A running query. Dropping it stops the query.
 pub struct ResultStream {
     batches: mpsc::Receiver<Result<RecordBatch>>,
-    running: AbortHandle,
+    /// `None`: all batches are there.
+    running: Option<AbortHandle>,
     cancel: tokio_util::sync::CancellationToken,
 }
 
 impl Drop for ResultStream {
     fn drop(&mut self) {
         self.cancel.cancel();
-        self.running.abort();
+        if let Some(running) = &self.running {
+            running.abort();
+        }
     }
 }
 
 impl ResultStream {
+    /// A result that is complete.
+    pub(super) fn of(found: Vec<RecordBatch>, cancel: tokio_util::sync::CancellationToken) -> ResultStream {
+        let (sender, batches) = mpsc::channel(found.len().max(1));
+        for batch in found {
+            // There is room for all, and the receiver is here.
+            let _ = sender.try_send(Ok(batch));
+        }
+        ResultStream { batches, running: None, cancel }
+    }
+
     /// The next batch (columns as in `BoundQuery::columns`), `None` at the end. Cancellation-safe.
     pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
         self.batches.recv().await

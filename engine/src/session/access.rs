@@ -16,7 +16,7 @@ use crate::catalog::Oid;
 use crate::error::{Error, Result};
 use crate::query::{ColumnBound, ColumnStatistics, Comparison, ScanRequest, ScanStream, TableAccess, TableStatistics};
 use crate::storage::{ChunkStats, Prune, ScanSource};
-use crate::system::{self, SystemContext};
+use crate::system::{self, RowSet, SystemContext};
 use crate::types::arrow::datum_at;
 use crate::types::compare::compare;
 use crate::types::{Datum, PgType};
@@ -102,6 +102,17 @@ impl TableAccess for StatementTables {
         let relation =
             system::by_oid(relation).ok_or_else(|| Error::internal(format!("no system relation {}", relation.0)))?;
         relation.scan(context)
+    }
+
+    fn system_set(&self, relation: Oid) -> Result<Option<Arc<RowSet>>> {
+        match (&self.system, system::by_oid(relation)) {
+            (Some(context), Some(known)) if !self.locked.contains_key(&relation) => known.rows(context).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn system_figure(&self, relation: Oid, rows: &RowSet, row: usize, attnum: i16) -> Option<Datum> {
+        system::by_oid(relation)?.figure(self.system.as_ref()?, rows, row, attnum)
     }
 }
 

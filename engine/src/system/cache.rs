@@ -6,31 +6,48 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Weak};
 
-use arrow::record_batch::RecordBatch;
 use parking_lot::Mutex;
 
-use crate::catalog::{Catalog, Oid};
+use super::{RowSet, SystemContext, SystemRelation};
+use crate::catalog::{Catalog, Oid, SearchPath};
+
+/// Rows, the catalog that they were made from, and for whom: information_schema shows what the user may see, by names that depend
+/// on `search_path`.
+struct Entry {
+    catalog: Weak<Catalog>,
+    path: Option<SearchPath>,
+    rows: Arc<RowSet>,
+}
+
+fn path_of(relation: &SystemRelation, context: &SystemContext) -> Option<SearchPath> {
+    (relation.schema == Oid::INFORMATION_SCHEMA).then(|| context.path.clone())
+}
 
 /// One entry a relation and database; the newest.
-type Kept = HashMap<(Oid, Oid), (Weak<Catalog>, RecordBatch)>;
+type Kept = HashMap<(Oid, Oid), Entry>;
 
 static KEPT: LazyLock<Mutex<Kept>> = LazyLock::new(Mutex::default);
 
-/// Relations whose rows depend on nothing else: no figures, no sessions, not who asks.
-const FOLLOWING: [&str; 26] = [
+/// Relations of pg_catalog whose rows depend on nothing else than the catalog: no figures, no sessions, not who asks.
+const FOLLOWING: [&str; 30] = [
     "pg_aggregate",
+    "pg_am",
     "pg_amop",
     "pg_amproc",
     "pg_attrdef",
     "pg_attribute",
     "pg_auth_members",
     "pg_cast",
+    "pg_class",
     "pg_collation",
     "pg_constraint",
     "pg_default_acl",
     "pg_depend",
     "pg_description",
+    "pg_enum",
+    "pg_extension",
     "pg_index",
+    "pg_indexes",
     "pg_init_privs",
     "pg_language",
     "pg_namespace",
@@ -41,21 +58,23 @@ const FOLLOWING: [&str; 26] = [
     "pg_range",
     "pg_rewrite",
     "pg_sequence",
+    "pg_tables",
     "pg_type",
-    "sql_features",
-    "sql_implementation_info",
 ];
 
-pub(super) fn follows(relation: &str) -> bool {
-    FOLLOWING.binary_search(&relation).is_ok()
+pub(super) fn follows(relation: &SystemRelation) -> bool {
+    relation.schema == Oid::INFORMATION_SCHEMA || FOLLOWING.binary_search(&relation.name).is_ok()
 }
 
-pub(super) fn find(relation: Oid, catalog: &Arc<Catalog>) -> Option<RecordBatch> {
+pub(super) fn find(relation: &SystemRelation, context: &SystemContext) -> Option<Arc<RowSet>> {
     let kept = KEPT.lock();
-    let (of, rows) = kept.get(&(relation, catalog.database.oid))?;
-    std::ptr::eq(of.as_ptr(), Arc::as_ptr(catalog)).then(|| rows.clone())
+    let entry = kept.get(&(relation.oid, context.catalog.database.oid))?;
+    let same = std::ptr::eq(entry.catalog.as_ptr(), Arc::as_ptr(&context.catalog));
+    (same && entry.path == path_of(relation, context)).then(|| entry.rows.clone())
 }
 
-pub(super) fn keep(relation: Oid, catalog: &Arc<Catalog>, rows: &RecordBatch) {
-    KEPT.lock().insert((relation, catalog.database.oid), (Arc::downgrade(catalog), rows.clone()));
+pub(super) fn keep(relation: &SystemRelation, context: &SystemContext, rows: &Arc<RowSet>) {
+    let catalog = Arc::downgrade(&context.catalog);
+    let entry = Entry { catalog, path: path_of(relation, context), rows: rows.clone() };
+    KEPT.lock().insert((relation.oid, context.catalog.database.oid), entry);
 }

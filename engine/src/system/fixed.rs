@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use super::relations::{PG_AM, PG_LANGUAGE, PG_OPERATOR, PG_PROC, PG_TYPE};
 use super::rows::{Null, row};
 use super::{RowSink, RowSource, SystemContext};
 use crate::catalog::acl::ObjectKind;
@@ -35,7 +36,12 @@ pub const SOURCES: &[(&str, RowSource)] = &[
 static LINES: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new(|| {
     let mut map: HashMap<&str, Vec<&str>> = HashMap::new();
     let mut relation = "";
-    let rows = [include_str!("static_rows.txt"), include_str!("standard_rows.txt")];
+    let rows = [
+        include_str!("static_rows.txt"),
+        include_str!("standard_rows.txt"),
+        include_str!("access_methods.txt"),
+        include_str!("descriptions.txt"),
+    ];
     for line in rows.into_iter().flat_map(str::lines).filter(|l| !l.starts_with('#')) {
         match line.strip_prefix('@') {
             Some(name) => relation = name,
@@ -60,6 +66,24 @@ pub(super) fn fixed(_: &SystemContext, sink: &mut RowSink) -> Result<()> {
         sink.push_row(row);
     }
     Ok(())
+}
+
+/// The comment on an object that every cluster has: by OID, with the catalog that it is in.
+pub fn description(oid: Oid, class: Option<u32>) -> Option<&'static str> {
+    static DESCRIPTIONS: LazyLock<HashMap<(u32, u32), &'static str>> = LazyLock::new(|| {
+        let rows = LINES.get("pg_description").into_iter().flatten().filter_map(|line| {
+            let mut fields = line.splitn(4, '\t');
+            let (oid, class) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+            Some(((oid, class), fields.nth(1)?))
+        });
+        rows.collect()
+    });
+    match class {
+        Some(class) => DESCRIPTIONS.get(&(oid.0, class)).copied(),
+        None => [PG_PROC, PG_TYPE, PG_OPERATOR, PG_LANGUAGE, PG_AM]
+            .iter()
+            .find_map(|class| DESCRIPTIONS.get(&(oid.0, *class)).copied()),
+    }
 }
 
 /// Schemas and names of pg_collation.

@@ -21,6 +21,7 @@ mod monitor;
 mod privileges;
 mod relations;
 mod routines;
+mod row_set;
 mod rows;
 mod standard;
 mod strategies;
@@ -35,6 +36,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
+pub use row_set::{RowKey, RowSet};
 pub use rows::RowSink;
 
 use crate::catalog::{Catalog, Oid, SearchPath};
@@ -42,7 +44,7 @@ use crate::commit_log::{ArchiveStatus, ClusterStatus};
 use crate::divergence::Verdict;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::types::PgType;
+use crate::types::{Datum, PgType};
 
 /// A relation of pg_catalog or information_schema.
 #[derive(Debug)]
@@ -216,19 +218,36 @@ impl SystemRelation {
         Arc::new(Schema::new(fields))
     }
 
-    /// All rows.
+    /// All rows, as one batch.
     pub fn scan(&self, context: &SystemContext) -> Result<RecordBatch> {
-        let follows = cache::follows(self.name);
-        if follows && let Some(rows) = cache::find(self.oid, &context.catalog) {
+        let rows = self.rows(context)?;
+        let batch = rows.batch(self.name, self.arrow_schema(), &self.columns)?;
+        if self.has_figures() { relations::with_figures(context, &rows, &batch) } else { Ok(batch) }
+    }
+
+    /// All rows. What [`Self::figure`] knows better is not in them.
+    pub fn rows(&self, context: &SystemContext) -> Result<Arc<RowSet>> {
+        let follows = cache::follows(self);
+        if follows && let Some(rows) = cache::find(self, context) {
             return Ok(rows);
         }
         let mut sink = RowSink::new(self, context.catalog.clone());
         (self.source)(context, &mut sink)?;
-        let rows = sink.finish()?;
+        let rows = Arc::new(sink.finish()?);
         if follows {
-            cache::keep(self.oid, &context.catalog, &rows);
+            cache::keep(self, context, &rows);
         }
         Ok(rows)
+    }
+
+    /// Whether some columns are figures of the moment.
+    pub fn has_figures(&self) -> bool {
+        self.oid.0 == relations::PG_CLASS
+    }
+
+    /// The value of a column that is a figure of the moment.
+    pub fn figure(&self, context: &SystemContext, rows: &RowSet, row: usize, attnum: i16) -> Option<Datum> {
+        if self.has_figures() { relations::figure(context, rows, row, attnum) } else { None }
     }
 
     /// One for all databases of a cluster.

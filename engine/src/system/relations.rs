@@ -4,14 +4,18 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use arrow::record_batch::RecordBatch;
+
 use super::rows::{Null, row};
-use super::{RowSink, RowSource, SystemContext, deparse};
+use super::{RowSet, RowSink, RowSource, SystemContext, deparse};
 use crate::catalog::acl::ObjectKind;
 use crate::catalog::{
     Catalog, ColumnDef, ConstraintDef, ConstraintKind, Identity, IndexColumn, IndexDef, Oid, Persistence,
-    ReferentialAction, TableDef, ViewDef,
+    ReferentialAction, Relation, TableDef, ViewDef,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::functions::extension::EXTENSIONS;
+use crate::types::arrow::to_array;
 use crate::types::{Datum, PgType, TypeOid, names};
 
 pub const SOURCES: &[(&str, RowSource)] = &[
@@ -41,8 +45,12 @@ pub const PG_AUTHID: u32 = 1260;
 pub const PG_DATABASE: u32 = 1262;
 pub const PG_ATTRDEF: u32 = 2604;
 pub const PG_CONSTRAINT: u32 = 2606;
+pub const PG_AM: u32 = 2601;
+pub const PG_LANGUAGE: u32 = 2612;
 pub const PG_NAMESPACE: u32 = 2615;
 pub const PG_COLLATION: u32 = 3456;
+pub const PG_OPERATOR: u32 = 2617;
+pub const PG_EXTENSION: u32 = 3079;
 pub const PG_REWRITE: u32 = 2618;
 
 const HEAP: u32 = 2;
@@ -142,7 +150,6 @@ fn pg_class(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     }
     let in_foreign_keys = tables_in_foreign_keys(&context.catalog);
     for table in context.catalog.tables.values() {
-        let figures = context.host.table_figures(table.oid);
         ClassRow {
             oid: table.oid,
             name: &table.name,
@@ -153,8 +160,8 @@ fn pg_class(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
             file: table.storage,
             kind: if table.materialized.is_some() { 'm' } else { 'r' },
             columns: table.columns.len(),
-            pages: figures.map_or(0, |f| pages(f.bytes)),
-            rows: figures.map_or(-1.0, |f| f.live_rows as f32),
+            pages: 0,
+            rows: -1.0,
             has_index: !table.indexes.is_empty(),
             shared: false,
             checks: table.constraints.iter().filter(|c| matches!(c.kind, ConstraintKind::Check { .. })).count(),
@@ -176,8 +183,8 @@ fn pg_class(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
                 file: index.oid,
                 kind: 'i',
                 columns: index.columns.len() + index.include.len(),
-                pages: context.host.index_bytes(index.oid).map_or(0, pages),
-                rows: figures.map_or(-1.0, |f| f.live_rows as f32),
+                pages: 0,
+                rows: -1.0,
                 has_index: false,
                 shared: false,
                 checks: 0,
@@ -213,6 +220,53 @@ fn pg_class(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
         row.push(sink);
     }
     Ok(())
+}
+
+/// Places of columns of pg_class.
+const RELPAGES: usize = 9;
+const RELTUPLES: usize = 10;
+const RELKIND: usize = 16;
+
+/// `relpages` and `reltuples` of a row of pg_class that has a store.
+fn figures(context: &SystemContext, rows: &RowSet, row: usize) -> Option<(i32, f32)> {
+    let (Datum::Oid(oid), Datum::Text(kind)) = (rows.value(0, row), rows.value(RELKIND, row)) else { return None };
+    let oid = Oid(*oid);
+    match &**kind {
+        "r" | "m" => context.host.table_figures(oid).map(|f| (pages(f.bytes), f.live_rows as f32)),
+        "i" => {
+            let Some(Relation::Index(table, _)) = context.catalog.relation(oid) else { return None };
+            let rows = context.host.table_figures(table.oid).map_or(-1.0, |f| f.live_rows as f32);
+            // An index has a page before it has a row.
+            Some((context.host.index_bytes(oid).map_or(0, pages).max(1), rows))
+        }
+        _ => None,
+    }
+}
+
+/// The column `attnum` of a row of pg_class, if it is one of [`figures`].
+pub(super) fn figure(context: &SystemContext, rows: &RowSet, row: usize, attnum: i16) -> Option<Datum> {
+    match usize::try_from(attnum - 1).ok()? {
+        RELPAGES => figures(context, rows, row).map(|(pages, _)| Datum::Int4(pages)),
+        RELTUPLES => figures(context, rows, row).map(|(_, rows)| Datum::Float4(rows)),
+        _ => None,
+    }
+}
+
+/// pg_class with the figures of now.
+pub(super) fn with_figures(context: &SystemContext, rows: &RowSet, batch: &RecordBatch) -> Result<RecordBatch> {
+    let all: Vec<Option<(i32, f32)>> = (0..rows.count()).map(|row| figures(context, rows, row)).collect();
+    let kept = |column: usize, row: usize| rows.value(column, row).clone();
+    let pages: Vec<Datum> =
+        all.iter().enumerate().map(|(i, f)| f.map_or_else(|| kept(RELPAGES, i), |f| Datum::Int4(f.0))).collect();
+    let tuples: Vec<Datum> =
+        all.iter().enumerate().map(|(i, f)| f.map_or_else(|| kept(RELTUPLES, i), |f| Datum::Float4(f.1))).collect();
+    let mut columns = batch.columns().to_vec();
+    for (place, ty, values) in [(RELPAGES, TypeOid::INT4, pages), (RELTUPLES, TypeOid::FLOAT4, tuples)] {
+        if let Some(column) = columns.get_mut(place) {
+            *column = to_array(values.iter(), ty.into())?;
+        }
+    }
+    RecordBatch::try_new(batch.schema(), columns).map_err(|e| Error::internal(format!("cannot build pg_class: {e}")))
 }
 
 fn plain(oid: Oid, name: &str, schema: Oid, owner: Oid, kind: char, columns: usize) -> ClassRow<'_> {
@@ -275,7 +329,12 @@ struct Attribute<'a> {
     dropped: bool,
     domain: Option<Oid>,
     collation: Option<Oid>,
+    /// Of a table of the system, whose texts sort by their bytes.
+    catalog: bool,
 }
+
+/// The collation "C".
+const C_COLLATION: u32 = 950;
 
 impl<'a> Attribute<'a> {
     fn new(relation: Oid, name: &'a str, ty: PgType, attnum: usize, not_null: bool) -> Self {
@@ -292,6 +351,7 @@ impl<'a> Attribute<'a> {
             dropped: false,
             domain: None,
             collation: None,
+            catalog: false,
         }
     }
 
@@ -312,6 +372,15 @@ impl<'a> Attribute<'a> {
         }
     }
 
+    /// `own`: of its type.
+    fn collation(&self, own: u32) -> u32 {
+        match self.collation {
+            Some(collation) => collation.0,
+            None if self.catalog && own != 0 => C_COLLATION,
+            None => own,
+        }
+    }
+
     fn push(self, sink: &mut RowSink) {
         let ty = names::layout(self.ty.oid);
         let dimensions = i32::from(names::category(self.ty.oid) == b'A');
@@ -323,14 +392,16 @@ impl<'a> Attribute<'a> {
             ty.map_or(-1i16, |t| t.len), self.attnum as i16, dimensions, -1i32, typmod,
             ty.is_some_and(|t| t.by_value), ty.map_or('i', |t| t.align as char), ty.map_or('x', |t| t.storage as char),
             "", self.not_null, self.has_default, missing.is_some(), self.identity, if self.generated { "s" } else { "" }, self.dropped, true, 0i32,
-            self.collation.map_or_else(|| ty.map_or(0u32, |t| t.collation), |c| c.0), sink.column_acl(self.relation, self.attnum as i16), Null, Null, missing);
+            self.collation(ty.map_or(0, |t| t.collation)), sink.column_acl(self.relation, self.attnum as i16), Null, Null, missing);
     }
 }
 
 fn pg_attribute(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     for relation in super::all() {
         for (i, c) in relation.columns.iter().enumerate() {
-            Attribute::new(relation.oid, c.name, c.ty, i + 1, c.not_null).push(sink);
+            let column = Attribute::new(relation.oid, c.name, c.ty, i + 1, c.not_null);
+            let catalog = !relation.view && relation.schema == Oid::PG_CATALOG;
+            Attribute { catalog, ..column }.push(sink);
         }
     }
     for table in context.catalog.tables.values() {
@@ -526,6 +597,12 @@ fn pg_rules(_: &SystemContext, _: &mut RowSink) -> Result<()> {
 }
 
 fn pg_description(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    super::fixed::fixed(context, sink)?;
+    for created in context.catalog.extensions.values() {
+        if let Some(known) = EXTENSIONS.iter().find(|e| e.name == created.name) {
+            row!(sink; created.oid, PG_EXTENSION, 0i32, known.comment);
+        }
+    }
     let mut push = |oid: Oid, class: u32, sub: i16, text: &Option<String>| {
         if let Some(text) = text {
             row!(sink; oid, class, i32::from(sub), text);

@@ -1,23 +1,19 @@
-//! Collects the rows of a system relation and turns them into one Arrow batch.
+//! Collects the rows of a system relation.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-
-use super::{SystemColumn, SystemRelation};
+use super::{RowSet, SystemColumn, SystemRelation};
 use crate::catalog::access::AclTarget;
 use crate::catalog::acl::ObjectKind;
 use crate::catalog::{Catalog, Oid};
 use crate::error::{Error, Result};
-use crate::types::arrow::to_array;
 use crate::types::network::Inet;
 use crate::types::{Datum, TypeOid};
 
 /// Rows of one relation, column by column.
 pub struct RowSink {
     relation: &'static str,
-    schema: arrow::datatypes::SchemaRef,
     types: Vec<SystemColumn>,
     columns: Vec<Vec<Datum>>,
     rows: usize,
@@ -28,7 +24,6 @@ impl RowSink {
     pub(super) fn new(relation: &SystemRelation, catalog: Arc<Catalog>) -> RowSink {
         RowSink {
             relation: relation.name,
-            schema: relation.arrow_schema(),
             types: relation.columns.clone(),
             columns: vec![Vec::new(); relation.columns.len()],
             rows: 0,
@@ -78,18 +73,14 @@ impl RowSink {
         &self.types
     }
 
-    pub(super) fn finish(self) -> Result<RecordBatch> {
-        let mut arrays = Vec::with_capacity(self.columns.len());
+    pub(super) fn finish(self) -> Result<RowSet> {
         for (column, values) in self.types.iter().zip(&self.columns) {
             let holes = column.not_null && values.iter().any(Datum::is_null);
             if holes || values.len() != self.rows {
                 return Err(Error::internal(format!("column {}.{} was not filled", self.relation, column.name)));
             }
-            arrays.push(to_array(values.iter(), column.ty)?);
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
-        RecordBatch::try_new_with_options(self.schema, arrays, &options)
-            .map_err(|e| Error::internal(format!("cannot build {}: {e}", self.relation)))
+        Ok(RowSet::new(self.columns, self.rows))
     }
 }
 

@@ -330,6 +330,7 @@ pub fn format_type(oid: TypeOid, typmod: i32) -> String {
         T::FLOAT4 => "real".into(),
         T::FLOAT8 => "double precision".into(),
         T::CHAR => "\"char\"".into(),
+        T::ANY => "\"any\"".into(),
         T::VARCHAR => with("character varying", typmod - 4),
         T::BPCHAR if typmod < 0 => "character".into(),
         T::BPCHAR => with("character", typmod - 4),

@@ -27,6 +27,7 @@ use super::series::SeriesNode;
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ScalarExpr};
 use crate::expr_eval::{NoColumns, eval};
+use crate::functions::EvalContext;
 use crate::functions::lower::{self, Lowered};
 use crate::sql::rel::{Output, Rel, Scan, SetOperation, SortKey};
 use crate::types::{Datum, PgType};
@@ -151,8 +152,10 @@ impl<'a> Lowering<'a> {
             }
             Rel::Limit { input, offset, count, .. } => {
                 let input = self.rel(input)?;
-                let skip = self.row_count(offset.as_ref(), "OFFSET", SqlState::InvalidRowCountInOffsetClause)?;
-                let fetch = self.row_count(count.as_ref(), "LIMIT", SqlState::InvalidRowCountInLimitClause)?;
+                let (params, context) = (&self.context.params, &self.context.eval);
+                let (offset, count) = (offset.as_ref(), count.as_ref());
+                let skip = row_count(offset, "OFFSET", SqlState::InvalidRowCountInOffsetClause, params, context)?;
+                let fetch = row_count(count, "LIMIT", SqlState::InvalidRowCountInLimitClause, params, context)?;
                 Ok(LogicalPlan::Limit(Limit {
                     skip: skip.map(|n| Box::new(lit(n))),
                     fetch: fetch.map(|n| Box::new(lit(n))),
@@ -277,18 +280,6 @@ impl<'a> Lowering<'a> {
             .collect()
     }
 
-    /// The value of LIMIT or OFFSET; NULL is none.
-    fn row_count(&self, expr: Option<&ScalarExpr>, clause: &str, state: SqlState) -> Result<Option<i64>> {
-        let Some(expr) = expr else {
-            return Ok(None);
-        };
-        match eval(expr, &NoColumns, &self.context.params, &self.context.eval)? {
-            Datum::Int8(n) if n < 0 => Err(Error::new(state, format!("{clause} must not be negative"))),
-            Datum::Int8(n) => Ok(Some(n)),
-            _ => Ok(None),
-        }
-    }
-
     fn recursive(
         &mut self,
         table: u32,
@@ -331,6 +322,22 @@ impl<'a> Lowering<'a> {
             .build()
             .map_err(plan_error)?;
         Ok(LogicalPlan::TableScan(scan))
+    }
+}
+
+/// The value of LIMIT or OFFSET; NULL is none.
+pub(super) fn row_count(
+    expr: Option<&ScalarExpr>,
+    clause: &str,
+    state: SqlState,
+    params: &[Datum],
+    context: &EvalContext,
+) -> Result<Option<i64>> {
+    let Some(expr) = expr else { return Ok(None) };
+    match eval(expr, &NoColumns, params, context)? {
+        Datum::Int8(n) if n < 0 => Err(Error::new(state, format!("{clause} must not be negative"))),
+        Datum::Int8(n) => Ok(Some(n)),
+        _ => Ok(None),
     }
 }
 

@@ -7,8 +7,10 @@ use crate::catalog::{ConstraintDef, Oid, Relation, TableDef, ViewDef};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::{Call, Function, registry};
 use crate::system::deparse::{self, Display, quote_ident, relation_name, type_name};
-use crate::system::relations::{PG_CLASS, PG_COLLATION, PG_CONSTRAINT, PG_NAMESPACE, PG_PROC, PG_TYPE, rule_view};
-use crate::system::{SystemContext, routines, viewdef};
+use crate::system::relations::{
+    PG_AM, PG_CLASS, PG_COLLATION, PG_CONSTRAINT, PG_LANGUAGE, PG_NAMESPACE, PG_OPERATOR, PG_PROC, PG_TYPE, rule_view,
+};
+use crate::system::{SystemContext, fixed, routines, viewdef};
 use crate::types::Datum;
 
 pub const SCALARS: &[(&str, Implementation)] = &[
@@ -191,6 +193,9 @@ fn obj_description(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Res
         Some("pg_proc") => Some(PG_PROC),
         Some("pg_type") => Some(PG_TYPE),
         Some("pg_collation") => Some(PG_COLLATION),
+        Some("pg_operator") => Some(PG_OPERATOR),
+        Some("pg_language") => Some(PG_LANGUAGE),
+        Some("pg_am") => Some(PG_AM),
         Some(_) => return Ok(Datum::Null),
         None => None,
     };
@@ -234,7 +239,7 @@ fn obj_description(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Res
     {
         return Ok(optional(constraint.comment.as_ref()));
     }
-    Ok(Datum::Null)
+    Ok(optional(fixed::description(oid, class)))
 }
 
 fn col_description(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {

@@ -1,7 +1,9 @@
 //! Names and OIDs: the text forms of the reg types, `to_reg…`, visibility.
 
+use std::sync::Arc;
+
 use super::{Implementation, oid_arg, text, text_arg};
-use crate::catalog::Oid;
+use crate::catalog::{Oid, TypeDef};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::{Call, Function, registry, resolve};
 use crate::system::SystemContext;
@@ -36,7 +38,7 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     ("regcollationin", |c, _, a| find_collation(c, a).map(Datum::Oid)),
     ("regcollationout", |c, _, a| Ok(out(a, |oid| collation_name(c, oid)))),
     ("format_type", format_type),
-    ("pg_table_is_visible", |c, _, a| Ok(visible(oid_arg(a, 0).and_then(|oid| c.catalog.is_visible(oid, &c.path))))),
+    ("pg_table_is_visible", |c, _, a| Ok(visible(oid_arg(a, 0).and_then(|oid| relation_is_visible(c, oid))))),
     ("pg_type_is_visible", |c, _, a| Ok(visible(oid_arg(a, 0).and_then(|oid| type_is_visible(c, oid))))),
     ("pg_function_is_visible", |c, _, a| {
         let own = |oid: Oid| c.catalog.routines.get(&oid).map(|r| c.path.schemas.contains(&r.schema));
@@ -99,6 +101,17 @@ pub fn reg_name(context: &SystemContext, ty: TypeOid, oid: u32) -> Option<String
 
 fn visible(value: Option<bool>) -> Datum {
     value.map_or(Datum::Null, Datum::Bool)
+}
+
+/// Composite types are in pg_class too, under a number of their own.
+fn relation_is_visible(context: &SystemContext, oid: Oid) -> Option<bool> {
+    let catalog = &context.catalog;
+    catalog.is_visible(oid, &context.path).or_else(|| {
+        let composite = |t: &&Arc<TypeDef>| t.attributes().is_some() && TypeOid(t.oid.0).user_number() == oid;
+        let own = catalog.types.values().find(composite)?;
+        let shadowed = catalog.find_relation(None, &own.name, &context.path).is_some();
+        Some(!shadowed && type_is_visible(context, own.oid) == Some(true))
+    })
 }
 
 fn function_exists(oid: Oid) -> Option<bool> {
