@@ -222,6 +222,7 @@ fn definition() -> TableDef {
         ty: PgType::from(ty),
         domain: None,
         not_null: false,
+        collation: None,
         default: None,
         identity: None,
         generated: false,
