@@ -651,5 +651,5 @@ pub(super) fn lock_strength(lock: &ast::LockClause) -> LockStrength {
 
 fn is_expression_with_ties(quantity: &Expr) -> bool {
     let Expr::Value(value) = quantity else { return false };
-    matches!(&value.value, ast::Value::Number(n, _) if n.to_string() == crate::sql::query_tail::EXPRESSION_WITH_TIES)
+    matches!(&value.value, ast::Value::Number(n, _) if n.as_str() == crate::sql::query_tail::EXPRESSION_WITH_TIES)
 }
