@@ -130,9 +130,7 @@ pub fn drop(absent: &DropAbsent, tx: &Transaction, context: &mut DdlContext<'_>)
                 if let Some(method) = &absent.method {
                     message.push_str(&format!(" for access method \"{}\"", names::ident(method)));
                 }
-                let state =
-                    if absent.kind == "foreign table" { SqlState::UndefinedTable } else { SqlState::UndefinedObject };
-                (state, message)
+                (SqlState::UndefinedObject, message)
             }
         };
         if absent.kind == "foreign table" && written.find(&catalog, &path).is_some() {
