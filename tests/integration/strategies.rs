@@ -78,7 +78,8 @@ async fn one_node_has_strategies_over_itself() {
     until(&client, view, "s postgres RANDOM 1 {node1} usable {} {public.plain}").await;
 
     let handlers = "SELECT string_agg(amname || ' ' || amhandler::text, ' ' ORDER BY amname) FROM pg_am";
-    let wanted = "btree bthandler hash hashhandler heap heap_tableam_handler s heap_tableam_handler";
+    let wanted = "brin brinhandler btree bthandler gin ginhandler gist gisthandler hash hashhandler \
+                  heap heap_tableam_handler s heap_tableam_handler spgist spghandler";
     until(&client, handlers, wanted).await;
     // What pg_dump writes can be read: here, and by a cluster whose nodes have other names.
     run(&client, "CREATE ACCESS METHOD dumped TYPE TABLE HANDLER heap_tableam_handler").await;

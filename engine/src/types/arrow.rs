@@ -188,6 +188,9 @@ fn bounded(length: usize, added: usize) -> Result<()> {
 
 impl ColumnBuilder {
     pub fn new(ty: PgType, capacity: usize) -> Result<ColumnBuilder> {
+        if matches!(ty.oid, TypeOid::INT2VECTOR_ARRAY | TypeOid::OIDVECTOR_ARRAY) {
+            return Err(Error::unsupported("an array of int2vector or oidvector"));
+        }
         let inner = match ty.arrow() {
             DataType::Boolean => Inner::Bool(BooleanBuilder::with_capacity(capacity)),
             DataType::Int16 => Inner::Int2(Int16Builder::with_capacity(capacity)),

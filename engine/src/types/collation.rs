@@ -37,8 +37,7 @@ pub struct Builtin {
     pub comment: &'static str,
 }
 
-/// Those of PostgreSQL 15, with its numbers; without the languages (haw, kl, lkt, se, smn, yi) and scripts (az-Cyrl, hi-Latn, pa-Arab)
-/// whose order the compiled data has not.
+/// Those of PostgreSQL 15, with its numbers, without [`ABSENT`].
 pub static BUILTIN: LazyLock<Vec<Builtin>> = LazyLock::new(|| {
     let bytes = |oid, name, comment| Builtin { oid, name, locale: None, comment };
     let mut all = vec![
@@ -110,6 +109,9 @@ const KEYWORDS: [(&str, &str); 9] = [
 /// Names of kinds of order, long and short.
 const KINDS: [(&str, &str); 4] =
     [("phonebook", "phonebk"), ("traditional", "trad"), ("dictionary", "dict"), ("gb2312han", "gb2312")];
+
+/// Languages, or languages in a script, whose order the compiled data has not.
+const ABSENT: [&str; 9] = ["haw", "kl", "lkt", "se", "smn", "yi", "az-cyrl", "hi-latn", "pa-arab"];
 
 /// Languages whose order is the root's, so that French Canada's, which differs in the direction of accents alone, is theirs with
 /// accents from the end.
@@ -206,6 +208,7 @@ fn read(locale: &str) -> Result<Rules> {
                 flag()?;
             }
             "kr" => return Err(Error::unsupported("a collation that reorders scripts (kr, colReorder)")),
+            "va" => return Err(Error::unsupported("a collation of a variant (va)")),
             _ => {}
         }
     }
@@ -217,7 +220,12 @@ fn read(locale: &str) -> Result<Rules> {
     if Locale::try_from_str(&language).is_err() {
         language = "und".to_owned();
     }
-    let main = language.split('-').next().unwrap_or_default().to_ascii_lowercase();
+    let lower = language.to_ascii_lowercase();
+    let is = |one: &str| lower.strip_prefix(one).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+    if ABSENT.into_iter().any(is) {
+        return Err(Error::unsupported(format!("the order of the language \"{language}\"")));
+    }
+    let main = lower.split('-').next().unwrap_or_default().to_owned();
     let dotted = matches!(main.as_str(), "tr" | "az");
     if backwards {
         if !PLAIN.contains(&main.as_str()) || keywords.contains_key("co") {
@@ -345,6 +353,14 @@ mod tests {
         assert_eq!(order("@colBackwards=yes", &["coté", "côte"]), "côte coté");
         assert_eq!(order("@colCaseFirst=upper", &["aaa", "AAA"]), "AAA aaa");
         assert_eq!(order("@colAlternate=shifted", &["de-luge", "deanza"]), "deanza de-luge");
+    }
+
+    #[test]
+    fn an_order_that_the_data_has_not_is_refused() {
+        for locale in ["yi", "az_Cyrl_AZ", "se-NO", "en-US-u-va-posix", "@colReorder=latn-digit"] {
+            assert_eq!(rules(locale).unwrap_err().state(), SqlState::FeatureNotSupported, "{locale}");
+        }
+        assert!(rules("az").is_ok() && rules("sea").is_ok());
     }
 
     #[test]

@@ -76,6 +76,10 @@ fn function_name(oid: Oid) -> Option<String> {
         3 => Some("heap_tableam_handler"),
         330 => Some("bthandler"),
         331 => Some("hashhandler"),
+        332 => Some("gisthandler"),
+        333 => Some("ginhandler"),
+        334 => Some("spghandler"),
+        335 => Some("brinhandler"),
         _ => None,
     };
     handler.map(str::to_owned).or_else(|| registry().function(oid.0).map(|f| quote_ident(f.name)))
