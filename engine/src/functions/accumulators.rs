@@ -24,7 +24,7 @@ fn average(args: &[Datum], sign: i64) -> Result<Datum> {
 fn count_and_sum(args: &[Datum]) -> Result<(i64, i64)> {
     match &***args::array(args.first())? {
         [Datum::Int8(count), Datum::Int8(sum)] => Ok((*count, *sum)),
-        _ => Err(Error::new(SqlState::InternalError, "expected 2-element int8 array")),
+        _ => Err(Error::new(SqlState::InvalidParameterValue, "expected 2-element int8 array")),
     }
 }
 
@@ -44,7 +44,7 @@ fn sum(args: &[Datum]) -> Result<Datum> {
 fn moments(args: &[Datum]) -> Result<[f64; 3]> {
     match &***args::array(args.first())? {
         [Datum::Float8(n), Datum::Float8(sx), Datum::Float8(sxx)] => Ok([*n, *sx, *sxx]),
-        _ => Err(Error::new(SqlState::InternalError, "float8_accum: expected 3-element float8 array")),
+        _ => Err(Error::new(SqlState::InvalidParameterValue, "float8_accum: expected 3-element float8 array")),
     }
 }
 
