@@ -250,21 +250,30 @@ impl Members {
         let Ok(_one_at_a_time) = self.admission.try_lock() else { return };
         let (membership, caught_up) = (self.membership(), self.caught_up());
         let stays = |id: &u64| membership.get_node(id).is_none_or(|node| node.learner);
-        let learners = membership.membership().learner_ids();
-        let ready: BTreeSet<u64> = learners.filter(|id| caught_up.contains(id) && !stays(id)).collect();
-        if ready.is_empty() || membership.get_joint_config().len() > 1 {
+        // A change that its leader began and did not end: whoever leads now ends it.
+        if let [_, .., wanted] = membership.get_joint_config().as_slice() {
+            info!(?wanted, "a change of the voters was left half done");
+            if let Err(error) = self.raft.change_membership(ChangeMembers::ReplaceAllVoters(wanted.clone()), true).await
+            {
+                warn!("the change of the voters could not be ended: {error}");
+            }
             return;
         }
+        let voters: BTreeSet<u64> = membership.voter_ids().collect();
+        let learners = membership.membership().learner_ids();
+        let ready: BTreeSet<u64> = learners.filter(|id| caught_up.contains(id) && !stays(id)).collect();
         let replaced: BTreeSet<u64> = membership
             .nodes()
             .filter(|(id, node)| {
-                let mut heirs = ready.iter().filter_map(|heir| Some((heir, membership.get_node(heir)?)));
+                let mut heirs = voters.union(&ready).filter_map(|heir| Some((heir, membership.get_node(heir)?)));
                 heirs.any(|(heir, new)| heir > *id && new.peer_address == node.peer_address)
             })
             .map(|(id, _)| *id)
             .collect();
-        let voters: BTreeSet<u64> =
-            membership.voter_ids().chain(ready.iter().copied()).filter(|id| !replaced.contains(id)).collect();
+        if ready.is_empty() && replaced.is_empty() {
+            return;
+        }
+        let voters: BTreeSet<u64> = voters.union(&ready).copied().filter(|id| !replaced.contains(id)).collect();
         info!(?ready, ?replaced, "learners have caught up and become voters");
         let count = voters.len();
         if let Err(error) = self.raft.change_membership(ChangeMembers::ReplaceAllVoters(voters), true).await {
