@@ -3,8 +3,6 @@
 import fetch
 import pytests
 
-# Range types are not there yet (0A000); their classes are two thirds of all tests, each generated for six types.
-APART = "RangeRoundTrip or RMultiangeRoundTrip"
 PACKAGES = ["sqlalchemy==2.0.*", "psycopg[binary]==3.*", "pg8000==1.31.*", "pytest", "pytest-xdist"]
 
 
@@ -23,11 +21,10 @@ def run_on(driver, pair, options):
 
     def arguments(server):
         tests = options.only or ["test/dialect/test_suite.py", "test/dialect/postgresql"]
-        return [*tests, "-k", f"not ({APART})", "--dburi", f"postgresql+{driver}://postgres@127.0.0.1:{server.port}/postgres", "-p", "no:warnings"]
+        return [*tests, "--dburi", f"postgresql+{driver}://postgres@127.0.0.1:{server.port}/postgres", "-p", "no:warnings"]
 
     suite = pytests.compare(pair, options, f"SQLAlchemy's dialect suite on {driver}", python, directory, arguments,
                             lambda server: server.environment(), 3000, f"sqlalchemy-{driver}")
-    suite.note("the classes of range and multirange types (RangeRoundTripTest) are left out: 7452 tests on psycopg")
     return suite
 
 

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use super::{
-    Attribute, Catalog, CollationDef, ConstraintDef, ConstraintKind, DomainDef, IndexDef, Oid, RoutineDef, SequenceDef,
-    TableDef, TypeDef, ViewDef,
+    Attribute, Catalog, CollationDef, ConstraintDef, ConstraintKind, DomainDef, IndexDef, Oid, RangeDef, RoutineDef,
+    SequenceDef, TableDef, TypeDef, ViewDef,
 };
 use crate::types::TypeOid;
 
@@ -87,7 +87,12 @@ impl Catalog {
         let tables = self.tables.values().filter(|t| t.schema == schema);
         let views = self.views.values().filter(|v| v.schema == schema);
         let sequences = self.sequences.values().filter(|s| s.schema == schema && s.owned_by.is_none());
-        let types = self.types.values().filter(|t| t.schema == schema);
+        // A multirange type goes with its range.
+        let alone = |t: &&Arc<TypeDef>| match TypeOid(t.oid.0).user_range() {
+            Some(range) => self.types.get(&Oid(range.0)).is_none_or(|range| range.schema != schema),
+            None => true,
+        };
+        let types = self.types.values().filter(|t| t.schema == schema).filter(alone);
         types
             .cloned()
             .map(Dependent::Type)
@@ -240,12 +245,19 @@ impl Catalog {
             if def.domain().is_some_and(over) {
                 found.push(Dependent::Type(def.clone()));
             }
+            let bounded = |r: &RangeDef| r.domain.map_or(of_type(r.subtype), |domain| domain.0 == ty.0);
+            if def.range().is_some_and(bounded) {
+                found.push(Dependent::Type(def.clone()));
+            }
             let uses = |a: &Attribute| of_type(a.ty.oid);
             if let Some(at) = def.attributes().unwrap_or_default().iter().position(uses) {
                 found.push(Dependent::Attribute(def.clone(), at));
             }
         }
         found.extend(self.types_views(ty).into_iter().cloned().map(Dependent::View));
+        if let Some(multirange) = ty.user_multirange() {
+            found.extend(self.type_dependents(multirange));
+        }
         found
     }
 }

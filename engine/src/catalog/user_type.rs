@@ -30,8 +30,23 @@ pub enum TypeBody {
     /// Its relation in pg_class has the type's number.
     Composite(Vec<Attribute>),
     Domain(DomainDef),
+    Range(RangeDef),
+    /// Over the range type of its number; goes with it.
+    Multirange,
     /// Of an extension: the OID says which.
     Base,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RangeDef {
+    /// The type of the bounds, which is no domain.
+    pub subtype: TypeOid,
+    /// The domain over it that was named. It has no conditions and gets none.
+    pub domain: Option<Oid>,
+    /// If it is not the subtype's; one by bytes.
+    pub collation: Option<Oid>,
+    /// Function that tells how far apart two bounds are; shown, and nothing else.
+    pub difference: Option<Oid>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -159,6 +174,13 @@ impl TypeDef {
         }
     }
 
+    pub fn range(&self) -> Option<&RangeDef> {
+        match &self.body {
+            TypeBody::Range(range) => Some(range),
+            _ => None,
+        }
+    }
+
     pub fn attributes(&self) -> Option<&[Attribute]> {
         match &self.body {
             TypeBody::Composite(attributes) => Some(attributes),
@@ -278,6 +300,12 @@ impl Catalog {
         domain.default.as_ref().or_else(|| self.domain_default(domain.over?))
     }
 
+    /// A range type over a domain, or over one that is over it.
+    pub fn range_over_domain(&self, domain: Oid) -> Option<&Arc<TypeDef>> {
+        let over = |t: &&Arc<TypeDef>| t.range().and_then(|r| r.domain).is_some_and(|d| self.is_domain_over(d, domain));
+        self.types.values().find(over)
+    }
+
     /// Whether a domain is another one or over it.
     pub fn is_domain_over(&self, domain: Oid, other: Oid) -> bool {
         domain == other
@@ -291,6 +319,10 @@ impl Catalog {
     /// Whether rows of a type hold, at any depth, values of another one or arrays of these.
     pub fn row_holds(&self, ty: TypeOid, other: TypeOid) -> bool {
         let ty = ty.element().unwrap_or(ty);
+        let range = ty.multirange_range().unwrap_or(ty);
+        if let Some(def) = self.types.get(&Oid(range.0)).and_then(|def| def.range()) {
+            return ty == other || self.row_holds(def.subtype, other);
+        }
         ty == other
             || self.attributes_of(ty).is_some_and(|fields| fields.iter().any(|(_, t)| self.row_holds(t.oid, other)))
     }

@@ -98,6 +98,11 @@ pub async fn alter(
         return Ok(tag);
     }
     privilege::check_owner(&catalog, context.user, def.owner, "type", &def.name)?;
+    if let DomainChange::NotNull(true) | DomainChange::AddCheck { .. } = change
+        && let Some(range) = catalog.range_over_domain(def.oid)
+    {
+        return Err(Error::unsupported(format!("a condition of a domain that range type \"{}\" is over", range.name)));
+    }
     let (shown, oid) = (def.name.clone(), def.oid);
     let TypeBody::Domain(domain) = &mut def.body else { return Err(Error::internal("a domain is none")) };
     match change {

@@ -542,7 +542,12 @@ fn remove(doomed: &Doomed, tx: &mut Transaction) -> Result<()> {
         Doomed::View(v) => tx.change_catalog(CatalogChange::Drop(v.oid)),
         Doomed::Sequence(s) => tx.change_catalog(CatalogChange::Drop(s.oid)),
         Doomed::Routine(r) => tx.change_catalog(CatalogChange::Drop(r.oid)),
-        Doomed::Type(t) => tx.change_catalog(CatalogChange::Drop(t.oid)),
+        Doomed::Type(t) => {
+            if let Some(multirange) = TypeOid(t.oid.0).user_multirange() {
+                tx.change_catalog(CatalogChange::Drop(Oid(multirange.0)))?;
+            }
+            tx.change_catalog(CatalogChange::Drop(t.oid))
+        }
         Doomed::Collation(c) => tx.change_catalog(CatalogChange::Drop(c.oid)),
         Doomed::Index(_, index) => index::remove(index.oid, tx),
         Doomed::Extension(e) => {

@@ -253,7 +253,7 @@ pub fn column_names(columns: &[IndexColumn], include: &[i16], table: &TableDef) 
 
 /// The operator class as it is kept: nothing for the type's default one. Strings are ordered by their bytes, so the pattern
 /// classes order them as the default one does.
-fn operator_class(class: Option<&str>, ty: PgType, method: IndexMethod) -> Result<Option<String>> {
+pub(super) fn operator_class(class: Option<&str>, ty: PgType, method: IndexMethod) -> Result<Option<String>> {
     let Some(class) = class else {
         check_default_class(ty, method)?;
         return Ok(None);
@@ -270,6 +270,8 @@ fn operator_class(class: Option<&str>, ty: PgType, method: IndexMethod) -> Resul
         _ if ordered && pattern && string => return Ok(Some(class.to_owned())),
         "text_ops" | "varchar_ops" if ordered && string => return Ok(None),
         "array_ops" if array => return Ok(None),
+        "range_ops" if ty.oid.is_range() && check_default_class(ty, method).is_ok() => return Ok(None),
+        "multirange_ops" if ty.oid.is_multirange() && check_default_class(ty, method).is_ok() => return Ok(None),
         "jsonb_path_ops" if method == IndexMethod::Gin && ty.oid == TypeOid::JSONB => {
             return Ok(Some(class.to_owned()));
         }
@@ -297,12 +299,15 @@ fn operator_class(class: Option<&str>, ty: PgType, method: IndexMethod) -> Resul
 fn check_default_class(ty: PgType, method: IndexMethod) -> Result<()> {
     let array = crate::types::names::row(ty.oid).is_some_and(|t| t.category == b'A');
     let unordered = crate::types::names::is_unordered(ty.oid);
+    let range = ty.oid.is_range() || ty.oid.is_multirange();
     let has = match method {
         IndexMethod::Btree | IndexMethod::Hash => !unordered,
-        IndexMethod::Brin => !unordered && !array && !matches!(ty.oid, TypeOid::BOOL | TypeOid::JSONB),
+        IndexMethod::Brin => {
+            !unordered && !array && !ty.oid.is_multirange() && !matches!(ty.oid, TypeOid::BOOL | TypeOid::JSONB)
+        }
         IndexMethod::Gin => array || ty.oid == TypeOid::JSONB,
-        IndexMethod::SpGist => matches!(ty.oid, TypeOid::TEXT | TypeOid::VARCHAR),
-        IndexMethod::Gist => false,
+        IndexMethod::SpGist => matches!(ty.oid, TypeOid::TEXT | TypeOid::VARCHAR) || ty.oid.is_range(),
+        IndexMethod::Gist => range,
     };
     if has {
         return Ok(());

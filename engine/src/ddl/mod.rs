@@ -32,6 +32,7 @@ mod membership;
 pub mod names;
 mod owned;
 pub mod privilege;
+mod range_type;
 mod role;
 mod role_setting;
 mod routine;

@@ -140,7 +140,7 @@ fn arguments(create: &CreateRoutine, tx: &Transaction, context: &DdlContext<'_>)
                 "input parameters after one with a default value must also have defaults",
             ));
         }
-        if is_pseudo(ty.oid) && (create.procedure || !is_generic(ty.oid)) && (input || !is_range(ty.oid)) {
+        if is_pseudo(ty.oid) && (create.procedure || !resolve::is_polymorphic(ty.oid)) {
             return Err(Error::unsupported(format!("SQL functions with arguments of type {}", type_name(ty))));
         }
         let default = written.default.clone();
@@ -193,7 +193,7 @@ fn result(
         return Err(Error::new(SqlState::InvalidFunctionDefinition, message));
     }
     check_determined(ty.oid, args, "result")?;
-    if is_pseudo(ty.oid) && !is_generic(ty.oid) && !matches!(ty.oid, TypeOid::VOID | TypeOid::RECORD) {
+    if is_pseudo(ty.oid) && !resolve::is_polymorphic(ty.oid) && !matches!(ty.oid, TypeOid::VOID | TypeOid::RECORD) {
         return Err(Error::unsupported(format!("SQL functions that return {}", type_name(ty))));
     }
     Ok((ty, None, *set))
@@ -203,31 +203,24 @@ fn is_pseudo(ty: TypeOid) -> bool {
     crate::types::names::row(ty).is_some_and(|t| t.kind == b'p')
 }
 
-/// Polymorphic types whose values there are.
-fn is_generic(ty: TypeOid) -> bool {
-    resolve::is_polymorphic(ty) && !is_range(ty)
-}
-
-fn is_range(ty: TypeOid) -> bool {
-    use resolve::{ANYCOMPATIBLEMULTIRANGE, ANYCOMPATIBLERANGE, ANYMULTIRANGE, ANYRANGE};
-    [ANYRANGE, ANYMULTIRANGE, ANYCOMPATIBLERANGE, ANYCOMPATIBLEMULTIRANGE].contains(&ty)
-}
-
 /// 42P13 for a polymorphic result that no argument settles.
 pub(super) fn check_determined(result: TypeOid, args: &[RoutineArg], what: &str) -> Result<()> {
-    use resolve::{ANYCOMPATIBLE, ANYCOMPATIBLEARRAY, ANYCOMPATIBLENONARRAY, ANYENUM};
+    use resolve::{
+        ANYCOMPATIBLE, ANYCOMPATIBLEARRAY, ANYCOMPATIBLEMULTIRANGE, ANYCOMPATIBLENONARRAY, ANYCOMPATIBLERANGE, ANYENUM,
+        ANYMULTIRANGE, ANYRANGE,
+    };
     let (settling, shown): (&[TypeOid], &str) = match result {
         TypeOid::ANYELEMENT | TypeOid::ANYARRAY | TypeOid::ANYNONARRAY | ANYENUM => (
-            &[TypeOid::ANYELEMENT, TypeOid::ANYARRAY, TypeOid::ANYNONARRAY, ANYENUM],
+            &[TypeOid::ANYELEMENT, TypeOid::ANYARRAY, TypeOid::ANYNONARRAY, ANYENUM, ANYRANGE, ANYMULTIRANGE],
             "anyelement, anyarray, anynonarray, anyenum, anyrange, or anymultirange",
         ),
         ANYCOMPATIBLE | ANYCOMPATIBLEARRAY | ANYCOMPATIBLENONARRAY => (
-            &[ANYCOMPATIBLE, ANYCOMPATIBLEARRAY, ANYCOMPATIBLENONARRAY],
+            &[ANYCOMPATIBLE, ANYCOMPATIBLEARRAY, ANYCOMPATIBLENONARRAY, ANYCOMPATIBLERANGE, ANYCOMPATIBLEMULTIRANGE],
             "anycompatible, anycompatiblearray, anycompatiblenonarray, anycompatiblerange, or anycompatiblemultirange",
         ),
-        resolve::ANYRANGE | resolve::ANYMULTIRANGE => (&[], "anyrange or anymultirange"),
-        resolve::ANYCOMPATIBLERANGE | resolve::ANYCOMPATIBLEMULTIRANGE => {
-            (&[], "anycompatiblerange or anycompatiblemultirange")
+        ANYRANGE | ANYMULTIRANGE => (&[ANYRANGE, ANYMULTIRANGE], "anyrange or anymultirange"),
+        ANYCOMPATIBLERANGE | ANYCOMPATIBLEMULTIRANGE => {
+            (&[ANYCOMPATIBLERANGE, ANYCOMPATIBLEMULTIRANGE], "anycompatiblerange or anycompatiblemultirange")
         }
         _ => return Ok(()),
     };

@@ -23,6 +23,7 @@ pub async fn execute(statement: &TypeStatement, tx: &mut Transaction, context: &
     match statement {
         TypeStatement::CreateEnum { name, labels } => create_enum(name, labels, tx, context),
         TypeStatement::CreateComposite { name, attributes } => create_composite(name, attributes, tx, context),
+        TypeStatement::CreateRange { name, options } => super::range_type::create(name, options, tx, context),
         TypeStatement::Alter { name, change } => alter(name, change, tx, context),
         TypeStatement::CreateExtension { name, if_not_exists, schema, version } => {
             super::extension::create(name, *if_not_exists, schema.as_ref(), version.as_deref(), tx, context)
@@ -403,6 +404,14 @@ async fn drop_types(
                         format!("cannot drop type {} because extension {extension} requires it", def.name),
                     )
                     .hint(format!("You can drop extension {extension} instead.")));
+                }
+                if let Some(range) = TypeOid(def.oid.0).user_range() {
+                    let shown =
+                        |ty: TypeOid| catalog.type_shown(ty, &context.path(&catalog).schemas).unwrap_or_default();
+                    let (own, range) = (shown(TypeOid(def.oid.0)), shown(range));
+                    let message = format!("cannot drop type {own} because type {range} requires it");
+                    return Err(Error::new(SqlState::DependentObjectsStillExist, message)
+                        .hint(format!("You can drop type {range} instead.")));
                 }
                 if !types.iter().any(|t| t.oid == def.oid) {
                     types.push(def);

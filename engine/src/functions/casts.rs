@@ -30,6 +30,9 @@ pub enum CastPath {
     Elements(Box<CastPath>),
 }
 
+/// `multirange(anyrange)`.
+const MULTIRANGE: u32 = 4298;
+
 /// The cast from one type to another, if the context allows one.
 pub fn find_cast(source: TypeOid, target: TypeOid, context: CastContext) -> Option<CastPath> {
     if source == target {
@@ -58,6 +61,9 @@ pub fn find_cast(source: TypeOid, target: TypeOid, context: CastContext) -> Opti
             CastMethod::Binary => CastPath::Relabel,
             CastMethod::InOut => CastPath::InOut,
         });
+    }
+    if source.user_multirange() == Some(target) && context == CastContext::Explicit {
+        return registry().function(MULTIRANGE).cloned().map(CastPath::Function);
     }
     // int2vector and oidvector turn into arrays, never the other way.
     let vector = matches!(source, TypeOid::INT2VECTOR | TypeOid::OIDVECTOR).then(|| source.element()).flatten();
@@ -125,7 +131,8 @@ pub fn follow(
     match path {
         CastPath::Relabel => apply_modifier(relabel(value, from.oid, to.oid), to, explicit),
         CastPath::Function(function) => {
-            let declared = *function.args.first().unwrap_or(&from.oid);
+            let declared = function.args.first().copied().filter(|t| !super::resolve::is_polymorphic(*t));
+            let declared = declared.unwrap_or(from.oid);
             let mut args = vec![relabel(value, from.oid, declared)];
             let mut types = vec![PgType::from(declared)];
             if function.args.len() > 1 {

@@ -134,7 +134,8 @@ const SYMBOLS: &[(&str, Test, RowFunction)] = &[
          nameeqtext texteqname float4eq float8eq float48eq float84eq oidvectoreq bpchareq aclitem_eq date_eq time_eq timestamp_eq \
          interval_eq numeric_eq byteaeq date_eq_timestamp date_eq_timestamptz timestamp_eq_date timestamptz_eq_date \
          timestamp_eq_timestamptz timestamptz_eq_timestamp uuid_eq pg_lsn_eq jsonb_eq array_eq xid8eq network_eq macaddr_eq macaddr8_eq \
-         timetz_eq biteq cash_eq enum_eq citext_eq hstore_eq",
+         timetz_eq biteq cash_eq enum_eq citext_eq hstore_eq \
+         range_eq multirange_eq",
         Test::Eq,
         |call, args| decide(call, args, Test::Eq),
     ),
@@ -143,7 +144,8 @@ const SYMBOLS: &[(&str, Test, RowFunction)] = &[
          namenetext textnename float4ne float8ne float48ne float84ne oidvectorne bpcharne date_ne time_ne timestamp_ne \
          interval_ne numeric_ne byteane date_ne_timestamp date_ne_timestamptz timestamp_ne_date timestamptz_ne_date \
          timestamp_ne_timestamptz timestamptz_ne_timestamp uuid_ne pg_lsn_ne jsonb_ne array_ne xid8ne network_ne macaddr_ne macaddr8_ne \
-         timetz_ne bitne cash_ne enum_ne citext_ne hstore_ne",
+         timetz_ne bitne cash_ne enum_ne citext_ne hstore_ne \
+         range_ne multirange_ne",
         Test::Ne,
         |call, args| decide(call, args, Test::Ne),
     ),
@@ -152,7 +154,8 @@ const SYMBOLS: &[(&str, Test, RowFunction)] = &[
          namelttext textltname float4lt float8lt float48lt float84lt oidvectorlt bpcharlt date_lt time_lt timestamp_lt \
          interval_lt numeric_lt bytealt date_lt_timestamp date_lt_timestamptz timestamp_lt_date timestamptz_lt_date \
          timestamp_lt_timestamptz timestamptz_lt_timestamp uuid_lt pg_lsn_lt jsonb_lt array_lt xid8lt network_lt macaddr_lt macaddr8_lt \
-         timetz_lt bitlt cash_lt enum_lt citext_lt hstore_lt",
+         timetz_lt bitlt cash_lt enum_lt citext_lt hstore_lt \
+         range_lt multirange_lt",
         Test::Lt,
         |call, args| decide(call, args, Test::Lt),
     ),
@@ -161,7 +164,8 @@ const SYMBOLS: &[(&str, Test, RowFunction)] = &[
          nameletext textlename float4le float8le float48le float84le oidvectorle bpcharle date_le time_le timestamp_le \
          interval_le numeric_le byteale date_le_timestamp date_le_timestamptz timestamp_le_date timestamptz_le_date \
          timestamp_le_timestamptz timestamptz_le_timestamp uuid_le pg_lsn_le jsonb_le array_le xid8le network_le macaddr_le macaddr8_le \
-         timetz_le bitle cash_le enum_le citext_le hstore_le",
+         timetz_le bitle cash_le enum_le citext_le hstore_le \
+         range_le multirange_le",
         Test::Le,
         |call, args| decide(call, args, Test::Le),
     ),
@@ -170,7 +174,8 @@ const SYMBOLS: &[(&str, Test, RowFunction)] = &[
          namegttext textgtname float4gt float8gt float48gt float84gt oidvectorgt bpchargt date_gt time_gt timestamp_gt \
          interval_gt numeric_gt byteagt date_gt_timestamp date_gt_timestamptz timestamp_gt_date timestamptz_gt_date \
          timestamp_gt_timestamptz timestamptz_gt_timestamp uuid_gt pg_lsn_gt jsonb_gt array_gt xid8gt network_gt macaddr_gt macaddr8_gt \
-         timetz_gt bitgt cash_gt enum_gt citext_gt hstore_gt",
+         timetz_gt bitgt cash_gt enum_gt citext_gt hstore_gt \
+         range_gt multirange_gt",
         Test::Gt,
         |call, args| decide(call, args, Test::Gt),
     ),
@@ -179,7 +184,8 @@ const SYMBOLS: &[(&str, Test, RowFunction)] = &[
          namegetext textgename float4ge float8ge float48ge float84ge oidvectorge bpcharge date_ge time_ge timestamp_ge \
          interval_ge numeric_ge byteage date_ge_timestamp date_ge_timestamptz timestamp_ge_date timestamptz_ge_date \
          timestamp_ge_timestamptz timestamptz_ge_timestamp uuid_ge pg_lsn_ge jsonb_ge array_ge xid8ge network_ge macaddr_ge macaddr8_ge \
-         timetz_ge bitge cash_ge enum_ge citext_ge hstore_ge",
+         timetz_ge bitge cash_ge enum_ge citext_ge hstore_ge \
+         range_ge multirange_ge",
         Test::Ge,
         |call, args| decide(call, args, Test::Ge),
     ),

@@ -32,7 +32,7 @@ const SMALLER: &str = "text_smaller bpchar_smaller date_smaller time_smaller tim
 const COMPARE: &str = "bpcharcmp byteacmp date_cmp date_cmp_timestamp date_cmp_timestamptz interval_cmp numeric_cmp time_cmp \
      timetz_cmp timestamp_cmp timestamp_cmp_date timestamp_cmp_timestamptz timestamptz_cmp_date timestamptz_cmp_timestamp \
      uuid_cmp xid8cmp network_cmp macaddr_cmp macaddr8_cmp bitcmp cash_cmp pg_lsn_cmp btint4cmp btint2cmp btint8cmp bttextcmp \
-     btboolcmp btcharcmp btnamecmp btfloat4cmp btfloat8cmp btoidcmp btarraycmp";
+     btboolcmp btcharcmp btnamecmp btfloat4cmp btfloat8cmp btoidcmp btarraycmp range_cmp multirange_cmp";
 
 /// `OVERLAPS` of two periods by their ends, NULLs allowed (timestamp.c).
 fn overlaps(call: &Call<'_>, ends: &[Datum]) -> Result<Datum> {

@@ -55,6 +55,7 @@ mod md5;
 mod money;
 pub mod network;
 mod patterns;
+pub mod range;
 pub mod registry;
 mod regular;
 pub mod resolve;
@@ -282,6 +283,7 @@ fn register_families(implementations: &mut registry::Implementations) {
     money::register(implementations);
     network::register(implementations);
     geometry::register(implementations);
+    range::register(implementations);
     accumulators::register(implementations);
     timetz::register(implementations);
     degrees::register(implementations);

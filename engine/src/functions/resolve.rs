@@ -96,7 +96,7 @@ pub fn resolve_among(
     if let Some(exact) = exact.or_else(|| candidates.iter().find(|c| c.args == args)) {
         return finish(exact, args).map(Resolution::Function);
     }
-    if let ([arg], false) = (args, explicit_variadic)
+    if let [arg] = args
         && let Some(cast) = type_conversion(name, *arg, &candidates)
     {
         return Ok(Resolution::Cast(cast));
@@ -122,7 +122,7 @@ pub fn resolve_among(
 fn type_conversion(name: &str, arg: TypeOid, candidates: &[Candidate<Arc<Function>>]) -> Option<PgType> {
     let target = names::lookup(name)?;
     let row = names::row(target)?;
-    if row.kind != b'b' {
+    if !matches!(row.kind, b'b' | b'r' | b'm') {
         return None;
     }
     if arg == TypeOid::UNKNOWN {
@@ -165,7 +165,7 @@ fn candidate(function: &Arc<Function>, count: usize, explicit_variadic: bool) ->
 fn finish(candidate: &Candidate<Arc<Function>>, actual: &[TypeOid]) -> Result<Resolved> {
     let function = &candidate.item;
     let generics = Generics::solve(&candidate.args, actual)?;
-    let args = candidate.args.iter().zip(actual).map(|(d, a)| generics.argument(*d, *a)).collect();
+    let args = generics.arguments(&candidate.args, actual)?;
     let ret = generics.result(function.ret)?;
     Ok(Resolved { function: Arc::clone(function), args, variadic_from: candidate.variadic_from, ret })
 }
@@ -197,8 +197,7 @@ pub fn resolve_operator(name: &str, left: Option<TypeOid>, right: TypeOid) -> Re
     match choice {
         Choice::One(candidate) => {
             let generics = Generics::solve(&candidate.args, &args)?;
-            let types: Vec<TypeOid> =
-                candidate.args.iter().zip(&args).map(|(d, a)| generics.argument(*d, *a)).collect();
+            let types = generics.arguments(&candidate.args, &args)?;
             let ret = generics.result(candidate.item.ret)?;
             let right = types.last().copied().unwrap_or(right);
             Ok(ResolvedOperator { operator: candidate.item, left: left.and(types.first().copied()), right, ret })
@@ -358,11 +357,20 @@ pub fn is_polymorphic(oid: TypeOid) -> bool {
     .contains(&oid)
 }
 
+/// A polymorphic type that stands for ranges or multiranges.
+fn is_range(oid: TypeOid) -> bool {
+    [ANYRANGE, ANYMULTIRANGE, ANYCOMPATIBLERANGE, ANYCOMPATIBLEMULTIRANGE].contains(&oid)
+}
+
 /// What the polymorphic types of one call stand for.
 #[derive(Debug, Default)]
 pub struct Generics {
     element: Option<TypeOid>,
+    range: Option<TypeOid>,
+    multirange: Option<TypeOid>,
     compatible: Option<TypeOid>,
+    compatible_range: Option<TypeOid>,
+    compatible_multirange: Option<TypeOid>,
 }
 
 fn undetermined() -> Error {
@@ -374,11 +382,60 @@ fn mismatch(declared: &str, a: TypeOid, b: TypeOid) -> Error {
         .detail(format!("{} versus {}", format_type(a, -1), format_type(b, -1)))
 }
 
+fn is_not(declared: &str, what: &str, oid: TypeOid) -> Error {
+    let message = format!("argument declared {declared} is not {what} but type {}", format_type(oid, -1));
+    Error::new(SqlState::DatatypeMismatch, message)
+}
+
 fn not_an_array(oid: TypeOid) -> Error {
-    Error::new(
-        SqlState::DatatypeMismatch,
-        format!("argument declared anyarray is not an array but type {}", format_type(oid, -1)),
-    )
+    is_not("anyarray", "an array", oid)
+}
+
+fn inconsistent(declared: (&str, TypeOid), other: (&str, TypeOid)) -> Error {
+    let message = format!("argument declared {} is not consistent with argument declared {}", declared.0, other.0);
+    Error::new(SqlState::DatatypeMismatch, message).detail(format!(
+        "{} versus {}",
+        format_type(declared.1, -1),
+        format_type(other.1, -1)
+    ))
+}
+
+/// 42804 for an unknown literal that would have to be a range of a type that nothing tells.
+fn unsettled(declared: TypeOid) -> Error {
+    let name = format_type(declared, -1);
+    let message = format!("could not determine polymorphic type {name} because input has type unknown");
+    Error::new(SqlState::DatatypeMismatch, message)
+}
+
+/// The one type of arguments that are declared alike.
+fn alike(known: &mut Option<TypeOid>, declared: &str, actual: TypeOid) -> Result<()> {
+    match known.filter(|other| *other != actual) {
+        Some(other) => Err(mismatch(declared, other, actual)),
+        None => {
+            *known = Some(actual);
+            Ok(())
+        }
+    }
+}
+
+/// The range type that arguments of a range and a multirange have in common, checked to be one.
+fn common_range(
+    range: Option<TypeOid>,
+    multirange: Option<TypeOid>,
+    names: (&str, &str),
+) -> Result<Option<(TypeOid, TypeOid)>> {
+    let mut range = range;
+    if let Some(multirange) = multirange {
+        let of = multirange.multirange_range().ok_or_else(|| is_not(names.1, "a multirange type", multirange))?;
+        match range.filter(|range| *range != of) {
+            Some(range) => return Err(inconsistent((names.1, multirange), (names.0, range))),
+            None => range = Some(of),
+        }
+    }
+    let Some(range) = range else { return Ok(None) };
+    let subtype = range.is_range().then(|| range.range_subtype()).flatten();
+    let subtype = subtype.ok_or_else(|| is_not(names.0, "a range type", range))?;
+    Ok(Some((range, subtype)))
 }
 
 /// Element type of an array, int2vector and oidvector included.
@@ -396,6 +453,8 @@ impl Generics {
         let mut element: Option<TypeOid> = None;
         let mut array: Option<TypeOid> = None;
         let mut compatible = Vec::new();
+        let (mut range, mut multirange) = (None, None);
+        let (mut compatible_range, mut compatible_multirange) = (None, None);
         for (d, a) in declared.iter().zip(actual) {
             let known = *a != TypeOid::UNKNOWN;
             match *d {
@@ -426,11 +485,11 @@ impl Generics {
                 }
                 ANYCOMPATIBLEARRAY if known => compatible.push(element_of(*a).ok_or_else(|| not_an_array(*a))?),
                 ANYCOMPATIBLEARRAY => compatible.push(*a),
-                // Ranges have no values here.
-                ANYRANGE | ANYMULTIRANGE | ANYCOMPATIBLERANGE | ANYCOMPATIBLEMULTIRANGE
-                    if known && !matches!(category(*a), b'R') =>
-                {
-                    return Err(mismatch("anyrange", *a, *d));
+                ANYRANGE if known => alike(&mut range, "anyrange", *a)?,
+                ANYMULTIRANGE if known => alike(&mut multirange, "anymultirange", *a)?,
+                ANYCOMPATIBLERANGE if known => alike(&mut compatible_range, "anycompatiblerange", *a)?,
+                ANYCOMPATIBLEMULTIRANGE if known => {
+                    alike(&mut compatible_multirange, "anycompatiblemultirange", *a)?;
                 }
                 _ => {}
             }
@@ -442,6 +501,21 @@ impl Generics {
                 None => element = Some(of),
             }
         }
+        if let Some((of, subtype)) = common_range(range, multirange, ("anyrange", "anymultirange"))? {
+            match element.filter(|e| *e != subtype) {
+                Some(other) => return Err(inconsistent(("anyrange", of), ("anyelement", other))),
+                None => element = Some(subtype),
+            }
+            multirange = multirange.or_else(|| of.multirange());
+            range = Some(of);
+        }
+        let names = ("anycompatiblerange", "anycompatiblemultirange");
+        let of_ranges = common_range(compatible_range, compatible_multirange, names)?;
+        if let Some((of, subtype)) = of_ranges {
+            compatible.push(subtype);
+            compatible_multirange = compatible_multirange.or_else(|| of.multirange());
+            compatible_range = Some(of);
+        }
         let compatible = if compatible.is_empty() {
             None
         } else {
@@ -449,9 +523,25 @@ impl Generics {
             if compatible.iter().any(|c| !coercible(*c, common)) {
                 return Err(mismatch("anycompatible", compatible[0], common));
             }
+            if let Some((of, subtype)) = of_ranges
+                && subtype != common
+            {
+                let (of, common) = (format_type(of, -1), format_type(common, -1));
+                let message = format!("anycompatiblerange type {of} does not match anycompatible type {common}");
+                return Err(Error::new(SqlState::DatatypeMismatch, message));
+            }
             Some(common)
         };
-        Ok(Generics { element, compatible })
+        Ok(Generics { element, range, multirange, compatible, compatible_range, compatible_multirange })
+    }
+
+    /// Types to convert the arguments to.
+    fn arguments(&self, declared: &[TypeOid], actual: &[TypeOid]) -> Result<Vec<TypeOid>> {
+        let settled = |(d, a): (&TypeOid, &TypeOid)| match self.argument(*d, *a) {
+            TypeOid::UNKNOWN if is_range(*d) => Err(unsettled(*d)),
+            ty => Ok(ty),
+        };
+        declared.iter().zip(actual).map(settled).collect()
     }
 
     /// Type to convert an argument to.
@@ -472,6 +562,10 @@ impl Generics {
             TypeOid::ANYARRAY => actual_or(self.element.and_then(array_of)),
             ANYCOMPATIBLE | ANYCOMPATIBLENONARRAY => actual_or(self.compatible),
             ANYCOMPATIBLEARRAY => actual_or(self.compatible.and_then(array_of)),
+            ANYRANGE => actual_or(self.range),
+            ANYMULTIRANGE => actual_or(self.multirange),
+            ANYCOMPATIBLERANGE => actual_or(self.compatible_range),
+            ANYCOMPATIBLEMULTIRANGE => actual_or(self.compatible_multirange),
             _ if is_polymorphic(declared) => actual,
             _ => declared,
         }
@@ -492,6 +586,10 @@ impl Generics {
             }
             ANYCOMPATIBLE | ANYCOMPATIBLENONARRAY => self.compatible.ok_or_else(undetermined),
             ANYCOMPATIBLEARRAY => self.compatible.and_then(array_of).ok_or_else(undetermined),
+            ANYRANGE => self.range.ok_or_else(undetermined),
+            ANYMULTIRANGE => self.multirange.ok_or_else(undetermined),
+            ANYCOMPATIBLERANGE => self.compatible_range.ok_or_else(undetermined),
+            ANYCOMPATIBLEMULTIRANGE => self.compatible_multirange.ok_or_else(undetermined),
             other => Ok(other),
         }
     }

@@ -479,6 +479,18 @@ const LITERAL_TYPES: &[&str] = &[
     "regnamespace",
     "regcollation",
     "char",
+    "int4range",
+    "int8range",
+    "numrange",
+    "daterange",
+    "tsrange",
+    "tstzrange",
+    "int4multirange",
+    "int8multirange",
+    "nummultirange",
+    "datemultirange",
+    "tsmultirange",
+    "tstzmultirange",
 ];
 
 fn cast_literals(tokens: &mut Vec<TokenWithSpan>) {

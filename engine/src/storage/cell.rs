@@ -12,7 +12,7 @@ use arrow::datatypes::{
 use crate::functions::extension::citext;
 use crate::types::array::ArrayValue;
 use crate::types::numeric::Numeric;
-use crate::types::{Datum, Interval, PgType, TypeOid, codec, compare, record};
+use crate::types::{Datum, Interval, PgType, TypeOid, codec, compare, range, record};
 
 /// A borrowed value in its physical family.
 #[derive(Debug, Clone)]
@@ -121,6 +121,11 @@ impl Cell<'_> {
             Cell::Bytes(v) if ty.is_row() => {
                 let mut key = Vec::new();
                 record::push_key(v, &mut key);
+                escape(&key, out);
+            }
+            Cell::Bytes(v) if ty.is_range() || ty.is_multirange() => {
+                let mut key = Vec::new();
+                range::push_key(v, ty, &mut key);
                 escape(&key, out);
             }
             Cell::Bytes(v) => escape(v, out),

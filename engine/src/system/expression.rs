@@ -13,6 +13,7 @@ use crate::expr::{Cast, ColumnId, ExprKind as K, ScalarExpr};
 use crate::expr_fold::FoldRule;
 use crate::functions::array_shape::{ELEMENT, SLICE};
 use crate::functions::collation::{self, Shown};
+use crate::functions::range;
 use crate::functions::{CastContext, CastPath, Function, Operator, find_cast, registry};
 use crate::sql::Scope;
 use crate::sql::rel::{Aggregate, FrameBound, FrameUnits, QueryExpr, Rel, SortKey, WindowCall};
@@ -162,6 +163,10 @@ impl Writer<'_> {
             }
             K::Call { function, args } => match collation::shown(function, args) {
                 Some(shown) => self.collated(&shown, implicit)?,
+                None if expr.ty.oid.user_kind().is_some() && range::is_constructor(function) => {
+                    let name = self.type_name(expr.ty.oid.into());
+                    self.list(&name, args)?;
+                }
                 None => self.call(function, args)?,
             },
             K::Cast(cast) => self.cast(cast, implicit)?,

@@ -22,7 +22,6 @@ pub const SOURCES: &[(&str, RowSource)] = &[
     ("pg_catalog.pg_amproc", fixed),
     ("pg_catalog.pg_collation", pg_collation),
     ("pg_catalog.pg_language", fixed),
-    ("pg_catalog.pg_range", fixed),
     ("pg_catalog.pg_aggregate", super::routines::pg_aggregate),
     ("pg_catalog.pg_tablespace", fixed),
     ("pg_catalog.pg_type", pg_type),

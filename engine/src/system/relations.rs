@@ -15,6 +15,7 @@ use crate::catalog::{
 };
 use crate::error::{Error, Result};
 use crate::functions::extension::EXTENSIONS;
+use crate::functions::resolve;
 use crate::types::arrow::to_array;
 use crate::types::{Datum, PgType, TypeOid, names};
 
@@ -462,7 +463,7 @@ fn pg_attrdef(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
 }
 
 /// The default operator class of a type for an access method.
-fn operator_class(ty: TypeOid, method: u32, named: Option<&str>) -> Oid {
+pub(super) fn operator_class(ty: TypeOid, method: u32, named: Option<&str>) -> Oid {
     match named {
         Some("text_pattern_ops") => return Oid(4217),
         Some("varchar_pattern_ops") => return Oid(4218),
@@ -476,6 +477,9 @@ fn operator_class(ty: TypeOid, method: u32, named: Option<&str>) -> Oid {
         }
         other if names::category(other) == b'A' => TypeOid::ANYARRAY,
         other if other.is_enum() => TypeOid(3500),
+        other if other.is_range() => resolve::ANYRANGE,
+        other if other.is_multirange() => resolve::ANYMULTIRANGE,
+        other if other.is_row() => TypeOid::RECORD,
         other => other,
     };
     super::fixed::operator_class(method, base)
@@ -686,6 +690,12 @@ fn pg_depend(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     }
     for t in catalog.types.values() {
         push(PG_TYPE, t.oid, 0, PG_NAMESPACE, t.schema, 0, 'n');
+        if let Some(range) = TypeOid(t.oid.0).user_range() {
+            push(PG_TYPE, t.oid, 0, PG_TYPE, Oid(range.0), 0, 'i');
+        }
+        if let Some(range) = t.range() {
+            push(PG_TYPE, t.oid, 0, PG_TYPE, range.domain.unwrap_or(Oid(range.subtype.0)), 0, 'n');
+        }
     }
     for s in catalog.sequences.values() {
         push(PG_CLASS, s.oid, 0, PG_NAMESPACE, s.schema, 0, 'n');

@@ -10,6 +10,7 @@ use crate::types::{TypeOid, names, text};
 
 pub const SOURCES: &[(&str, RowSource)] = &[
     ("pg_catalog.pg_enum", pg_enum),
+    ("pg_catalog.pg_range", pg_range),
     ("pg_catalog.pg_extension", pg_extension),
     ("pg_catalog.pg_available_extensions", pg_available_extensions),
     ("pg_catalog.pg_available_extension_versions", pg_available_extension_versions),
@@ -23,7 +24,7 @@ fn function(name: &str) -> u32 {
 pub(super) fn pg_type(context: &SystemContext, sink: &mut RowSink) {
     for def in context.catalog.types.values() {
         own_row(def, context, sink);
-        array_row(def, sink);
+        array_row(def, context, sink);
     }
 }
 
@@ -37,11 +38,49 @@ fn own_row(def: &TypeDef, context: &SystemContext, sink: &mut RowSink) {
             'i', 'p', false, 0u32, -1i32, 0i32, 0u32, Null, Null, Null),
         TypeBody::Base => base_row(def, sink),
         TypeBody::Domain(domain) => domain_row(def, domain, context, sink),
+        TypeBody::Range(_) => range_row(def, 'r', [3834, 3835, 3836, 3837, 3916], context, sink),
+        TypeBody::Multirange => range_row(def, 'm', [4231, 4232, 4233, 4234, 4242], context, sink),
         TypeBody::Composite(_) => row!(sink;
             def.oid, &def.name, def.schema, def.owner, -1i16, false, 'c', 'C', false, true, ',', ty.user_number(), 0u32,
             0u32, array, 2290u32, 2291u32, 2402u32, 2403u32, 0u32, 0u32, 0u32, 'd', 'x', false, 0u32, -1i32, 0i32, 0u32,
             Null, Null, Null),
     }
+}
+
+fn range_alignment(def: &TypeDef, context: &SystemContext) -> char {
+    let range = TypeOid(def.oid.0).user_range().map_or(def.oid, |range| Oid(range.0));
+    let range = context.catalog.types.get(&range).and_then(|def| def.range());
+    names::range_alignment(range.map(|range| range.subtype)) as char
+}
+
+/// A range or multirange type: its functions are input, output, receive, send and analyze.
+fn range_row(
+    def: &TypeDef,
+    kind: char,
+    [input, output, receive, send, analyze]: [u32; 5],
+    context: &SystemContext,
+    sink: &mut RowSink,
+) {
+    let ty = TypeOid(def.oid.0);
+    let array = ty.user_array().map_or(0, |t| t.0);
+    let align = range_alignment(def, context);
+    row!(sink;
+        def.oid, &def.name, def.schema, def.owner, -1i16, false, kind, 'R', false, true, ',', 0u32, 0u32, 0u32, array,
+        input, output, receive, send, 0u32, 0u32, analyze, align, 'x', false, 0u32, -1i32, 0i32, 0u32, Null, Null, Null);
+}
+
+/// The built-in ranges, then those that users made.
+fn pg_range(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    super::fixed::fixed(context, sink)?;
+    for def in context.catalog.types.values() {
+        let (Some(range), Some(multirange)) = (def.range(), TypeOid(def.oid.0).user_multirange()) else { continue };
+        let collation =
+            range.collation.map_or_else(|| names::layout(range.subtype).map_or(0, |l| l.collation), |c| c.0);
+        let class = super::relations::operator_class(range.subtype, 403, None);
+        row!(sink;
+            def.oid, range.domain.unwrap_or(Oid(range.subtype.0)), multirange, collation, class, 0u32, range.difference.map_or(0, |f| f.0));
+    }
+    Ok(())
 }
 
 /// The type of an extension.
@@ -104,12 +143,13 @@ fn domain_row(def: &TypeDef, domain: &DomainDef, context: &SystemContext, sink: 
         storage as char, domain.not_null, over, typmod, 0i32, collation, default.clone(), default, Null);
 }
 
-fn array_row(def: &TypeDef, sink: &mut RowSink) {
+fn array_row(def: &TypeDef, context: &SystemContext, sink: &mut RowSink) {
     let Some(array) = TypeOid(def.oid.0).user_array() else { return };
     let name = text::truncate_name(&format!("_{}", def.name)).to_owned();
     let align = match &def.body {
         TypeBody::Enum(_) | TypeBody::Base => 'i',
         TypeBody::Composite(_) => 'd',
+        TypeBody::Range(_) | TypeBody::Multirange => range_alignment(def, context),
         TypeBody::Domain(domain) => {
             names::layout(domain.base.oid).map_or('i', |l| if l.align == b'd' { 'd' } else { 'i' })
         }

@@ -11,7 +11,7 @@ use std::hash::{Hash, Hasher};
 
 use super::array::ArrayValue;
 use super::json::{self, Json};
-use super::{Datum, PgType, TypeOid, record};
+use super::{Datum, PgType, TypeOid, range, record};
 use crate::functions::extension::citext;
 
 /// Total order of two values of one type; NULL is greatest. Values of different families (a caller's mistake) compare
@@ -37,6 +37,9 @@ pub fn compare(a: &Datum, b: &Datum, ty: PgType) -> Ordering {
             _ => a.as_bytes().cmp(b.as_bytes()),
         },
         (Datum::Bytea(a), Datum::Bytea(b)) if ty.oid.is_row() => record::order(a, b),
+        (Datum::Bytea(a), Datum::Bytea(b)) if ty.oid.is_range() || ty.oid.is_multirange() => {
+            range::compare(a, b, ty.oid)
+        }
         (Datum::Bytea(a), Datum::Bytea(b)) => a.cmp(b),
         (Datum::Date(a), Datum::Date(b)) => a.cmp(b),
         (Datum::Time(a), Datum::Time(b)) => a.cmp(b),
@@ -193,6 +196,7 @@ pub fn encode_key(value: &Datum, ty: PgType, out: &mut Vec<u8>) {
             _ => push_bytes(v.as_bytes(), out),
         },
         Datum::Bytea(v) if ty.oid.is_row() => record::push_key(v, out),
+        Datum::Bytea(v) if ty.oid.is_range() || ty.oid.is_multirange() => range::push_key(v, ty.oid, out),
         Datum::Bytea(v) => push_bytes(v, out),
         Datum::Interval(v) => out.extend_from_slice(&(v.comparison_micros() as u128 ^ 1 << 127).to_be_bytes()),
         Datum::Uuid(v) => out.extend_from_slice(v),

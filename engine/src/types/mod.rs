@@ -17,6 +17,7 @@
 //! | arrays, int2vector, oidvector | Binary, [`codec::encode_array`] |
 //! | enums | Int64, the value's position ([`user`]) |
 //! | rows | Binary ([`record`]) |
+//! | ranges, multiranges | Binary ([`range`]) |
 //!
 //! Invariant: a column's Arrow type follows from its [`PgType`] alone ([`PgType::arrow`]); a numeric *expression* may
 //! also be Decimal128 of any scale, so readers of query results look at the array's own type.
@@ -42,6 +43,7 @@ pub mod names;
 pub mod network;
 pub mod numeric;
 pub mod plane;
+pub mod range;
 pub mod record;
 #[cfg(test)]
 mod tests;
@@ -81,6 +83,11 @@ type_oids! {
     MACADDR8 = 774, MACADDR8_ARRAY = 775, MONEY_ARRAY = 791, MACADDR = 829, MACADDR_ARRAY = 1040, INET_ARRAY = 1041, CIDR_ARRAY = 651,
     POINT = 600, LSEG = 601, PATH = 602, BOX = 603, POLYGON = 604, LINE = 628, CIRCLE = 718, POINT_ARRAY = 1017, LSEG_ARRAY = 1018,
     PATH_ARRAY = 1019, BOX_ARRAY = 1020, POLYGON_ARRAY = 1027, LINE_ARRAY = 629, CIRCLE_ARRAY = 719,
+    INT4RANGE = 3904, INT4RANGE_ARRAY = 3905, NUMRANGE = 3906, NUMRANGE_ARRAY = 3907, TSRANGE = 3908, TSRANGE_ARRAY = 3909,
+    TSTZRANGE = 3910, TSTZRANGE_ARRAY = 3911, DATERANGE = 3912, DATERANGE_ARRAY = 3913, INT8RANGE = 3926, INT8RANGE_ARRAY = 3927,
+    INT4MULTIRANGE = 4451, NUMMULTIRANGE = 4532, TSMULTIRANGE = 4533, TSTZMULTIRANGE = 4534, DATEMULTIRANGE = 4535,
+    INT8MULTIRANGE = 4536, INT4MULTIRANGE_ARRAY = 6150, NUMMULTIRANGE_ARRAY = 6151, TSMULTIRANGE_ARRAY = 6152,
+    TSTZMULTIRANGE_ARRAY = 6153, DATEMULTIRANGE_ARRAY = 6155, INT8MULTIRANGE_ARRAY = 6157,
     BIT_ARRAY = 1561, VARBIT_ARRAY = 1563, JSONPATH = 4072, JSONPATH_ARRAY = 4073, CSTRING_ARRAY = 1263, TIMETZ_ARRAY = 1270,
 }
 
@@ -156,7 +163,9 @@ impl PgType {
             T::UUID => DataType::FixedSizeBinary(16),
             T::VOID => DataType::Utf8,
             oid if oid.is_enum() => DataType::Int64,
-            oid if oid.is_row() || geometry::is_geometric(oid) => DataType::Binary,
+            oid if oid.is_row() || geometry::is_geometric(oid) || oid.is_range() || oid.is_multirange() => {
+                DataType::Binary
+            }
             _ => DataType::Utf8,
         }
     }
@@ -211,6 +220,18 @@ impl TypeOid {
             T::POLYGON_ARRAY => T::POLYGON,
             T::LINE_ARRAY => T::LINE,
             T::CIRCLE_ARRAY => T::CIRCLE,
+            T::INT4RANGE_ARRAY => T::INT4RANGE,
+            T::NUMRANGE_ARRAY => T::NUMRANGE,
+            T::TSRANGE_ARRAY => T::TSRANGE,
+            T::TSTZRANGE_ARRAY => T::TSTZRANGE,
+            T::DATERANGE_ARRAY => T::DATERANGE,
+            T::INT8RANGE_ARRAY => T::INT8RANGE,
+            T::INT4MULTIRANGE_ARRAY => T::INT4MULTIRANGE,
+            T::NUMMULTIRANGE_ARRAY => T::NUMMULTIRANGE,
+            T::TSMULTIRANGE_ARRAY => T::TSMULTIRANGE,
+            T::TSTZMULTIRANGE_ARRAY => T::TSTZMULTIRANGE,
+            T::DATEMULTIRANGE_ARRAY => T::DATEMULTIRANGE,
+            T::INT8MULTIRANGE_ARRAY => T::INT8MULTIRANGE,
             T::CSTRING_ARRAY => T::CSTRING,
             T::ANYARRAY => T::TEXT,
             other => return other.user_element(),
@@ -268,6 +289,18 @@ impl TypeOid {
             T::POLYGON => T::POLYGON_ARRAY,
             T::LINE => T::LINE_ARRAY,
             T::CIRCLE => T::CIRCLE_ARRAY,
+            T::INT4RANGE => T::INT4RANGE_ARRAY,
+            T::NUMRANGE => T::NUMRANGE_ARRAY,
+            T::TSRANGE => T::TSRANGE_ARRAY,
+            T::TSTZRANGE => T::TSTZRANGE_ARRAY,
+            T::DATERANGE => T::DATERANGE_ARRAY,
+            T::INT8RANGE => T::INT8RANGE_ARRAY,
+            T::INT4MULTIRANGE => T::INT4MULTIRANGE_ARRAY,
+            T::NUMMULTIRANGE => T::NUMMULTIRANGE_ARRAY,
+            T::TSMULTIRANGE => T::TSMULTIRANGE_ARRAY,
+            T::TSTZMULTIRANGE => T::TSTZMULTIRANGE_ARRAY,
+            T::DATEMULTIRANGE => T::DATEMULTIRANGE_ARRAY,
+            T::INT8MULTIRANGE => T::INT8MULTIRANGE_ARRAY,
             other => return other.user_array(),
         })
     }

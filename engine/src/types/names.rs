@@ -95,7 +95,7 @@ pub fn supported(oid: TypeOid) -> bool {
         _ => oid,
     };
     let unsupported = [T::TID, T::XML];
-    row(base).is_some_and(|r| r.kind == b'b' && r.oid.0 < 6000)
+    row(base).is_some_and(|r| matches!(r.kind, b'b' | b'r' | b'm') && r.oid.0 < 6000)
         && !unsupported.contains(&base)
         && (base.array().is_some()
             || matches!(base, T::CID | T::PG_LSN | T::XID8 | T::REFCURSOR | T::PG_NODE_TREE)
@@ -174,7 +174,17 @@ pub fn layout(oid: TypeOid) -> Option<Layout> {
         UserKind::Composite => variable(b'd', 0),
         UserKind::Citext => variable(b'i', 100),
         UserKind::Enum | UserKind::Hstore | UserKind::Domain => variable(b'i', 0),
+        UserKind::Range | UserKind::Multirange => {
+            let range = oid.user_element().unwrap_or(oid);
+            variable(range_alignment(range.user_range().unwrap_or(range).range_subtype()), 0)
+        }
     })
+}
+
+/// How a range or multirange type is aligned: as its bounds are, but by four bytes at least.
+pub fn range_alignment(subtype: Option<TypeOid>) -> u8 {
+    let bounds = subtype.and_then(layout);
+    if bounds.is_some_and(|l| l.align == b'd') { b'd' } else { b'i' }
 }
 
 /// The element type of an array, int2vector and oidvector included.
@@ -410,6 +420,11 @@ mod tests {
             }
         }
         assert!(supported(TypeOid::INT4) && supported(TypeOid::JSONB_ARRAY) && supported(TypeOid::REGCLASS));
-        assert!(supported(TypeOid::INET) && supported(TypeOid::BOX) && !supported(TypeOid(3904)));
+        assert!(
+            supported(TypeOid::INET)
+                && supported(TypeOid::BOX)
+                && supported(TypeOid::INT4RANGE)
+                && !supported(TypeOid(3831))
+        );
     }
 }

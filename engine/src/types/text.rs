@@ -11,7 +11,7 @@ use super::timetz::TimeTz;
 use super::user::UserTypes;
 use super::{
     Datum, PgType, TypeOid, array, bits, bytes, datetime, datetime_out, float, geometry, interval, interval_in, json,
-    jsonpath, money, names, network, record,
+    jsonpath, money, names, network, range, record,
 };
 use crate::error::{Error, Result, SqlState};
 use crate::functions::extension::hstore;
@@ -172,6 +172,7 @@ pub fn parse(text: &str, ty: PgType, format: &FormatSettings) -> Result<Datum> {
         T::CITEXT => Datum::from(text),
         T::HSTORE => hstore::write(&hstore::parse(text)?),
         oid if geometry::is_geometric(oid) => geometry::parse(text, oid)?,
+        oid if oid.is_range() || oid.is_multirange() => range::parse(text, oid, format)?,
         oid if oid.is_row() => record::parse(text, oid, format)?,
         oid if oid.is_enum() => Datum::Int8(format.types.position(oid, text)?),
         oid => {
@@ -249,6 +250,7 @@ pub fn write(value: &Datum, ty: PgType, format: &FormatSettings, out: &mut Vec<u
         Datum::Bytea(v) => {
             match ty.oid {
                 TypeOid::INET | TypeOid::CIDR | TypeOid::MACADDR | TypeOid::MACADDR8 => network::write(v, ty.oid, out),
+                oid if oid.is_range() || oid.is_multirange() => range::write(v, oid, format, out),
                 oid if geometry::is_geometric(oid) => geometry::write(v, oid, format.extra_float_digits, out),
                 TypeOid::TIMETZ => TimeTz::decode(v).into_iter().for_each(|value| value.write(out)),
                 _ => bytes::write(v, format.bytea_hex, out),

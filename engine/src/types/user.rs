@@ -23,6 +23,9 @@ const TEMPORARY: u32 = 1 << 25;
 /// The largest number of an object that can be a type.
 const NUMBER_MAX: u32 = TEMPORARY - 1;
 
+/// In the number of a range type: the multirange over it.
+const MULTIRANGE: u32 = 1 << 24;
+
 /// How values of a type that a user made lie in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserKind {
@@ -34,6 +37,9 @@ pub enum UserKind {
     Hstore,
     /// A name for another type with conditions: values are the other type's.
     Domain,
+    Range,
+    /// Its number is its range's.
+    Multirange,
 }
 
 impl UserKind {
@@ -41,14 +47,15 @@ impl UserKind {
         match self {
             UserKind::Enum => 0,
             UserKind::Composite => 1,
-            UserKind::Citext | UserKind::Hstore => 2,
+            UserKind::Citext | UserKind::Hstore | UserKind::Range | UserKind::Multirange => 2,
             UserKind::Domain => 3,
         }
     }
 
     /// The OID of the type with this number (54000 when numbers are used up).
     pub fn oid(self, number: Oid) -> Result<Oid> {
-        if number.0 > NUMBER_MAX {
+        let most = if matches!(self, UserKind::Range) { MULTIRANGE - 1 } else { NUMBER_MAX };
+        if number.0 > most {
             return Err(Error::new(SqlState::ProgramLimitExceeded, "all object identifiers of types are used up"));
         }
         Ok(Oid(USER | self.code() << KIND | number.0))
@@ -72,8 +79,9 @@ impl TypeOid {
             (1, _) => UserKind::Composite,
             (2, 0) => UserKind::Citext,
             (2, 1) => UserKind::Hstore,
-            (3, _) => UserKind::Domain,
-            _ => return None,
+            (2, number) if number & MULTIRANGE != 0 => UserKind::Multirange,
+            (2, _) => UserKind::Range,
+            _ => UserKind::Domain,
         })
     }
 
@@ -100,6 +108,20 @@ impl TypeOid {
         if self.user_scalar().is_some() { Some(TypeOid(self.0 | ARRAY)) } else { None }
     }
 
+    /// The multirange type over a range type that a user made.
+    pub const fn user_multirange(self) -> Option<TypeOid> {
+        if matches!(self.user_scalar(), Some(UserKind::Range)) { Some(TypeOid(self.0 | MULTIRANGE)) } else { None }
+    }
+
+    /// The range type that a multirange type that a user made is over.
+    pub const fn user_range(self) -> Option<TypeOid> {
+        if matches!(self.user_scalar(), Some(UserKind::Multirange)) {
+            Some(TypeOid(self.0 & !MULTIRANGE))
+        } else {
+            None
+        }
+    }
+
     /// The number of the object that the OID was made for.
     pub const fn user_number(self) -> Oid {
         let home = if self.0 & TEMPORARY != 0 { Oid::FIRST_TEMPORARY.0 } else { 0 };
@@ -115,6 +137,7 @@ impl TypeOid {
             UserKind::Composite => b'C',
             UserKind::Citext => b'S',
             UserKind::Hstore | UserKind::Domain => b'U',
+            UserKind::Range | UserKind::Multirange => b'R',
         })
     }
 }
@@ -197,6 +220,11 @@ impl UserTypes {
         found.ok_or_else(|| missing(ty))
     }
 
+    /// Type of the bounds of a range type that a user made.
+    pub fn range_subtype(&self, ty: TypeOid) -> Result<TypeOid> {
+        self.get(ty).and_then(|def| def.range()).map(|range| range.subtype).ok_or_else(|| missing(ty))
+    }
+
     /// Values of an enum in their order.
     pub fn positions(&self, ty: TypeOid) -> Result<Vec<i64>> {
         Ok(self.values(ty)?.iter().map(|v| v.position).collect())
@@ -222,4 +250,10 @@ pub fn use_names(types: UserTypes) {
 pub(super) fn shown(ty: TypeOid) -> Option<String> {
     ty.user_kind()?;
     NAMES.with(|names| names.borrow().shown(ty))
+}
+
+/// Type of the bounds of a range type that a user made. It never changes while the type exists.
+pub(super) fn subtype(ty: TypeOid) -> Option<TypeOid> {
+    ty.user_kind()?;
+    NAMES.with(|names| names.borrow().range_subtype(ty).ok())
 }

@@ -265,13 +265,40 @@ fn reader(array: &ArrayRef, ty: PgType) -> Result<Read> {
             let array = array.as_binary_view().clone();
             Box::new(move |row| sortable_numeric(array.value(row)))
         }
-        (DataType::Binary, Family::Bytea | Family::Inet | Family::Timetz | Family::Geometric | Family::Row) => {
+        (
+            DataType::Binary,
+            Family::Bytea
+            | Family::Inet
+            | Family::Timetz
+            | Family::Geometric
+            | Family::Row
+            | Family::Range
+            | Family::Multirange,
+        ) => {
             read!(array.as_binary::<i32>(), |v: &[u8]| Datum::Bytea(Arc::from(v)))
         }
-        (DataType::LargeBinary, Family::Bytea | Family::Inet | Family::Timetz | Family::Geometric | Family::Row) => {
+        (
+            DataType::LargeBinary,
+            Family::Bytea
+            | Family::Inet
+            | Family::Timetz
+            | Family::Geometric
+            | Family::Row
+            | Family::Range
+            | Family::Multirange,
+        ) => {
             read!(array.as_binary::<i64>(), |v: &[u8]| Datum::Bytea(Arc::from(v)))
         }
-        (DataType::BinaryView, Family::Bytea | Family::Inet | Family::Timetz | Family::Geometric | Family::Row) => {
+        (
+            DataType::BinaryView,
+            Family::Bytea
+            | Family::Inet
+            | Family::Timetz
+            | Family::Geometric
+            | Family::Row
+            | Family::Range
+            | Family::Multirange,
+        ) => {
             read!(array.as_binary_view(), |v: &[u8]| Datum::Bytea(Arc::from(v)))
         }
         (DataType::FixedSizeBinary(16), Family::Uuid) => {

@@ -9,7 +9,7 @@ use engine::types::text::{self, FormatSettings};
 use engine::types::timetz::TimeTz;
 use engine::types::{Datum, PgType, TypeOid, record};
 
-use super::{EPOCH_DAYS, EPOCH_MICROS, Family, family, mismatch, no_binary, numeric, put_cell, put_null};
+use super::{EPOCH_DAYS, EPOCH_MICROS, Family, family, mismatch, no_binary, numeric, put_cell, put_null, range};
 use crate::frontend::Format;
 
 /// Writes one value that is not null.
@@ -297,6 +297,8 @@ fn binary_writer(oid: TypeOid) -> Result<Write> {
         Family::Void => write_void,
         Family::Enum => text_by_engine,
         Family::Row => write_record,
+        Family::Range => range::write,
+        Family::Multirange => range::write_multirange,
         Family::Hstore => write_hstore,
         Family::Array(element) => {
             binary_writer(element)?;

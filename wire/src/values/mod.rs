@@ -13,6 +13,7 @@ pub(crate) mod column;
 pub(crate) mod datum;
 pub(crate) mod numeric;
 pub(crate) mod parameter;
+mod range;
 
 use engine::error::{Error, Result, SqlState};
 use engine::types::{TypeOid, geometry};
@@ -56,6 +57,10 @@ pub(crate) enum Family {
     Array(TypeOid),
     /// Fields with their types.
     Row,
+    /// Flags, then the finite bounds.
+    Range,
+    /// The number of ranges, then these.
+    Multirange,
     /// Keys and values, their number first.
     Hstore,
     /// Its label, in either format.
@@ -116,6 +121,8 @@ pub(crate) fn family(oid: TypeOid) -> Family {
         T::CITEXT => Family::Text,
         T::HSTORE => Family::Hstore,
         oid if geometry::is_geometric(oid) => Family::Geometric,
+        oid if oid.is_range() => Family::Range,
+        oid if oid.is_multirange() => Family::Multirange,
         oid if oid.is_row() => Family::Row,
         oid if oid.is_enum() => Family::Enum,
         T::ACLITEM | T::TRIGGER | T::INTERNAL | T::ANY | T::ANYELEMENT | T::ANYNONARRAY => {

@@ -15,7 +15,7 @@ use engine::types::text::{self, FormatSettings};
 use engine::types::timetz::TimeTz;
 use engine::types::{Datum, Interval, PgType, TypeOid, record};
 
-use super::{EPOCH_DAYS, EPOCH_MICROS, Family, family, no_binary, numeric};
+use super::{EPOCH_DAYS, EPOCH_MICROS, Family, family, no_binary, numeric, range};
 use crate::frontend::{Format, Reader, utf8};
 
 /// Days and microseconds since 2000-01-01 that PostgreSQL's dates and timestamps may have: 4713 BC to 5874897 AD and
@@ -64,7 +64,7 @@ pub(crate) fn read_field(bytes: &[u8], ty: TypeOid, settings: &FormatSettings) -
 }
 
 /// Takes what the type needs from the reader; the caller looks whether something is left.
-fn read_binary(reader: &mut Reader<'_>, ty: TypeOid, settings: &FormatSettings) -> Result<Datum> {
+pub(super) fn read_binary(reader: &mut Reader<'_>, ty: TypeOid, settings: &FormatSettings) -> Result<Datum> {
     Ok(match family(ty) {
         Family::Bool => Datum::Bool(reader.u8()? != 0),
         Family::Int2 => Datum::Int2(reader.i16()?),
@@ -131,6 +131,8 @@ fn read_binary(reader: &mut Reader<'_>, ty: TypeOid, settings: &FormatSettings) 
         Family::Array(element) => read_array(reader, ty, element, settings)?,
         Family::Hstore => read_hstore(reader)?,
         Family::Row => read_record(reader, ty, settings)?,
+        Family::Range => range::read(reader, ty, settings)?,
+        Family::Multirange => range::read_multirange(reader, ty, settings)?,
         Family::Enum => text::parse(utf8(take_rest(reader)?)?, PgType::from(ty), settings)?,
         Family::Void => return Err(no_binary(ty, true, "input")),
         Family::TextOnly { postgresql_too } => return Err(no_binary(ty, postgresql_too, "input")),

@@ -16,6 +16,11 @@ pub enum TypeStatement {
         name: ObjectName,
         attributes: Vec<NewAttribute>,
     },
+    CreateRange {
+        name: ObjectName,
+        /// As they were written, a name each.
+        options: Vec<(Ident, RangeOption)>,
+    },
     CreateExtension {
         name: Ident,
         if_not_exists: bool,
@@ -43,6 +48,12 @@ pub enum TypeStatement {
         cascade: bool,
         domain: bool,
     },
+}
+
+#[derive(Debug, Clone)]
+pub enum RangeOption {
+    Subtype(DataType),
+    Name(ObjectName),
 }
 
 #[derive(Debug, Clone)]
@@ -257,7 +268,7 @@ pub(super) fn create(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
         return Ok(Some(Extra::Unsupported("CREATE TYPE of a base type")));
     }
     if c.accept("range") {
-        return Ok(Some(Extra::Unsupported("CREATE TYPE AS RANGE")));
+        return range(c, name);
     }
     if !c.accept("enum") {
         c.expect_token(&Token::LParen)?;
@@ -281,6 +292,26 @@ pub(super) fn create(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
         c.expect_token(&Token::RParen)?;
     }
     Ok(statement(TypeStatement::CreateEnum { name, labels }))
+}
+
+/// `(SUBTYPE = …, …)`.
+fn range(c: &mut Cursor<'_>, name: ObjectName) -> Result<Option<Extra>, SyntaxError> {
+    c.expect_token(&Token::LParen)?;
+    let mut options = Vec::new();
+    loop {
+        let key = c.identifier()?;
+        c.expect_token(&Token::Eq)?;
+        let value = match key.value.to_lowercase().as_str() {
+            "subtype" => RangeOption::Subtype(c.data_type()?),
+            _ => RangeOption::Name(c.object_name()?),
+        };
+        options.push((key, value));
+        if !c.accept_token(&Token::Comma) {
+            break;
+        }
+    }
+    c.expect_token(&Token::RParen)?;
+    Ok(statement(TypeStatement::CreateRange { name, options }))
 }
 
 fn attribute(c: &mut Cursor<'_>) -> Result<NewAttribute, SyntaxError> {

@@ -203,6 +203,8 @@ fn timed(oid: TypeOid) -> bool {
     let oid = oid.element().unwrap_or(oid);
     oid.user_kind().is_some()
         || oid == T::RECORD
+        || oid.is_range()
+        || oid.is_multirange()
         || matches!(
             oid,
             T::DATE
@@ -277,7 +279,7 @@ pub fn key(arg: &Lowered) -> Option<Lowered> {
         TypeOid::BPCHAR => arg.ty.typmod < 0,
         TypeOid::FLOAT4 | TypeOid::FLOAT8 | TypeOid::INTERVAL | TypeOid::JSONB => true,
         TypeOid::CITEXT => true,
-        oid if oid.is_row() => true,
+        oid if oid.is_row() || oid.is_range() || oid.is_multirange() => true,
         _ => false,
     };
     needed.then(|| {

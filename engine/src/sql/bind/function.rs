@@ -232,6 +232,14 @@ impl Binder {
         {
             return Ok(value);
         }
+        if users
+            && call.over.is_none()
+            && self.environment.catalog.has_types()
+            && let FunctionArguments::List(list) = &call.args
+            && let Some(value) = self.range_constructor(&parts, &list.args, span)?
+        {
+            return Ok(value);
+        }
         let Some(name) = called_name(&parts) else {
             let error =
                 Error::new(SqlState::UndefinedFunction, format!("function {}() does not exist", parts.join(".")));

@@ -25,6 +25,7 @@ mod names;
 mod ordered_set;
 pub(crate) mod parts;
 mod query;
+mod range;
 mod record_columns;
 mod resolve;
 mod routine;

@@ -58,7 +58,7 @@ pub(super) fn is_numbered(ty: &ast::DataType) -> bool {
 
 /// The type that a number in a stored text is: `"#1"` in an expression, where constants of it are positions; `"~1"` in a query,
 /// where they are what was written.
-fn numbered(parts: &[String]) -> Option<TypeOid> {
+pub(super) fn numbered(parts: &[String]) -> Option<TypeOid> {
     match parts {
         [schema, name] if schema == "pg_catalog" => {
             let oid = TypeOid(name.strip_prefix(['#', '~'])?.parse().ok()?);

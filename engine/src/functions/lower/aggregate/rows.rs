@@ -17,6 +17,7 @@ use super::AggregateCall;
 use super::ordered::{self, OrderedSet};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::lower::into_datafusion_error;
+use crate::functions::range::{self, Gather};
 use crate::functions::{Function, array_shape};
 use crate::types::arrow::{ColumnReader, to_scalar};
 use crate::types::numeric::Numeric;
@@ -47,6 +48,8 @@ pub(super) enum Fold {
     },
     Ordered(OrderedSet),
     RegressionCount,
+    /// range_agg and range_intersect_agg.
+    Ranges(Gather),
 }
 
 impl Fold {
@@ -71,6 +74,8 @@ impl Fold {
             "jsonb_object_agg" => Fold::JsonObjectAgg { binary: true },
             name if OrderedSet::of(name).is_some() => Fold::Ordered(OrderedSet::of(name)?),
             "regr_count" => Fold::RegressionCount,
+            "range_agg" => Fold::Ranges(Gather::Union),
+            "range_intersect_agg" => Fold::Ranges(Gather::Intersection),
             _ => return None,
         })
     }
@@ -84,9 +89,12 @@ impl Fold {
             Fold::Minimum | Fold::Maximum => vec![arg],
             Fold::Variance { .. } => vec![numeric, numeric, count],
             Fold::RegressionCount => vec![count],
-            Fold::StringAgg | Fold::ArrayAgg | Fold::JsonAgg { .. } | Fold::JsonObjectAgg { .. } | Fold::Ordered(_) => {
-                return None;
-            }
+            Fold::StringAgg
+            | Fold::ArrayAgg
+            | Fold::JsonAgg { .. }
+            | Fold::JsonObjectAgg { .. }
+            | Fold::Ordered(_)
+            | Fold::Ranges(_) => return None,
         })
     }
 }
@@ -274,8 +282,12 @@ impl State {
                 }
             }
             Fold::RegressionCount => self.count += i64::from(row.iter().all(|v| !v.is_null())),
-            Fold::StringAgg | Fold::ArrayAgg | Fold::JsonAgg { .. } | Fold::JsonObjectAgg { .. } | Fold::Ordered(_) => {
-            }
+            Fold::StringAgg
+            | Fold::ArrayAgg
+            | Fold::JsonAgg { .. }
+            | Fold::JsonObjectAgg { .. }
+            | Fold::Ordered(_)
+            | Fold::Ranges(_) => {}
         }
         Ok(())
     }
@@ -435,6 +447,7 @@ impl Rows {
             Fold::ArrayAgg => array_agg(&rows, aggregate.arg()),
             Fold::JsonAgg { binary, lines } => json_agg(&rows, binary, lines),
             Fold::JsonObjectAgg { binary } => json_object_agg(&rows, binary),
+            Fold::Ranges(gather) => range::gather(gather, &rows, aggregate.arg()),
             Fold::Ordered(set) => {
                 let columns = ordered::Columns {
                     direct: aggregate.args,
