@@ -132,12 +132,37 @@ pub struct QueryContext {
 struct Known {
     unnested: OnceLock<Arc<Rel>>,
     walk: OnceLock<Option<Arc<walk::Taken>>>,
+    /// Whether functions make rows of it, as many as they like.
+    series: OnceLock<bool>,
 }
 
 fn known(query: &BoundQuery) -> Arc<Known> {
     let known = query.cache.get_or_init(|| Arc::new(Known::default())).clone();
     // Nothing else is kept there.
     known.downcast::<Known>().unwrap_or_default()
+}
+
+/// Rows of a table, and pairs of rows, up to which a query is not spread over threads: that costs more than it gains, and
+/// shuffles the rows.
+const SMALL_ROWS: usize = 16 * 1024;
+const SMALL_PAIRS: usize = 1 << 20;
+
+fn makes_rows(rel: &Rel) -> bool {
+    matches!(rel, Rel::Series { .. } | Rel::Recursive { .. }) || rel.inputs().into_iter().any(makes_rows)
+}
+
+/// Whether one thread is enough for a query.
+fn is_small(query: &BoundQuery, context: &QueryContext) -> bool {
+    let mut tables = query.reads.iter().filter(|oid| **oid >= Oid::FIRST_NORMAL).peekable();
+    if tables.peek().is_none() || *known(query).series.get_or_init(|| makes_rows(&query.rel)) {
+        return false;
+    }
+    let pairs = tables.try_fold(1usize, |pairs, table| {
+        let rows = context.tables.statistics(*table, &[]).rows.max(1);
+        let pairs = pairs.checked_mul(rows).filter(|_| rows <= SMALL_ROWS)?;
+        (pairs <= SMALL_PAIRS).then_some(pairs)
+    });
+    pairs.is_some()
 }
 
 /// The query runtime: threads, memory and planner shared by all sessions.
@@ -160,7 +185,7 @@ impl QueryEngine {
         if let Some(rows) = self.walk(query, &context).await? {
             return Ok(rows);
         }
-        let state = self.runtime.state(&context);
+        let state = self.runtime.state(&context, is_small(query, &context));
         let plan = self.plan(query, &context, state.clone()).await?;
         let plan = runnable(plan, &context.cancel)?;
         self.runtime.start(plan, &state, context)
@@ -186,7 +211,7 @@ impl QueryEngine {
         context: QueryContext,
         analyze: bool,
     ) -> Result<(PlanNode, Option<Duration>)> {
-        let state = self.runtime.state(&context);
+        let state = self.runtime.state(&context, is_small(query, &context));
         let plan = self.plan(query, &context, state.clone()).await?;
         if !analyze {
             return Ok((explained::tree(plan.as_ref(), false), None));

@@ -92,13 +92,16 @@ impl Runtime {
         Ok(Runtime { threads: Some(threads), state })
     }
 
-    /// Planner and configuration for one statement.
-    pub fn state(&self, context: &QueryContext) -> SessionState {
+    /// Planner and configuration for one statement; `small`: it runs on one thread.
+    pub fn state(&self, context: &QueryContext, small: bool) -> SessionState {
         let mut state = self.state.clone();
         let config = state.config_mut();
         config.set_extension(Arc::new(Running(context.clone())));
         config.options_mut().extensions.insert(StatementContext(context.eval.clone()));
         config.options_mut().optimizer.prefer_hash_join = context.hash_joins;
+        if small {
+            config.options_mut().execution.target_partitions = 1;
+        }
         // Physical expressions take their configuration from here, not from the state.
         state.mark_start_execution();
         state
