@@ -1,10 +1,13 @@
-//! A domain's conditions, bound: what a value must fulfil to be one of the domain. Its values are the base type's.
+//! A domain's conditions, bound: what a value must fulfil to be one of the domain. Its values are the base type's. Arrays over
+//! domains and rows with fields of them have such rules, too.
+
+use std::sync::Arc;
 
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ScalarExpr};
 use crate::expr_eval::{ColumnSource, eval};
 use crate::functions::EvalContext;
-use crate::types::{Datum, PgType};
+use crate::types::{Datum, PgType, record};
 
 /// The conditions of one domain and of those that it is over.
 #[derive(Debug, Clone)]
@@ -19,6 +22,41 @@ pub struct DomainRule {
     pub not_null: bool,
     /// Names and conditions, the base's first; any column in them is VALUE.
     pub checks: Vec<(String, ScalarExpr)>,
+    /// What the parts of a value must fulfil; of a type that is no domain it is all there is.
+    pub parts: Parts,
+}
+
+/// Rules of a value's parts.
+#[derive(Debug, Clone)]
+pub enum Parts {
+    None,
+    /// Of each element of an array, NULL too.
+    Elements(Arc<DomainRule>),
+    /// Of fields of a row.
+    Fields(Vec<(usize, Arc<DomainRule>)>),
+}
+
+impl Parts {
+    fn is_free(&self) -> bool {
+        match self {
+            Parts::None => true,
+            Parts::Elements(rule) => rule.is_free(),
+            Parts::Fields(rules) => rules.iter().all(|(_, rule)| rule.is_free()),
+        }
+    }
+
+    fn check(&self, value: &Datum, context: &EvalContext) -> Result<()> {
+        match (self, value) {
+            (Parts::Elements(rule), Datum::Array(array)) => array.iter().try_for_each(|e| rule.check(e, context)),
+            (Parts::Fields(rules), Datum::Bytea(row)) => {
+                let row = record::decode(row)?;
+                rules.iter().try_for_each(|(i, rule)| {
+                    rule.check(row.fields.get(*i).map_or(&Datum::Null, |field| &field.value), context)
+                })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 struct Value<'a>(&'a Datum);
@@ -32,11 +70,12 @@ impl ColumnSource for Value<'_> {
 impl DomainRule {
     /// Whether any value of the base type is one of the domain.
     pub fn is_free(&self) -> bool {
-        !self.not_null && self.checks.is_empty()
+        !self.not_null && self.checks.is_empty() && self.parts.is_free()
     }
 
     /// 23502 or 23514 for what is no value of the domain.
     pub fn check(&self, value: &Datum, context: &EvalContext) -> Result<()> {
+        self.parts.check(value, context)?;
         if self.not_null && value.is_null() {
             let message = format!("domain {} does not allow null values", self.shown);
             return Err(self.named(Error::new(SqlState::NotNullViolation, message)));

@@ -222,7 +222,7 @@ impl Catalog {
         let mut found = Vec::new();
         for table in self.tables.values() {
             for column in table.live_columns() {
-                if column.domain.map_or(of_type(column.ty.oid), |domain| domain.0 == ty.0) {
+                if column.domain.map_or(of_type(column.ty.oid), |domain| of_type(TypeOid(domain.0))) {
                     found.push(Dependent::Column(table.clone(), column.attnum));
                 } else if column.default.as_ref().is_some_and(|d| d.contains(&number)) {
                     found.push(match column.generated {
@@ -241,7 +241,7 @@ impl Catalog {
             }
         }
         for def in self.types.values() {
-            let over = |d: &DomainDef| d.over.map_or(of_type(d.base.oid), |over| over.0 == ty.0);
+            let over = |d: &DomainDef| d.over.map_or(of_type(d.base.oid), |over| of_type(TypeOid(over.0)));
             if def.domain().is_some_and(over) {
                 found.push(Dependent::Type(def.clone()));
             }
@@ -249,7 +249,7 @@ impl Catalog {
             if def.range().is_some_and(bounded) {
                 found.push(Dependent::Type(def.clone()));
             }
-            let uses = |a: &Attribute| of_type(a.ty.oid);
+            let uses = |a: &Attribute| of_type(a.domain.map_or(a.ty.oid, |domain| TypeOid(domain.0)));
             if let Some(at) = def.attributes().unwrap_or_default().iter().position(uses) {
                 found.push(Dependent::Attribute(def.clone(), at));
             }

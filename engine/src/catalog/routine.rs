@@ -99,6 +99,23 @@ impl RoutineDef {
         self.args.iter().filter(|a| a.mode.is_input())
     }
 
+    /// Arguments that a call lists: of a procedure the OUT ones, too.
+    pub fn given(&self) -> impl Iterator<Item = &RoutineArg> {
+        self.args.iter().filter(|a| a.mode.is_input() || self.procedure && a.mode != ArgMode::Table)
+    }
+
+    /// The type of the rows that calls in expressions have; `None`: it returns no rows.
+    pub fn row_type(&self, catalog: &Catalog) -> Option<TypeOid> {
+        if self.outputs().count() > 1 {
+            return Some(TypeOid::RECORD);
+        }
+        if let Some(relation) = self.ret_relation {
+            return Some(TypeOid(catalog.relation(relation)?.row_type()?.0));
+        }
+        let ret = catalog.base_type(self.ret).oid;
+        (self.outputs().count() == 0 && ret.is_row()).then_some(ret)
+    }
+
     pub fn input_types(&self) -> Vec<TypeOid> {
         self.inputs().map(|a| a.ty.oid).collect()
     }

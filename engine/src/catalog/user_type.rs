@@ -74,7 +74,10 @@ pub struct DomainCheck {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Attribute {
     pub name: String,
+    /// A domain's is its values' type.
     pub ty: PgType,
+    /// The domain, or the array over one, that it was declared as.
+    pub domain: Option<Oid>,
     /// If it is not the type's.
     pub collation: Option<Oid>,
 }
@@ -289,9 +292,58 @@ impl Catalog {
         }
     }
 
-    /// The type of a domain's values; any other type is its own.
+    /// The type of a domain's values, or of an array over it; any other type is its own.
     pub fn base_type(&self, ty: PgType) -> PgType {
-        self.types.get(&Oid(ty.oid.0)).and_then(|def| def.domain()).map_or(ty, |domain| domain.base)
+        let base = |oid: TypeOid| self.types.get(&Oid(oid.0)).and_then(|def| def.domain()).map(|domain| domain.base);
+        match ty.oid.user_element() {
+            Some(element) => {
+                let array = base(element).and_then(|base| Some(PgType::new(base.oid.array()?, base.typmod)));
+                array.unwrap_or(ty)
+            }
+            None => base(ty.oid).unwrap_or(ty),
+        }
+    }
+
+    /// Fields of a row type whose values domains have a say in: where they stand, and the type that says it.
+    pub fn domain_fields(&self, ty: TypeOid) -> Vec<(usize, TypeOid)> {
+        let said = |domain: Option<Oid>, ty: TypeOid| match domain {
+            Some(domain) => Some(TypeOid(domain.0)),
+            None => self.holds_domains(ty).then_some(ty),
+        };
+        let number = |(i, said): (usize, Option<TypeOid>)| Some((i, said?));
+        if let Some(def) = self.types.get(&Oid(ty.0)) {
+            let attributes = def.attributes().unwrap_or_default().iter();
+            return attributes.map(|a| said(a.domain, a.ty.oid)).enumerate().filter_map(number).collect();
+        }
+        match self.relation_of_row(ty) {
+            Some(Relation::Table(t)) => {
+                t.live_columns().map(|c| said(c.domain, c.ty.oid)).enumerate().filter_map(number).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether values of a type must fulfil what a domain demands: its own, its elements, its fields.
+    pub fn holds_domains(&self, ty: TypeOid) -> bool {
+        match ty.user_kind() {
+            Some(user::UserKind::Domain) => true,
+            Some(user::UserKind::Composite) => !self.domain_fields(ty.user_element().unwrap_or(ty)).is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Whether values of a type hold, at any depth below themselves, values of a domain.
+    pub fn is_made_of_domain(&self, ty: TypeOid, domain: Oid) -> bool {
+        let is = |ty: TypeOid| self.is_domain_over(Oid(ty.0), domain) || self.is_made_of_domain(ty, domain);
+        match ty.user_element() {
+            Some(element) => is(element),
+            None => match self.types.get(&Oid(ty.0)).and_then(|def| def.domain()) {
+                Some(DomainDef { over, base, .. }) => {
+                    self.is_made_of_domain(over.map_or(base.oid, |over| TypeOid(over.0)), domain)
+                }
+                None => self.domain_fields(ty).into_iter().any(|(_, ty)| is(ty)),
+            },
+        }
     }
 
     /// The default of a domain, or of the one that it is over.

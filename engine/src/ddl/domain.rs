@@ -7,12 +7,12 @@ use sqlparser::ast::{Expr, ObjectName};
 use super::names::{self, Name};
 use super::syntax::user_type::{DomainChange, NewCheck, NewDomain};
 use super::{DdlContext, allocate_many, constraint, expression, lock, privilege, put, user_type};
-use crate::catalog::{DomainCheck, DomainDef, NamedType, Object, Oid, TableDef, TypeBody, TypeDef};
+use crate::catalog::{ColumnDef, DomainCheck, DomainDef, NamedType, Object, Oid, TableDef, TypeBody, TypeDef};
 use crate::domain::DomainRule;
 use crate::error::{Error, Result, SqlState};
 use crate::txn::{TableLock, Transaction};
-use crate::types::PgType;
 use crate::types::user::UserKind;
+use crate::types::{PgType, TypeOid};
 
 pub fn create(new: &NewDomain, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
     let syntax = |message: &str| Error::new(SqlState::SyntaxError, message);
@@ -169,6 +169,14 @@ async fn validate(domain: Oid, tx: &mut Transaction, context: &mut DdlContext<'_
     let catalog = tx.catalog();
     let tables: Vec<Arc<TableDef>> = catalog.tables.values().cloned().collect();
     for table in tables {
+        let declared = |c: &ColumnDef| c.domain.map_or(c.ty.oid, |domain| TypeOid(domain.0));
+        if let Some(column) = table.live_columns().find(|c| catalog.is_made_of_domain(declared(c), domain)) {
+            let name = catalog.types.get(&domain).map_or("", |def| &def.name);
+            return Err(Error::new(
+                SqlState::FeatureNotSupported,
+                format!("cannot alter type \"{name}\" because column \"{}.{}\" uses it", table.name, column.name),
+            ));
+        }
         let over = |d: Option<Oid>| d.filter(|d| catalog.is_domain_over(*d, domain));
         let columns: Vec<(usize, Oid)> =
             table.live_columns().filter_map(|c| Some((c.attnum as usize - 1, over(c.domain)?))).collect();

@@ -39,10 +39,10 @@ pub fn column_type(ty: &ast::DataType, column: &str, tx: &Transaction, context: 
     Ok(ty)
 }
 
-/// The domain that a column's type is.
+/// The domain that a column's type is, or whose array it is.
 pub fn column_domain(ty: &ast::DataType, tx: &Transaction, context: &DdlContext<'_>) -> Result<Option<Oid>> {
     let ty = binder(context.source.clone(), tx, context).bind_type(ty)?;
-    Ok((ty.oid.user_scalar() == Some(UserKind::Domain)).then_some(Oid(ty.oid.0)))
+    Ok((ty.oid.user_kind() == Some(UserKind::Domain)).then_some(Oid(ty.oid.0)))
 }
 
 /// A domain's conditions, to be checked against values that are there.

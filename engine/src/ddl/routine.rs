@@ -140,7 +140,7 @@ fn arguments(create: &CreateRoutine, tx: &Transaction, context: &DdlContext<'_>)
                 "input parameters after one with a default value must also have defaults",
             ));
         }
-        if is_pseudo(ty.oid) && (create.procedure || !resolve::is_polymorphic(ty.oid)) {
+        if is_pseudo(ty.oid) && !resolve::is_polymorphic(ty.oid) {
             return Err(Error::unsupported(format!("SQL functions with arguments of type {}", type_name(ty))));
         }
         let default = written.default.clone();
@@ -164,10 +164,8 @@ fn result(
         _ => Some(TypeOid::RECORD.into()),
     };
     if create.procedure {
-        if !outputs.is_empty() {
-            return Err(Error::unsupported("procedures with OUT arguments"));
-        }
-        return Ok((TypeOid::VOID.into(), None, false));
+        let ty = if outputs.is_empty() { TypeOid::VOID } else { TypeOid::RECORD };
+        return Ok((ty.into(), None, false));
     }
     if create.table {
         return Ok((of_outputs.unwrap_or(TypeOid::RECORD.into()), None, true));
@@ -321,12 +319,23 @@ fn check_body(routine: &mut RoutineDef, tx: &Transaction, context: &DdlContext<'
     if let Some(wanted) = &wanted
         && routine.ret.oid != TypeOid::VOID
     {
+        // One column may be the row itself.
+        let row = routine.row_type(&catalog);
+        if let ([(_, is)], Some(row)) = (columns.as_slice(), row)
+            && row != TypeOid::RECORD
+            && (is.oid == row || matches!(is.oid, TypeOid::RECORD | TypeOid::UNKNOWN) && wanted.len() != 1)
+        {
+            routine.columns = wanted.clone();
+            return Ok(());
+        }
         if wanted.len() != columns.len() {
             let detail = match routine.ret.oid {
                 TypeOid::RECORD => match columns.len() > wanted.len() {
                     true => "Final statement returns too many columns.",
                     false => "Final statement returns too few columns.",
                 },
+                _ if row.is_some() && columns.len() > wanted.len() => "Final statement returns too many columns.",
+                _ if row.is_some() => "Final statement returns too few columns.",
                 _ => "Final statement must return exactly one column.",
             };
             return Err(mismatch(routine, detail));
@@ -335,7 +344,7 @@ fn check_body(routine: &mut RoutineDef, tx: &Transaction, context: &DdlContext<'
             let fits = is.oid == to.oid
                 || is.oid == TypeOid::UNKNOWN
                 || crate::functions::find_cast(is.oid, to.oid, crate::functions::CastContext::Assignment).is_some();
-            if !fits && routine.ret.oid == TypeOid::RECORD {
+            if !fits && row.is_some() {
                 return Err(mismatch(
                     routine,
                     &format!(
@@ -375,7 +384,10 @@ fn result_columns(routine: &RoutineDef, catalog: &Catalog) -> Option<Vec<(String
         Some(Some(Relation::Table(t))) => Some(t.live_columns().map(|c| (c.name.clone(), c.ty)).collect()),
         Some(Some(Relation::View(v))) => Some(v.columns.clone()),
         _ if routine.ret.oid == TypeOid::RECORD => None,
-        _ => Some(vec![(routine.name.clone(), routine.ret)]),
+        _ => {
+            let ret = catalog.base_type(routine.ret);
+            catalog.attributes_of(ret.oid).or_else(|| Some(vec![(routine.name.clone(), ret)]))
+        }
     }
 }
 
@@ -399,7 +411,19 @@ pub fn find_named(
     };
     let all = catalog.routines_named(written.schema.as_deref(), &written.name, &path);
     let found: Vec<&Arc<RoutineDef>> = match &name.args {
-        None => all.clone(),
+        // A name alone means those of the kind, if there are any.
+        None => {
+            let meant = |r: &&Arc<RoutineDef>| match kind {
+                RoutineKind::Function => !r.procedure,
+                RoutineKind::Procedure => r.procedure,
+                RoutineKind::Aggregate => r.aggregate.is_some(),
+                RoutineKind::Routine => true,
+            };
+            match all.iter().any(|r| meant(&r)) {
+                true => all.iter().copied().filter(meant).collect(),
+                false => all.clone(),
+            }
+        }
         Some(args) => {
             let types = types_of(args, tx, context)?;
             all.iter().copied().filter(|r| r.input_types() == types).take(1).collect()

@@ -112,19 +112,17 @@ fn create_composite(
 fn define(new: &NewAttribute, tx: &Transaction, context: &DdlContext<'_>) -> Result<Attribute> {
     let name = names::ident(&new.name);
     super::column::check_name(&name)?;
-    if expression::column_domain(&new.ty, tx, context)?.is_some() {
-        return Err(Error::unsupported("an attribute of a domain"));
-    }
+    let domain = expression::column_domain(&new.ty, tx, context)?;
     let ty = expression::column_type(&new.ty, &name, tx, context)?;
     let collation = match &new.collation {
         Some(written) => super::collation::chosen(written, ty, tx, context)?,
-        None => None,
+        None => super::collation::of_domain(domain, &tx.catalog()),
     };
     let catalog = tx.catalog();
     if collation.and_then(|oid| catalog.collation(oid)).is_some_and(|c| c.language().is_some()) {
         return Err(Error::unsupported("an attribute with the collation of a language"));
     }
-    Ok(Attribute { name, ty, collation })
+    Ok(Attribute { name, ty, domain, collation })
 }
 
 /// Changes the attributes of a composite type. Rows that are stored keep the fields they have: one may be added to them, none
@@ -190,6 +188,7 @@ fn alter_attributes(
             }
             let found = attributes.iter_mut().find(|a| a.name == new.name).ok_or_else(|| missing(&new.name))?;
             found.ty = new.ty;
+            found.domain = new.domain;
             found.collation = new.collation;
         }
         TypeChange::RenameAttribute(from, to) => {

@@ -44,9 +44,6 @@ pub async fn run(session: &mut Session, parsed: &Parsed) -> Result<String> {
         }
         Statement::Utility(_) => return Err(Error::internal("a utility statement was run as DDL")),
     };
-    if let ast::Statement::Call(call) = &**statement {
-        return super::call::run(session, call, parsed).await;
-    }
     if !ddl::is_ddl(statement) {
         return Err(Error::unsupported(ddl::command_name(&statement.to_string())));
     }

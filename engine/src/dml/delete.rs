@@ -15,6 +15,7 @@ use crate::session::portal::Changed;
 use crate::session::{Row, Session};
 use crate::sql::Binder;
 use crate::sql::bind::view_target::ViewChange;
+use crate::sql::current_of;
 use crate::txn::RowLock;
 use crate::types::Datum;
 
@@ -52,10 +53,19 @@ pub fn plan(
     let (def, views) = session.resolve_target(name, catalog, ViewChange::Delete)?;
     let using = delete.using.as_deref().unwrap_or(&[]);
     binder.begin_target_through(&def, views.iter().map(|level| &level.view), Rights::DELETE);
-    let (target, _) = binder.bind_target(&def, &views, alias.as_ref(), using, delete.selection.as_ref())?;
+    let cursor = current_of::cursor(delete.selection.as_ref());
+    if cursor.is_some() && !views.is_empty() {
+        return Err(Error::new(SqlState::FeatureNotSupported, "WHERE CURRENT OF on a view is not implemented"));
+    }
+    let condition = delete.selection.as_ref().filter(|_| cursor.is_none());
+    let (target, _) = binder.bind_target(&def, &views, alias.as_ref(), using, condition)?;
     let scope = target.scope.clone();
     let point_path = session.settings.values().point_methods();
-    let target = TargetPlan::bind(binder, &def, target, Vec::new(), point_path, parameters)?;
+    let mut target = TargetPlan::bind(binder, &def, target, Vec::new(), point_path, parameters)?;
+    if cursor.is_some() && !target.is_simple() {
+        return Err(Error::unsupported("WHERE CURRENT OF in a statement with subqueries"));
+    }
+    target.cursor = cursor.map(str::to_owned);
     let returning = match &delete.returning {
         None => None,
         Some(items) => Some(bind_returning(items, &scope, &target.columns, binder, parameters)?),

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow::datatypes::{Field, Schema};
-use sqlparser::ast;
+use sqlparser::ast::{self, Spanned};
+use sqlparser::tokenizer::Span;
 
 use super::arbiter::LateArbiters;
 use super::foreign_key::{ForeignKeys, Pending};
@@ -187,12 +188,17 @@ fn bind_source(
         && query.limit_clause.is_none()
     {
         let given = values.rows.first().map_or(0, |r| r.len());
-        let targets = target_columns(def, names, Some(given))?;
+        let targets = target_columns(def, names, Some(given)).map_err(|e| at_column(e, insert, def, binder))?;
+        if let Some(row) = values.rows.first() {
+            let place =
+                row.get(targets.len()).map(Spanned::span).or_else(|| Some(insert.columns.get(row.len())?.span()));
+            check_width(row.len(), targets.len(), true).map_err(|e| at(e, place, binder))?;
+        }
         if let Some(rows) = bind_rows(values, def, &targets, binder, parameters)? {
             return Ok((Source::Rows(rows), targets));
         }
     }
-    let targets = target_columns(def, names, None)?;
+    let targets = target_columns(def, names, None).map_err(|e| at_column(e, insert, def, binder))?;
     let mut columns: Vec<(String, PgType)> = Vec::with_capacity(targets.len());
     for target in &targets {
         if let Some(column) = def.columns.get(*target) {
@@ -200,9 +206,34 @@ fn bind_source(
         }
     }
     let bound = binder.bind_query_as(query, &columns)?;
-    check_width(bound.columns.len(), targets.len(), !names.is_empty())?;
+    let items = match &*query.body {
+        ast::SetExpr::Select(select) => select.projection.as_slice(),
+        _ => &[],
+    };
+    let given = bound.columns.len();
+    let place = items.get(targets.len()).map(Spanned::span).or_else(|| Some(insert.columns.get(given)?.span()));
+    check_width(given, targets.len(), !names.is_empty()).map_err(|e| at(e, place, binder))?;
     let targets = targets.into_iter().take(bound.columns.len()).collect();
     Ok((Source::Query(Box::new(bound)), targets))
+}
+
+fn at(error: Error, place: Option<Span>, binder: &Binder) -> Error {
+    match place {
+        Some(span) => binder.locate(error, span),
+        None => error,
+    }
+}
+
+/// An error of the column list where the name stands that there is no column for, or that stands there twice.
+fn at_column(error: Error, insert: &ast::Insert, def: &TableDef, binder: &Binder) -> Error {
+    let name = |column: &ast::ObjectName| object_name(column).map_or(String::new(), |(_, name)| name);
+    let wrong = |(i, column): (usize, &ast::ObjectName)| {
+        let own = name(column);
+        let again = insert.columns.iter().take(i).any(|other| name(other) == own);
+        let mark = own == OVERRIDING_SYSTEM || own == OVERRIDING_USER;
+        (!mark && (again || def.column(&own).is_none())).then(|| column.span())
+    };
+    at(error, insert.columns.iter().enumerate().find_map(wrong), binder)
 }
 
 pub fn check_width(given: usize, targets: usize, named: bool) -> Result<()> {

@@ -10,7 +10,7 @@
 //!    lock makes the statement look again.
 
 mod arbiter;
-mod call;
+pub mod call;
 pub mod ddl;
 pub mod delete;
 pub mod foreign_key;

@@ -72,7 +72,8 @@ impl TableRules {
                 default = identity_default(catalog, def.oid, column.attnum);
             }
             rules.defaults.push(default);
-            if let Some(domain) = column.domain.filter(|_| !column.dropped) {
+            let holds = || catalog.holds_domains(column.ty.oid).then_some(Oid(column.ty.oid.0));
+            if let Some(domain) = column.domain.or_else(holds).filter(|_| !column.dropped) {
                 let mut binder = Binder::new(environment.clone(), crate::sql::Source::new(""), &[]);
                 let rule = binder.domain_rule(domain)?;
                 if !rule.is_free() {

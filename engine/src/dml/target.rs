@@ -40,6 +40,8 @@ pub struct TargetPlan {
     query: BoundQuery,
     /// Number of expressions that the caller asked for.
     asked: usize,
+    /// WHERE CURRENT OF: the row that a cursor stands on.
+    pub cursor: Option<String>,
 }
 
 /// A row to be changed, locked.
@@ -98,7 +100,7 @@ impl TargetPlan {
         if !query.reads.contains(&def.oid) {
             query.reads.push(def.oid);
         }
-        Ok(TargetPlan { def: def.clone(), columns, simple, point, query, asked })
+        Ok(TargetPlan { def: def.clone(), columns, simple, point, query, asked, cursor: None })
     }
 
     pub fn is_simple(&self) -> bool {
@@ -138,6 +140,11 @@ impl TargetPlan {
         params: &Arc<[Datum]>,
         mode: RowLock,
     ) -> Result<Vec<TargetRow>> {
+        if let Some(cursor) = &self.cursor {
+            let Some(id) = session.current_row(cursor, &self.def)? else { return Ok(Vec::new()) };
+            let Some(image) = session.transaction()?.fetch(table, id) else { return Ok(Vec::new()) };
+            return lock_simple(session, table, vec![image.key], None, params, mode).await;
+        }
         if let (Some(point), Some(filter)) = (&self.point, &self.simple)
             && !session.has_parts()
             && let Some(keys) = point.keys(session, table, params).await?

@@ -18,6 +18,7 @@ use crate::session::plan::{identifier, object_name};
 use crate::session::portal::Changed;
 use crate::session::{Row, Session};
 use crate::sql::bind::view_target::{ViewChange, base_column};
+use crate::sql::current_of;
 use crate::sql::{Binder, Scope};
 use crate::txn::RowLock;
 use crate::types::Datum;
@@ -38,14 +39,12 @@ impl Assignments {
         parameters: usize,
     ) -> Result<Assignments> {
         let mut list: Vec<(usize, Option<RowExpr>)> = Vec::with_capacity(assignments.len());
-        for (target, value, span) in flatten(assignments)? {
-            let column = def.resolve_column(&target)?;
+        for (target, value, span, place) in flatten(assignments, def, binder)? {
+            let column = def.resolve_column(&target).map_err(|e| binder.locate(e, place))?;
             let index = column.attnum as usize - 1;
             if list.iter().any(|(i, _)| *i == index) {
-                return Err(Error::new(
-                    SqlState::SyntaxError,
-                    format!("multiple assignments to same column \"{target}\""),
-                ));
+                let message = format!("multiple assignments to same column \"{target}\"");
+                return Err(Error::new(SqlState::SyntaxError, message));
             }
             let is_default = matches!(value, Value::Expr(ast::Expr::Identifier(i))
                 if i.quote_style.is_none() && i.value.eq_ignore_ascii_case("default"));
@@ -163,25 +162,23 @@ enum Value<'a> {
     Field(&'a ast::Query, (usize, usize)),
 }
 
-/// Single assignments, row assignments taken apart, each with the place of what is assigned.
-fn flatten(assignments: &[ast::Assignment]) -> Result<Vec<(String, Value<'_>, Span)>> {
+/// Single assignments, row assignments taken apart, each with the places of what is assigned and of the target.
+fn flatten<'a>(
+    assignments: &'a [ast::Assignment],
+    def: &TableDef,
+    binder: &Binder,
+) -> Result<Vec<(String, Value<'a>, Span, Span)>> {
     let mut out = Vec::with_capacity(assignments.len());
     for assignment in assignments {
         let span = assignment.value.span();
         match &assignment.target {
             ast::AssignmentTarget::ColumnName(name) => {
                 if name.0.len() > 1 {
-                    let (_, column) = object_name(name)?;
-                    let first = name.0.first().map(|p| p.to_string()).unwrap_or_default();
-                    return Err(Error::new(
-                        SqlState::UndefinedColumn,
-                        format!("column \"{first}\" of relation does not exist"),
-                    )
-                    .hint(format!(
-                        "SET target columns cannot be qualified with the relation name: write \"{column}\"."
-                    )));
+                    let first = name.0.first().and_then(|p| p.as_ident()).map(identifier).unwrap_or_default();
+                    let message = format!("column \"{first}\" of relation \"{}\" does not exist", def.name);
+                    return Err(binder.locate(Error::new(SqlState::UndefinedColumn, message), name.span()));
                 }
-                out.push((object_name(name)?.1, Value::Expr(&assignment.value), span));
+                out.push((object_name(name)?.1, Value::Expr(&assignment.value), span, name.span()));
             }
             ast::AssignmentTarget::Tuple(names) => {
                 let values: Vec<Value<'_>> = match &assignment.value {
@@ -205,7 +202,7 @@ fn flatten(assignments: &[ast::Assignment]) -> Result<Vec<(String, Value<'_>, Sp
                     return Err(Error::new(SqlState::SyntaxError, "number of columns does not match number of values"));
                 }
                 for (name, value) in names.iter().zip(values) {
-                    out.push((object_name(name)?.1, value, span));
+                    out.push((object_name(name)?.1, value, span, name.span()));
                 }
             }
         }
@@ -259,7 +256,12 @@ pub fn plan(
         Some(ast::UpdateTableFromKind::AfterSet(from) | ast::UpdateTableFromKind::BeforeSet(from)) => from,
     };
     binder.begin_target_through(&def, views.iter().map(|level| &level.view), Rights::UPDATE);
-    let (target, conditions) = binder.bind_target(&def, &views, alias.as_ref(), from, update.selection.as_ref())?;
+    let cursor = current_of::cursor(update.selection.as_ref());
+    if cursor.is_some() && !views.is_empty() {
+        return Err(Error::new(SqlState::FeatureNotSupported, "WHERE CURRENT OF on a view is not implemented"));
+    }
+    let condition = update.selection.as_ref().filter(|_| cursor.is_none());
+    let (target, conditions) = binder.bind_target(&def, &views, alias.as_ref(), from, condition)?;
     let scope = target.scope.clone();
     // Expressions name columns by id; where those lie is known once the target is bound.
     let placeholder = Arc::new(RowColumns::default());
@@ -276,7 +278,11 @@ pub fn plan(
     };
     let mut assignments = Assignments::bind(list, &def, &scope, &placeholder, binder, parameters)?;
     let point_path = session.settings.values().point_methods();
-    let target = TargetPlan::bind(binder, &def, target, assignments.expressions(), point_path, parameters)?;
+    let mut target = TargetPlan::bind(binder, &def, target, assignments.expressions(), point_path, parameters)?;
+    if cursor.is_some() && !target.is_simple() {
+        return Err(Error::unsupported("WHERE CURRENT OF in a statement with subqueries"));
+    }
+    target.cursor = cursor.map(str::to_owned);
     for (_, expr) in &mut assignments.list {
         if let Some(expr) = expr {
             expr.columns = target.columns.clone();

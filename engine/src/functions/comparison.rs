@@ -133,7 +133,7 @@ const SYMBOLS: &[(&str, Test, RowFunction)] = &[
         "booleq chareq nameeq int2eq int4eq int8eq int24eq int42eq int28eq int82eq int48eq int84eq oideq texteq xideq cideq \
          nameeqtext texteqname float4eq float8eq float48eq float84eq oidvectoreq bpchareq aclitem_eq date_eq time_eq timestamp_eq \
          interval_eq numeric_eq byteaeq date_eq_timestamp date_eq_timestamptz timestamp_eq_date timestamptz_eq_date \
-         timestamp_eq_timestamptz timestamptz_eq_timestamp uuid_eq pg_lsn_eq jsonb_eq array_eq xid8eq network_eq macaddr_eq macaddr8_eq \
+         timestamp_eq_timestamptz timestamptz_eq_timestamp uuid_eq pg_lsn_eq tideq jsonb_eq array_eq xid8eq network_eq macaddr_eq macaddr8_eq \
          timetz_eq biteq cash_eq enum_eq citext_eq hstore_eq \
          range_eq multirange_eq",
         Test::Eq,
@@ -143,7 +143,7 @@ const SYMBOLS: &[(&str, Test, RowFunction)] = &[
         "boolne charne namene int2ne int4ne int8ne int24ne int42ne int28ne int82ne int48ne int84ne oidne textne xidneq \
          namenetext textnename float4ne float8ne float48ne float84ne oidvectorne bpcharne date_ne time_ne timestamp_ne \
          interval_ne numeric_ne byteane date_ne_timestamp date_ne_timestamptz timestamp_ne_date timestamptz_ne_date \
-         timestamp_ne_timestamptz timestamptz_ne_timestamp uuid_ne pg_lsn_ne jsonb_ne array_ne xid8ne network_ne macaddr_ne macaddr8_ne \
+         timestamp_ne_timestamptz timestamptz_ne_timestamp uuid_ne pg_lsn_ne tidne jsonb_ne array_ne xid8ne network_ne macaddr_ne macaddr8_ne \
          timetz_ne bitne cash_ne enum_ne citext_ne hstore_ne \
          range_ne multirange_ne",
         Test::Ne,
@@ -153,7 +153,7 @@ const SYMBOLS: &[(&str, Test, RowFunction)] = &[
         "boollt charlt namelt int2lt int4lt int8lt int24lt int42lt int28lt int82lt int48lt int84lt oidlt text_lt \
          namelttext textltname float4lt float8lt float48lt float84lt oidvectorlt bpcharlt date_lt time_lt timestamp_lt \
          interval_lt numeric_lt bytealt date_lt_timestamp date_lt_timestamptz timestamp_lt_date timestamptz_lt_date \
-         timestamp_lt_timestamptz timestamptz_lt_timestamp uuid_lt pg_lsn_lt jsonb_lt array_lt xid8lt network_lt macaddr_lt macaddr8_lt \
+         timestamp_lt_timestamptz timestamptz_lt_timestamp uuid_lt pg_lsn_lt tidlt jsonb_lt array_lt xid8lt network_lt macaddr_lt macaddr8_lt \
          timetz_lt bitlt cash_lt enum_lt citext_lt hstore_lt \
          range_lt multirange_lt",
         Test::Lt,
@@ -163,7 +163,7 @@ const SYMBOLS: &[(&str, Test, RowFunction)] = &[
         "boolle charle namele int2le int4le int8le int24le int42le int28le int82le int48le int84le oidle text_le \
          nameletext textlename float4le float8le float48le float84le oidvectorle bpcharle date_le time_le timestamp_le \
          interval_le numeric_le byteale date_le_timestamp date_le_timestamptz timestamp_le_date timestamptz_le_date \
-         timestamp_le_timestamptz timestamptz_le_timestamp uuid_le pg_lsn_le jsonb_le array_le xid8le network_le macaddr_le macaddr8_le \
+         timestamp_le_timestamptz timestamptz_le_timestamp uuid_le pg_lsn_le tidle jsonb_le array_le xid8le network_le macaddr_le macaddr8_le \
          timetz_le bitle cash_le enum_le citext_le hstore_le \
          range_le multirange_le",
         Test::Le,
@@ -173,7 +173,7 @@ const SYMBOLS: &[(&str, Test, RowFunction)] = &[
         "boolgt chargt namegt int2gt int4gt int8gt int24gt int42gt int28gt int82gt int48gt int84gt oidgt text_gt \
          namegttext textgtname float4gt float8gt float48gt float84gt oidvectorgt bpchargt date_gt time_gt timestamp_gt \
          interval_gt numeric_gt byteagt date_gt_timestamp date_gt_timestamptz timestamp_gt_date timestamptz_gt_date \
-         timestamp_gt_timestamptz timestamptz_gt_timestamp uuid_gt pg_lsn_gt jsonb_gt array_gt xid8gt network_gt macaddr_gt macaddr8_gt \
+         timestamp_gt_timestamptz timestamptz_gt_timestamp uuid_gt pg_lsn_gt tidgt jsonb_gt array_gt xid8gt network_gt macaddr_gt macaddr8_gt \
          timetz_gt bitgt cash_gt enum_gt citext_gt hstore_gt \
          range_gt multirange_gt",
         Test::Gt,
@@ -183,7 +183,7 @@ const SYMBOLS: &[(&str, Test, RowFunction)] = &[
         "boolge charge namege int2ge int4ge int8ge int24ge int42ge int28ge int82ge int48ge int84ge oidge text_ge \
          namegetext textgename float4ge float8ge float48ge float84ge oidvectorge bpcharge date_ge time_ge timestamp_ge \
          interval_ge numeric_ge byteage date_ge_timestamp date_ge_timestamptz timestamp_ge_date timestamptz_ge_date \
-         timestamp_ge_timestamptz timestamptz_ge_timestamp uuid_ge pg_lsn_ge jsonb_ge array_ge xid8ge network_ge macaddr_ge macaddr8_ge \
+         timestamp_ge_timestamptz timestamptz_ge_timestamp uuid_ge pg_lsn_ge tidge jsonb_ge array_ge xid8ge network_ge macaddr_ge macaddr8_ge \
          timetz_ge bitge cash_ge enum_ge citext_ge hstore_ge \
          range_ge multirange_ge",
         Test::Ge,

@@ -25,13 +25,13 @@ fn pick(call: &Call<'_>, args: &[Datum], unwanted: Ordering) -> Result<Datum> {
 
 const LARGER: &str = "text_larger bpchar_larger date_larger time_larger timetz_larger timestamp_larger interval_larger \
      numeric_larger int2larger int4larger int8larger float4larger float8larger oidlarger xid8_larger network_larger cashlarger \
-     pg_lsn_larger";
+     pg_lsn_larger tidlarger";
 const SMALLER: &str = "text_smaller bpchar_smaller date_smaller time_smaller timetz_smaller timestamp_smaller \
      interval_smaller numeric_smaller int2smaller int4smaller int8smaller float4smaller float8smaller oidsmaller \
-     xid8_smaller network_smaller cashsmaller pg_lsn_smaller";
+     xid8_smaller network_smaller cashsmaller pg_lsn_smaller tidsmaller";
 const COMPARE: &str = "bpcharcmp byteacmp date_cmp date_cmp_timestamp date_cmp_timestamptz interval_cmp numeric_cmp time_cmp \
      timetz_cmp timestamp_cmp timestamp_cmp_date timestamp_cmp_timestamptz timestamptz_cmp_date timestamptz_cmp_timestamp \
-     uuid_cmp xid8cmp network_cmp macaddr_cmp macaddr8_cmp bitcmp cash_cmp pg_lsn_cmp btint4cmp btint2cmp btint8cmp bttextcmp \
+     uuid_cmp xid8cmp network_cmp macaddr_cmp macaddr8_cmp bitcmp cash_cmp pg_lsn_cmp bttidcmp btint4cmp btint2cmp btint8cmp bttextcmp \
      btboolcmp btcharcmp btnamecmp btfloat4cmp btfloat8cmp btoidcmp btarraycmp range_cmp multirange_cmp";
 
 /// `OVERLAPS` of two periods by their ends, NULLs allowed (timestamp.c).

@@ -31,6 +31,24 @@ pub fn sample() -> Arc<Function> {
     FUNCTION.clone()
 }
 
+/// `ctid` of a row's number; not in pg_proc.
+pub fn place() -> Arc<Function> {
+    static FUNCTION: LazyLock<Arc<Function>> =
+        LazyLock::new(|| of_row(u32::MAX - 14, "lockstep_place", TypeOid::TID, place_of));
+    FUNCTION.clone()
+}
+
+/// Rows of what `ctid` calls a block.
+const BLOCK_ROWS: u64 = 65_535;
+
+/// Partition and place in it, as block and place in that, counted from 1.
+fn place_of(_: &Call<'_>, args: &[Datum]) -> Result<Datum> {
+    let Some(Datum::Int8(row)) = args.first() else { return Ok(Datum::Null) };
+    let (partition, handle) = ((*row as u64 >> 32) & 0x7fff, *row as u64 & 0xffff_ffff);
+    let block = partition << 17 | handle / BLOCK_ROWS;
+    Ok(Datum::Int8((block << 16 | (handle % BLOCK_ROWS + 1)) as i64))
+}
+
 /// A function over a whole row. Its number is one that no function of PostgreSQL has.
 fn of_row(oid: u32, name: &'static str, ret: TypeOid, scalar: super::RowFunction) -> Arc<Function> {
     Arc::new(Function {

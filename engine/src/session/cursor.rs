@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 
+use super::current_row::Hidden;
 use super::plan::Plan;
 use super::portal::{Portal, PortalState, RowSource, Tag, row_count};
 use super::registry::now_micros;
@@ -39,6 +40,7 @@ pub struct CursorInfo {
     rows: Option<Vec<Row>>,
     position: i64,
     done: bool,
+    pub hidden: Hidden,
 }
 
 /// Rows that are kept of a cursor that says neither SCROLL nor NO SCROLL.
@@ -84,13 +86,22 @@ impl Session {
             return Err(Error::new(SqlState::DuplicateCursor, format!("cursor \"{name}\" already exists")));
         }
         let parsed = &outer.prepared.parsed;
-        let inner = Parsed {
-            statement: query.clone(),
-            source: parsed.source.clone(),
-            text: text.clone(),
-            parameters: parsed.parameters,
+        let inner = |statement: Statement| {
+            let (source, text) = (parsed.source.clone(), text.clone());
+            Arc::new(Parsed { statement, source, text, parameters: parsed.parameters })
         };
-        let prepared = self.plan(Arc::new(inner), outer.prepared.parameters.to_vec())?;
+        let mut hidden = Hidden::default();
+        let mut planned = None;
+        if let Some((query, tables)) = self.with_row_ids(query).filter(|_| !hold)
+            && let Ok(prepared) = self.plan(inner(query), outer.prepared.parameters.to_vec())
+        {
+            hidden.tables = tables;
+            planned = Some(prepared);
+        }
+        let prepared = match planned {
+            Some(prepared) => prepared,
+            None => self.plan(inner(query.clone()), outer.prepared.parameters.to_vec())?,
+        };
         let Plan::Query(plan) = &prepared.plan else {
             let message = "DECLARE CURSOR must not contain data-modifying statements in WITH";
             return Err(Error::new(SqlState::FeatureNotSupported, message));
@@ -105,6 +116,7 @@ impl Session {
                 Error::new(SqlState::FeatureNotSupported, message).detail(format!("{what} cursors must be READ ONLY."))
             );
         }
+        hidden.locked = plan.bound.locks.iter().map(|l| l.table).collect();
         let mut portal = Portal::new(prepared.clone(), outer.params.clone());
         // The cursor sees its moment of declaration.
         let shared = self.shared.clone();
@@ -113,8 +125,19 @@ impl Session {
         portal.level = self.block.savepoints();
         let (held, account, rows) = (false, None, None);
         let seen = (scroll.is_none() && locks.is_none()).then(Vec::new);
-        portal.cursor =
-            Some(CursorInfo { text, binary, scroll, hold, held, account, seen, rows, position: 0, done: false });
+        portal.cursor = Some(CursorInfo {
+            text,
+            binary,
+            scroll,
+            hold,
+            held,
+            account,
+            seen,
+            rows,
+            position: 0,
+            done: false,
+            hidden,
+        });
         self.portals.insert(name, portal);
         Ok(())
     }
@@ -172,7 +195,7 @@ impl Session {
             if cursor.scroll == Some(false) {
                 cursor.forward(direction)?;
             }
-            return Ok(vec![Rows::Tuples(cursor.scroll(direction))]);
+            return Ok(vec![cursor.scroll_to(direction)?]);
         }
         let Some(cursor) = &mut portal.cursor else {
             return Err(Error::new(SqlState::InvalidCursorState, "portal is not a cursor"));
@@ -192,7 +215,7 @@ impl Session {
             cursor.rows = Some(all);
         }
         if cursor.rows.is_some() {
-            return Ok(vec![Rows::Tuples(cursor.scroll(direction))]);
+            return Ok(vec![cursor.scroll_to(direction)?]);
         }
         let (skip, wanted) = cursor.forward(direction)?;
         let mut out = Vec::new();
@@ -204,9 +227,11 @@ impl Session {
                 None => {
                     cursor.done = true;
                     cursor.position += 1;
+                    cursor.hidden.stand_on(None);
                 }
                 Some(rows) => {
                     let count = row_count(&rows);
+                    cursor.hidden.stand_on_last(&rows);
                     cursor.position += count as i64;
                     match &mut cursor.seen {
                         Some(seen) if cursor.position <= SEEN_MAX => seen.push(rows.clone()),
@@ -216,7 +241,7 @@ impl Session {
                         skip -= count;
                     } else {
                         left -= count;
-                        out.push(rows);
+                        out.push(cursor.hidden.strip(rows)?);
                     }
                 }
             }
@@ -303,6 +328,15 @@ impl CursorInfo {
             FetchDirection::Backward(n) => Ok((0, size(-n)?)),
             FetchDirection::BackwardAll => Err(backward()),
         }
+    }
+
+    /// Moves over the kept rows, and notes on which the cursor stands.
+    fn scroll_to(&mut self, direction: FetchDirection) -> Result<Rows> {
+        let rows = Rows::Tuples(self.scroll(direction));
+        let at = usize::try_from(self.position - 1).ok();
+        let current = at.and_then(|at| self.rows.as_ref()?.get(at));
+        self.hidden.stand_on(current);
+        self.hidden.strip(rows)
     }
 
     /// Moves over the kept rows. The position runs from 0 (before the first) to their number plus one.

@@ -14,6 +14,7 @@ pub(crate) mod block;
 mod cluster;
 #[cfg(test)]
 mod commit_level_tests;
+mod current_row;
 pub(crate) mod cursor;
 mod explain;
 mod functions;
@@ -349,7 +350,10 @@ impl Session {
     /// Shape of a portal (34000 if there is none).
     pub fn portal_columns(&self, name: &str) -> Result<Option<Arc<[Column]>>> {
         let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
-        self.columns_of(&portal.prepared)
+        match &portal.cursor {
+            Some(cursor) => Ok(portal.prepared.columns.as_ref().map(|c| Arc::from(cursor.hidden.visible(c)))),
+            None => self.columns_of(&portal.prepared),
+        }
     }
 
     /// Bind message. The values have the statement's parameter types.

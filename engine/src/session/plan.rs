@@ -374,6 +374,7 @@ impl Session {
                 let plan = dml::merge::plan(self, merge, catalog, binder, parameters)?;
                 Ok((with_row_queries(Plan::Merge(Box::new(plan)), binder), None))
             }
+            ast::Statement::Call(call) => Ok((Plan::Ddl, dml::call::columns(call, catalog, binder)?)),
             _ => Ok((Plan::Ddl, None)),
         }
     }
@@ -524,7 +525,10 @@ impl Session {
     pub(super) fn columns_of(&self, prepared: &Prepared) -> Result<Option<Arc<[Column]>>> {
         match prepared.utility() {
             Some(Utility::Fetch { cursor, only_move: false, .. }) => match self.portals.get(cursor) {
-                Some(portal) => Ok(portal.prepared.columns.clone()),
+                Some(portal) => Ok(match &portal.cursor {
+                    Some(cursor) => portal.prepared.columns.as_ref().map(|c| Arc::from(cursor.hidden.visible(c))),
+                    None => portal.prepared.columns.clone(),
+                }),
                 None => Err(super::cursor::no_cursor(cursor)),
             },
             Some(Utility::Execute { name, .. }) => Ok(self.find_statement(name)?.columns.clone()),

@@ -284,7 +284,10 @@ impl Session {
                         let count = row_count(&rows);
                         portal.sent += count;
                         portal.position += count as u64;
-                        Ok(Step::Rows(rows))
+                        Ok(Step::Rows(match &portal.cursor {
+                            Some(cursor) => cursor.hidden.strip(rows)?,
+                            None => rows,
+                        }))
                     }
                     None => {
                         let rows = match tag {
@@ -409,6 +412,9 @@ impl Session {
                 return Ok(done.state(Tag::Merge, false));
             }
             Plan::Parts(plan) => return Box::pin(dml::parts::execute(self, plan, params)).await,
+            Plan::Ddl if let Some(call) = dml::call::of(&prepared.parsed.statement) => {
+                return dml::call::run(self, call, prepared, params).await;
+            }
             Plan::Ddl => return Ok(PortalState::Done(Box::pin(self.run_ddl(&prepared.parsed)).await?)),
             Plan::Utility | Plan::Empty => return Err(Error::internal("a utility statement was run as a query")),
         };

@@ -4,6 +4,7 @@
 
 pub mod bind;
 mod chain;
+pub mod current_of;
 pub mod key_details;
 pub mod lift;
 pub mod parse;

@@ -647,6 +647,7 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         && tokens.iter().any(|t| word(t, "function") || word(t, "procedure"));
     if !routine {
         super::spellings::respell(&mut tokens);
+        super::current_of::mark(&mut tokens);
         mark_calls(&mut tokens);
         super::subscripted::rewrite(&mut tokens);
         cast_literals(&mut tokens);

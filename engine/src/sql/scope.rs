@@ -37,6 +37,8 @@ pub struct ScopeRelation {
     pub nullable: bool,
     /// `xmax`, where it tells rows that ON CONFLICT updated from those that were inserted.
     pub updated: Option<ColumnId>,
+    /// Where its rows lie, behind `ctid`, if the query asks for that.
+    pub row_id: Option<ColumnId>,
 }
 
 /// The names that are visible to an expression; `outer` holds those of the enclosing queries, innermost first.

@@ -1,5 +1,5 @@
-//! Assignments to parts of a column, `SET a[1] = x` and `INSERT INTO t (a[1]) VALUES (x)`, which sqlparser does not read: in the token stream they become
-//! assignments to the column, `a = mark(a, x, subscripts…)`. The binder knows the mark.
+//! Assignments to parts of a column, `SET a[1] = x`, `SET c.f = x` and `INSERT INTO t (a[1]) VALUES (x)`, which sqlparser does not
+//! read: in the token stream they become assignments to the column, `a = mark(a, x, steps…)`. The binder knows the mark.
 //!
 //! Invariant: several parts of one column become one assignment, each part applied to what those before it made.
 
@@ -11,20 +11,29 @@ use super::rewrite::word;
 pub(super) const ASSIGN: &str = "\u{1}assign";
 pub(super) const INDEX: &str = "\u{1}index";
 pub(super) const SLICE: &str = "\u{1}slice";
+pub(super) const FIELD: &str = "\u{1}field";
 pub(super) const OPEN_END: &str = "\u{1}open";
 /// Nothing yet of the column that a value is for.
 pub(super) const TARGET: &str = "\u{1}target";
 
+/// A step from a column to its part.
+#[derive(Clone)]
+enum Step {
+    Subscript(Vec<TokenWithSpan>),
+    Field(TokenWithSpan),
+}
+
 /// One `target = value`.
 struct Assignment {
     column: Token,
-    subscripts: Vec<Vec<TokenWithSpan>>,
+    steps: Vec<Step>,
     value: Vec<TokenWithSpan>,
 }
 
 /// Rewrites the SET lists of UPDATE and of ON CONFLICT DO UPDATE.
 pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
-    let subscripted = |w: &[TokenWithSpan]| matches!((&w[0].token, &w[1].token), (Token::Word(_), Token::LBracket));
+    let subscripted =
+        |w: &[TokenWithSpan]| matches!((&w[0].token, &w[1].token), (Token::Word(_), Token::LBracket | Token::Period));
     if !tokens.windows(2).any(subscripted) {
         return;
     }
@@ -34,7 +43,9 @@ pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
     let Some(table) = target_name(tokens, set) else { return };
     let end = list_end(tokens, set + 1);
     let Some(parts) = assignments(&tokens[set + 1..end]) else { return };
-    if parts.iter().all(|p| p.subscripts.is_empty()) {
+    // `SET t.a = x` is a mistake that is told of where columns are looked for.
+    let qualified = |p: &Assignment| matches!(p.steps.first(), Some(Step::Field(_))) && same_column(&p.column, &table);
+    if parts.iter().all(|p| p.steps.is_empty()) || parts.iter().any(qualified) {
         return;
     }
     let written = write(parts, &table, tokens[set].span);
@@ -57,21 +68,37 @@ fn members(tokens: &[TokenWithSpan], open: usize) -> Option<(Vec<Vec<TokenWithSp
     None
 }
 
-/// A target: its column, and the subscripts behind it.
-fn target(tokens: &[TokenWithSpan]) -> Option<(Token, Vec<Vec<TokenWithSpan>>)> {
+/// A target: its column, and the steps behind it.
+fn target(tokens: &[TokenWithSpan]) -> Option<(Token, Vec<Step>)> {
+    let (column, steps, rest) = column_and_steps(tokens)?;
+    rest.is_empty().then_some((column, steps))
+}
+
+/// The column and the steps that tokens begin with, and what follows.
+fn column_and_steps(tokens: &[TokenWithSpan]) -> Option<(Token, Vec<Step>, &[TokenWithSpan])> {
     let (first, mut rest) = tokens.split_first()?;
     let column = matches!(first.token, Token::Word(_)).then(|| first.token.clone())?;
-    let mut subscripts = Vec::new();
-    while let Some(Token::LBracket) = rest.first().map(|t| &t.token) {
-        let mut depth = 0;
-        let close = rest.iter().position(|t| {
-            depth += depth_change(&t.token);
-            depth == 0
-        })?;
-        subscripts.push(rest.get(1..close)?.to_vec());
-        rest = rest.get(close + 1..)?;
+    let mut steps = Vec::new();
+    loop {
+        match rest.first().map(|t| &t.token) {
+            Some(Token::LBracket) => {
+                let mut depth = 0;
+                let close = rest.iter().position(|t| {
+                    depth += depth_change(&t.token);
+                    depth == 0
+                })?;
+                steps.push(Step::Subscript(rest.get(1..close)?.to_vec()));
+                rest = rest.get(close + 1..)?;
+            }
+            Some(Token::Period) => {
+                let field = rest.get(1).filter(|t| matches!(t.token, Token::Word(_)))?;
+                // Messages point at the column.
+                steps.push(Step::Field(TokenWithSpan::new(field.token.clone(), first.span)));
+                rest = rest.get(2..)?;
+            }
+            _ => return Some((column, steps, rest)),
+        }
     }
-    rest.is_empty().then_some((column, subscripts))
 }
 
 /// `INSERT INTO t (a[1], a[2]) VALUES (x, y)` becomes `(a) VALUES (mark(mark(target, x, 1), y, 2))`.
@@ -88,7 +115,7 @@ fn inserted(tokens: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
     let open = tokens.iter().position(|t| t.token == Token::LParen)?;
     let (targets, close) = members(tokens, open)?;
     let targets = targets.iter().map(|t| target(t)).collect::<Option<Vec<_>>>()?;
-    if targets.iter().all(|(_, subscripts)| subscripts.is_empty()) || !word(tokens.get(close + 1)?, "values") {
+    if targets.iter().all(|(_, steps)| steps.is_empty()) || !word(tokens.get(close + 1)?, "values") {
         return None;
     }
     let span = tokens.get(open)?.span;
@@ -119,9 +146,9 @@ fn inserted(tokens: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
             return None;
         }
         let mut row: Vec<Option<Vec<TokenWithSpan>>> = vec![None; columns.len()];
-        for ((column, subscripts), value) in targets.iter().zip(values) {
+        for ((column, steps), value) in targets.iter().zip(values) {
             let slot = row.get_mut(columns.iter().position(|c| same_column(c, column))?)?;
-            if subscripts.is_empty() {
+            if steps.is_empty() {
                 *slot = Some(value);
                 continue;
             }
@@ -130,9 +157,9 @@ fn inserted(tokens: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
             call.extend(base);
             call.push(at(Token::Comma));
             call.extend(value);
-            for subscript in subscripts {
+            for step in steps {
                 call.push(at(Token::Comma));
-                call.extend(write_subscript(subscript.clone(), span));
+                call.extend(write_step(step.clone(), span));
             }
             call.push(at(Token::RParen));
             *slot = Some(call);
@@ -202,18 +229,7 @@ fn assignments(tokens: &[TokenWithSpan]) -> Option<Vec<Assignment>> {
     let mut out = Vec::new();
     let mut rest = tokens;
     while !rest.is_empty() {
-        let (first, mut after) = rest.split_first()?;
-        let column = matches!(first.token, Token::Word(_)).then(|| first.token.clone())?;
-        let mut subscripts = Vec::new();
-        while after.first().is_some_and(|t| t.token == Token::LBracket) {
-            let mut depth = 0;
-            let close = after.iter().position(|t| {
-                depth += depth_change(&t.token);
-                depth == 0
-            })?;
-            subscripts.push(after.get(1..close)?.to_vec());
-            after = after.get(close + 1..)?;
-        }
+        let (column, steps, after) = column_and_steps(rest)?;
         let (equals, after) = after.split_first()?;
         if equals.token != Token::Eq {
             return None;
@@ -224,7 +240,7 @@ fn assignments(tokens: &[TokenWithSpan]) -> Option<Vec<Assignment>> {
             depth == 0 && t.token == Token::Comma
         });
         let end = end.unwrap_or(after.len());
-        out.push(Assignment { column, subscripts, value: after.get(..end)?.to_vec() });
+        out.push(Assignment { column, steps, value: after.get(..end)?.to_vec() });
         rest = after.get(end + 1..).unwrap_or_default();
     }
     Some(out)
@@ -248,7 +264,7 @@ fn write(parts: Vec<Assignment>, table: &Token, span: sqlparser::tokenizer::Span
     let mark = |name: &str| TokenWithSpan::new(Token::make_word(name, Some('"')), span);
     let mut done: Vec<(Token, bool, Vec<TokenWithSpan>)> = Vec::new();
     for part in parts {
-        if part.subscripts.is_empty() {
+        if part.steps.is_empty() {
             done.push((part.column, false, part.value));
             continue;
         }
@@ -261,9 +277,9 @@ fn write(parts: Vec<Assignment>, table: &Token, span: sqlparser::tokenizer::Span
         call.extend(base);
         call.push(at(Token::Comma));
         call.extend(part.value);
-        for subscript in part.subscripts {
+        for step in part.steps {
             call.push(at(Token::Comma));
-            call.extend(write_subscript(subscript, span));
+            call.extend(write_step(step, span));
         }
         call.push(at(Token::RParen));
         match known {
@@ -280,6 +296,16 @@ fn write(parts: Vec<Assignment>, table: &Token, span: sqlparser::tokenizer::Span
         out.extend(value);
     }
     out
+}
+
+fn write_step(step: Step, span: sqlparser::tokenizer::Span) -> Vec<TokenWithSpan> {
+    match step {
+        Step::Subscript(tokens) => write_subscript(tokens, span),
+        Step::Field(name) => {
+            let at = |token: Token| TokenWithSpan::new(token, span);
+            vec![at(Token::make_word(FIELD, Some('"'))), at(Token::LParen), name, at(Token::RParen)]
+        }
+    }
 }
 
 /// `i` or `l:u`, either end of which may be missing, as a call.

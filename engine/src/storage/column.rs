@@ -266,7 +266,7 @@ pub(crate) fn check_value(ty: PgType, cell: &Cell<'_>) -> Result<()> {
         (T::BOOL, Cell::Bool(_)) => true,
         (T::INT2, Cell::I16(_)) => true,
         (T::INT4 | T::DATE, Cell::I32(_)) => true,
-        (T::INT8 | T::PG_LSN | T::XID8 | T::TIME | T::TIMESTAMP | T::TIMESTAMPTZ, Cell::I64(_)) => true,
+        (T::INT8 | T::PG_LSN | T::XID8 | T::TID | T::TIME | T::TIMESTAMP | T::TIMESTAMPTZ, Cell::I64(_)) => true,
         (T::FLOAT4, Cell::F32(_)) | (T::FLOAT8, Cell::F64(_)) => true,
         (T::BYTEA, Cell::Bytes(_)) | (T::UUID, Cell::Uuid(_)) => true,
         (_, Cell::Str(_)) => ty.arrow() == DataType::Utf8,

@@ -431,7 +431,7 @@ fn pg_attribute(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     for t in context.catalog.types.values() {
         for (i, a) in t.attributes().unwrap_or_default().iter().enumerate() {
             let row = Attribute::new(TypeOid(t.oid.0).user_number(), &a.name, a.ty, i + 1, false);
-            Attribute { collation: a.collation, ..row }.push(sink);
+            Attribute { collation: a.collation, domain: a.domain, ..row }.push(sink);
         }
     }
     for sequence in context.catalog.sequences.values() {

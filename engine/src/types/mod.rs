@@ -89,6 +89,7 @@ type_oids! {
     INT8MULTIRANGE = 4536, INT4MULTIRANGE_ARRAY = 6150, NUMMULTIRANGE_ARRAY = 6151, TSMULTIRANGE_ARRAY = 6152,
     TSTZMULTIRANGE_ARRAY = 6153, DATEMULTIRANGE_ARRAY = 6155, INT8MULTIRANGE_ARRAY = 6157,
     BIT_ARRAY = 1561, VARBIT_ARRAY = 1563, JSONPATH = 4072, JSONPATH_ARRAY = 4073, CSTRING_ARRAY = 1263, TIMETZ_ARRAY = 1270,
+    TID_ARRAY = 1010,
 }
 
 /// A type with its modifier, as pg_attribute has it: `atttypid`, `atttypmod` (-1 for none).
@@ -134,7 +135,7 @@ impl PgType {
             T::BOOL => DataType::Boolean,
             T::INT2 => DataType::Int16,
             T::INT4 => DataType::Int32,
-            T::INT8 | T::PG_LSN | T::XID8 => DataType::Int64,
+            T::INT8 | T::PG_LSN | T::XID8 | T::TID => DataType::Int64,
             T::FLOAT4 => DataType::Float32,
             T::FLOAT8 => DataType::Float64,
             T::OID
@@ -177,6 +178,7 @@ impl TypeOid {
         use TypeOid as T;
         Some(match self {
             T::BOOL_ARRAY => T::BOOL,
+            T::TID_ARRAY => T::TID,
             T::BYTEA_ARRAY => T::BYTEA,
             T::CHAR_ARRAY => T::CHAR,
             T::NAME_ARRAY => T::NAME,
@@ -243,6 +245,7 @@ impl TypeOid {
         use TypeOid as T;
         Some(match self {
             T::BOOL => T::BOOL_ARRAY,
+            T::TID => T::TID_ARRAY,
             T::BYTEA => T::BYTEA_ARRAY,
             T::CHAR => T::CHAR_ARRAY,
             T::NAME => T::NAME_ARRAY,

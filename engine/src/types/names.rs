@@ -94,7 +94,7 @@ pub fn supported(oid: TypeOid) -> bool {
         },
         _ => oid,
     };
-    let unsupported = [T::TID, T::XML];
+    let unsupported = [T::XML];
     row(base).is_some_and(|r| matches!(r.kind, b'b' | b'r' | b'm') && r.oid.0 < 6000)
         && !unsupported.contains(&base)
         && (base.array().is_some()

@@ -169,6 +169,7 @@ pub fn parse(text: &str, ty: PgType, format: &FormatSettings) -> Result<Datum> {
         T::TIMETZ => datetime::parse_timetz(text, ty.typmod, format)?.encode(),
         T::MONEY => money::parse(text)?,
         T::PG_LSN => Datum::Int8(parse_lsn(text)?),
+        T::TID => Datum::Int8(parse_tid(text)?),
         T::CITEXT => Datum::from(text),
         T::HSTORE => hstore::write(&hstore::parse(text)?),
         oid if geometry::is_geometric(oid) => geometry::parse(text, oid)?,
@@ -210,6 +211,7 @@ pub fn write(value: &Datum, ty: PgType, format: &FormatSettings, out: &mut Vec<u
         Datum::Int8(v) if ty.oid == TypeOid::PG_LSN => {
             write!(out, "{:X}/{:X}", (*v as u64) >> 32, *v as u32)
         }
+        Datum::Int8(v) if ty.oid == TypeOid::TID => write!(out, "({},{})", (*v as u64) >> 16, *v as u16),
         Datum::Int8(v) if ty.oid == TypeOid::MONEY => {
             money::write(*v, out);
             Ok(())
@@ -485,6 +487,20 @@ fn write_uuid(value: &[u8; 16], out: &mut Vec<u8>) {
         out.push(HEX[usize::from(byte >> 4)]);
         out.push(HEX[usize::from(byte & 15)]);
     }
+}
+
+/// `(block,place)`, as one number that sorts like it.
+fn parse_tid(text: &str) -> Result<i64> {
+    let parts = text.trim_start().strip_prefix('(').and_then(|rest| rest.split_once(')')?.0.split_once(','));
+    let number = |s: &str| s.trim_start().parse::<i64>().ok();
+    parts
+        .and_then(|(block, place)| {
+            let place = number(place).filter(|n| (0..=i64::from(u16::MAX)).contains(n))?;
+            // As PostgreSQL: a block number may be written as a negative one of 32 bits.
+            let block = number(block).filter(|n| (i64::from(i32::MIN)..=i64::from(u32::MAX)).contains(n))?;
+            Some(i64::from(block as u32) << 16 | place)
+        })
+        .ok_or_else(|| invalid("tid", text))
 }
 
 fn parse_lsn(text: &str) -> Result<i64> {

@@ -81,7 +81,7 @@ pub(crate) fn family(oid: TypeOid) -> Family {
         T::BOOL => Family::Bool,
         T::INT2 => Family::Int2,
         T::INT4 => Family::Int4,
-        T::INT8 | T::XID8 | T::PG_LSN | T::MONEY => Family::Int8,
+        T::INT8 | T::XID8 | T::PG_LSN | T::MONEY | T::TID => Family::Int8,
         T::FLOAT4 => Family::Float4,
         T::FLOAT8 => Family::Float8,
         T::OID | T::XID | T::CID => Family::Oid,

@@ -10,7 +10,10 @@ use crate::sql::scope::{Scope, ScopeColumn, ScopeRelation};
 use crate::types::{Datum, TypeOid};
 
 /// Columns that every table has and no `*` shows.
-const SYSTEM_COLUMNS: &[&str] = &["tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"];
+const SYSTEM_COLUMNS: &[&str] = &["tableoid", "ctid", "xmin", "xmax", "cmin", "cmax", ROW_ID];
+
+/// Where a row lies, as a number: what cursors know rows by. No client can write it.
+pub const ROW_ID: &str = "\u{1}row";
 
 impl Binder {
     pub(super) fn column_reference(&mut self, parts: &[ast::Ident]) -> Result<ScalarExpr> {
@@ -205,6 +208,21 @@ impl Binder {
                 Some(id) => ScalarExpr::new(ExprKind::Column { id, depth }, TypeOid::XID),
                 None => ScalarExpr::constant(Datum::Oid(0), TypeOid::XID),
             }),
+            "ctid" | ROW_ID => {
+                let Some(id) = relation.row_id else {
+                    return Err(self.source.locate(Error::unsupported(format!("the system column {name} here")), span));
+                };
+                // It asks for the same rights as all columns.
+                for column in relation.columns.iter().filter(|c| c.attribute > 0) {
+                    self.reference(column, Some(&relation.name), depth, span);
+                }
+                let row = ScalarExpr::new(ExprKind::Column { id, depth }, TypeOid::INT8);
+                if name == ROW_ID {
+                    return Ok(row);
+                }
+                let function = crate::functions::row_version::place();
+                Ok(ScalarExpr::new(ExprKind::Call { function, args: vec![row] }, TypeOid::TID))
+            }
             "cmin" | "cmax" => Ok(ScalarExpr::constant(Datum::Oid(0), TypeOid::CID)),
             _ => Err(self.source.locate(Error::unsupported(format!("the system column {name}")), span)),
         }

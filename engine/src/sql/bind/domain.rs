@@ -6,7 +6,7 @@ use sqlparser::tokenizer::Span;
 
 use super::{Binder, Expects};
 use crate::catalog::{Oid, TypeDef};
-use crate::domain::DomainRule;
+use crate::domain::{DomainRule, Parts};
 use crate::error::{Error, Result};
 use crate::expr::{ExprKind, ScalarExpr};
 use crate::sql::parse::parse_expression;
@@ -32,21 +32,51 @@ impl Binder {
             lateral_ok: true,
             nullable: false,
             updated: None,
+            row_id: None,
         };
         Scope { relations: vec![relation], ..Scope::default() }
     }
 
-    /// The domain that a type is; `None`: it is another kind of type.
+    /// What the domains say that a type is or holds; `None`: nothing.
     pub(super) fn domain_of(&mut self, ty: PgType) -> Result<Option<Arc<DomainRule>>> {
-        match ty.oid.user_scalar() {
-            Some(UserKind::Domain) => self.domain_rule(Oid(ty.oid.0)).map(Some),
+        match ty.oid.user_kind() {
+            Some(UserKind::Domain | UserKind::Composite) if self.environment.catalog.holds_domains(ty.oid) => {
+                self.domain_rule(Oid(ty.oid.0)).map(Some)
+            }
             _ => Ok(None),
         }
     }
 
-    /// A domain with its conditions bound.
+    /// What values of a type that is no domain must fulfil in their parts.
+    fn rule_of_parts(&mut self, ty: TypeOid) -> Result<Parts> {
+        let catalog = self.environment.catalog.clone();
+        if !catalog.holds_domains(ty) {
+            return Ok(Parts::None);
+        }
+        if let Some(element) = ty.user_element() {
+            return Ok(Parts::Elements(self.domain_rule(Oid(element.0))?));
+        }
+        let fields = catalog.domain_fields(ty).into_iter();
+        Ok(Parts::Fields(fields.map(|(i, ty)| Ok((i, self.domain_rule(Oid(ty.0))?))).collect::<Result<_>>()?))
+    }
+
+    /// A domain with its conditions bound, or an array over one, or a row type with fields of them.
     pub fn domain_rule(&mut self, oid: Oid) -> Result<Arc<DomainRule>> {
         let catalog = self.environment.catalog.clone();
+        let ty = TypeOid(oid.0);
+        if ty.user_scalar() != Some(UserKind::Domain) {
+            let (schema, name) = catalog.type_name(ty).unwrap_or((Oid(0), String::new()));
+            return Ok(Arc::new(DomainRule {
+                oid: oid.0,
+                schema: catalog.schema_name(schema).to_owned(),
+                name,
+                shown: crate::types::names::format_type(ty, -1),
+                base: catalog.base_type(ty.into()),
+                not_null: false,
+                checks: Vec::new(),
+                parts: self.rule_of_parts(ty)?,
+            }));
+        }
         self.collations.noticed |=
             catalog.types.get(&oid).and_then(|d| d.domain()).is_some_and(|d| d.collation.is_some());
         let missing = || Error::internal("a domain is not in the catalog");
@@ -60,10 +90,16 @@ impl Binder {
             base: domain.base,
             not_null: false,
             checks: Vec::new(),
+            parts: Parts::None,
         };
         let mut chain: Vec<&TypeDef> = vec![&**def];
-        while let Some(over) = chain.last().and_then(|d| d.domain()).and_then(|d| d.over) {
+        while let Some(over) = chain.last().and_then(|d| d.domain()).and_then(|d| d.over)
+            && TypeOid(over.0).user_scalar() == Some(UserKind::Domain)
+        {
             chain.push(catalog.types.get(&over).ok_or_else(missing)?);
+        }
+        if let Some(last) = chain.last().and_then(|d| d.domain()) {
+            rule.parts = self.rule_of_parts(last.over.map_or(last.base.oid, |over| TypeOid(over.0)))?;
         }
         for domain in chain.iter().rev().filter_map(|d| d.domain()) {
             rule.not_null |= domain.not_null;
@@ -79,6 +115,15 @@ impl Binder {
         Ok(Arc::new(rule))
     }
 
+    /// A row whose fields were read as the base types of their domains.
+    pub(super) fn as_its_domains_say(&mut self, value: ScalarExpr) -> Result<ScalarExpr> {
+        let ty = value.ty;
+        Ok(match self.domain_of(ty)? {
+            Some(rule) => ScalarExpr::new(ExprKind::Domain { arg: Box::new(value), rule }, ty),
+            None => value,
+        })
+    }
+
     /// A value as one of the domain: converted to its base type, and checked when it is computed.
     pub(super) fn cast_to_domain(
         &mut self,
@@ -87,7 +132,14 @@ impl Binder {
         span: Span,
     ) -> Result<ScalarExpr> {
         let base = rule.base;
+        let literal = value.ty.oid == TypeOid::UNKNOWN;
         let arg = self.coerce_explicit(value, base, span)?;
+        // The parts of a literal are read, and checked, where it stands.
+        if let (true, ExprKind::Const(value)) = (literal, &arg.kind)
+            && TypeOid(rule.oid).user_scalar() != Some(UserKind::Domain)
+        {
+            rule.check(value, &self.environment.eval).map_err(|e| self.source.locate(e, span))?;
+        }
         Ok(ScalarExpr::new(ExprKind::Domain { arg: Box::new(arg), rule }, base))
     }
 }

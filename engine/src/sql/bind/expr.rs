@@ -527,7 +527,10 @@ impl Binder {
         let to = self.bind_type(ty)?;
         let span = arg.span();
         if let Some(rule) = self.domain_of(to)? {
-            let bound = self.expr(arg)?;
+            let bound = match (arg, rule.base.oid.element()) {
+                (Expr::Array(array), Some(element)) => self.array_as(&array.elem, rule.base, element)?,
+                _ => self.expr(arg)?,
+            };
             return self.cast_to_domain(bound, rule, span);
         }
         if let Expr::Array(array) = arg

@@ -392,6 +392,7 @@ impl Binder {
             lateral_ok: true,
             nullable: false,
             updated: None,
+            row_id: None,
         };
         Ok(Scope { relations: vec![relation], merged: vec![], star })
     }

@@ -179,7 +179,9 @@ impl Binder {
         if self.collations.noticed {
             return self.collated_call(function, args, ty);
         }
-        Ok(ScalarExpr::new(ExprKind::Call { function, args }, ty))
+        let populates = matches!(function.name, "json_populate_record" | "jsonb_populate_record");
+        let value = ScalarExpr::new(ExprKind::Call { function, args }, ty);
+        if populates { self.as_its_domains_say(value) } else { Ok(value) }
     }
 
     pub(super) fn coerce_call_args(
@@ -508,6 +510,7 @@ impl Binder {
         args.iter().for_each(|a| a.free_columns(&mut named));
         let local = self.scopes.last().is_some_and(|s| {
             s.relations.iter().flat_map(|r| &r.columns).chain(&s.merged).any(|c| named.contains(&c.id))
+                || s.relations.iter().any(|r| r.row_id.is_some_and(|id| named.contains(&id)))
         });
         if !named.is_empty() && !local && self.scopes.len() > 1 {
             let error = Error::unsupported("an aggregate of an outer query's columns inside a subquery");

@@ -13,7 +13,7 @@ mod assign_part;
 mod blurred;
 mod coerce;
 pub(crate) mod collation;
-mod column;
+pub(crate) mod column;
 mod cte;
 mod describe;
 mod domain;
@@ -230,7 +230,7 @@ pub struct Binder {
     in_aggregate: bool,
     in_window: bool,
     /// The type of the column that the expression at hand is assigned to.
-    part_target: Option<PgType>,
+    part_target: Option<(PgType, String)>,
     /// Named windows of the query at hand.
     windows: Vec<ast::NamedWindowDefinition>,
     /// Calls of the select list that yield rows of several columns.
@@ -345,6 +345,7 @@ impl Binder {
             lateral_ok: true,
             nullable: false,
             updated: None,
+            row_id: None,
         });
     }
 
@@ -362,7 +363,7 @@ impl Binder {
     /// The value for a column: `expr` coerced by assignment.
     pub fn bind_assignment(&mut self, expr: &ast::Expr, scope: &Scope, column: &str, to: PgType) -> Result<ScalarExpr> {
         let expects = self.expects;
-        let outer = self.part_target.replace(to);
+        let outer = self.part_target.replace((to, column.to_owned()));
         let bound = self.in_scope(scope, expects, |b| {
             let bound = b.expr(expr)?;
             b.assign(bound, column, to, expr.span())
@@ -432,6 +433,11 @@ impl Binder {
         self.expects = outer;
         self.scopes.pop();
         out
+    }
+
+    /// `error` with the position of `span`, if it has none yet.
+    pub fn locate(&self, error: Error, span: Span) -> Error {
+        if error.report().position.is_some() { error } else { self.source.locate(error, span) }
     }
 
     /// Runs `f` on another text, without any of the names around: a view's body.

@@ -53,7 +53,15 @@ impl Binder {
     pub fn bind_query_as(&mut self, query: &ast::Query, targets: &[(String, PgType)]) -> Result<BoundQuery> {
         let mut bound = self.query(query)?;
         if bound.columns.len() > targets.len() {
-            return Err(Error::new(SqlState::SyntaxError, "INSERT has more expressions than target columns"));
+            let error = Error::new(SqlState::SyntaxError, "INSERT has more expressions than target columns");
+            let items = match &*query.body {
+                ast::SetExpr::Select(select) => select.projection.as_slice(),
+                _ => &[],
+            };
+            return Err(match items.get(targets.len()) {
+                Some(item) => self.source.locate(error, item.span()),
+                None => error,
+            });
         }
         bound.simple = None;
         bound.constant = None;

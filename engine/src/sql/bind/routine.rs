@@ -9,7 +9,7 @@ use sqlparser::tokenizer::Span;
 use super::expr::query;
 use super::query::Bound;
 use super::{Binder, fold};
-use crate::catalog::{ArgMode, RoutineArg, RoutineDef};
+use crate::catalog::{ArgMode, Catalog, RoutineArg, RoutineDef};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::functions::resolve::{Generics, is_polymorphic};
@@ -24,6 +24,11 @@ use crate::types::{Datum, PgType, TypeOid};
 
 /// Deepest nesting of calls: a function that calls itself has no end here.
 const NESTED_MAX: usize = 32;
+
+const NO_FUNCTION: &str =
+    "No function matches the given name and argument types. You might need to add explicit type casts.";
+const NO_PROCEDURE: &str =
+    "No procedure matches the given name and argument types. You might need to add explicit type casts.";
 
 /// What the parameters of the body at hand stand for.
 #[derive(Debug, Clone)]
@@ -55,9 +60,10 @@ impl Binder {
             if self.params.len() <= i {
                 self.params.resize(i + 1, None);
             }
-            self.params[i] = Some(arg.ty.oid);
+            let ty = self.environment.catalog.base_type(arg.ty).oid;
+            self.params[i] = Some(ty);
             names.push(arg.name.clone());
-            values.push(ScalarExpr::new(ExprKind::Param(i), PgType::from(arg.ty.oid)));
+            values.push(ScalarExpr::new(ExprKind::Param(i), PgType::from(ty)));
         }
         self.frame = Some(Frame { function: routine.name.clone(), names, values, nested: 0 });
     }
@@ -109,6 +115,16 @@ impl Binder {
         args: &[FunctionArg],
         span: Span,
     ) -> Result<Option<(Arc<RoutineDef>, Vec<ScalarExpr>)>> {
+        self.find_named_routine(parts, args, false, span)
+    }
+
+    fn find_named_routine(
+        &mut self,
+        parts: &[String],
+        args: &[FunctionArg],
+        procedure: bool,
+        span: Span,
+    ) -> Result<Option<(Arc<RoutineDef>, Vec<ScalarExpr>)>> {
         let (schema, name) = match parts {
             [name] => (None, name),
             [schema, name] => (Some(schema.as_str()), name),
@@ -148,7 +164,7 @@ impl Binder {
         let mut best: Option<(Arc<RoutineDef>, Fit)> = None;
         let mut ambiguous = false;
         for routine in candidates {
-            let Some(fit) = Fit::new(&routine, &given, &bound, spread) else { continue };
+            let Some(fit) = Fit::new(&routine, &given, &bound, spread, &catalog) else { continue };
             match &best {
                 Some((_, known)) if known.rank > fit.rank => {}
                 Some((other, known)) if known.rank == fit.rank => {
@@ -160,29 +176,67 @@ impl Binder {
                 }
             }
         }
-        let shown = || {
-            let types: Vec<String> = bound.iter().map(|a| super::resolve::type_name(PgType::from(a.ty.oid))).collect();
-            format!("function {}({})", parts.join("."), types.join(", "))
-        };
+        let types: Vec<String> = bound.iter().map(|a| super::resolve::type_name(PgType::from(a.ty.oid))).collect();
+        let signature = || format!("{}({})", parts.join("."), types.join(", "));
+        let shown = || format!("{} {}", if procedure { "procedure" } else { "function" }, signature());
         if ambiguous {
-            let error = Error::new(SqlState::AmbiguousFunction, format!("{} is not unique", shown()))
-                .hint("Could not choose a best candidate function. You might need to add explicit type casts.");
+            let error =
+                Error::new(SqlState::AmbiguousFunction, format!("{} is not unique", shown())).hint(match procedure {
+                    true => "Could not choose a best candidate procedure. You might need to add explicit type casts.",
+                    false => "Could not choose a best candidate function. You might need to add explicit type casts.",
+                });
             return Err(self.source.locate(error, span));
         }
         let Some((routine, fit)) = best else {
-            let error = Error::new(SqlState::UndefinedFunction, format!("{} does not exist", shown())).hint(
-                "No function matches the given name and argument types. You might need to add explicit type casts.",
-            );
+            let error = Error::new(SqlState::UndefinedFunction, format!("{} does not exist", shown()))
+                .hint(if procedure { NO_PROCEDURE } else { NO_FUNCTION });
             return Err(self.source.locate(error, span));
         };
-        if routine.procedure {
-            let error = Error::new(SqlState::WrongObjectType, format!("{} is a procedure", routine.signature()))
-                .hint("To call a procedure, use CALL.");
+        if routine.procedure != procedure {
+            let shown = signature();
+            let error = match procedure {
+                true => Error::new(SqlState::WrongObjectType, format!("{shown} is not a procedure"))
+                    .hint("To call a function, use SELECT."),
+                false => Error::new(SqlState::WrongObjectType, format!("{shown} is a procedure"))
+                    .hint("To call a procedure, use CALL."),
+            };
             return Err(self.source.locate(error, span));
         }
         let routine = fit.settle(routine)?;
         let args = self.routine_args(&routine, &fit.places, bound, span)?;
         Ok(Some((routine, args)))
+    }
+
+    /// The procedure that CALL means, and the values of its input arguments.
+    pub fn find_procedure(&mut self, call: &ast::Function, span: Span) -> Result<(Arc<RoutineDef>, Vec<ScalarExpr>)> {
+        let parts: Vec<String> = call.name.0.iter().filter_map(|part| part.as_ident()).map(fold).collect();
+        let args: &[FunctionArg] = match &call.args {
+            ast::FunctionArguments::List(list) => &list.args,
+            _ => &[],
+        };
+        if let Some(found) = self.in_scope(&Scope::default(), super::Expects::Other("CALL"), |b| {
+            b.find_named_routine(&parts, args, true, span)
+        })? {
+            return Ok(found);
+        }
+        let bound = args.iter().map(|arg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => {
+                self.in_scope(&Scope::default(), super::Expects::Other("CALL"), |b| b.expr(expr)).map(|e| e.ty.oid)
+            }
+            _ => Err(Error::unsupported("this argument of CALL")),
+        });
+        let types = bound.collect::<Result<Vec<_>>>()?;
+        let shown: Vec<String> = types.iter().map(|ty| super::resolve::type_name(PgType::from(*ty))).collect();
+        let shown = format!("{}({})", parts.join("."), shown.join(", "));
+        let name = parts.last().map_or("", String::as_str);
+        let error = match super::resolve::function(name, &types, false).is_ok() {
+            true => Error::new(SqlState::WrongObjectType, format!("{shown} is not a procedure"))
+                .hint("To call a function, use SELECT."),
+            false => {
+                Error::new(SqlState::UndefinedFunction, format!("procedure {shown} does not exist")).hint(NO_PROCEDURE)
+            }
+        };
+        Err(self.source.locate(error, span))
     }
 
     /// Arguments in the order of the parameters, converted; defaults where none was given.
@@ -194,13 +248,17 @@ impl Binder {
         span: Span,
     ) -> Result<Vec<ScalarExpr>> {
         let mut args = Vec::with_capacity(places.len());
-        for (arg, place) in routine.inputs().zip(places) {
-            let to = PgType::from(arg.ty.oid);
+        for (arg, place) in routine.given().zip(places) {
+            // What only comes out is not even computed.
+            if !arg.mode.is_input() {
+                continue;
+            }
+            let to = PgType::from(self.environment.catalog.base_type(arg.ty).oid);
             let written = match place {
                 Place::One(i) => bound.get(*i),
                 Place::Default | Place::Rest(_) => None,
             };
-            args.push(match (written, place) {
+            let value = match (written, place) {
                 (Some(expr), _) => self.coerce_implicit(expr.clone(), to, span)?,
                 (None, Place::Rest(from)) => {
                     let element = element_of(to.oid).ok_or_else(|| Error::internal("a VARIADIC that is no array"))?;
@@ -213,7 +271,8 @@ impl Binder {
                     let (expr, source) = parse_expression(text)?;
                     self.isolated(source, |b| b.bind_assignment(&expr, &Scope::default(), &routine.name, to))?
                 }
-            });
+            };
+            args.push(self.as_declared(value, arg.ty)?);
         }
         Ok(args)
     }
@@ -254,12 +313,12 @@ impl Binder {
                 Error::unsupported("a set-returning SQL function in an expression").hint("Call it in the FROM clause.");
             return Err(self.source.locate(error, span));
         }
-        if routine.columns.len() != 1 {
-            let error = Error::unsupported("a SQL function that returns a row in an expression")
-                .hint("Call it in the FROM clause.");
-            return Err(self.source.locate(error, span));
-        }
         let (body, _) = parse_query(query_of(&routine.body))?;
+        if let Some(ty) = routine.row_type(&self.environment.catalog) {
+            let row = self.routine_row(&routine, &body, &args, ty)?;
+            let row = self.as_declared(row, routine.ret)?;
+            return Ok(Some(self.unless_null(&routine, &args, row)));
+        }
         let value = match self.inline(&routine, &body, &args) {
             Ok(Some(value)) => value,
             _ => self.in_body(&routine, &args, |b| {
@@ -272,7 +331,70 @@ impl Binder {
                 Ok(query(QueryExpr::Scalar { rel: Arc::new(rel), column: id }, ty))
             })?,
         };
+        let value = self.as_declared(value, routine.ret)?;
         Ok(Some(self.unless_null(&routine, &args, value)))
+    }
+
+    /// A value of a function as its declared type demands it.
+    fn as_declared(&mut self, value: ScalarExpr, declared: PgType) -> Result<ScalarExpr> {
+        let ty = value.ty;
+        Ok(match self.domain_of(declared)? {
+            Some(rule) => ScalarExpr::new(ExprKind::Domain { arg: Box::new(value), rule }, ty),
+            None => value,
+        })
+    }
+
+    /// The first row of a body as one value.
+    fn routine_row(
+        &mut self,
+        routine: &RoutineDef,
+        body: &ast::Query,
+        args: &[ScalarExpr],
+        ty: TypeOid,
+    ) -> Result<ScalarExpr> {
+        self.in_body(routine, args, |b| {
+            let mut bound = b.subquery(body)?;
+            let id = if b.is_whole_row(routine, &bound, ty) {
+                b.routine_whole_row(routine, &mut bound, ty)?
+            } else {
+                let (rows, columns) = b.routine_columns(routine, bound)?;
+                bound = rows;
+                let names: Arc<[String]> = columns.iter().map(|(name, ..)| name.clone()).collect();
+                let fields = columns.into_iter().map(|(_, id, ty)| ScalarExpr::column(id, ty)).collect();
+                let row = ExprKind::Row(fields, (ty == TypeOid::RECORD).then_some(names));
+                let id = b.fresh();
+                bound.rel = first_row(bound.rel).project(vec![(id, ScalarExpr::new(row, ty))]);
+                id
+            };
+            let rel = Arc::new(first_row(bound.rel));
+            Ok(query(QueryExpr::Scalar { rel, column: id }, ty.into()))
+        })
+    }
+
+    /// Whether the one column of a body is the row that the function returns.
+    fn is_whole_row(&self, routine: &RoutineDef, bound: &Bound, ty: TypeOid) -> bool {
+        let [column] = bound.columns.as_slice() else { return false };
+        let is = column.ty.oid;
+        ty != TypeOid::RECORD
+            && (is == ty || matches!(is, TypeOid::RECORD | TypeOid::UNKNOWN) && routine.columns.len() != 1)
+    }
+
+    /// The column of a body that is the row itself, as one of the type.
+    fn routine_whole_row(&mut self, routine: &RoutineDef, bound: &mut Bound, ty: TypeOid) -> Result<ColumnId> {
+        let column = bound.columns.first().map(|c| (c.id, c.ty.oid));
+        let (id, is) = column.ok_or_else(|| Error::internal("a body without a column"))?;
+        if is == ty {
+            return Ok(id);
+        }
+        let to = PgType::from(ty);
+        let mut rel = std::mem::replace(&mut bound.rel, Rel::Unit);
+        let done = self.coerce_output(&mut rel, id, to, &mut |b, e| b.coerce_assign(e, &routine.name, to))?;
+        bound.rel = rel;
+        if done {
+            return Ok(id);
+        }
+        self.project_cast(bound, 0, |b, e| b.coerce_assign(e, &routine.name, to))?;
+        Ok(bound.columns.first().map_or(id, |c| c.id))
     }
 
     /// A body that is one expression. `None`: it is not.
@@ -300,7 +422,7 @@ impl Binder {
         if !plain {
             return Ok(None);
         }
-        let ty = PgType::from(routine.ret.oid);
+        let ty = PgType::from(self.environment.catalog.base_type(routine.ret).oid);
         let bound = self.in_body(routine, args, |b| {
             b.in_scope(&Scope::default(), super::Expects::Other("functions"), |b| {
                 // No scope of its own: the expression stands where the call stands.
@@ -353,7 +475,8 @@ impl Binder {
             let predicate = ScalarExpr::new(ExprKind::Not(Box::new(null)), TypeOid::BOOL);
             rel = Rel::Filter { input: Box::new(rel), predicate };
         }
-        let scalar = columns.len() == 1 && routine.outputs().count() == 0 && routine.ret_relation.is_none();
+        let row = routine.row_type(&self.environment.catalog).is_some();
+        let scalar = columns.len() == 1 && routine.outputs().count() == 0 && !row;
         Ok(Some((rel, columns, scalar)))
     }
 
@@ -419,6 +542,21 @@ impl Binder {
         mut bound: Bound,
     ) -> Result<(Bound, Vec<(String, ColumnId, PgType)>)> {
         let mut columns = Vec::with_capacity(bound.columns.len());
+        if let Some(ty) = routine.row_type(&self.environment.catalog)
+            && self.is_whole_row(routine, &bound, ty)
+        {
+            let id = self.routine_whole_row(routine, &mut bound, ty)?;
+            let row = self.as_declared(ScalarExpr::column(id, ty), routine.ret)?;
+            let fields = self.composite_fields(&row).ok_or_else(|| Error::internal("a row type without fields"))?;
+            let mut projected = Vec::with_capacity(fields.len());
+            for (name, field) in fields {
+                let id = self.fresh();
+                columns.push((name, id, field.ty));
+                projected.push((id, field));
+            }
+            bound.rel = bound.rel.project(projected);
+            return Ok((bound, columns));
+        }
         if routine.columns.len() != bound.columns.len() {
             return Err(Error::new(
                 SqlState::InvalidFunctionDefinition,
@@ -482,8 +620,14 @@ struct Fit {
 
 impl Fit {
     /// `spread`: the last argument was written VARIADIC. `None`: they do not fit.
-    fn new(routine: &RoutineDef, given: &[Given<'_>], bound: &[ScalarExpr], spread: bool) -> Option<Fit> {
-        let inputs: Vec<&RoutineArg> = routine.inputs().collect();
+    fn new(
+        routine: &RoutineDef,
+        given: &[Given<'_>],
+        bound: &[ScalarExpr],
+        spread: bool,
+        catalog: &Catalog,
+    ) -> Option<Fit> {
+        let inputs: Vec<&RoutineArg> = routine.given().collect();
         let element = routine.variadic_element();
         if spread && element.is_none() {
             return None;
@@ -521,7 +665,7 @@ impl Fit {
                     arg.default.as_ref()?;
                 }
                 Place::One(i) => {
-                    declared.push(arg.ty.oid);
+                    declared.push(catalog.base_type(arg.ty).oid);
                     actual.push(bound.get(*i)?.ty.oid);
                 }
                 Place::Rest(from) => {

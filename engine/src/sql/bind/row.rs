@@ -13,6 +13,7 @@ use super::{Binder, fold};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::functions::rows;
+use crate::sql::rel::{QueryExpr, Rel};
 use crate::sql::scope::ScopeRelation;
 use crate::types::{Datum, PgType, TypeOid};
 
@@ -81,7 +82,10 @@ impl Binder {
             };
             return Some(items.iter().enumerate().map(|(i, item)| (name(i), item.clone())).collect());
         }
-        let attributes = self.environment.catalog.attributes_of(value.ty.oid)?;
+        let attributes = match value.ty.oid {
+            TypeOid::RECORD => result_fields(value)?,
+            oid => self.environment.catalog.attributes_of(oid)?,
+        };
         let field = |(i, (name, ty)): (usize, (String, PgType))| {
             let args = vec![
                 value.clone(),
@@ -219,4 +223,22 @@ fn relation_fields(relation: &ScopeRelation, depth: usize) -> Fields {
 
 fn column_at(id: ColumnId, ty: PgType, depth: usize) -> ScalarExpr {
     ScalarExpr::new(ExprKind::Column { id, depth }, ty)
+}
+
+/// Names and types of the fields of a row that a SQL function makes.
+fn result_fields(value: &ScalarExpr) -> Option<Vec<(String, PgType)>> {
+    let query = match &value.kind {
+        ExprKind::Query(query) => query,
+        ExprKind::Case { otherwise: Some(value), .. } => return result_fields(value),
+        _ => return None,
+    };
+    let QueryExpr::Scalar { rel, column } = &**query else { return None };
+    let mut rel: &Rel = rel;
+    while let Rel::Limit { input, .. } = rel {
+        rel = input;
+    }
+    let Rel::Project { columns, .. } = rel else { return None };
+    let row = columns.iter().find(|(id, _)| id == column).map(|(_, row)| &row.kind)?;
+    let ExprKind::Row(items, Some(names)) = row else { return None };
+    Some(names.iter().cloned().zip(items.iter().map(|item| item.ty)).collect())
 }

@@ -47,8 +47,11 @@ impl Binder {
         locks: &[ast::LockClause],
     ) -> Result<Bound> {
         refuse_foreign_clauses(select)?;
-        let (mut rel, scope) = self.from(&select.from)?;
+        let (mut rel, mut scope) = self.from(&select.from)?;
         let locks = self.locks(&mut rel, &scope, select, locks)?;
+        if asks_for_row_ids(select, self.source.text()) {
+            self.give_row_ids(&mut rel, &mut scope);
+        }
         self.scopes.push(scope);
         let windows = std::mem::replace(&mut self.windows, select.named_window.clone());
         let fields = std::mem::take(&mut self.series_fields);
@@ -581,6 +584,13 @@ impl Binder {
         Ok(out)
     }
 
+    /// Lets the tables of a scope say where their rows lie.
+    pub(super) fn give_row_ids(&mut self, rel: &mut Rel, scope: &mut Scope) {
+        for relation in scope.relations.iter_mut().filter(|r| r.table != 0) {
+            relation.row_id = relation.columns.first().and_then(|c| self.give_row_id(rel, c.id));
+        }
+    }
+
     /// The row id of the real table's scan that defines `column`.
     fn give_row_id(&mut self, rel: &mut Rel, column: ColumnId) -> Option<ColumnId> {
         match rel {
@@ -595,6 +605,18 @@ impl Binder {
             _ => None,
         }
     }
+}
+
+/// Whether a query may name where rows lie.
+fn asks_for_row_ids(select: &ast::Select, text: &str) -> bool {
+    let last = select.projection.last();
+    matches!(last, Some(ast::SelectItem::UnnamedExpr(ast::Expr::CompoundIdentifier(parts)))
+        if parts.last().is_some_and(|p| p.value == super::column::ROW_ID))
+        || names_row_ids(text)
+}
+
+pub(super) fn names_row_ids(text: &str) -> bool {
+    text.as_bytes().windows(4).any(|w| w.eq_ignore_ascii_case(b"ctid"))
 }
 
 fn row_item(name: String, fields: Fields) -> Item {

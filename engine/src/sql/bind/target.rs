@@ -7,7 +7,7 @@ use super::view_target::{ViewCondition, ViewLevel};
 use super::{Binder, BoundQuery, Expects, Target, fold};
 use crate::catalog::TableDef;
 use crate::error::{Error, Result, SqlState};
-use crate::expr::{ColumnId, ScalarExpr};
+use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::sql::rel::{JoinKind, Rel, Scan};
 use crate::sql::scope::{Scope, ScopeRelation};
 use crate::types::TypeOid;
@@ -36,7 +36,10 @@ impl Binder {
         let mut rel = Rel::Scan(scan.clone());
         if !from.is_empty() {
             // The target is not in reach of FROM's own subqueries, as in PostgreSQL.
-            let (right, right_scope) = self.from(from)?;
+            let (mut right, mut right_scope) = self.from(from)?;
+            if super::select::names_row_ids(self.source.text()) {
+                self.give_row_ids(&mut right, &mut right_scope);
+            }
             for relation in &right_scope.relations {
                 if scope.relations.iter().any(|r| r.name == relation.name) {
                     return Err(Error::new(
@@ -63,7 +66,9 @@ impl Binder {
         let parts = conditions.iter().map(|c| c.expr.clone()).chain(filter).collect();
         let filter = ScalarExpr::and(parts);
         let columns = scan.columns.clone();
-        let plain = from.is_empty() && !filter.as_ref().is_some_and(|f| f.has_subquery());
+        // Where a row lies is known to the query alone.
+        let placed = |f: &ScalarExpr| f.any(&|e| matches!(e.kind, ExprKind::Column { id, .. } if id == row_id));
+        let plain = from.is_empty() && !filter.as_ref().is_some_and(|f| f.has_subquery() || placed(f));
         let simple = plain.then(|| (scan, filter.clone()));
         Ok((Target { scope, rel: rel.filter(filter), row_id, columns, simple }, conditions))
     }
@@ -88,6 +93,7 @@ impl Binder {
             lateral_ok: true,
             nullable: false,
             updated: None,
+            row_id: Some(row_id),
         };
         Ok((scan, Scope { relations: vec![relation], merged: vec![], star: columns }, row_id))
     }

@@ -21,8 +21,9 @@ impl Binder {
         let found = type_of(ty, &find);
         if let Ok(array) = &found
             && array.oid.user_element().and_then(|e| e.user_kind()) == Some(UserKind::Domain)
+            && catalog.base_type(*array).oid == array.oid
         {
-            return Err(Error::unsupported("arrays of domains"));
+            return Err(Error::unsupported("arrays of domains over arrays"));
         }
         found.map_err(|e| match written_name(ty) {
             Some(span) if e.report().position.is_none() => self.source.locate(e, span),
