@@ -268,13 +268,23 @@ impl Partition {
         debug_assert!(columns.iter().flatten().all(|c| c.len() == hashes.len()));
         let chunk = Chunk::new(columns, hidden, handles.clone().into_boxed_slice(), versions);
         self.rows.slots[slot] = Slot::Chunk(Arc::new(chunk));
-        let Partition { rows, index, .. } = self;
-        let hash_of = |h: &u32| rows.key_hash(rows.heads[*h as usize], key, seed);
-        index.reserve(handles.len(), hash_of);
+        // Space for these, and none of them is hashed again: their hashes are at hand.
+        self.make_space(handles.len(), seed, key);
         for (handle, hash) in handles.iter().zip(hashes) {
-            index.insert_unique(*hash, *handle, hash_of);
+            self.add_to_index(*hash, seed, *handle, key);
         }
         Ok(handles)
+    }
+
+    /// Makes space for more rows in the index. Rows are hashed in the order of their handles, which is about the order in
+    /// which they lie in memory, and not in that of the index, where each would miss every cache.
+    fn make_space(&mut self, more: usize, seed: u64, key: &KeyLayout) {
+        let Partition { rows, index, .. } = self;
+        if index.len() + more > index.capacity() {
+            let hash = |head: &Loc| if head.is_none() { 0 } else { rows.key_hash(*head, key, seed) };
+            let hashes: Vec<u64> = rows.heads.iter().map(hash).collect();
+            index.reserve(more, |handle| hashes[*handle as usize]);
+        }
     }
 
     /// Takes a row whose last version was collected out of the index; its handle may be given to another.
@@ -347,6 +357,7 @@ impl Partition {
     }
 
     fn add_to_index(&mut self, hash: u64, seed: u64, handle: u32, key: &KeyLayout) {
+        self.make_space(1, seed, key);
         let Partition { rows, index, .. } = self;
         index.insert_unique(hash, handle, |h| rows.key_hash(rows.heads[*h as usize], key, seed));
     }

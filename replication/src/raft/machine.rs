@@ -50,6 +50,9 @@ pub struct Spread {
 impl Spread {
     /// The share of a checkpoint that should be there, of 0 to 1 and beyond, so long and so much log after it began.
     fn due(&self, after: Duration, log: u64) -> f64 {
+        if self.time.is_zero() {
+            return 1.0;
+        }
         let by_log = log as f64 / (self.log_bytes as f64 * SPREAD_LOG);
         by_log.max(after.as_secs_f64() / self.time.as_secs_f64())
     }
@@ -651,6 +654,6 @@ mod tests {
         assert_eq!((due(0, 0), due(50, 0), due(100, 0)), (0.0, 50.0, 100.0));
         assert_eq!((due(0, 450), due(10, 900), due(60, 450)), (50.0, 100.0, 60.0));
         let at_once = Spread { time: Duration::ZERO, ..spread };
-        assert!(at_once.due(Duration::from_millis(1), 0) > 1.0);
+        assert_eq!(at_once.due(Duration::ZERO, 0), 1.0);
     }
 }

@@ -156,6 +156,8 @@ impl SimulatedNode {
         config.join = others.iter().map(|other| network::address(*other).to_string()).collect();
         config.timings.join = Duration::from_secs(8);
         config.checkpoint_log_bytes = sizes.checkpoint_log_bytes;
+        // The clock stands while a checkpoint is written: who waits for it to be due would wait for ever.
+        config.checkpoint_spread = Duration::ZERO;
         config.entries_kept = sizes.entries_kept;
         config.segment_bytes = sizes.segment_bytes;
         config.entry_cache_bytes = sizes.entry_cache_bytes;

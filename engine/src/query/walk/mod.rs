@@ -28,7 +28,7 @@ use super::unnest::more_than_one_row;
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::expr_eval::{ColumnSource, eval, holds};
-use crate::functions::Volatility;
+use crate::functions::{Function, Volatility};
 use crate::sql::BoundQuery;
 use crate::sql::rel::{Output, QueryExpr, Rel, SetOperation};
 use crate::system::{self, RowKey, RowSet};
@@ -102,7 +102,7 @@ fn takes(rel: &Rel, columns: &mut Columns) -> bool {
         }
         Rel::Series { calls, ordinality, .. } => {
             columns.defined.extend(calls.iter().flat_map(|c| c.outputs.iter().map(|o| o.id)).chain(*ordinality));
-            calls.iter().all(|c| c.function.volatility != Volatility::Volatile)
+            calls.iter().all(|c| changes_nothing(&c.function))
         }
         Rel::Project { columns: computed, .. } => {
             columns.defined.extend(computed.iter().filter(|(id, e)| !is_column(e, *id)).map(|(id, _)| *id));
@@ -136,13 +136,18 @@ fn takes(rel: &Rel, columns: &mut Columns) -> bool {
             .all(|input| stacker::maybe_grow(128 * 1024, 2 * 1024 * 1024, || takes(input, columns)))
 }
 
+/// Whether a function can be called once more or once less. PostgreSQL declares one volatile that only reads the catalog.
+fn changes_nothing(function: &Function) -> bool {
+    function.volatility != Volatility::Volatile || function.symbol == "pg_partition_ancestors"
+}
+
 fn takes_expression(expr: &ScalarExpr, columns: &mut Columns) -> bool {
     let own = match &expr.kind {
         ExprKind::Column { id, .. } => {
             columns.named.insert(*id);
             true
         }
-        ExprKind::Call { function, .. } => function.volatility != Volatility::Volatile,
+        ExprKind::Call { function, .. } => changes_nothing(function),
         ExprKind::Query(query) => match &**query {
             QueryExpr::Exists { rel } | QueryExpr::Quantified { rel, .. } => takes(rel, columns),
             QueryExpr::Scalar { rel, column } => {
@@ -444,6 +449,14 @@ impl Walk<'_> {
     fn looked_up(&self, rows: &RowSet, column: usize, keys: &plan::Keys) -> Result<Vec<u32>> {
         let values = match keys {
             plan::Keys::One(expr) => return Ok(self.matching(rows, column, &self.value(expr)?)),
+            plan::Keys::Query(query, expr) => {
+                let mut values = Vec::new();
+                self.run(query, &mut || {
+                    values.push(self.value(expr)?);
+                    Ok(true)
+                })?;
+                values
+            }
             plan::Keys::List(exprs) => exprs.iter().map(|e| self.value(e)).collect::<Result<Vec<_>>>()?,
             plan::Keys::Array(expr) => match self.value(expr)? {
                 Datum::Array(items) => items.iter().cloned().collect(),

@@ -14,7 +14,8 @@ use crate::catalog::Oid;
 use crate::error::{Error, Result};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::functions::Function;
-use crate::sql::rel::{JoinKind, Rel, SetCall};
+use crate::functions::collation::uncollated;
+use crate::sql::rel::{JoinKind, QueryExpr, Rel, SetCall};
 use crate::system::RowSet;
 use crate::types::{Datum, TypeOid};
 
@@ -55,6 +56,8 @@ pub(super) enum Keys {
     One(ScalarExpr),
     List(Vec<ScalarExpr>),
     Array(ScalarExpr),
+    /// The expression over the rows of a query.
+    Query(Arc<Rel>, ScalarExpr),
 }
 
 struct Piece {
@@ -282,7 +285,7 @@ fn keys_of(condition: &ScalarExpr, id: ColumnId) -> Option<(Keys, bool)> {
                 };
                 return (!named(other).contains(&id)).then(|| (Keys::One(other.clone()), true));
             }
-            let ExprKind::Const(Datum::Text(pattern)) = &right.kind else { return None };
+            let ExprKind::Const(Datum::Text(pattern)) = &bare(right).kind else { return None };
             let literal = is_ours(left).then(|| literal(function, pattern)).flatten()?;
             Some((Keys::One(ScalarExpr::constant(Datum::from(literal), TypeOid::TEXT)), false))
         }
@@ -294,13 +297,27 @@ fn keys_of(condition: &ScalarExpr, id: ColumnId) -> Option<(Keys, bool)> {
             let plain = column_of(arg) == Some(id) && compares_keys(operator) && !named(array).contains(&id);
             plain.then(|| (Keys::Array((**array).clone()), true))
         }
+        ExprKind::Query(query) => {
+            let QueryExpr::Quantified { rel, condition, all: false } = &**query else { return None };
+            let ExprKind::Call { function, args } = &condition.kind else { return None };
+            let [left, right] = args.as_slice() else { return None };
+            let mut within = named(right);
+            rel.free_columns(&mut within);
+            let plain = column_of(left) == Some(id) && compares_keys(function) && !within.contains(&id);
+            plain.then(|| (Keys::Query(rel.clone(), right.clone()), true))
+        }
         _ => None,
     }
 }
 
+/// An expression without its COLLATE: a comparison that minds it is by another function.
+fn bare(expr: &ScalarExpr) -> &ScalarExpr {
+    uncollated(expr).map_or(expr, bare)
+}
+
 /// The column that an expression is, a cast between kinds of text aside.
 fn column_of(expr: &ScalarExpr) -> Option<ColumnId> {
-    match &expr.kind {
+    match &bare(expr).kind {
         ExprKind::Column { id, .. } => Some(*id),
         ExprKind::Cast(cast) if cast.to.oid == TypeOid::TEXT && is_text(cast.arg.ty.oid) => column_of(&cast.arg),
         _ => None,
