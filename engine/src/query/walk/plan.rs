@@ -103,7 +103,7 @@ impl Pool {
             }
             Rel::Project { input, mut columns } => {
                 self.add(walk, *input)?;
-                columns.retain(|(id, expr)| !is_column(expr, *id));
+                columns.retain(|(id, expr)| !is_column(expr, *id) && walk.named.contains(id));
                 let needs = columns.iter().flat_map(|(_, e)| named(e)).collect();
                 for (id, expr) in &columns {
                     if let ExprKind::Column { .. } = expr.kind {
@@ -162,6 +162,7 @@ impl Pool {
 impl Walk<'_> {
     /// The rows of a tree that names nothing outside, found once.
     fn kept(&self, rel: Rel, gives: &[ColumnId]) -> Result<Step> {
+        let gives: Vec<ColumnId> = gives.iter().copied().filter(|id| self.named.contains(id)).collect();
         let rel = Rc::new(rel);
         self.trees.borrow_mut().push(rel.clone());
         let mut columns = vec![Vec::new(); gives.len()];
@@ -169,7 +170,7 @@ impl Walk<'_> {
         self.run(&rel, &mut || {
             columns
                 .iter_mut()
-                .zip(self.take(gives))
+                .zip(self.take(&gives))
                 .for_each(|(column, value): (&mut Vec<Datum>, _)| column.push(value));
             count += 1;
             Ok(true)

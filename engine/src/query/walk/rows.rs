@@ -67,12 +67,17 @@ struct Group {
 }
 
 impl Walk<'_> {
+    /// The columns of a node that something names.
+    fn carried(&self, rel: &Rel) -> Vec<ColumnId> {
+        rel.outputs().iter().map(|o| o.id).filter(|id| self.named.contains(id)).collect()
+    }
+
     fn keys(&self, keys: &[SortKey]) -> Result<Vec<Datum>> {
         keys.iter().map(|key| self.value(&key.expr)).collect()
     }
 
     pub(super) fn sorted(&self, input: &Rel, keys: &[SortKey], emit: &mut Emit<'_>) -> Result<bool> {
-        let columns = ids(&input.outputs());
+        let columns = self.carried(input);
         let mut rows = Vec::new();
         self.run(input, &mut || {
             rows.push((self.keys(keys)?, self.take(&columns)));
@@ -152,7 +157,7 @@ impl Walk<'_> {
     }
 
     pub(super) fn numbered(&self, input: &Rel, calls: &[(ColumnId, WindowCall)], emit: &mut Emit<'_>) -> Result<bool> {
-        let columns = ids(&input.outputs());
+        let columns = self.carried(input);
         let mut rows = Vec::new();
         let mut places: Vec<Vec<(Vec<u8>, Vec<Datum>)>> = vec![Vec::new(); calls.len()];
         self.run(input, &mut || {

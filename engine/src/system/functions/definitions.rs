@@ -10,7 +10,7 @@ use crate::system::deparse::{self, Display, quote_ident, relation_name, type_nam
 use crate::system::relations::{
     PG_AM, PG_CLASS, PG_COLLATION, PG_CONSTRAINT, PG_LANGUAGE, PG_NAMESPACE, PG_OPERATOR, PG_PROC, PG_TYPE, rule_view,
 };
-use crate::system::{SystemContext, fixed, routines, viewdef};
+use crate::system::{RowKey, SystemContext, by_oid, fixed, routines, viewdef};
 use crate::types::Datum;
 
 pub const SCALARS: &[(&str, Implementation)] = &[
@@ -79,9 +79,15 @@ fn get_indexdef(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result
     Ok(text(definition))
 }
 
+/// Through the rows of pg_constraint, which have an index and are there for whoever asks for the definitions of all.
 fn find_constraint(context: &SystemContext, oid: Oid) -> Option<(&Arc<TableDef>, &Arc<ConstraintDef>)> {
-    let tables = context.catalog.tables.values();
-    tables.flat_map(|t| t.constraints.iter().map(move |c| (t, c))).find(|(_, c)| c.oid == oid)
+    let relation = by_oid(Oid(PG_CONSTRAINT))?;
+    let place = |name| relation.columns.iter().position(|c| c.name == name);
+    let rows = relation.rows(context).ok()?;
+    let row = *rows.matching(place("oid")?, &RowKey::Number(i64::from(oid.0))).first()?;
+    let Datum::Oid(table) = rows.value(place("conrelid")?, row as usize) else { return None };
+    let table = context.catalog.tables.get(&Oid(*table))?;
+    table.constraints.iter().find(|c| c.oid == oid).map(|c| (table, c))
 }
 
 fn get_constraintdef(context: &SystemContext, call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
