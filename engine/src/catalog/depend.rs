@@ -9,6 +9,7 @@ use super::{
     Attribute, Catalog, CollationDef, ConstraintDef, ConstraintKind, DomainDef, IndexDef, Oid, RangeDef, RoutineDef,
     SequenceDef, TableDef, TypeDef, ViewDef,
 };
+use crate::system::deparse::quote_ident;
 use crate::types::TypeOid;
 
 /// Something that refers to an object and would be left without it.
@@ -155,7 +156,12 @@ impl Catalog {
     pub fn types_views(&self, ty: TypeOid) -> Vec<&Arc<ViewDef>> {
         let number = format!("\"~{}\"", ty.0);
         let of_type = |t: TypeOid| t == ty || t.element() == Some(ty);
-        let concerned = |v: &&Arc<ViewDef>| v.columns.iter().any(|(_, t)| of_type(t.oid)) || v.query.contains(&number);
+        // A call of the type's constructor has its name.
+        let called =
+            self.types.get(&Oid(ty.0)).and_then(|t| t.constructor()).map(|c| format!("{}(", quote_ident(&c.name)));
+        let calls = |v: &ViewDef| called.as_ref().is_some_and(|called| v.query.contains(called));
+        let concerned =
+            |v: &&Arc<ViewDef>| v.columns.iter().any(|(_, t)| of_type(t.oid)) || v.query.contains(&number) || calls(v);
         self.views.values().filter(concerned).collect()
     }
 

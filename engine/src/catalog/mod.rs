@@ -32,8 +32,8 @@ pub use lookup::{Relation, SearchPath};
 pub use routine::{AggregateDef, ArgMode, RoutineArg, RoutineDef};
 pub use strategy::{Member, Placement, Policy, Reach, StrategyDef};
 pub use user_type::{
-    Attribute, DomainCheck, DomainDef, EnumValue, ExtensionDef, NamedType, Place, RangeDef, TypeBody, TypeDef,
-    insert_value, position,
+    Attribute, Constructor, DomainCheck, DomainDef, EnumValue, ExtensionDef, NamedType, Place, RangeDef, TypeBody,
+    TypeDef, insert_value, position,
 };
 
 use crate::types::{Datum, PgType};

@@ -32,9 +32,16 @@ pub enum TypeBody {
     Domain(DomainDef),
     Range(RangeDef),
     /// Over the range type of its number; goes with it.
-    Multirange,
+    Multirange(Constructor),
     /// Of an extension: the OID says which.
     Base,
+}
+
+/// The function that makes values of a range or multirange type. It keeps its name and schema when the type gets others.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Constructor {
+    pub schema: Oid,
+    pub name: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -45,6 +52,7 @@ pub struct RangeDef {
     pub domain: Option<Oid>,
     /// If it is not the subtype's; one by bytes.
     pub collation: Option<Oid>,
+    pub constructor: Constructor,
     /// Function that tells how far apart two bounds are; shown, and nothing else.
     pub difference: Option<Oid>,
 }
@@ -184,6 +192,14 @@ impl TypeDef {
         }
     }
 
+    pub fn constructor(&self) -> Option<&Constructor> {
+        match &self.body {
+            TypeBody::Range(range) => Some(&range.constructor),
+            TypeBody::Multirange(constructor) => Some(constructor),
+            _ => None,
+        }
+    }
+
     pub fn attributes(&self) -> Option<&[Attribute]> {
         match &self.body {
             TypeBody::Composite(attributes) => Some(attributes),
@@ -246,6 +262,18 @@ impl Catalog {
                 let element = self.type_in(schema, name.strip_prefix('_')?)?.oid();
                 element.user_array()
             })
+        };
+        match schema {
+            Some(schema) => in_schema(self.schema(schema)?.oid),
+            None => path.schemas.iter().find_map(|schema| in_schema(*schema)),
+        }
+    }
+
+    /// The range or multirange type that a function of this name makes values of.
+    pub fn constructed(&self, schema: Option<&str>, name: &str, path: &SearchPath) -> Option<TypeOid> {
+        let in_schema = |schema: Oid| {
+            let makes = |t: &&Arc<TypeDef>| t.constructor().is_some_and(|c| c.name == name && c.schema == schema);
+            self.types.values().find(makes).map(|t| TypeOid(t.oid.0))
         };
         match schema {
             Some(schema) => in_schema(self.schema(schema)?.oid),

@@ -9,7 +9,7 @@ use sqlparser::ast::{Ident, ObjectName};
 use super::names::{self, Name};
 use super::syntax::user_type::RangeOption;
 use super::{DdlContext, allocate_many, collation, expression, index, put, user_type};
-use crate::catalog::{Catalog, IndexMethod, Object, Oid, RangeDef, TypeBody, TypeDef};
+use crate::catalog::{Catalog, Constructor, IndexMethod, Object, Oid, RangeDef, TypeBody, TypeDef};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::{Volatility, registry, resolve};
 use crate::system::deparse::type_name;
@@ -95,13 +95,16 @@ pub fn create(
     };
     let oid = UserKind::Range.oid(allocate_many(tx, 1)?)?;
     let multirange = TypeOid(oid.0).user_multirange().ok_or_else(|| Error::internal("a range type is none"))?;
-    let body = TypeBody::Range(RangeDef { subtype, domain, collation, difference });
+    // Both functions are made in the range type's schema.
+    let constructor = |name: &str| Constructor { schema, name: name.to_owned() };
+    let (of_range, of_multirange) = (constructor(&name), constructor(&multirange_name));
+    let body = TypeBody::Range(RangeDef { subtype, domain, collation, constructor: of_range, difference });
     let owner = context.user;
     let def = |oid, schema, name, body| {
         Object::Type(Arc::new(TypeDef { oid, schema, name, owner, body, extension: None, comment: None }))
     };
     put(tx, def(oid, schema, name, body))?;
-    put(tx, def(Oid(multirange.0), multirange_schema, multirange_name, TypeBody::Multirange))?;
+    put(tx, def(Oid(multirange.0), multirange_schema, multirange_name, TypeBody::Multirange(of_multirange)))?;
     Ok("CREATE TYPE".to_owned())
 }
 

@@ -18,7 +18,7 @@ use crate::functions::{CastContext, CastPath, Function, Operator, find_cast, reg
 use crate::sql::Scope;
 use crate::sql::rel::{Aggregate, FrameBound, FrameUnits, QueryExpr, Rel, SortKey, WindowCall};
 use crate::types::text::{self, FormatSettings};
-use crate::types::{Datum, PgType, TypeOid};
+use crate::types::{Datum, PgType, TypeOid, user};
 
 /// How an expression is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,7 +164,8 @@ impl Writer<'_> {
             K::Call { function, args } => match collation::shown(function, args) {
                 Some(shown) => self.collated(&shown, implicit)?,
                 None if expr.ty.oid.user_kind().is_some() && range::is_constructor(function) => {
-                    let name = self.type_name(expr.ty.oid.into());
+                    let shown = (self.layout != Layout::Stored).then(|| user::constructor(expr.ty.oid)).flatten();
+                    let name = shown.unwrap_or_else(|| self.type_name(expr.ty.oid.into()));
                     self.list(&name, args)?;
                 }
                 None => self.call(function, args)?,

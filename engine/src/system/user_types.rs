@@ -39,7 +39,7 @@ fn own_row(def: &TypeDef, context: &SystemContext, sink: &mut RowSink) {
         TypeBody::Base => base_row(def, sink),
         TypeBody::Domain(domain) => domain_row(def, domain, context, sink),
         TypeBody::Range(_) => range_row(def, 'r', [3834, 3835, 3836, 3837, 3916], context, sink),
-        TypeBody::Multirange => range_row(def, 'm', [4231, 4232, 4233, 4234, 4242], context, sink),
+        TypeBody::Multirange(_) => range_row(def, 'm', [4231, 4232, 4233, 4234, 4242], context, sink),
         TypeBody::Composite(_) => row!(sink;
             def.oid, &def.name, def.schema, def.owner, -1i16, false, 'c', 'C', false, true, ',', ty.user_number(), 0u32,
             0u32, array, 2290u32, 2291u32, 2402u32, 2403u32, 0u32, 0u32, 0u32, 'd', 'x', false, 0u32, -1i32, 0i32, 0u32,
@@ -149,7 +149,7 @@ fn array_row(def: &TypeDef, context: &SystemContext, sink: &mut RowSink) {
     let align = match &def.body {
         TypeBody::Enum(_) | TypeBody::Base => 'i',
         TypeBody::Composite(_) => 'd',
-        TypeBody::Range(_) | TypeBody::Multirange => range_alignment(def, context),
+        TypeBody::Range(_) | TypeBody::Multirange(_) => range_alignment(def, context),
         TypeBody::Domain(domain) => {
             names::layout(domain.base.oid).map_or('i', |l| if l.align == b'd' { 'd' } else { 'i' })
         }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use super::{PgType, TypeOid};
 use crate::catalog::{Catalog, EnumValue, Oid, SearchPath, TypeDef};
 use crate::error::{Error, Result, SqlState};
+use crate::system::deparse::quote_ident;
 
 const USER: u32 = 1 << 30;
 const KIND: u32 = 27;
@@ -225,6 +226,17 @@ impl UserTypes {
         self.get(ty).and_then(|def| def.range()).map(|range| range.subtype).ok_or_else(|| missing(ty))
     }
 
+    /// Name of the function that makes values of a range or multirange type that a user made.
+    fn constructor(&self, ty: TypeOid) -> Option<String> {
+        let (catalog, schemas) = &**self.0.as_ref()?;
+        let found = catalog.types.get(&Oid(ty.0))?.constructor()?;
+        let name = quote_ident(&found.name);
+        Some(match schemas.contains(&found.schema) {
+            true => name,
+            false => format!("{}.{name}", quote_ident(catalog.schema_name(found.schema))),
+        })
+    }
+
     /// Values of an enum in their order.
     pub fn positions(&self, ty: TypeOid) -> Result<Vec<i64>> {
         Ok(self.values(ty)?.iter().map(|v| v.position).collect())
@@ -256,4 +268,9 @@ pub(super) fn shown(ty: TypeOid) -> Option<String> {
 pub(super) fn subtype(ty: TypeOid) -> Option<TypeOid> {
     ty.user_kind()?;
     NAMES.with(|names| names.borrow().range_subtype(ty).ok())
+}
+
+/// Name of the function that makes values of a range or multirange type that a user made.
+pub fn constructor(ty: TypeOid) -> Option<String> {
+    NAMES.with(|names| names.borrow().constructor(ty))
 }

@@ -63,12 +63,12 @@ impl Binder {
         Ok(Some(ScalarExpr::new(kind, PgType::from(ty))))
     }
 
-    /// The range or multirange type of users that a function's name means.
+    /// The range or multirange type of users that a function makes values of.
     fn named_range(&self, parts: &[String]) -> Option<TypeOid> {
         let (catalog, path) = (&self.environment.catalog, &self.environment.search_path);
         let found = match parts {
-            [name] => catalog.find_type(None, name, path)?,
-            [schema, name] if schema != "pg_catalog" => catalog.find_type(Some(schema), name, path)?,
+            [name] => catalog.constructed(None, name, path)?,
+            [schema, name] if schema != "pg_catalog" => catalog.constructed(Some(schema), name, path)?,
             _ => types::numbered(parts)?,
         };
         (found.is_range() || found.is_multirange()).then_some(found)
