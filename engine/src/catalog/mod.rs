@@ -301,6 +301,14 @@ pub struct ViewDef {
     pub check_option: Option<CheckOption>,
 }
 
+impl ViewDef {
+    /// `security_barrier`: no condition of a query over it looks at rows that it keeps back.
+    pub fn is_barrier(&self) -> bool {
+        let on = |value: &str| matches!(value, "true" | "on" | "yes" | "1");
+        self.options.iter().any(|(name, value)| name == "security_barrier" && on(value))
+    }
+}
+
 /// WITH CHECK OPTION of a view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CheckOption {

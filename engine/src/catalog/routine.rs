@@ -36,6 +36,8 @@ pub struct RoutineDef {
     pub body: String,
     /// `RETURN …` or `BEGIN ATOMIC … END` instead of a string.
     pub standard_body: bool,
+    /// Its statements are run one after the other when it is called; else its query becomes part of the caller's.
+    pub runs: bool,
     /// Columns of its rows, as its query has them.
     pub columns: Vec<(String, PgType)>,
     pub depends_on: Vec<Oid>,

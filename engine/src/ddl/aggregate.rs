@@ -201,6 +201,7 @@ pub fn create(create: &CreateAggregate, tx: &mut Transaction, context: &mut DdlC
         rows: 0.0,
         body: "aggregate_dummy".to_owned(),
         standard_body: false,
+        runs: false,
         columns: Vec::new(),
         depends_on,
         comment: old.as_ref().and_then(|o| o.comment.clone()),

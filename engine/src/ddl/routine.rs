@@ -12,7 +12,7 @@ use crate::catalog::{ArgMode, Catalog, Object, Oid, Relation, RoutineArg, Routin
 use crate::error::{Error, Result, SqlState};
 use crate::functions::resolve;
 use crate::sql::parse::{parse, parse_expression};
-use crate::sql::{Scope, Source, Statement};
+use crate::sql::{Parsed, Scope, Source, Statement};
 use crate::system::deparse::type_name;
 use crate::txn::Transaction;
 use crate::types::{PgType, TypeOid};
@@ -68,6 +68,7 @@ pub fn create(create: &CreateRoutine, tx: &mut Transaction, context: &mut DdlCon
         rows: a.rows.unwrap_or(if returns_set { 1000.0 } else { 0.0 }),
         body,
         standard_body: standard,
+        runs: false,
         columns: Vec::new(),
         depends_on: Vec::new(),
         comment: old.as_ref().and_then(|o| o.comment.clone()),
@@ -284,25 +285,17 @@ fn check_body(routine: &mut RoutineDef, tx: &Transaction, context: &DdlContext<'
     if routine.procedure {
         return Ok(());
     }
-    let only = match (statements.pop(), statements.is_empty()) {
-        (Some(only), true) => only,
-        (None, _) if routine.ret.oid == TypeOid::VOID => {
-            return Err(Error::unsupported("SQL functions without a query"));
-        }
-        (None, _) => {
-            return Err(mismatch(
-                routine,
-                "Function's final statement must be SELECT or INSERT/UPDATE/DELETE RETURNING.",
-            ));
-        }
-        (Some(_), false) => return Err(Error::unsupported("SQL functions of several statements")),
-    };
-    let query = match &only.statement {
-        Statement::Sql(statement) => match &**statement {
-            sqlparser::ast::Statement::Query(query) => query.clone(),
-            _ => return Err(Error::unsupported("SQL functions that change rows or run commands")),
+    let last = statements.pop();
+    let query = match last.as_ref().map(|last| &last.statement) {
+        Some(Statement::Sql(statement)) => match &**statement {
+            sqlparser::ast::Statement::Query(query) => Some(query.clone()),
+            _ => None,
         },
-        _ => return Err(Error::unsupported("SQL functions that change rows or run commands")),
+        _ => None,
+    };
+    let query = match query {
+        Some(query) if statements.is_empty() && !changes_rows(&query) => query,
+        _ => return check_statements(routine, statements.into_iter().chain(last).collect(), &tx.catalog()),
     };
     if routine.is_polymorphic() {
         // What it means is known where it is called.
@@ -361,6 +354,54 @@ fn check_body(routine: &mut RoutineDef, tx: &Transaction, context: &DdlContext<'
         }
     }
     routine.columns = wanted.unwrap_or(columns);
+    Ok(())
+}
+
+/// Whether a part of a query changes rows.
+fn changes_rows(query: &sqlparser::ast::Query) -> bool {
+    use sqlparser::ast::SetExpr;
+    let parts = query.with.as_ref().map_or(&[][..], |with| &with.cte_tables);
+    matches!(&*query.body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_))
+        || parts.iter().any(|part| changes_rows(&part.query))
+}
+
+/// A body that is run: its last statement must return rows unless the function returns nothing.
+fn check_statements(routine: &mut RoutineDef, statements: Vec<Parsed>, catalog: &Catalog) -> Result<()> {
+    use sqlparser::ast::Statement as S;
+    for parsed in &statements {
+        match &parsed.statement {
+            Statement::Sql(statement) => {
+                let command = match &**statement {
+                    S::StartTransaction { .. } => "BEGIN",
+                    S::Commit { .. } => "COMMIT",
+                    S::Rollback { .. } => "ROLLBACK",
+                    _ => continue,
+                };
+                let message = format!("{command} is not allowed in an SQL function");
+                return Err(Error::new(SqlState::FeatureNotSupported, message));
+            }
+            Statement::Utility(_) => return Err(Error::unsupported("SQL functions that run commands")),
+            Statement::Ddl(_) => {}
+        }
+    }
+    let returns = match statements.last().map(|last| &last.statement) {
+        Some(Statement::Sql(last)) => match &**last {
+            S::Query(_) => true,
+            S::Insert(insert) => insert.returning.is_some(),
+            S::Update(update) => update.returning.is_some(),
+            S::Delete(delete) => delete.returning.is_some(),
+            _ => false,
+        },
+        _ => false,
+    };
+    if !returns && routine.ret.oid != TypeOid::VOID {
+        let detail = "Function's final statement must be SELECT or INSERT/UPDATE/DELETE RETURNING.";
+        return Err(mismatch(routine, detail));
+    }
+    routine.runs = true;
+    routine.columns = result_columns(routine, catalog).ok_or_else(|| {
+        Error::unsupported("a SQL function of several statements, or that changes rows, that returns record")
+    })?;
     Ok(())
 }
 

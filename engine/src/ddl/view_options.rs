@@ -67,10 +67,9 @@ pub fn apply(view: &ViewDef, options: Options) -> Result<ViewDef> {
                 });
             }
             "security_invoker" => invoker = boolean(name, value)?,
-            "security_barrier" if boolean(name, value)? => {
-                return Err(Error::unsupported("the view option security_barrier"));
+            "security_barrier" => {
+                boolean(name, value)?;
             }
-            "security_barrier" => {}
             _ => {
                 return Err(Error::new(SqlState::InvalidParameterValue, format!("unrecognized parameter \"{name}\"")));
             }

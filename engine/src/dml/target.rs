@@ -97,6 +97,9 @@ impl TargetPlan {
         let mut computed = if simple.is_some() { Vec::new() } else { expressions };
         computed.extend(joined);
         let mut query = binder.target_query(target, computed)?;
+        if !query.runs.is_empty() {
+            return Err(Error::unsupported("a SQL function that changes rows in UPDATE, DELETE and MERGE"));
+        }
         if !query.reads.contains(&def.oid) {
             query.reads.push(def.oid);
         }

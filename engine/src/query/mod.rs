@@ -148,7 +148,9 @@ const SMALL_ROWS: usize = 16 * 1024;
 const SMALL_PAIRS: usize = 1 << 20;
 
 fn makes_rows(rel: &Rel) -> bool {
-    matches!(rel, Rel::Series { .. } | Rel::Recursive { .. }) || rel.inputs().into_iter().any(makes_rows)
+    matches!(rel, Rel::Series { calls, .. } if !calls.is_empty())
+        || matches!(rel, Rel::Recursive { .. })
+        || rel.inputs().into_iter().any(makes_rows)
 }
 
 /// Whether one thread is enough for a query.

@@ -143,6 +143,10 @@ impl UserDefinedLogicalNodeCore for SeriesNode {
     }
 
     fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
+        if self.calls.is_empty() {
+            // A barrier.
+            return self.schema.fields().iter().map(|field| field.name().clone()).collect();
+        }
         // Conditions on the input's own columns may go below.
         self.calls.iter().flat_map(|c| &c.outputs).map(|o| name(o.id)).chain(self.ordinality.map(name)).collect()
     }
@@ -440,6 +444,7 @@ impl Stream for SeriesStream {
                 }
             }
             match self.input.poll_next_unpin(cx) {
+                Poll::Ready(Some(Ok(batch))) if self.calls.is_empty() => return Poll::Ready(Some(Ok(batch))),
                 Poll::Ready(Some(Ok(batch))) => match self.start(batch) {
                     Ok(current) => self.current = Some(current),
                     Err(e) => return Poll::Ready(Some(Err(e))),

@@ -739,6 +739,8 @@ impl Unnester {
                 units: FrameUnits::Range,
                 start: FrameBound::UnboundedPreceding,
                 end: FrameBound::CurrentRow,
+                exclude: crate::sql::rel::Exclusion::NoOthers,
+                computed: None,
             },
             ty: TypeOid::INT8.into(),
         })

@@ -35,6 +35,9 @@ impl Session {
         }
         if !plan.bound.locks.is_empty() {
             self.check_writable(lock_command(&plan.bound))?;
+            if !plan.bound.runs.is_empty() {
+                return Err(Error::unsupported("a SQL function that changes rows in a query that locks rows"));
+            }
             let none = LockedLimit { limit: None, offset: None };
             let limits = self.limits(plan.locked_limit.as_ref().unwrap_or(&none), params)?;
             let batches = Box::pin(self.lock_rows(&plan.bound, limits, params)).await?;
@@ -75,7 +78,10 @@ impl Session {
         params: &Arc<[Datum]>,
     ) -> Result<QueryContext> {
         let none = bound.locked.iter().map(|l| Ok((l.table, one_batch(&l.query, &[])?)));
-        let none = none.collect::<Result<_>>()?;
+        let mut none: HashMap<Oid, RecordBatch> = none.collect::<Result<_>>()?;
+        for run in &bound.runs {
+            none.insert(run.table, crate::dml::parts::rows_batch(&run.columns, &[])?);
+        }
         self.query_context_over(bound, params, none).await
     }
 
@@ -142,6 +148,9 @@ impl Session {
             let limits = self.limits(&limits, params)?;
             let batches = Box::pin(self.lock_rows(&subquery.query, limits, params)).await?;
             locked.insert(subquery.table, one_batch(&subquery.query, &batches)?);
+        }
+        for run in &bound.runs {
+            locked.insert(run.table, crate::dml::call::run_function(self, run, params).await?);
         }
         Ok(locked)
     }

@@ -5,6 +5,7 @@
 pub mod bind;
 mod chain;
 pub mod current_of;
+pub mod exclusion;
 pub mod key_details;
 pub mod lift;
 pub mod parse;

@@ -75,11 +75,26 @@ pub struct WindowCall {
     pub ty: PgType,
 }
 
+/// Which rows near the current one a frame leaves out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exclusion {
+    NoOthers,
+    CurrentRow,
+    /// The current row and its peers.
+    Group,
+    /// Its peers.
+    Ties,
+}
+
 #[derive(Debug, Clone)]
 pub struct Frame {
     pub units: FrameUnits,
     pub start: FrameBound,
     pub end: FrameBound,
+    pub exclude: Exclusion,
+    /// RANGE with offsets that excludes rows: the call's last arguments are the key, and where the frame begins and ends
+    /// (each if it is an offset).
+    pub computed: Option<(bool, bool)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

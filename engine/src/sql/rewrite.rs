@@ -648,6 +648,7 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     if !routine {
         super::spellings::respell(&mut tokens);
         super::current_of::mark(&mut tokens);
+        super::exclusion::mark(&mut tokens);
         mark_calls(&mut tokens);
         super::subscripted::rewrite(&mut tokens);
         cast_literals(&mut tokens);

@@ -13,6 +13,7 @@ pub(super) fn respell(tokens: &mut Vec<TokenWithSpan>) {
     if tokens.first().is_some_and(|t| word(t, "create")) {
         without_oids(tokens);
         named_columns(tokens);
+        nulls_distinct(tokens);
     }
 }
 
@@ -31,6 +32,52 @@ fn table_command(tokens: &mut Vec<TokenWithSpan>) {
         let star = TokenWithSpan::new(Token::Mul, first.span);
         let select = [keyword("SELECT", first), star, keyword("FROM", first)];
         tokens.splice(..1, select);
+    }
+}
+
+/// `a int UNIQUE NULLS NOT DISTINCT` in CREATE TABLE is a constraint behind the column: sqlparser reads it there alone.
+fn nulls_distinct(tokens: &mut Vec<TokenWithSpan>) {
+    if !tokens.iter().take(4).any(|t| word(t, "table")) {
+        return;
+    }
+    let (mut depth, mut column, mut moved) = (0, None, Vec::new());
+    let mut at = 0;
+    while at < tokens.len() {
+        let ends = match tokens[at].token {
+            Token::LParen => {
+                depth += 1;
+                if depth == 1 {
+                    column = tokens.get(at + 1).cloned();
+                }
+                false
+            }
+            Token::RParen => {
+                depth -= 1;
+                depth == 0
+            }
+            Token::Comma => depth == 1,
+            _ => false,
+        };
+        if ends {
+            let count = moved.len();
+            tokens.splice(at..at, std::mem::take(&mut moved));
+            at += count;
+            column = tokens.get(at + 1).cloned();
+        }
+        let not = usize::from(tokens.get(at + 2).is_some_and(|t| word(t, "not")));
+        let fits = depth == 1
+            && word(&tokens[at], "unique")
+            && tokens.get(at + 1).is_some_and(|t| word(t, "nulls"))
+            && tokens.get(at + 2 + not).is_some_and(|t| word(t, "distinct"));
+        if let Some(name) = column.as_ref().filter(|c| fits && c.span != tokens[at].span && !word(c, "constraint")) {
+            let behind = |token: Token| TokenWithSpan::new(token, name.span);
+            let written: Vec<TokenWithSpan> = tokens.drain(at..at + 3 + not).collect();
+            moved.push(behind(Token::Comma));
+            moved.extend(written);
+            moved.extend([behind(Token::LParen), name.clone(), behind(Token::RParen)]);
+            continue;
+        }
+        at += 1;
     }
 }
 

@@ -311,6 +311,11 @@ impl Rel {
         }
     }
 
+    /// The same rows; no condition goes below it, so that none looks at rows that what is below keeps back.
+    pub fn barrier(self) -> Rel {
+        Rel::Series { input: Box::new(self), calls: Vec::new(), ordinality: None }
+    }
+
     pub fn project(self, columns: Vec<(ColumnId, ScalarExpr)>) -> Rel {
         Rel::Project { input: Box::new(self), columns }
     }

@@ -11,6 +11,7 @@ use datafusion::logical_expr::{
     WindowFrameUnits, WindowFunctionDefinition, cast, lit,
 };
 
+use super::framed;
 use super::{Lowering, alias, find_column, name, plan_error, project};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ScalarExpr};
@@ -19,7 +20,7 @@ use crate::functions::lower::aggregate::{AggregateCall, OrderKey, aggregate};
 use crate::functions::lower::{self, Lowered};
 use crate::query::single::SingleValue;
 use crate::query::unnest::SINGLE_VALUE;
-use crate::sql::rel::{Aggregate, FrameBound, FrameUnits, SortKey, WindowCall};
+use crate::sql::rel::{Aggregate, Exclusion, FrameBound, FrameUnits, SortKey, WindowCall};
 use crate::types::{Datum, TypeOid};
 
 impl Lowering<'_> {
@@ -175,8 +176,114 @@ impl Lowering<'_> {
         project(plan, columns)
     }
 
+    /// A call whose frame excludes rows. `None`: the function does not look at its frame.
+    fn framed_call(&mut self, call: &WindowCall, input: &LogicalPlan) -> Result<Option<Expr>> {
+        let schemas: [&datafusion::common::DFSchema; 1] = [input.schema()];
+        let mut lowered = self.exprs(&call.args, &schemas)?;
+        let range = lowered.split_off(own_arguments(call));
+        let what = match (call.aggregate, call.function.name) {
+            (true, _) => {
+                let lowered = aggregate(AggregateCall {
+                    function: call.function.clone(),
+                    args: lowered,
+                    distinct: false,
+                    filter: None,
+                    order_by: vec![],
+                    ret: call.ty,
+                })?;
+                let Expr::AggregateFunction(f) = lowered.expr else { return Err(call.function.unsupported()) };
+                (framed::What::Aggregate(f.func), f.params.args)
+            }
+            (_, "first_value") => (framed::What::FirstValue, lowered.into_iter().map(|a| a.expr).collect()),
+            (_, "last_value") => (framed::What::LastValue, lowered.into_iter().map(|a| a.expr).collect()),
+            (_, "nth_value") => {
+                let mut args: Vec<Expr> = lowered.into_iter().map(|a| a.expr).collect();
+                if let Some(nth) = args.get_mut(1) {
+                    *nth = cast(nth.clone(), DataType::Int64);
+                }
+                (framed::What::NthValue, args)
+            }
+            _ => return Ok(None),
+        };
+        let (what, mut args) = what;
+        let own = args.len();
+        if let Some(filter) = &call.filter {
+            args.push(self.expr(filter, &schemas)?.expr);
+        }
+        let mut keys = Vec::new();
+        for key in &call.order_by {
+            let key = self.expr(&key.expr, &schemas)?;
+            keys.push(key.ty);
+            args.push(key.expr);
+        }
+        let range_type = range.first().map(|key| key.ty);
+        args.extend(range.into_iter().map(|a| a.expr));
+        let units = call.frame.units;
+        let edge = |bound: &FrameBound, starts: bool| {
+            Ok::<_, Error>(match bound {
+                FrameBound::UnboundedPreceding | FrameBound::UnboundedFollowing => framed::Edge::Unbounded,
+                FrameBound::CurrentRow => framed::Edge::Current,
+                FrameBound::Preceding(_) | FrameBound::Following(_) if units == FrameUnits::Range => {
+                    framed::Edge::Value
+                }
+                FrameBound::Preceding(offset) | FrameBound::Following(offset) => {
+                    let word = if starts { "starting" } else { "ending" };
+                    let rows = match self.offset(offset, WindowFrameUnits::Rows, None, word)? {
+                        ScalarValue::UInt64(Some(n)) => i64::try_from(n).unwrap_or(i64::MAX),
+                        _ => return Err(Error::internal("a frame's offset is no number")),
+                    };
+                    framed::Edge::Offset(if matches!(bound, FrameBound::Preceding(_)) { -rows } else { rows })
+                }
+            })
+        };
+        let (start, end) = (edge(&call.frame.start, true)?, edge(&call.frame.end, false)?);
+        let framed = framed::Framed {
+            what,
+            units,
+            start,
+            end,
+            exclude: call.frame.exclude,
+            args: own,
+            filtered: call.filter.is_some(),
+            keys,
+            range: range_type,
+            descending: call.order_by.first().is_some_and(|key| key.descending),
+            ret: call.ty.arrow(),
+        };
+        let fun = WindowFunctionDefinition::WindowUDF(Arc::new(framed::udf(framed, args.len())));
+        let partition_by = self.partition_keys(call, input)?;
+        let order_by = self.sort_keys(&call.order_by, input)?;
+        let window_frame = WindowFrame::new(None);
+        let params = WindowFunctionParams {
+            args,
+            partition_by,
+            order_by,
+            window_frame,
+            filter: None,
+            null_treatment: None,
+            distinct: false,
+        };
+        Ok(Some(Expr::WindowFunction(Box::new(WindowFunction { fun, params }))))
+    }
+
+    fn partition_keys(&mut self, call: &WindowCall, input: &LogicalPlan) -> Result<Vec<Expr>> {
+        call.partition_by
+            .iter()
+            .map(|e| {
+                let lowered = self.expr(e, &[input.schema()])?;
+                Ok(lower::key(&lowered).unwrap_or(lowered).expr)
+            })
+            .collect()
+    }
+
     fn window_call(&mut self, call: &WindowCall, input: &LogicalPlan) -> Result<(Expr, Option<DataType>)> {
-        let mut args = self.exprs(&call.args, &[input.schema()])?;
+        if call.frame.exclude != Exclusion::NoOthers
+            && let Some(framed) = self.framed_call(call, input)?
+        {
+            return Ok((framed, None));
+        }
+        let own = call.args.get(..own_arguments(call)).unwrap_or_default();
+        let mut args = self.exprs(own, &[input.schema()])?;
         let filter = call.filter.as_ref().map(|f| self.expr(f, &[input.schema()])).transpose()?.map(|l| l.expr);
         let (fun, args, layout) = if call.aggregate {
             let lowered = aggregate(AggregateCall {
@@ -201,14 +308,7 @@ impl Lowering<'_> {
             }
             (fun, args.into_iter().map(|a| a.expr).collect(), layout)
         };
-        let partition_by = call
-            .partition_by
-            .iter()
-            .map(|e| {
-                let lowered = self.expr(e, &[input.schema()])?;
-                Ok(lower::key(&lowered).unwrap_or(lowered).expr)
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let partition_by = self.partition_keys(call, input)?;
         let range = call.frame.units == FrameUnits::Range
             && [&call.frame.start, &call.frame.end]
                 .iter()
@@ -310,6 +410,12 @@ impl Lowering<'_> {
             _ => Err(Error::internal("a frame offset of another type")),
         }
     }
+}
+
+/// Arguments of the function; what RANGE is computed from lies behind them.
+fn own_arguments(call: &WindowCall) -> usize {
+    let extra = call.frame.computed.map_or(0, |(start, end)| 1 + usize::from(start) + usize::from(end));
+    call.args.len().saturating_sub(extra)
 }
 
 fn unbounded_of(units: WindowFrameUnits, key: Option<&DataType>) -> ScalarValue {

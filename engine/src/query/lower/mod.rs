@@ -6,6 +6,7 @@
 
 mod aggregate;
 mod expr;
+mod framed;
 mod join;
 mod shell;
 

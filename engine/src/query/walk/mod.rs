@@ -64,7 +64,7 @@ struct Columns {
 /// Whether `query` is one for a walk.
 pub(super) fn taken(query: &BoundQuery) -> Option<Taken> {
     let system = !query.reads.is_empty() && query.reads.iter().all(|oid| system::by_oid(*oid).is_some());
-    if !system || !query.locked.is_empty() || !query.locks.is_empty() {
+    if !system || !query.locked.is_empty() || !query.runs.is_empty() || !query.locks.is_empty() {
         return None;
     }
     let mut columns = Columns::default();

@@ -551,7 +551,8 @@ impl Binder {
             .enumerate()
             .map(|(i, c)| ScopeColumn { attribute: i as i16 + 1, ..c })
             .collect();
-        Ok((bound.rel, columns))
+        let rel = if view.is_barrier() { bound.rel.barrier() } else { bound.rel };
+        Ok((rel, columns))
     }
 
     fn function_factor(

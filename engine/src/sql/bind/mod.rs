@@ -29,6 +29,7 @@ mod range;
 mod record_columns;
 mod resolve;
 mod routine;
+mod routine_run;
 mod row;
 mod select;
 mod subquery;
@@ -41,6 +42,8 @@ pub mod view_target;
 mod window;
 
 pub(crate) use names::expression_name;
+
+pub use routine_run::RoutineRun;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -134,6 +137,8 @@ pub struct BoundQuery {
     pub collations: Vec<(usize, Option<Oid>)>,
     /// Subqueries that run first, in this order.
     pub locked: Vec<Arc<LockedSubquery>>,
+    /// Functions to be run before it.
+    pub runs: Vec<Arc<RoutineRun>>,
     /// What the general path remembers between executions of a prepared statement.
     pub(crate) cache: OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
 }
@@ -247,6 +252,7 @@ pub struct Binder {
     known_as: Arc<[(Oid, i16, String)]>,
     /// Parameters of the SQL function whose body is at hand.
     frame: Option<routine::Frame>,
+    runs: Vec<Arc<RoutineRun>>,
     locked: Vec<Arc<LockedSubquery>>,
     /// Relations of rows that exist only while the statement runs.
     transients: u32,
@@ -293,6 +299,7 @@ impl Binder {
             known_as: Arc::from([]),
             frame: None,
             locked: Vec::new(),
+            runs: Vec::new(),
             transients: 0,
             computed: HashMap::new(),
             collations: Default::default(),

@@ -160,6 +160,7 @@ impl Binder {
         BoundQuery {
             columns,
             locked: self.locked.iter().filter(|l| scanned.contains(&l.table)).cloned().collect(),
+            runs: self.runs.iter().filter(|r| scanned.contains(&r.table)).cloned().collect(),
             rel: bound.rel,
             outputs,
             simple: bound.simple,

@@ -313,6 +313,10 @@ impl Binder {
                 Error::unsupported("a set-returning SQL function in an expression").hint("Call it in the FROM clause.");
             return Err(self.source.locate(error, span));
         }
+        if routine.runs {
+            let (rel, columns) = self.run_of_routine(&routine, args, false, span)?;
+            return self.first_of_run(&routine, rel, columns).map(Some);
+        }
         let (body, _) = parse_query(query_of(&routine.body))?;
         if let Some(ty) = routine.row_type(&self.environment.catalog) {
             let row = self.routine_row(&routine, &body, &args, ty)?;
@@ -333,6 +337,28 @@ impl Binder {
         };
         let value = self.as_declared(value, routine.ret)?;
         Ok(Some(self.unless_null(&routine, &args, value)))
+    }
+
+    /// The first row that a function returned, as its value.
+    fn first_of_run(
+        &mut self,
+        routine: &RoutineDef,
+        rel: Rel,
+        columns: Vec<(String, ColumnId, PgType)>,
+    ) -> Result<ScalarExpr> {
+        let (rel, column, ty) = match (routine.row_type(&self.environment.catalog), columns.as_slice()) {
+            (None, [(_, id, ty)]) => (rel, *id, *ty),
+            (ty, _) => {
+                let ty = ty.unwrap_or(TypeOid::RECORD);
+                let names: Arc<[String]> = columns.iter().map(|(name, ..)| name.clone()).collect();
+                let fields = columns.into_iter().map(|(_, id, ty)| ScalarExpr::column(id, ty)).collect();
+                let row = ScalarExpr::new(ExprKind::Row(fields, (ty == TypeOid::RECORD).then_some(names)), ty);
+                let id = self.fresh();
+                (rel.project(vec![(id, row)]), id, PgType::from(ty))
+            }
+        };
+        let value = query(QueryExpr::Scalar { rel: Arc::new(first_row(rel)), column }, ty);
+        self.as_declared(value, routine.ret)
     }
 
     /// A value of a function as its declared type demands it.
@@ -461,6 +487,15 @@ impl Binder {
         span: Span,
     ) -> Result<Option<(Rel, Vec<(String, ColumnId, PgType)>, bool)>> {
         let Some((routine, args)) = self.find_routine(parts, args, span)? else { return Ok(None) };
+        if routine.runs {
+            let (mut rel, columns) = self.run_of_routine(&routine, args, true, span)?;
+            if !routine.returns_set {
+                rel = first_row(rel);
+            }
+            let row = routine.row_type(&self.environment.catalog).is_some();
+            let scalar = columns.len() == 1 && routine.outputs().count() == 0 && !row;
+            return Ok(Some((rel, columns, scalar)));
+        }
         let (body, _) = parse_query(query_of(&routine.body))?;
         let (mut rel, columns) = self.in_body(&routine, &args, |b| {
             let bound = b.subquery(&body)?;
@@ -494,6 +529,8 @@ impl Binder {
                 units: FrameUnits::Rows,
                 start: FrameBound::UnboundedPreceding,
                 end: FrameBound::UnboundedFollowing,
+                exclude: rel::Exclusion::NoOthers,
+                computed: None,
             },
             ty: TypeOid::INT8.into(),
         };

@@ -63,12 +63,21 @@ impl Binder {
             Some(selection) => Some(self.in_scope(&scope, Expects::Where, |b| b.boolean(selection, "WHERE"))?),
             None => None,
         };
-        let parts = conditions.iter().map(|c| c.expr.clone()).chain(filter).collect();
-        let filter = ScalarExpr::and(parts);
+        let barrier = views.iter().any(|level| level.view.is_barrier());
+        let parts = conditions.iter().map(|c| c.expr.clone());
+        let filter = if barrier {
+            // One after the other: none looks at rows that those before it keep back.
+            for condition in parts {
+                rel = rel.filter(Some(condition)).barrier();
+            }
+            filter
+        } else {
+            ScalarExpr::and(parts.chain(filter).collect())
+        };
         let columns = scan.columns.clone();
         // Where a row lies is known to the query alone.
         let placed = |f: &ScalarExpr| f.any(&|e| matches!(e.kind, ExprKind::Column { id, .. } if id == row_id));
-        let plain = from.is_empty() && !filter.as_ref().is_some_and(|f| f.has_subquery() || placed(f));
+        let plain = from.is_empty() && !barrier && !filter.as_ref().is_some_and(|f| f.has_subquery() || placed(f));
         let simple = plain.then(|| (scan, filter.clone()));
         Ok((Target { scope, rel: rel.filter(filter), row_id, columns, simple }, conditions))
     }

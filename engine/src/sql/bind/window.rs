@@ -8,7 +8,8 @@ use super::resolve::{self, Kind};
 use super::{Binder, Expects, fold};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::ScalarExpr;
-use crate::sql::rel::{Frame, FrameBound, FrameUnits, QueryExpr, SortKey, WindowCall};
+use crate::sql::exclusion;
+use crate::sql::rel::{Exclusion, Frame, FrameBound, FrameUnits, QueryExpr, SortKey, WindowCall};
 use crate::types::TypeOid;
 
 impl Binder {
@@ -45,23 +46,80 @@ impl Binder {
                 return Err(self.source.locate(error, span));
             }
         };
-        let spec = self.window_spec(over)?;
+        let (spec, exclude) = self.window_spec(over)?;
         self.in_window = true;
         let parts = self.bind_window(&spec);
         self.in_window = false;
-        let (partition_by, order_by, frame) = parts?;
-        let (args, ty) = self.window_extreme(&resolved.function, args, resolved.ty)?;
+        let (partition_by, order_by, mut frame) = parts?;
+        frame.exclude = exclude;
+        let (mut args, ty) = self.window_extreme(&resolved.function, args, resolved.ty)?;
+        if exclude != Exclusion::NoOthers {
+            self.range_as_arguments(&mut frame, &order_by, &mut args, span)?;
+        }
         let call =
             WindowCall { function: resolved.function, aggregate, args, filter, partition_by, order_by, frame, ty };
         Ok(Self::read_extreme(query(QueryExpr::Window(call), ty), resolved.ty))
     }
 
     /// The specification with what a named window adds to it.
-    fn window_spec(&mut self, over: &ast::WindowType) -> Result<ast::WindowSpec> {
+    fn window_spec(&mut self, over: &ast::WindowType) -> Result<(ast::WindowSpec, Exclusion)> {
         match over {
-            ast::WindowType::NamedWindow(name) => self.named_window(name),
-            ast::WindowType::WindowSpec(spec) => self.inherit(spec.clone()),
+            ast::WindowType::NamedWindow(name) => {
+                let wanted = fold(name);
+                let own = self.windows.iter_mut().find(|w| fold(&w.0) == wanted).map(|window| match &mut window.1 {
+                    ast::NamedWindowExpr::WindowSpec(spec) => {
+                        let whole = spec.order_by.clone();
+                        let exclude = exclusion::take(&mut spec.order_by);
+                        (whole, exclude)
+                    }
+                    ast::NamedWindowExpr::NamedWindow(_) => (Vec::new(), Exclusion::NoOthers),
+                });
+                let (whole, exclude) = own.unwrap_or((Vec::new(), Exclusion::NoOthers));
+                let spec = self.named_window(name);
+                // Others may name the window, too.
+                if exclude != Exclusion::NoOthers
+                    && let Some(ast::NamedWindowDefinition(_, ast::NamedWindowExpr::WindowSpec(spec))) =
+                        self.windows.iter_mut().find(|w| fold(&w.0) == wanted)
+                {
+                    spec.order_by = whole;
+                }
+                Ok((spec?, exclude))
+            }
+            ast::WindowType::WindowSpec(spec) => {
+                let mut spec = spec.clone();
+                let exclude = exclusion::take(&mut spec.order_by);
+                Ok((self.inherit(spec)?, exclude))
+            }
         }
+    }
+
+    /// For RANGE with offsets that excludes rows: the key, and the values between which the frame's keys lie, as arguments.
+    fn range_as_arguments(
+        &mut self,
+        frame: &mut Frame,
+        order_by: &[SortKey],
+        args: &mut Vec<ScalarExpr>,
+        span: Span,
+    ) -> Result<()> {
+        let [key] = order_by else { return Ok(()) };
+        if frame.units != FrameUnits::Range {
+            return Ok(());
+        }
+        let (plus, minus) = if key.descending { ("-", "+") } else { ("+", "-") };
+        let mut bounds = [None, None];
+        for (slot, bound) in bounds.iter_mut().zip([&frame.start, &frame.end]) {
+            let (operator, offset) = match bound {
+                FrameBound::Preceding(offset) => (minus, offset),
+                FrameBound::Following(offset) => (plus, offset),
+                _ => continue,
+            };
+            *slot = Some(self.operator(operator, Some(key.expr.clone()), offset.clone(), span)?);
+        }
+        let Some(ty) = bounds.iter().flatten().next().map(|bound| bound.ty) else { return Ok(()) };
+        frame.computed = Some((bounds[0].is_some(), bounds[1].is_some()));
+        args.push(self.coerce_explicit(key.expr.clone(), ty, span)?);
+        args.extend(bounds.into_iter().flatten());
+        Ok(())
     }
 
     fn named_window(&mut self, name: &ast::Ident) -> Result<ast::WindowSpec> {
@@ -142,7 +200,8 @@ impl Binder {
         let order_by = spec.order_by.iter().map(|k| self.sort_key(k)).collect::<Result<Vec<_>>>()?;
         let frame = match &spec.window_frame {
             None => {
-                Frame { units: FrameUnits::Range, start: FrameBound::UnboundedPreceding, end: FrameBound::CurrentRow }
+                let (start, end) = (FrameBound::UnboundedPreceding, FrameBound::CurrentRow);
+                Frame { units: FrameUnits::Range, start, end, exclude: Exclusion::NoOthers, computed: None }
             }
             Some(frame) => self.frame(frame, &order_by)?,
         };
@@ -177,7 +236,7 @@ impl Binder {
         if units == FrameUnits::Groups && order_by.is_empty() {
             return Err(Error::new(SqlState::WindowingError, "GROUPS mode requires an ORDER BY clause"));
         }
-        Ok(Frame { units, start, end })
+        Ok(Frame { units, start, end, exclude: Exclusion::NoOthers, computed: None })
     }
 
     fn bound(
