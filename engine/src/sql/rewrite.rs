@@ -52,10 +52,31 @@ pub(super) fn unsupported(tokens: &[TokenWithSpan]) -> Option<String> {
         &["alter", "text"],
         &["alter", "trigger"],
     ];
+    if excludes(tokens) {
+        return Some("an EXCLUDE constraint".to_owned());
+    }
     let words = STATEMENTS
         .iter()
         .find(|words| words.iter().enumerate().all(|(i, w)| tokens.get(i).is_some_and(|t| word(t, w))))?;
     Some(words.join(" ").to_uppercase())
+}
+
+/// `EXCLUDE USING gist (…)` or `EXCLUDE (…)` in the definition of a table.
+fn excludes(tokens: &[TokenWithSpan]) -> bool {
+    let defines = tokens.first().is_some_and(|t| word(t, "create") || word(t, "alter"));
+    let table = || tokens.iter().take(4).any(|t| word(t, "table"));
+    let begins = |before: &[TokenWithSpan]| match before {
+        [.., constraint, _] if word(constraint, "constraint") => true,
+        [.., last] => matches!(last.token, Token::LParen | Token::Comma) || word(last, "add"),
+        [] => false,
+    };
+    let named = |(at, pair): (usize, &[TokenWithSpan])| match pair {
+        [first, next] if word(first, "exclude") => {
+            (word(next, "using") || next.token == Token::LParen) && begins(tokens.get(..at).unwrap_or_default())
+        }
+        _ => false,
+    };
+    defines && table() && tokens.windows(2).enumerate().any(named)
 }
 
 /// `TRIM(LEADING FROM x)` becomes `ltrim(x)`: sqlparser wants the characters there.

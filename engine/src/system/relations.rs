@@ -693,8 +693,12 @@ fn pg_depend(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
         if let Some(range) = TypeOid(t.oid.0).user_range() {
             push(PG_TYPE, t.oid, 0, PG_TYPE, Oid(range.0), 0, 'i');
         }
-        if let Some(range) = t.range() {
-            push(PG_TYPE, t.oid, 0, PG_TYPE, range.domain.unwrap_or(Oid(range.subtype.0)), 0, 'n');
+        // What is built in is pinned.
+        if let Some(range) = t.range()
+            && let subtype = range.domain.map_or(range.subtype, |domain| TypeOid(domain.0))
+            && subtype.user_kind().is_some()
+        {
+            push(PG_TYPE, t.oid, 0, PG_TYPE, Oid(subtype.0), 0, 'n');
         }
     }
     for s in catalog.sequences.values() {
