@@ -13,6 +13,7 @@ use super::{EvalContext, cast_value, registry};
 use crate::error::{Result, SqlState};
 use crate::types::arrow::{ColumnReader, to_array};
 use crate::types::calendar::{DATE_MAX, DATE_MIN, TIMESTAMP_MAX, TIMESTAMP_MIN};
+use crate::types::range::{self, Bound, Kind, Range};
 use crate::types::text::{DateOrder, DateStyle, FormatSettings, IntervalStyle, parse, to_string};
 use crate::types::{Datum, Interval, PgType, TypeOid, compare};
 
@@ -339,6 +340,7 @@ fn values(oid: TypeOid) -> Vec<Datum> {
         T::JSON | T::JSONB => {
             texts(&["null", "[]", "{}", "\"é\"", "[1, \"é\", null, [2]]", "{\"a\": {\"é\": [1]}, \"b\": 1}", "-1.5e3"])
         }
+        oid if oid.is_range() || oid.is_multirange() => ranges(oid),
         oid if oid.element().is_some() => {
             let element = match oid {
                 T::ANYARRAY => T::INT4,
@@ -361,6 +363,31 @@ fn values(oid: TypeOid) -> Vec<Datum> {
     }
 }
 
+/// The empty one, all, and those between the extremes of the bounds.
+fn ranges(ty: TypeOid) -> Vec<Datum> {
+    let range = ty.multirange_range().unwrap_or(ty);
+    let subtype = range.range_subtype().unwrap();
+    let kind = Kind::new(range, subtype);
+    let mut bounds: Vec<Option<Datum>> = values(subtype).into_iter().map(Some).collect();
+    bounds.sort_by(|a, b| compare::compare(a.as_ref().unwrap(), b.as_ref().unwrap(), subtype.into()));
+    bounds.insert(0, None);
+    bounds.push(None);
+    let pair = |at: usize, to: usize, inclusive| {
+        kind.make(Bound::lower(bounds[at].clone(), true), Bound::upper(bounds[to].clone(), inclusive))
+    };
+    let last = bounds.len() - 1;
+    let pairs = [(0, last), (0, 1), (1, 2), (1, last - 1), (2, 3), (last - 2, last - 1), (last - 1, last)];
+    let found = pairs.into_iter().flat_map(|(at, to)| [pair(at, to, true), pair(at, to, false)]);
+    let found: Vec<Range> = found.flatten().chain([Range::EMPTY]).collect();
+    match ty.is_range() {
+        true => found.iter().map(range::encode).collect(),
+        false => {
+            let several = found.windows(3).map(|ranges| kind.canonical(ranges.to_vec()));
+            several.flatten().chain([Vec::new()]).map(|ranges| range::encode_multirange(&ranges)).collect()
+        }
+    }
+}
+
 fn instants() -> [i64; 10] {
     let (min, max) = (TIMESTAMP_MIN, TIMESTAMP_MAX);
     [i64::MIN, i64::MAX, min, min + 1, max - 1, max, -1, 0, 1_582_979_696_789_000, 1_730_611_800_000_000]
@@ -375,6 +402,9 @@ fn actual(declared: TypeOid) -> TypeOid {
         // anycompatible and its kin.
         TypeOid(5077) | TypeOid(5079) => TypeOid::INT4,
         TypeOid(5078) => TypeOid::INT4_ARRAY,
+        // anyrange, anymultirange, and those of anycompatible.
+        TypeOid(3831) | TypeOid(5080) => TypeOid::INT4RANGE,
+        TypeOid(4537) | TypeOid(4538) => TypeOid::INT4MULTIRANGE,
         other => other,
     }
 }
