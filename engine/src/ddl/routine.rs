@@ -409,6 +409,7 @@ fn mismatch(routine: &RoutineDef, detail: &str) -> Error {
     let ty = type_name(routine.ret);
     Error::new(SqlState::InvalidFunctionDefinition, format!("return type mismatch in function declared to return {ty}"))
         .detail(detail)
+        .context(format!("SQL function \"{}\"", routine.name))
 }
 
 /// The columns that the declaration promises; `None`: `record`, which the query decides.

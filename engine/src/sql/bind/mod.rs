@@ -32,6 +32,7 @@ mod routine;
 mod routine_run;
 mod row;
 mod select;
+mod set_routine;
 mod subquery;
 mod subscript;
 mod target;

@@ -47,6 +47,8 @@ impl Binder {
         locks: &[ast::LockClause],
     ) -> Result<Bound> {
         refuse_foreign_clauses(select)?;
+        let rewritten = self.with_set_in_from(select);
+        let select = rewritten.as_ref().unwrap_or(select);
         let (mut rel, mut scope) = self.from(&select.from)?;
         let locks = self.locks(&mut rel, &scope, select, locks)?;
         if asks_for_row_ids(select, self.source.text()) {

@@ -113,6 +113,11 @@ pub fn changeable(query: &ast::Query) -> Result<(), &'static str> {
     base(query).map(|_| ())
 }
 
+/// Whether an item calls an aggregate, a window function or a function that returns a set.
+pub(super) fn is_more_than_a_value(item: &ast::SelectItem) -> bool {
+    kind_of(item).is_some()
+}
+
 enum Called {
     Aggregate,
     Window,
