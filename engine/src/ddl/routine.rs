@@ -461,7 +461,7 @@ pub fn find_named(
                 RoutineKind::Aggregate => r.aggregate.is_some(),
                 RoutineKind::Routine => true,
             };
-            match all.iter().any(|r| meant(&r)) {
+            match all.iter().any(meant) {
                 true => all.iter().copied().filter(meant).collect(),
                 false => all.clone(),
             }

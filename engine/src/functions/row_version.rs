@@ -45,7 +45,7 @@ const BLOCK_ROWS: u64 = 65_535;
 fn place_of(_: &Call<'_>, args: &[Datum]) -> Result<Datum> {
     let Some(Datum::Int8(row)) = args.first() else { return Ok(Datum::Null) };
     let (partition, handle) = ((*row as u64 >> 32) & 0x7fff, *row as u64 & 0xffff_ffff);
-    let block = partition << 17 | handle / BLOCK_ROWS;
+    let block = (partition << 17) | (handle / BLOCK_ROWS);
     Ok(Datum::Int8((block << 16 | (handle % BLOCK_ROWS + 1)) as i64))
 }
 
