@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use engine::commit_log::GroupId;
 
+use super::buffers::Buffers;
 use super::disk::DiskFile;
 use super::format::{self, RECORD_HEADER, RecordKind};
 use super::writer::{Change, Shared};
@@ -324,7 +325,7 @@ impl GroupLog {
                 parts.push((id, *slot, place));
             }
         });
-        LogSpan { group: self.group, parts }
+        LogSpan { group: self.group, parts, buffers: self.shared.buffers.clone() }
     }
 }
 
@@ -338,6 +339,7 @@ enum Place {
 pub struct LogSpan {
     group: GroupId,
     parts: Vec<(EntryId, Slot, Place)>,
+    buffers: Arc<Buffers>,
 }
 
 impl LogSpan {
@@ -352,7 +354,7 @@ impl LogSpan {
         for (id, slot, place) in self.parts {
             let payload = match place {
                 Place::Memory(payload) => payload,
-                Place::File(file) => read_payload(file, self.group, id, slot)?,
+                Place::File(file) => read_payload(&self.buffers, file, self.group, id, slot)?,
             };
             entries.push(LogEntry { id, kind: slot.kind, payload });
         }
@@ -360,11 +362,18 @@ impl LogSpan {
     }
 }
 
-fn read_payload(file: Option<Arc<dyn DiskFile>>, group: GroupId, id: EntryId, slot: Slot) -> Result<Bytes, WalError> {
+fn read_payload(
+    buffers: &Arc<Buffers>,
+    file: Option<Arc<dyn DiskFile>>,
+    group: GroupId,
+    id: EntryId,
+    slot: Slot,
+) -> Result<Bytes, WalError> {
     let name = format::segment_name(slot.segment);
     let file = file.ok_or_else(|| WalError::Stopped(format!("entry {} stood in {name}, which is gone", id.index)))?;
-    let mut bytes = vec![0; RECORD_HEADER + slot.length as usize];
-    file.read_exact_at(&mut bytes, slot.offset).map_err(|e| WalError::io(format!("cannot read {name}"), e))?;
+    let bytes = buffers
+        .filled(RECORD_HEADER + slot.length as usize, |into| file.read_exact_at(into, slot.offset))
+        .map_err(|e| WalError::io(format!("cannot read {name}"), e))?;
     match format::read_record(&bytes, slot.offset) {
         Some((record, _)) if record.group == group && record.kind == RecordKind::Entry(id, slot.kind) => {}
         _ => {
@@ -372,5 +381,5 @@ fn read_payload(file: Option<Arc<dyn DiskFile>>, group: GroupId, id: EntryId, sl
             return Err(WalError::Corrupt(format!("entry {} at offset {at} of {name} cannot be read back", id.index)));
         }
     }
-    Ok(Bytes::from(bytes).slice(RECORD_HEADER..))
+    Ok(bytes.slice(RECORD_HEADER..))
 }

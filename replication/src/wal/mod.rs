@@ -15,6 +15,7 @@
 //! 4. A segment is deleted only after the purge mark that makes it unneeded was synced, oldest first.
 
 mod allocator;
+mod buffers;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(crate) mod crash_points;

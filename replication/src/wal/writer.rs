@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tracing::error;
 
 use super::allocator::Allocation;
+use super::buffers::Buffers;
 use super::disk::{Disk, DiskFile};
 use super::format::{self, BatchEncoder, RECORD_HEADER, RecordKind, SEGMENT_HEADER};
 use super::group::{GroupLog, GroupState};
@@ -74,6 +75,7 @@ pub(super) struct Shared {
     /// There is no space for the next segment. What is queued goes into what is left of the present one, or waits.
     pub full: AtomicBool,
     pub meter: Meter,
+    pub buffers: Arc<Buffers>,
     options: WalOptions,
 }
 
@@ -160,6 +162,7 @@ impl Wal {
             drained: Notify::new(),
             full: AtomicBool::new(false),
             meter: Meter::default(),
+            buffers: Arc::default(),
             options,
         });
         let mut writer = Writer {
