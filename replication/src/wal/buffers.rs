@@ -70,7 +70,13 @@ mod tests {
     #[test]
     fn memory_is_used_again_when_nobody_reads_it_any_more() {
         let buffers = Arc::new(Buffers::default());
-        let read = |length: usize, byte: u8| buffers.filled(length, |into| Ok(into.fill(byte))).unwrap();
+        let read = |length: usize, byte: u8| {
+            let set = |into: &mut [u8]| {
+                into.fill(byte);
+                Ok(())
+            };
+            buffers.filled(length, set).unwrap()
+        };
         let (first, second) = (read(LARGE, 1), read(LARGE + 7, 2));
         let part = first.slice(5..9);
         let place = first.as_ptr();

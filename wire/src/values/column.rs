@@ -234,7 +234,7 @@ fn reader(array: &ArrayRef, ty: PgType) -> Result<Read> {
         (DataType::Int32, Family::Int4) => {
             read!(array.as_primitive::<Int32Type>(), Datum::Int4)
         }
-        (DataType::Int64, Family::Int8 | Family::Enum) => {
+        (DataType::Int64, Family::Int8 | Family::Tid | Family::Enum) => {
             read!(array.as_primitive::<Int64Type>(), Datum::Int8)
         }
         (DataType::UInt32, Family::Oid | Family::Reg) => {

@@ -114,6 +114,7 @@ binary!(write_bool, Datum::Bool(value) => &[u8::from(*value)]);
 binary!(write_int2, Datum::Int2(value) => &value.to_be_bytes());
 binary!(write_int4, Datum::Int4(value) => &value.to_be_bytes());
 binary!(write_int8, Datum::Int8(value) => &value.to_be_bytes());
+binary!(write_tid, Datum::Int8(value) => value.to_be_bytes().split_at(2).1);
 binary!(write_float4, Datum::Float4(value) => &value.to_be_bytes());
 binary!(write_float8, Datum::Float8(value) => &value.to_be_bytes());
 binary!(write_oid, Datum::Oid(value) => &value.to_be_bytes());
@@ -277,6 +278,7 @@ fn binary_writer(oid: TypeOid) -> Result<Write> {
         Family::Int2 => write_int2,
         Family::Int4 => write_int4,
         Family::Int8 => write_int8,
+        Family::Tid => write_tid,
         Family::Float4 => write_float4,
         Family::Float8 => write_float8,
         Family::Oid => write_oid,

@@ -65,6 +65,8 @@ pub(crate) enum Family {
     Hstore,
     /// Its label, in either format.
     Enum,
+    /// Block number in four bytes, place in two.
+    Tid,
     /// Has a text form only: by PostgreSQL's own lack of a binary one, or by ours.
     TextOnly {
         postgresql_too: bool,
@@ -81,7 +83,8 @@ pub(crate) fn family(oid: TypeOid) -> Family {
         T::BOOL => Family::Bool,
         T::INT2 => Family::Int2,
         T::INT4 => Family::Int4,
-        T::INT8 | T::XID8 | T::PG_LSN | T::MONEY | T::TID => Family::Int8,
+        T::INT8 | T::XID8 | T::PG_LSN | T::MONEY => Family::Int8,
+        T::TID => Family::Tid,
         T::FLOAT4 => Family::Float4,
         T::FLOAT8 => Family::Float8,
         T::OID | T::XID | T::CID => Family::Oid,

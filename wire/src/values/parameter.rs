@@ -70,6 +70,10 @@ pub(super) fn read_binary(reader: &mut Reader<'_>, ty: TypeOid, settings: &Forma
         Family::Int2 => Datum::Int2(reader.i16()?),
         Family::Int4 => Datum::Int4(reader.i32()?),
         Family::Int8 => Datum::Int8(read_i64(reader)?),
+        Family::Tid => {
+            let (block, place) = (reader.i32()? as u32, reader.i16()? as u16);
+            Datum::Int8(i64::from(block) << 16 | i64::from(place))
+        }
         Family::Float4 => Datum::Float4(f32::from_bits(reader.i32()? as u32)),
         Family::Float8 => Datum::Float8(f64::from_bits(read_i64(reader)? as u64)),
         Family::Oid | Family::Reg => Datum::Oid(reader.i32()? as u32),
