@@ -108,6 +108,14 @@ async fn change_all(client: &Client, rows: usize) -> Result<(), String> {
     Ok(())
 }
 
+/// Waits until a checkpoint is being written, or none.
+async fn until_writing(client: &Client, writing: bool) -> Result<(), String> {
+    while is_writing(client).await? != writing {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
 async fn is_writing(client: &Client) -> Result<bool, String> {
     let running = client.query_one("SELECT running FROM lockstep_checkpoints", &[]).await;
     running.map(|row| row.get(0)).map_err(|error| format!("{error:?}"))
@@ -152,12 +160,12 @@ pub async fn run(options: &Options, dir: &Path) -> Result<(), String> {
     tokio::time::sleep(Duration::from_secs(u64::from(options.seconds))).await;
     let before = row("alone", &load.end().await?, begun, Instant::now(), None);
 
+    until_writing(&client, false).await?;
     change_all(&client, rows).await?;
+    until_writing(&client, true).await?;
     let load = Load::start(&first, &next, pause).await?;
     let begun = Instant::now();
-    while is_writing(&client).await? {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until_writing(&client, false).await?;
     let end = Instant::now();
     row("during a checkpoint that was due", &load.end().await?, begun, end, Some(before));
 

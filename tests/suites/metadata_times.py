@@ -23,7 +23,7 @@ PSQL = [
     ("\\ds", "\\ds big.*", 5),
     ("\\dp", "\\dp big.*", 3),
     ("\\df", "\\df", 3),
-    ("\\dn+", "\\dn+", 10),
+    ("\\dn+", "\\dn+", 50),
     ("tables", "SELECT count(*), max(table_name) FROM information_schema.tables;", 5),
     ("columns", "SELECT count(*), max(column_name), max(data_type) FROM information_schema.columns;", 3),
     ("columns of one", "SELECT * FROM information_schema.columns WHERE table_schema = 'big' AND table_name = 't0500';", 10),
@@ -31,7 +31,7 @@ PSQL = [
     ("keys of one", "SELECT * FROM information_schema.key_column_usage WHERE table_schema = 'big' AND table_name = 't0500';", 5),
     ("foreign keys", "SELECT count(*), max(unique_constraint_name) FROM information_schema.referential_constraints;", 3),
     ("pg_indexes", "SELECT count(*), max(indexdef) FROM pg_indexes;", 5),
-    ("pg_tables", "SELECT count(*), max(tablename) FROM pg_tables;", 5),
+    ("pg_tables", "SELECT count(*), max(tablename) FROM pg_tables;", 25),
     ("constraint definitions", "SELECT count(pg_get_constraintdef(oid)) FROM pg_constraint WHERE connamespace = 'big'::regnamespace;", 3),
     ("privileges", "SELECT count(*) FROM pg_class WHERE has_table_privilege(oid, 'SELECT') AND relnamespace = 'big'::regnamespace;", 5),
 ]

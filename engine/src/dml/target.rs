@@ -82,8 +82,10 @@ impl TargetPlan {
         }
         let mut point = None;
         let mut simple = None;
+        let places_rows =
+            |e: &ScalarExpr| e.any(&|e| matches!(e.kind, ExprKind::Column { id, .. } if id == target.row_id));
         if let Some((scan, filter)) = &target.simple
-            && !expressions.iter().any(has_query)
+            && !expressions.iter().any(|e| has_query(e) || places_rows(e))
             && !filter.as_ref().is_some_and(has_query)
         {
             if let Some(methods) = point_path {

@@ -392,9 +392,9 @@ impl Machine {
     }
 
     /// The share that should be there of a checkpoint that began then, after so many bytes of log: all, as soon as
-    /// somebody waits for one.
+    /// somebody waits for one, or when a newer one is there and this one is in the way of the next.
     fn due(&self, begun: Instant, bytes: u64) -> f64 {
-        if self.awaited.load(Ordering::Relaxed) > 0 {
+        if self.awaited.load(Ordering::Relaxed) > 0 || self.checkpoint_bytes.load(Ordering::Relaxed) > bytes {
             return 1.0;
         }
         self.spread.due(begun.elapsed(), self.applied_bytes.load(Ordering::Relaxed).saturating_sub(bytes))

@@ -55,10 +55,12 @@ impl Buffers {
 
     /// Memory of at least so many bytes, whatever they are.
     fn take(&self, length: usize) -> Vec<u8> {
+        // Of few sizes, so that one fits again; and none keeps much more than it holds.
+        let size = length.next_power_of_two();
         let mut kept = self.0.lock();
-        let fitting = kept.iter().position(|memory| memory.len() >= length);
-        // Of few sizes, so that one fits again.
-        fitting.map_or_else(|| vec![0; length.next_power_of_two()], |at| kept.swap_remove(at))
+        let fitting = kept.iter().position(|memory| memory.len() == size).map(|at| kept.swap_remove(at));
+        drop(kept);
+        fitting.unwrap_or_else(|| vec![0; size])
     }
 }
 

@@ -102,7 +102,8 @@ fn takes(rel: &Rel, columns: &mut Columns) -> bool {
         }
         Rel::Series { calls, ordinality, .. } => {
             columns.defined.extend(calls.iter().flat_map(|c| c.outputs.iter().map(|o| o.id)).chain(*ordinality));
-            calls.iter().all(|c| changes_nothing(&c.function))
+            // Without calls it keeps conditions where they are: these would move here.
+            !calls.is_empty() && calls.iter().all(|c| changes_nothing(&c.function))
         }
         Rel::Project { columns: computed, .. } => {
             columns.defined.extend(computed.iter().filter(|(id, e)| !is_column(e, *id)).map(|(id, _)| *id));

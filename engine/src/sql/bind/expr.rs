@@ -20,7 +20,10 @@ impl Binder {
         if self.depth > super::MAX_DEPTH {
             return Err(super::too_deep());
         }
+        let unsure = self.unsure;
+        self.unsure |= is_conditional(expr);
         let out = recursive_bind(self, expr);
+        self.unsure = unsure;
         self.depth -= 1;
         out
     }
@@ -724,6 +727,19 @@ impl Binder {
     pub(super) fn syntax_at(&self, near: &str, span: Span) -> Error {
         let error = Error::new(SqlState::SyntaxError, format!("syntax error at or near \"{near}\""));
         self.source.locate(error, span)
+    }
+}
+
+/// Whether some operand of it may not be evaluated.
+fn is_conditional(expr: &Expr) -> bool {
+    match expr {
+        Expr::Case { .. } => true,
+        Expr::BinaryOp { op, .. } => matches!(op, ast::BinaryOperator::And | ast::BinaryOperator::Or),
+        Expr::Function(call) => {
+            let name = call.name.0.last().and_then(|part| part.as_ident());
+            name.is_some_and(|name| name.value.eq_ignore_ascii_case("coalesce"))
+        }
+        _ => false,
     }
 }
 

@@ -253,6 +253,10 @@ pub struct Binder {
     known_as: Arc<[(Oid, i16, String)]>,
     /// Parameters of the SQL function whose body is at hand.
     frame: Option<routine::Frame>,
+    /// Bodies stood in bodies more often than is followed.
+    too_nested: bool,
+    /// Whether what is being bound is evaluated depends on a condition.
+    unsure: bool,
     runs: Vec<Arc<RoutineRun>>,
     locked: Vec<Arc<LockedSubquery>>,
     /// Relations of rows that exist only while the statement runs.
@@ -299,6 +303,8 @@ impl Binder {
             next_table: 0,
             known_as: Arc::from([]),
             frame: None,
+            too_nested: false,
+            unsure: false,
             locked: Vec::new(),
             runs: Vec::new(),
             transients: 0,

@@ -8,11 +8,11 @@ use sqlparser::ast::{self, Expr, SetExpr, Spanned};
 use super::{Binder, BoundQuery, Expects, LockRequest, LockStrength, LockedSubquery, SimpleSelect, fold, resolve};
 use crate::catalog::Oid;
 use crate::error::{Error, Result, SqlState};
-use crate::expr::{ColumnId, ScalarExpr};
+use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::session::Column;
 use crate::sql::rel::{Output, Rel, SetOperation, SortKey};
 use crate::sql::rewrite::KEY_MARK;
-use crate::types::{PgType, TypeOid};
+use crate::types::{Datum, PgType, TypeOid};
 
 /// An output column of a bound query.
 #[derive(Debug, Clone)]
@@ -623,6 +623,12 @@ pub(super) struct Limits {
 }
 
 impl Limits {
+    /// Whether no row may be left of some.
+    pub fn may_be_none(&self) -> bool {
+        let some = |count: &ScalarExpr| matches!(count.kind, ExprKind::Const(Datum::Int8(1..)));
+        self.offset.is_some() || !self.count.as_ref().is_none_or(some)
+    }
+
     pub(super) fn is_none(&self) -> bool {
         self.count.is_none() && self.offset.is_none()
     }

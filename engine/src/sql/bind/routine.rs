@@ -38,6 +38,8 @@ pub struct Frame {
     values: Vec<ScalarExpr>,
     /// Frames around it.
     nested: usize,
+    /// The body stands where a call stood: it is no statement of its own.
+    pub inlined: bool,
 }
 
 /// A body, bound for its shape.
@@ -65,7 +67,7 @@ impl Binder {
             names.push(arg.name.clone());
             values.push(ScalarExpr::new(ExprKind::Param(i), PgType::from(ty)));
         }
-        self.frame = Some(Frame { function: routine.name.clone(), names, values, nested: 0 });
+        self.frame = Some(Frame { function: routine.name.clone(), names, values, nested: 0, inlined: false });
     }
 
     /// Binds a body on its own.
@@ -286,6 +288,7 @@ impl Binder {
     ) -> Result<T> {
         let nested = self.frame.as_ref().map_or(0, |frame| frame.nested + 1);
         if nested > NESTED_MAX {
+            self.too_nested = true;
             return Err(Error::unsupported("SQL functions that call themselves"));
         }
         let frame = Frame {
@@ -293,6 +296,7 @@ impl Binder {
             names: routine.inputs().map(|a| a.name.clone()).collect(),
             values: args.to_vec(),
             nested,
+            inlined: true,
         };
         let outer = self.frame.replace(frame);
         let out = self.isolated(Source::new(&routine.body), f);
@@ -325,6 +329,8 @@ impl Binder {
         }
         let value = match self.inline(&routine, &body, &args) {
             Ok(Some(value)) => value,
+            // Each level would try both ways.
+            Err(error) if self.too_nested => return Err(error),
             _ => self.in_body(&routine, &args, |b| {
                 let bound = b.subquery(&body)?;
                 let (bound, columns) = b.routine_columns(&routine, bound)?;

@@ -2,7 +2,7 @@
 //! rows that the function will have returned when the query begins ([`crate::dml::call`]).
 //!
 //! Invariant: such a function runs once for each time that the query is run. Calls that would run it for each row of something,
-//! or in a statement that may begin again on a newer snapshot, are refused.
+//! or not at all, or in a statement that may begin again on a newer snapshot, are refused.
 
 use std::sync::Arc;
 
@@ -38,7 +38,17 @@ impl Binder {
         let mut named = std::collections::HashSet::new();
         args.iter().for_each(|arg| arg.free_columns(&mut named));
         let each_row = !in_from && self.scopes.iter().any(|scope| !scope.relations.is_empty());
-        if each_row || self.scopes.len() > 1 || !named.is_empty() || args.iter().any(ScalarExpr::has_subquery) {
+        if !in_from && self.unsure {
+            let what = "a SQL function of several statements, or that changes rows, where a condition decides whether it is called";
+            return Err(self.source.locate(Error::unsupported(what), span));
+        }
+        let inlined = self.frame.as_ref().is_some_and(|frame| frame.inlined);
+        if each_row
+            || inlined
+            || self.scopes.len() > 1
+            || !named.is_empty()
+            || args.iter().any(ScalarExpr::has_subquery)
+        {
             let what = "a SQL function of several statements, or that changes rows, called for each row of a query";
             return Err(self.source.locate(Error::unsupported(what), span));
         }

@@ -58,9 +58,9 @@ impl Binder {
         let windows = std::mem::replace(&mut self.windows, select.named_window.clone());
         let fields = std::mem::take(&mut self.series_fields);
         let uses = std::mem::take(&mut self.uses);
-        let expects = self.expects;
+        let (expects, unsure) = (self.expects, self.unsure);
         let out = self.select_in_scope(rel, select, order_by, limits, locks);
-        self.expects = expects;
+        (self.expects, self.unsure) = (expects, unsure);
         self.windows = windows;
         self.series_fields = fields;
         self.uses = uses;
@@ -85,6 +85,7 @@ impl Binder {
         let filter = select.selection.as_ref().map(|e| self.boolean(e, "WHERE")).transpose()?;
         self.uses.clear();
         self.expects = Expects::SelectList;
+        self.unsure |= filter.is_some() || select.having.is_some() || limits.may_be_none();
         let mut items = self.select_list(&select.projection)?;
         self.expects = Expects::GroupBy;
         let group_by = self.group_by(&select.group_by, &items_view(&items))?;
@@ -397,7 +398,10 @@ impl Binder {
         items: &[SelectItem],
         scope: &Scope,
     ) -> Result<Vec<(crate::session::Column, ScalarExpr)>> {
-        let items = self.in_scope(scope, Expects::Other("RETURNING"), |b| b.select_list(items))?;
+        // Where a row lies is not among what it returns.
+        let mut scope = scope.clone();
+        scope.relations.iter_mut().for_each(|relation| relation.row_id = None);
+        let items = self.in_scope(&scope, Expects::Other("RETURNING"), |b| b.select_list(items))?;
         let mut out = Vec::new();
         for item in items {
             let expr = self.resolve_unknown(item.expr)?;

@@ -1,10 +1,13 @@
 //! A set-returning SQL function as an item of a select list: the call stands in FROM instead, behind what is there, and the item
 //! names its rows. A row without any drops out, as it does in PostgreSQL.
 
+use std::sync::Arc;
+
 use sqlparser::ast::{self, Expr, SelectItem, Spanned, TableFactor};
 
 use super::view_target::is_more_than_a_value;
 use super::{Binder, fold, resolve};
+use crate::catalog::RoutineDef;
 
 /// Name of the rows. No client can write it.
 const ROWS: &str = "\u{1}rows";
@@ -18,8 +21,8 @@ fn call_of(item: &SelectItem) -> Option<&ast::Function> {
 }
 
 impl Binder {
-    /// How many columns the rows of a call have; `None`: it is no call of such a function.
-    fn set_routine(&self, call: &ast::Function) -> Option<usize> {
+    /// The function of a call; `None`: it is no call of such a function.
+    fn set_routine(&self, call: &ast::Function) -> Option<Arc<RoutineDef>> {
         let parts: Vec<String> = call.name.0.iter().filter_map(|part| part.as_ident()).map(fold).collect();
         let (schema, name) = match parts.as_slice() {
             [name] => (None, name),
@@ -31,7 +34,7 @@ impl Binder {
         }
         let catalog = &self.environment.catalog;
         let found = catalog.routines_named(schema, name, &self.environment.search_path);
-        found.into_iter().find(|r| r.returns_set && !r.procedure).map(|r| r.columns.len())
+        found.into_iter().find(|r| r.returns_set && !r.procedure).cloned()
     }
 
     /// The query with the call in FROM; `None`: there is none, or not one alone that can stand there.
@@ -39,13 +42,17 @@ impl Binder {
         if self.environment.catalog.routines.is_empty() {
             return None;
         }
-        let calls: Vec<(usize, usize)> = select
+        let calls: Vec<(usize, Arc<RoutineDef>)> = select
             .projection
             .iter()
             .enumerate()
             .filter_map(|(i, item)| Some((i, self.set_routine(call_of(item)?)?)))
             .collect();
-        let [(at, columns)] = calls.as_slice() else { return None };
+        let [(at, routine)] = calls.as_slice() else { return None };
+        // In FROM it would run once, whatever the rows of the others are.
+        if routine.runs && (!select.from.is_empty() || select.selection.is_some()) {
+            return None;
+        }
         let others = select.projection.iter().enumerate().filter(|(i, _)| i != at);
         let plain = |item: &SelectItem| !matches!(item, SelectItem::Wildcard(_)) && !is_more_than_a_value(item);
         let ungrouped = matches!(&select.group_by, ast::GroupByExpr::Expressions(by, _) if by.is_empty());
@@ -67,8 +74,12 @@ impl Binder {
             name: ast::Ident::with_quote('"', format!("{ROWS}{i}")),
             data_type: None,
         };
-        let alias =
-            ast::TableAlias { explicit: true, name: rows, columns: (0..*columns).map(column).collect(), at: None };
+        let alias = ast::TableAlias {
+            explicit: true,
+            name: rows,
+            columns: (0..routine.columns.len()).map(column).collect(),
+            at: None,
+        };
         let relation = TableFactor::Function {
             lateral: true,
             name: call.name.clone(),
