@@ -625,8 +625,14 @@ pub(super) struct Limits {
 impl Limits {
     /// Whether no row may be left of some.
     pub fn may_be_none(&self) -> bool {
-        let some = |count: &ScalarExpr| matches!(count.kind, ExprKind::Const(Datum::Int8(1..)));
-        self.offset.is_some() || !self.count.as_ref().is_none_or(some)
+        fn is_positive(count: &ScalarExpr) -> bool {
+            match &count.kind {
+                ExprKind::Const(Datum::Int8(1..) | Datum::Int4(1..)) => true,
+                ExprKind::Cast(cast) => is_positive(&cast.arg),
+                _ => false,
+            }
+        }
+        self.offset.is_some() || !self.count.as_ref().is_none_or(is_positive)
     }
 
     pub(super) fn is_none(&self) -> bool {
