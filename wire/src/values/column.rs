@@ -215,6 +215,12 @@ fn put_decimal(out: &mut Vec<u8>, value: i128, scale: usize) {
     }
 }
 
+/// Whether the values of a family are bytes that it alone reads.
+fn is_bytes(family: Family) -> bool {
+    use Family as F;
+    matches!(family, F::Bytea | F::Inet | F::Timetz | F::Geometric | F::Row | F::Range | F::Multirange)
+}
+
 /// The reader of an array by the type's family and the array's own layout.
 fn reader(array: &ArrayRef, ty: PgType) -> Result<Read> {
     /// A reader of one array type.
@@ -265,40 +271,13 @@ fn reader(array: &ArrayRef, ty: PgType) -> Result<Read> {
             let array = array.as_binary_view().clone();
             Box::new(move |row| sortable_numeric(array.value(row)))
         }
-        (
-            DataType::Binary,
-            Family::Bytea
-            | Family::Inet
-            | Family::Timetz
-            | Family::Geometric
-            | Family::Row
-            | Family::Range
-            | Family::Multirange,
-        ) => {
+        (DataType::Binary, family) if is_bytes(family) => {
             read!(array.as_binary::<i32>(), |v: &[u8]| Datum::Bytea(Arc::from(v)))
         }
-        (
-            DataType::LargeBinary,
-            Family::Bytea
-            | Family::Inet
-            | Family::Timetz
-            | Family::Geometric
-            | Family::Row
-            | Family::Range
-            | Family::Multirange,
-        ) => {
+        (DataType::LargeBinary, family) if is_bytes(family) => {
             read!(array.as_binary::<i64>(), |v: &[u8]| Datum::Bytea(Arc::from(v)))
         }
-        (
-            DataType::BinaryView,
-            Family::Bytea
-            | Family::Inet
-            | Family::Timetz
-            | Family::Geometric
-            | Family::Row
-            | Family::Range
-            | Family::Multirange,
-        ) => {
+        (DataType::BinaryView, family) if is_bytes(family) => {
             read!(array.as_binary_view(), |v: &[u8]| Datum::Bytea(Arc::from(v)))
         }
         (DataType::FixedSizeBinary(16), Family::Uuid) => {

@@ -21,7 +21,8 @@ use crate::functions::lower::{self, Lowered};
 use crate::query::single::SingleValue;
 use crate::query::unnest::SINGLE_VALUE;
 use crate::sql::rel::{Aggregate, Exclusion, FrameBound, FrameUnits, SortKey, WindowCall};
-use crate::types::{Datum, TypeOid};
+use crate::types::compare::compare;
+use crate::types::{Datum, Interval, PgType, TypeOid};
 
 impl Lowering<'_> {
     pub(super) fn aggregate(
@@ -223,11 +224,12 @@ impl Lowering<'_> {
             Ok::<_, Error>(match bound {
                 FrameBound::UnboundedPreceding | FrameBound::UnboundedFollowing => framed::Edge::Unbounded,
                 FrameBound::CurrentRow => framed::Edge::Current,
-                FrameBound::Preceding(_) | FrameBound::Following(_) if units == FrameUnits::Range => {
-                    framed::Edge::Value
-                }
                 FrameBound::Preceding(offset) | FrameBound::Following(offset) => {
                     let word = if starts { "starting" } else { "ending" };
+                    if units == FrameUnits::Range {
+                        self.offset_value(offset, WindowFrameUnits::Range, word)?;
+                        return Ok(framed::Edge::Value);
+                    }
                     let rows = match self.offset(offset, WindowFrameUnits::Rows, None, word)? {
                         ScalarValue::UInt64(Some(n)) => i64::try_from(n).unwrap_or(i64::MAX),
                         _ => return Err(Error::internal("a frame's offset is no number")),
@@ -380,6 +382,18 @@ impl Lowering<'_> {
         })
     }
 
+    fn offset_value(&self, offset: &ScalarExpr, units: WindowFrameUnits, which: &str) -> Result<Datum> {
+        let value = eval(offset, &NoColumns, &self.context.params, &self.context.eval)?;
+        if value.is_null() {
+            return Err(Error::new(SqlState::NullValueNotAllowed, format!("frame {which} offset must not be null")));
+        }
+        if units == WindowFrameUnits::Range && !is_distance(&value, offset.ty) {
+            let message = "invalid preceding or following size in window function";
+            return Err(Error::new(SqlState::InvalidPrecedingOrFollowingSize, message));
+        }
+        Ok(value)
+    }
+
     fn offset(
         &self,
         offset: &ScalarExpr,
@@ -387,13 +401,9 @@ impl Lowering<'_> {
         key: Option<&DataType>,
         which: &str,
     ) -> Result<ScalarValue> {
-        let value = eval(offset, &NoColumns, &self.context.params, &self.context.eval)?;
         let negative =
             || Error::new(SqlState::InvalidParameterValue, format!("frame {which} offset must not be negative"));
-        match (units, value) {
-            (_, Datum::Null) => {
-                Err(Error::new(SqlState::NullValueNotAllowed, format!("frame {which} offset must not be null")))
-            }
+        match (units, self.offset_value(offset, units, which)?) {
             (WindowFrameUnits::Range, value) => match (&value, key) {
                 (Datum::Numeric(_), Some(DataType::Binary)) => {
                     Err(Error::unsupported("a RANGE offset over unconstrained numeric"))
@@ -409,6 +419,20 @@ impl Lowering<'_> {
             (_, Datum::Int8(n)) => u64::try_from(n).map(|n| ScalarValue::UInt64(Some(n))).map_err(|_| negative()),
             _ => Err(Error::internal("a frame offset of another type")),
         }
+    }
+}
+
+/// Whether RANGE can go so far: not backwards, and NaN is no distance.
+fn is_distance(value: &Datum, ty: PgType) -> bool {
+    match value {
+        Datum::Int2(n) => *n >= 0,
+        Datum::Int4(n) => *n >= 0,
+        Datum::Int8(n) => *n >= 0,
+        Datum::Float4(n) => *n >= 0.0,
+        Datum::Float8(n) => *n >= 0.0,
+        Datum::Numeric(n) => n.signum() >= 0 && !n.is_nan(),
+        Datum::Interval(_) => compare(value, &Datum::Interval(Interval::new(0, 0, 0)), ty).is_ge(),
+        _ => true,
     }
 }
 
