@@ -103,7 +103,7 @@ pub async fn run(options: &Options) -> Report {
         true => Cluster::start_small(binary, dir, environment, options.namespaces).await,
         false => Cluster::start(binary, dir, environment, options.namespaces).await,
     };
-    let primary = find_primary(&cluster, PATIENCE).await.expect("a primary");
+    let primary = all_vote(&cluster).await.expect("three voters");
     let client = cluster.door(primary).open(TargetSessionAttrs::ReadWrite, PATIENCE).await.expect("primary");
     workload::create_tables(&client).await.expect("tables");
     client.batch_execute(isolation::TABLES).await.expect("tables");
@@ -261,8 +261,9 @@ async fn caught_up(cluster: &mut Cluster, load: &Load) -> Result<(), String> {
     Ok(())
 }
 
-/// Waits until there are three members and each is a voter that follows: the next fault needs a majority.
-async fn all_vote(cluster: &Cluster) -> Result<(), String> {
+/// Waits until there are three members and each is a voter that follows: the next fault needs a majority. Gives the
+/// primary.
+pub async fn all_vote(cluster: &Cluster) -> Result<usize, String> {
     const VOTERS: &str = "SELECT count(*) FILTER (WHERE membership = 'voter' AND state = 'streaming'), count(*) \
                           FROM lockstep_nodes";
     let deadline = Instant::now() + PATIENCE;
@@ -277,7 +278,7 @@ async fn all_vote(cluster: &Cluster) -> Result<(), String> {
         };
         let counts = counts.await;
         if counts == Ok((NODES as i64, NODES as i64)) {
-            return Ok(());
+            return Ok(primary);
         }
         if Instant::now() > deadline {
             return Err(format!("voters that follow, and members: {counts:?}"));

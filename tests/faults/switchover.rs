@@ -13,7 +13,7 @@ use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::{Client, Statement};
 
 use super::cluster::{Cluster, Door, NODES};
-use super::run::find_primary;
+use super::run::{all_vote, find_primary};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const INSERT: &str = "INSERT INTO written VALUES ($1)";
@@ -76,7 +76,7 @@ impl Report {
 
 impl Writers {
     pub async fn start(cluster: &Cluster, writers: usize) -> Self {
-        let primary = find_primary(cluster, PATIENCE).await.expect("primary");
+        let primary = all_vote(cluster).await.expect("three voters");
         let client = cluster.door(primary).open(TargetSessionAttrs::Any, PATIENCE).await.expect("connect");
         client.batch_execute("CREATE TABLE IF NOT EXISTS written (id bigint PRIMARY KEY)").await.expect("table");
         let shared = Arc::new(Shared {

@@ -8,13 +8,14 @@ use tokio_postgres::config::TargetSessionAttrs;
 
 use crate::faults::cluster::{Cluster, NODES};
 use crate::faults::inject::Injection;
-use crate::faults::run::{Fault, Options, find_primary, run};
+use crate::faults::run::{Fault, Options, all_vote, find_primary, run};
 
 const SOON: Duration = Duration::from_secs(60);
 
+/// Three nodes, each of them a voter, and which one is the primary.
 pub async fn three(dir: &TempDir) -> (Cluster, usize) {
     let cluster = Cluster::start(env!("CARGO_BIN_EXE_lockstep").as_ref(), dir.path(), &[], false).await;
-    let primary = find_primary(&cluster, SOON).await.expect("primary");
+    let primary = all_vote(&cluster).await.expect("three voters");
     (cluster, primary)
 }
 
