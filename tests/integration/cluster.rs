@@ -87,6 +87,12 @@ async fn every_node_tells_the_truth_about_the_cluster() {
     }
     let client = open(&cluster, primary).await;
     until(&client, "SELECT count(*)::text FROM pg_stat_replication", "2").await;
+    for node in 0..NODES {
+        let client = open(&cluster, node).await;
+        let standby = "SELECT concat(status, flushed_lsn <= written_lsn, latest_end_time <= clock_timestamp()) FROM \
+                       pg_stat_wal_receiver JOIN lockstep_nodes ON pid = id AND this_node";
+        until(&client, standby, if node == primary { "" } else { "streamingtt" }).await;
+    }
     cluster.kill(primary);
     let next = find_primary(&cluster, SOON).await.expect("another primary");
     assert_ne!(next, primary);

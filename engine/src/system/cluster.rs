@@ -5,7 +5,9 @@ use super::rows::{Null, Time, row};
 use super::{LockRow, RowSink, RowSource, SystemContext};
 use crate::catalog::acl::ObjectKind;
 use crate::catalog::{Oid, RoleDef};
+use crate::commit_log::{LogPosition, NodeStatus};
 use crate::error::Result;
+use crate::session::registry::now_micros;
 use crate::types::{Datum, Interval};
 
 pub const SOURCES: &[(&str, RowSource)] = &[
@@ -18,6 +20,7 @@ pub const SOURCES: &[(&str, RowSource)] = &[
     ("pg_catalog.pg_settings", pg_settings),
     ("pg_catalog.pg_stat_activity", pg_stat_activity),
     ("pg_catalog.pg_stat_replication", pg_stat_replication),
+    ("pg_catalog.pg_stat_wal_receiver", pg_stat_wal_receiver),
     ("pg_catalog.lockstep_nodes", lockstep_nodes),
     ("pg_catalog.lockstep_catchup", lockstep_catchup),
     ("pg_catalog.lockstep_check_divergence", lockstep_check_divergence),
@@ -128,20 +131,51 @@ fn lag(lag: Option<std::time::Duration>) -> Datum {
     lag.map_or(Datum::Null, |d| Datum::Interval(Interval { months: 0, days: 0, micros: micros(d) }))
 }
 
+/// Host and port of a node for the other nodes.
+fn peer_host(node: &NodeStatus) -> Option<(&str, Option<i32>)> {
+    let (host, port) = node.peer_address.rsplit_once(':')?;
+    Some((host.trim_matches(['[', ']']), port.parse().ok()))
+}
+
+fn lsn(position: LogPosition) -> i64 {
+    i64::try_from(position.0).unwrap_or(i64::MAX)
+}
+
 /// One row a standby, as the primary sees it. LSNs are log positions.
 fn pg_stat_replication(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     let cluster = context.host.cluster();
     for n in cluster.nodes.iter().filter(|n| Some(n.id) != cluster.primary) {
-        let host = n.peer_address.rsplit_once(':');
-        let address = host.and_then(|h| h.0.trim_matches(['[', ']']).parse::<std::net::IpAddr>().ok());
-        let position = |p: crate::commit_log::LogPosition| i64::try_from(p.0).unwrap_or(i64::MAX);
+        let host = peer_host(n);
+        let address = host.and_then(|h| h.0.parse::<std::net::IpAddr>().ok());
         let quorum = if n.membership == "voter" { "quorum" } else { "async" };
         row!(sink;
             i32::try_from(n.id).unwrap_or(i32::MAX), Oid::SUPERUSER, role_name(&context.catalog, Oid::SUPERUSER), &n.name,
-            address, host.map(|h| h.0).filter(|_| address.is_none()), host.and_then(|h| h.1.parse::<i32>().ok()), Null, Null, &n.state,
-            position(n.appended), position(n.appended), position(n.durable), position(n.applied), Null, Null,
+            address, host.map(|h| h.0).filter(|_| address.is_none()), host.and_then(|h| h.1), Null, Null, &n.state,
+            lsn(n.appended), lsn(n.appended), lsn(n.durable), lsn(n.applied), Null, Null,
             lag(n.lag), i32::from(n.membership == "voter"), quorum, Null);
     }
+    Ok(())
+}
+
+/// On a standby that knows its primary: one row, with this node's id in pg_stat_replication as `pid`, terms as time lines,
+/// and as `latest_end_time` when the primary last heard of it.
+fn pg_stat_wal_receiver(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    let cluster = context.host.cluster();
+    let node = |id: u64| cluster.nodes.iter().find(|n| n.id == id);
+    let primary = cluster.primary.filter(|id| *id != cluster.this_node).and_then(node);
+    let (Some(own), Some(primary)) = (node(cluster.this_node), primary) else { return Ok(()) };
+    let pid = i32::try_from(own.id).unwrap_or(i32::MAX);
+    if !context.catalog.has_privileges_of(context.user, crate::catalog::access::READ_ALL_STATS) {
+        row!(sink; pid, Null, Null, Null, Null, Null, Null, Null, Null, Null, Null, Null, Null, Null, Null);
+        return Ok(());
+    }
+    let term = i32::try_from(cluster.term).unwrap_or(i32::MAX);
+    let heard = own.last_contact.map(|ago| Time(now_micros() - ago.as_micros() as i64));
+    let (host, port) = peer_host(primary).unwrap_or_default();
+    let connection = format!("application_name={} host={host} port={}", own.name, port.unwrap_or_default());
+    row!(sink;
+        pid, &own.state, Null, Null, lsn(own.appended), lsn(own.durable), term, Null, Null, lsn(own.durable), heard,
+        Null, host, port, connection);
     Ok(())
 }
 

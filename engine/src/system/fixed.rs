@@ -154,31 +154,47 @@ fn pg_type(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     }
     let catalog = &context.catalog;
     for r in super::all() {
-        row_type(r.row_type, r.name, r.schema, Oid::SUPERUSER, r.oid, false, sink);
+        row_type(r.row_type, system_array(r.row_type), r.name, r.schema, Oid::SUPERUSER, r.oid, sink);
     }
     for t in catalog.tables.values() {
-        row_type(t.row_type, &t.name, t.schema, t.owner, t.oid, true, sink);
+        row_type(t.row_type, user_array(t.row_type), &t.name, t.schema, t.owner, t.oid, sink);
     }
     for v in catalog.views.values() {
-        row_type(v.row_type, &v.name, v.schema, v.owner, v.oid, true, sink);
+        row_type(v.row_type, user_array(v.row_type), &v.name, v.schema, v.owner, v.oid, sink);
     }
     super::user_types::pg_type(context, sink);
     Ok(())
 }
 
+fn user_array(row_type: Oid) -> Oid {
+    TypeOid(row_type.0).user_array().map_or(Oid(0), |t| Oid(t.0))
+}
+
+/// OID of the array over a system relation's row type: the one before, but for types whose own OID is fixed.
+fn system_array(row_type: Oid) -> Oid {
+    Oid(match row_type.0 {
+        71 => 210,
+        75 => 270,
+        81 => 272,
+        83 => 273,
+        1248 => 10052,
+        2842 => 10057,
+        2843 => 10058,
+        4066 => 10093,
+        6101 => 10112,
+        oid => oid - 1,
+    })
+}
+
 /// The composite type of a relation's rows, and the array over it.
-fn row_type(oid: Oid, name: &str, schema: Oid, owner: Oid, relation: Oid, array: bool, sink: &mut RowSink) {
-    let array_oid = TypeOid(oid.0).user_array().filter(|_| array).map_or(Oid(0), |t| Oid(t.0));
+fn row_type(oid: Oid, array: Oid, name: &str, schema: Oid, owner: Oid, relation: Oid, sink: &mut RowSink) {
     row!(sink;
-        oid, name, schema, owner, -1i16, false, 'c', 'C', false, true, ',', relation, 0u32, 0u32, array_oid, 2290u32,
+        oid, name, schema, owner, -1i16, false, 'c', 'C', false, true, ',', relation, 0u32, 0u32, array, 2290u32,
         2291u32, 2402u32, 2403u32, 0u32, 0u32, 0u32, 'd', 'x', false, 0u32, -1i32, 0i32, 0u32, Null, Null, Null);
-    if array {
-        let name = text::truncate_name(&format!("_{name}")).to_owned();
-        row!(sink;
-            array_oid, name, schema, owner, -1i16, false, 'b', 'A', false, true, ',', 0u32, 6179u32, oid, 0u32, 750u32,
-            751u32, 2400u32, 2401u32, 0u32, 0u32, 3816u32, 'd', 'x', false, 0u32, -1i32, 0i32, 0u32, Null, Null,
-            Null);
-    }
+    let name = text::truncate_name(&format!("_{name}")).to_owned();
+    row!(sink;
+        array, name, schema, owner, -1i16, false, 'b', 'A', false, true, ',', 0u32, 6179u32, oid, 0u32, 750u32, 751u32,
+        2400u32, 2401u32, 0u32, 0u32, 3816u32, 'd', 'x', false, 0u32, -1i32, 0i32, 0u32, Null, Null, Null);
 }
 
 /// False for what belongs to an extension that is not created.
