@@ -17,7 +17,7 @@ import baseline  # noqa: E402
 import fetch  # noqa: E402
 from servers import Pair  # noqa: E402
 
-SUITES = ["regress", "sqlalchemy_suite", "sqlalchemy_pg8000", "pg8000_tests", "differential", "misuse", "jdbc_suite", "functions_suite", "programs", "metadata_times", "sqlsmith_suite"]
+SUITES = ["regress", "sqlalchemy_suite", "sqlalchemy_pg8000", "pg8000_tests", "differential", "misuse", "jdbc_suite", "functions_suite", "programs", "metadata_times", "superset_suite", "sqlsmith_suite"]
 # Those with lines in baseline.txt. A suite joins by `--fast --record SUITE`.
 FAST = ["regress"]
 
