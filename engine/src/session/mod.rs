@@ -30,6 +30,7 @@ pub mod settings;
 mod simple;
 #[cfg(test)]
 mod standby_tests;
+mod two_phase;
 pub(crate) mod utility;
 
 pub(crate) use utility::quote_identifier;

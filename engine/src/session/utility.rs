@@ -46,9 +46,9 @@ impl Session {
                 self.rollback_to(&name)?;
                 "ROLLBACK"
             }
-            Utility::PrepareTransaction(_) | Utility::CommitPrepared(_) | Utility::RollbackPrepared(_) => {
-                return Err(Error::unsupported("two-phase commit by clients"));
-            }
+            Utility::PrepareTransaction(id) => self.prepare_block(&id).await?,
+            Utility::CommitPrepared(id) => return Err(self.no_prepared("COMMIT PREPARED", &id)),
+            Utility::RollbackPrepared(id) => return Err(self.no_prepared("ROLLBACK PREPARED", &id)),
             Utility::SetTransaction(modes) => {
                 if !self.block.explicit && self.simple_total <= 1 {
                     self.warn(

@@ -438,6 +438,11 @@ impl Transaction {
         self.table_locks.iter().any(|(t, _)| *t == oid)
     }
 
+    /// Whether it made temporary relations, or used some.
+    pub fn used_temporary(&self) -> bool {
+        self.temporary.is_some() || self.table_locks.iter().any(|(oid, _)| oid.is_temporary())
+    }
+
     /// Whether the transaction has the table in ROW SHARE or a stronger mode, each of which does what ROW SHARE does.
     pub(super) fn has_row_share(&self, oid: Oid) -> bool {
         self.table_locks.iter().any(|(t, modes)| *t == oid && modes >> TableLock::RowShare as u8 != 0)
