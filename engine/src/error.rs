@@ -245,6 +245,18 @@ impl Error {
         self
     }
 
+    /// Without a place in the statement.
+    pub fn nowhere(mut self) -> Self {
+        self.0.position = None;
+        self
+    }
+
+    /// [`Self::detail`] where there is one.
+    pub fn details(mut self, detail: Option<String>) -> Self {
+        self.0.detail = detail;
+        self
+    }
+
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
         self

@@ -395,6 +395,12 @@ impl Catalog {
                 }
             }
         }
+        for policy in self.policies.values().filter(|p| p.roles.contains(&role)) {
+            if let Some(table) = self.relation(policy.table) {
+                let line = format!("target of policy {} on {}", policy.name, self.describe_relation(&table));
+                lines.push((policy.oid, line));
+            }
+        }
         for (key, oid, acl) in self.access.defaults() {
             let name = self.roles.get(&key.role).map_or("", |r| &r.name);
             let place = match key.schema {

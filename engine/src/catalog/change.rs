@@ -103,6 +103,8 @@ impl Catalog {
             types: BTreeMap::new(),
             extensions: BTreeMap::new(),
             collations: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            row_security: BTreeMap::new(),
             placements: BTreeMap::new(),
             temporary: None,
             access: AccessMap::default(),
@@ -145,6 +147,8 @@ impl Catalog {
                     .map(|(table, strategy)| Object::Placement(Placement { table: *table, strategy: Some(*strategy) })),
             )
             .chain(self.access.pieces().map(Object::Access))
+            .chain(self.row_security.values().copied().map(Object::RowSecurity))
+            .chain(self.policies.values().cloned().map(Object::RowPolicy))
             .collect()
     }
 
@@ -224,6 +228,10 @@ impl Catalog {
             };
             return;
         }
+        if let Object::RowSecurity(security) = object {
+            self.row_security.insert(security.table, security);
+            return;
+        }
         if let Object::Access(access) = object {
             if let Access::Default { oid, .. } = &access {
                 self.next_oid = self.next_oid.max(Oid(oid.0.saturating_add(1)));
@@ -276,7 +284,10 @@ impl Catalog {
                 self.type_names.insert((def.schema, def.name.clone()), oid);
                 self.types.insert(oid, def);
             }
-            Object::Placement(_) | Object::Access(_) | Object::In(..) => {}
+            Object::RowPolicy(policy) => {
+                self.policies.insert(oid, policy);
+            }
+            Object::Placement(_) | Object::Access(_) | Object::RowSecurity(_) | Object::In(..) => {}
             Object::Table(table) => {
                 let table = with_missing_values(table);
                 self.relations.insert((table.schema, table.name.clone()), oid);
@@ -308,6 +319,8 @@ impl Catalog {
         self.extensions.remove(&oid);
         self.collations.remove(&oid);
         self.placements.remove(&oid);
+        self.row_security.remove(&oid);
+        self.policies.retain(|own, policy| *own != oid && policy.table != oid);
         self.databases.remove(&oid);
         self.others.remove(&oid);
         self.access.forget(oid);
@@ -383,6 +396,8 @@ impl Object {
             Object::Collation(o) => o.oid,
             Object::Access(_) => Oid(0),
             Object::In(_, o) => o.oid(),
+            Object::RowPolicy(o) => o.oid,
+            Object::RowSecurity(o) => o.table,
         }
     }
 }

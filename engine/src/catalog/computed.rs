@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::expr::{ColumnId, ScalarExpr};
 use crate::expr_eval::{ColumnSource, eval};
 use crate::functions::EvalContext;
+use crate::sql::bind::row_security::Policing;
 use crate::sql::parse::parse_expression;
 use crate::sql::{Binder, Environment};
 use crate::storage::Cell;
@@ -80,7 +81,12 @@ impl RowFunction {
         let mut bound = || {
             let (expr, source) = parse_expression(text)?;
             let search_path = catalog.search_path(&["public"], "");
-            let environment = Environment { catalog: catalog.clone(), search_path, eval: Arc::default() };
+            let environment = Environment {
+                catalog: catalog.clone(),
+                search_path,
+                eval: Arc::default(),
+                policing: Policing::Unasked,
+            };
             let mut binder = Binder::new(environment, source, &[]).without_parameters();
             let scope = binder.table_scope(table, None);
             let expr = match condition {

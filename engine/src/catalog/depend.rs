@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{
     Attribute, Catalog, CollationDef, ConstraintDef, ConstraintKind, DomainDef, IndexDef, Oid, RangeDef, RoutineDef,
-    SequenceDef, TableDef, TypeDef, ViewDef,
+    RowPolicy, SequenceDef, TableDef, TypeDef, ViewDef,
 };
 use crate::system::deparse::quote_ident;
 use crate::types::TypeOid;
@@ -31,6 +31,7 @@ pub enum Dependent {
     Collation(Arc<CollationDef>),
     /// An index under a collation that goes.
     Index(Arc<TableDef>, Arc<IndexDef>),
+    RowPolicy(Arc<RowPolicy>),
 }
 
 impl Catalog {
@@ -74,6 +75,7 @@ impl Catalog {
         );
         found.extend(self.views_on(relation).cloned().map(Dependent::View));
         found.extend(self.routines_on(relation).cloned().map(Dependent::Routine));
+        found.extend(self.policies_on(relation).cloned().map(Dependent::RowPolicy));
         if let Some(row_type) = self.relation(relation).and_then(|r| r.row_type()) {
             let other = |d: &Dependent| {
                 !matches!(d, Dependent::View(_)) && !matches!(d, Dependent::Column(t, _) if t.oid == relation)
@@ -165,6 +167,11 @@ impl Catalog {
         self.views.values().filter(concerned).collect()
     }
 
+    /// Policies whose texts have a number of a type or a collation.
+    fn policies_with<'a>(&'a self, number: &'a str) -> impl Iterator<Item = Arc<RowPolicy>> + 'a {
+        self.policies.values().filter(move |p| p.expressions().any(|e| e.query.contains(number))).cloned()
+    }
+
     /// What uses a collation: columns, conditions and defaults of tables, types, views, indexes.
     pub fn collation_dependents(&self, collation: Oid) -> Vec<Dependent> {
         let (number, viewed) = (format!("\"#{}\"", collation.0), format!("\"~{}\"", collation.0));
@@ -206,6 +213,7 @@ impl Catalog {
         }
         let concerned = |v: &&Arc<ViewDef>| v.query.contains(&viewed);
         found.extend(self.all_views().filter(concerned).cloned().map(Dependent::View));
+        found.extend(self.policies_with(&viewed).map(Dependent::RowPolicy));
         for table in self.tables.values() {
             for index in &table.indexes {
                 let named = |text: &str| text.contains(&number);
@@ -261,6 +269,7 @@ impl Catalog {
             }
         }
         found.extend(self.types_views(ty).into_iter().cloned().map(Dependent::View));
+        found.extend(self.policies_with(&format!("\"~{}\"", ty.0)).map(Dependent::RowPolicy));
         if let Some(multirange) = ty.user_multirange() {
             found.extend(self.type_dependents(multirange));
         }

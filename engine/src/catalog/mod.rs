@@ -15,6 +15,7 @@ mod databases;
 mod depend;
 mod lookup;
 mod routine;
+mod row_security;
 mod strategy;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -30,6 +31,7 @@ pub use computed::Computed;
 pub use depend::{Dependent, stored_collation_name, stored_type_name};
 pub use lookup::{Relation, SearchPath};
 pub use routine::{AggregateDef, ArgMode, RoutineArg, RoutineDef};
+pub use row_security::{PolicyCommand, PolicyExpression, RowPolicy, RowSecurity};
 pub use strategy::{Member, Placement, Policy, Reach, StrategyDef};
 pub use user_type::{
     Attribute, Constructor, DomainCheck, DomainDef, EnumValue, ExtensionDef, NamedType, Place, RangeDef, TypeBody,
@@ -355,6 +357,9 @@ pub enum Object {
     Access(access::Access),
     /// Of another database than the first.
     In(Oid, Box<Object>),
+    RowPolicy(Arc<RowPolicy>),
+    /// No object of its own.
+    RowSecurity(RowSecurity),
 }
 
 /// One step of DDL. Applied in order.
@@ -395,6 +400,9 @@ pub struct Catalog {
     pub extensions: BTreeMap<Oid, Arc<ExtensionDef>>,
     /// Those that users made.
     pub collations: BTreeMap<Oid, Arc<CollationDef>>,
+    pub policies: BTreeMap<Oid, Arc<RowPolicy>>,
+    /// Tables of which it was said whether they are under it.
+    row_security: BTreeMap<Oid, RowSecurity>,
     /// Table → its strategy.
     pub placements: BTreeMap<Oid, Oid>,
     /// Schema of the session's temporary relations, where there is a session.

@@ -16,6 +16,7 @@ pub use from::CopyIn;
 pub use to::CopyOut;
 
 use crate::catalog::acl::Rights;
+use crate::catalog::{ColumnDef, Relation, TableDef};
 use crate::dml::foreign_key::ForeignKeys;
 use crate::dml::insert::{InsertPlan, Source, target_columns};
 use crate::dml::row_expr::{RowColumns, RowExpr};
@@ -25,7 +26,7 @@ use crate::session::plan::{Plan, identifier};
 use crate::session::portal::{Portal, PortalState, Tag};
 use crate::session::{CopyFormat, Row, Session, Step};
 use crate::sql::utility::{Copy, CopyEnd, CopySource};
-use crate::sql::{Binder, Parsed, Statement, parse};
+use crate::sql::{Binder, Parsed, Statement, parse, permission_denied};
 use crate::txn::Reads;
 use options::CopyOptions;
 
@@ -87,8 +88,15 @@ async fn start_in(
     }
     let environment = session.environment(&catalog);
     let mut binder = Binder::new(environment, portal.prepared.parsed.source.clone(), &[]);
-    binder.begin_target(&def, Rights::INSERT);
+    let begun = binder.begin_target(&def, Rights::INSERT);
     binder.require(Rights::INSERT, targets.iter().map(|target| *target as i16 + 1));
+    // Who may not insert at all is told so before policies are asked.
+    binder.check_privileges()?;
+    begun?;
+    if binder.has_policed_target() {
+        return Err(Error::new(SqlState::FeatureNotSupported, "COPY FROM not supported with row-level security")
+            .hint("Use INSERT statements instead."));
+    }
     let filter = match &copy.filter {
         None => None,
         Some(expr) => {
@@ -139,6 +147,7 @@ async fn start_out(
             for column in &columns {
                 def.resolve_column(&identifier(column))?;
             }
+            check_may_copy(session, &def, &columns)?;
             let text = format!("SELECT {} FROM {name}", list.join(", "));
             parse(&text)?.pop().ok_or_else(|| Error::internal("COPY made an empty query"))?
         }
@@ -173,6 +182,22 @@ async fn start_out(
     }
     portal.state = PortalState::CopyOut(Box::new(out));
     Ok(Some(Step::CopyOut(format)))
+}
+
+/// 42501 for who may not read the columns, before policies are asked.
+fn check_may_copy(session: &Session, def: &Arc<TableDef>, columns: &[sqlparser::ast::Ident]) -> Result<()> {
+    let (catalog, user) = (session.catalog(), session.user());
+    let relation = Relation::Table(def.clone());
+    if catalog.relation_rights(user, &relation).has(Rights::SELECT) {
+        return Ok(());
+    }
+    let named: Vec<String> = columns.iter().map(identifier).collect();
+    let copied = |c: &&ColumnDef| if named.is_empty() { !c.generated } else { named.contains(&c.name) };
+    let readable = |c: &ColumnDef| catalog.column_rights(user, &relation, c.attnum).has(Rights::SELECT);
+    match def.live_columns().filter(copied).all(readable) {
+        true => Ok(()),
+        false => Err(permission_denied(&relation)),
+    }
 }
 
 fn quote(name: &str) -> String {

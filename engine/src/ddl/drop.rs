@@ -11,7 +11,7 @@ use super::names::Name;
 use super::{DdlContext, index, lock, privilege, put_table, schema, sequence};
 use crate::catalog::{
     Catalog, CatalogChange, CollationDef, ConstraintDef, Dependent, ExtensionDef, IndexDef, Oid, Relation, RoutineDef,
-    SearchPath, SequenceDef, TableDef, TypeDef, ViewDef,
+    RowPolicy, SearchPath, SequenceDef, TableDef, TypeDef, ViewDef,
 };
 use crate::error::{Error, Notice, NoticeLevel, Result, SqlState};
 use crate::txn::{TableLock, Transaction};
@@ -34,6 +34,7 @@ enum Doomed {
     Extension(Arc<ExtensionDef>),
     Collation(Arc<CollationDef>),
     Index(Arc<TableDef>, Arc<IndexDef>),
+    RowPolicy(Arc<RowPolicy>),
 }
 
 impl Doomed {
@@ -53,6 +54,7 @@ impl Doomed {
             Doomed::Extension(e) => (e.oid, 0),
             Doomed::Collation(c) => (c.oid, 0),
             Doomed::Index(_, i) => (i.oid, 0),
+            Doomed::RowPolicy(p) => (p.oid, 0),
         }
     }
 
@@ -88,6 +90,10 @@ impl Doomed {
                 format!("collation {shown}")
             }
             Doomed::Index(t, i) => format!("index {}", name(i.oid, t.schema, &i.name)),
+            Doomed::RowPolicy(p) => {
+                let on = catalog.tables.get(&p.table).map_or_else(String::new, |t| table(t));
+                format!("policy {} on table {on}", p.name)
+            }
             Doomed::Attribute(t, at) => {
                 let name = t.attributes().and_then(|a| a.get(*at)).map_or("", |a| &a.name);
                 let ty = catalog.type_shown(TypeOid(t.oid.0), &path.schemas).unwrap_or_default();
@@ -113,7 +119,11 @@ impl Doomed {
             Doomed::View(view) => catalog.dependents(view.oid).into_iter().map(Doomed::from).collect(),
             Doomed::Sequence(s) => catalog.dependents(s.oid).into_iter().map(Doomed::from).collect(),
             Doomed::Routine(routine) => routine_dependents(routine, catalog),
-            Doomed::Constraint(..) | Doomed::Default(..) | Doomed::Attribute(..) | Doomed::Index(..) => Vec::new(),
+            Doomed::Constraint(..)
+            | Doomed::Default(..)
+            | Doomed::Attribute(..)
+            | Doomed::Index(..)
+            | Doomed::RowPolicy(_) => Vec::new(),
             Doomed::Collation(c) => catalog.collation_dependents(c.oid).into_iter().map(Doomed::from).collect(),
             // Its types go unmentioned; what uses them does not.
             Doomed::Extension(e) => {
@@ -140,6 +150,7 @@ impl From<Dependent> for Doomed {
             Dependent::Attribute(t, at) => Doomed::Attribute(t, at),
             Dependent::Collation(c) => Doomed::Collation(c),
             Dependent::Index(t, i) => Doomed::Index(t, i),
+            Dependent::RowPolicy(p) => Doomed::RowPolicy(p),
         }
     }
 }
@@ -349,7 +360,9 @@ fn routine_dependents(routine: &RoutineDef, catalog: &Catalog) -> Vec<Doomed> {
     }
     let views = catalog.all_views().filter(|v| names(&v.query)).cloned().map(Doomed::View);
     let routines = catalog.routines.values().filter(|r| r.standard_body && r.oid != routine.oid && names(&r.body));
-    views.chain(routines.cloned().map(Doomed::Routine)).chain(aggregates).collect()
+    let calls = |p: &&Arc<RowPolicy>| p.expressions().any(|e| names(&e.query));
+    let policies = catalog.policies.values().filter(calls).cloned().map(Doomed::RowPolicy);
+    views.chain(policies).chain(routines.cloned().map(Doomed::Routine)).chain(aggregates).collect()
 }
 
 /// DROP FUNCTION and PROCEDURE.
@@ -444,9 +457,11 @@ fn column_dependents(table: &Arc<TableDef>, attnum: i16, catalog: &Catalog) -> V
             && super::expression::names_read(text, table).is_ok_and(|read| read.contains(&attnum))
     };
     let generated = table.live_columns().filter(reads).map(|c| Doomed::Column(table.clone(), c.attnum));
+    let policies = catalog.policies.values().filter(|p| p.reads_column(table.oid, attnum));
     views
         .cloned()
         .map(Doomed::View)
+        .chain(policies.cloned().map(Doomed::RowPolicy))
         .chain(keys.map(|(t, c, _)| Doomed::Constraint(t.clone(), c.clone())))
         .chain(generated)
         .collect()
@@ -489,6 +504,9 @@ async fn drop_all(
         {
             lock(tx, t.oid, TableLock::AccessExclusive, context).await?;
         }
+        if let Doomed::RowPolicy(policy) = doomed {
+            lock(tx, policy.table, TableLock::AccessExclusive, context).await?;
+        }
         if let Doomed::View(view) = doomed {
             lock(tx, view.oid, TableLock::AccessExclusive, context).await?;
         }
@@ -501,6 +519,9 @@ async fn drop_all(
 
 /// Constraints and defaults of tables that go anyway need no mention.
 fn goes_anyway(dependent: &Doomed, all: &[Doomed]) -> bool {
+    if let Doomed::RowPolicy(policy) = dependent {
+        return all.iter().any(|d| matches!(d, Doomed::Table(t) if t.oid == policy.table));
+    }
     let (Doomed::Constraint(table, _) | Doomed::Default(table, _) | Doomed::Column(table, _) | Doomed::Index(table, _)) =
         dependent
     else {
@@ -549,6 +570,7 @@ fn remove(doomed: &Doomed, tx: &mut Transaction) -> Result<()> {
             tx.change_catalog(CatalogChange::Drop(t.oid))
         }
         Doomed::Collation(c) => tx.change_catalog(CatalogChange::Drop(c.oid)),
+        Doomed::RowPolicy(p) => tx.change_catalog(CatalogChange::Drop(p.oid)),
         Doomed::Index(_, index) => index::remove(index.oid, tx),
         Doomed::Extension(e) => {
             let catalog = tx.catalog();
@@ -670,6 +692,8 @@ pub fn before_column(
     let what = format!("column {column} of table {}", table.name);
     let views = catalog.views_on(table.oid).filter(|v| v.columns_read.contains(&(table.oid, attnum)));
     let mut doomed: Vec<Doomed> = views.cloned().map(Doomed::View).collect();
+    let policies = catalog.policies.values().filter(|p| p.reads_column(table.oid, attnum));
+    doomed.extend(policies.cloned().map(Doomed::RowPolicy));
     let keys = catalog.foreign_keys_to(table.oid);
     let keys = keys.filter(|(t, _, key)| t.oid != table.oid && key.referenced_columns.contains(&attnum));
     doomed.extend(keys.map(|(t, c, _)| Doomed::Constraint(t.clone(), c.clone())));

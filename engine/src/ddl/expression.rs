@@ -12,6 +12,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ScalarExpr};
 use crate::expr_eval::{ColumnSource, NoColumns, eval};
 use crate::functions::EvalContext;
+use crate::sql::bind::row_security::Policing;
 use crate::sql::parse::parse_expression;
 use crate::sql::{Binder, Environment, Scope, Source};
 use crate::system::deparse;
@@ -19,11 +20,12 @@ use crate::txn::Transaction;
 use crate::types::user::UserKind;
 use crate::types::{Datum, PgType, TypeOid};
 
-/// A binder over the transaction's catalog.
+/// A binder over the transaction's catalog, for definitions: nothing that it binds reads rows of a table by itself.
 pub fn binder(source: Source, tx: &Transaction, context: &DdlContext<'_>) -> Binder {
     let catalog = tx.catalog();
     let search_path = context.path(&catalog);
-    Binder::new(Environment { catalog, search_path, eval: context.eval.clone() }, source, &[])
+    let policing = Policing::Unasked;
+    Binder::new(Environment { catalog, search_path, eval: context.eval.clone(), policing }, source, &[])
 }
 
 /// The type of a column (42704 for a name that is none, 42P16 for one that no column can have).

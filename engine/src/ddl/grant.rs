@@ -40,7 +40,7 @@ pub fn role_oid(name: &Ident, catalog: &Catalog, context: &DdlContext<'_>) -> Re
     }
 }
 
-fn grantee_oid(name: &Ident, catalog: &Catalog, context: &DdlContext<'_>) -> Result<Oid> {
+pub fn grantee_oid(name: &Ident, catalog: &Catalog, context: &DdlContext<'_>) -> Result<Oid> {
     match name.quote_style.is_none() && name.value.eq_ignore_ascii_case("public") {
         true => Ok(PUBLIC),
         false => role_oid(name, catalog, context),

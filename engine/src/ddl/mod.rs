@@ -31,6 +31,7 @@ mod maintenance;
 mod membership;
 pub mod names;
 mod owned;
+mod policy;
 pub mod privilege;
 mod range_type;
 mod role;
@@ -257,6 +258,10 @@ async fn run_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlCon
         }
         Extra::Type(statement) => user_type::execute(statement, tx, context).await,
         Extra::Collation(statement) => collation::run(statement, tx, context).await,
+        Extra::Policy(statement) => policy::run(statement, tx, context).await,
+        Extra::RowSecurity { table, if_exists, change } => {
+            policy::row_security(table, *if_exists, *change, tx, context).await
+        }
         Extra::Database(statement) => database::run(statement, tx, context).await,
         Extra::Access(statement) => run_access(statement, tx, context).await,
         Extra::Unsupported(what) => Err(Error::unsupported(what)),

@@ -86,6 +86,7 @@ pub async fn drop_owned(
     let catalog = tx.catalog();
     let roles = roles(names, "drop", &catalog, context)?;
     drop::drop_owned(&roles, cascade, tx, context).await?;
+    super::policy::forget_roles(&roles, tx)?;
     let catalog = tx.catalog();
     let mut changes = Vec::new();
     for (target, acl) in catalog.access.acls() {

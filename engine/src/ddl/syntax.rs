@@ -6,6 +6,7 @@
 pub mod access;
 pub mod collation;
 pub mod databases;
+pub mod policy;
 pub mod user_type;
 
 use sqlparser::ast::{CommentObject, DataType, Ident, ObjectName, ObjectNamePart};
@@ -166,6 +167,12 @@ pub enum Extra {
         cascade: bool,
     },
     Type(Box<user_type::TypeStatement>),
+    Policy(Box<policy::PolicyStatement>),
+    RowSecurity {
+        table: ObjectName,
+        if_exists: bool,
+        change: policy::RowSecurityChange,
+    },
     Database(Box<databases::DatabaseStatement>),
     Collation(Box<collation::CollationStatement>),
     /// Roles and privileges.
@@ -288,6 +295,7 @@ pub fn parse(tokens: &[TokenWithSpan]) -> Result<Option<Extra>, SyntaxError> {
         Some("drop") if c.accept("extension") => user_type::drop_extension(&mut c)?,
         Some("drop") if c.accept("domain") => user_type::drop(&mut c, true)?,
         Some("drop") if c.accept("collation") => collation::drop(&mut c)?,
+        Some("drop") if c.accept("policy") => Some(policy::drop(&mut c)?),
         Some("drop") if c.accept("database") => databases::drop(&mut c)?,
         Some("drop") => match access::drop(&mut c)? {
             None => match absent::parse(&mut c)? {
@@ -323,6 +331,7 @@ fn comment(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
             let comment = comment_text(c)?;
             return Ok(Some(Extra::CommentOnConstraint { constraint, table, comment }));
         }
+        Some("policy") => return policy::comment(c).map(Some),
         Some("table") => CommentObject::Table,
         Some("column") => CommentObject::Column,
         Some("view") => CommentObject::View,
@@ -406,6 +415,7 @@ fn create(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
         }
         Some("table") if !temporary => use_strategy(c),
         Some("database") => databases::create(c)?,
+        Some("policy") if !temporary => Some(policy::create(c)?),
         Some("collation") if !temporary => collation::create(c)?,
         Some(kind @ ("role" | "user" | "group")) if !(kind == "user" && c.nth_is(0, "mapping")) => {
             let name = c.identifier()?;
@@ -538,6 +548,7 @@ fn alter(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
             return alter_role(c);
         }
         Some("database") => return databases::alter(c),
+        Some("policy") => return policy::alter(c).map(Some),
         Some("default") if c.accept("privileges") => return access::default_privileges(c),
         Some("replication") => return alter_strategy(c),
         Some("type") => return user_type::alter(c),
@@ -629,6 +640,9 @@ fn table_leftovers(c: &mut Cursor<'_>, table: ObjectName, if_exists: bool) -> Re
             Some("without") => Some(Extra::Unsupported("ALTER TABLE SET WITHOUT CLUSTER or OIDS")),
             _ => None,
         });
+    }
+    if let Some(change) = policy::row_security(c)? {
+        return Ok(Some(Extra::RowSecurity { table, if_exists, change }));
     }
     if c.accept("reset") {
         let options = option_names(c)?;

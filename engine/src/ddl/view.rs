@@ -15,7 +15,7 @@ use sqlparser::ast::{
 use super::names::{self, Name};
 use super::temporary::creation_schema;
 use super::view_options;
-use super::{DdlContext, allocate_many, expression, name_is_free, privilege, put};
+use super::{DdlContext, allocate_many, expression, name_is_free, policy, privilege, put};
 use crate::catalog::{Catalog, Object, Oid, Relation, SchemaDef, SearchPath, TableDef, ViewDef};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::parse::parse_query;
@@ -550,8 +550,30 @@ fn qualified(schema: &str, name: &str) -> ObjectName {
     ObjectName(vec![part(schema), part(name)])
 }
 
+/// Columns by relation and attribute number.
+type ColumnsRead = Vec<(Oid, i16)>;
+
+/// An expression as the only item of a query over a table, as it is stored: the text, the relations and the columns that it
+/// reads.
+pub fn qualified_item(
+    expr: &Expr,
+    table: &TableDef,
+    catalog: &Catalog,
+    path: &SearchPath,
+) -> Result<(String, Vec<Oid>, ColumnsRead)> {
+    let name = qualified(catalog.schema_name(table.schema), &table.name);
+    let (mut query, _) = parse_query(&format!("SELECT true FROM {name}"))?;
+    if let SetExpr::Select(select) = &mut *query.body {
+        select.projection = vec![SelectItem::UnnamedExpr(expr.clone())];
+    }
+    let mut qualifier = Qualifier { catalog, path, local: Vec::new(), reads: Vec::new() };
+    let _ = query.visit(&mut qualifier);
+    let columns = columns_read(&query, &qualifier.reads, catalog);
+    Ok((query.to_string(), qualifier.reads, columns))
+}
+
 /// Columns of the relations read whose names occur in the query: those that the view depends on, or more.
-fn columns_read(query: &Query, reads: &[Oid], catalog: &Catalog) -> Vec<(Oid, i16)> {
+fn columns_read(query: &Query, reads: &[Oid], catalog: &Catalog) -> ColumnsRead {
     struct Idents(HashSet<String>);
     impl ast::Visitor for Idents {
         type Break = ();
@@ -587,7 +609,7 @@ pub fn column_renamed(relation: Oid, attnum: i16, from: &str, tx: &mut Transacti
         view.known_as.push((relation, attnum, from.to_owned()));
         put_view(view, tx)?;
     }
-    Ok(())
+    policy::column_renamed(relation, attnum, from, tx)
 }
 
 /// A relation gets another name or schema: the views on it follow. `from` and `to`: schema and name.
@@ -600,7 +622,7 @@ pub fn relation_moved(relation: Oid, from: (Oid, &str), to: (Oid, &str), tx: &mu
         view.query = renamed(&view.query, from, to)?;
         put_view(view, tx)?;
     }
-    Ok(())
+    policy::relation_moved(relation, from, to, tx)
 }
 
 /// Puts a view, or a table with the query of a materialized one.
@@ -628,11 +650,16 @@ pub fn schema_renamed(schema: &SchemaDef, to: &str, tx: &mut Transaction) -> Res
             put_view(changed, tx)?;
         }
     }
+    let moved = catalog.tables.values().filter(|t| t.schema == schema.oid).map(|t| (t.oid, &t.name));
+    let views = catalog.views.values().filter(|v| v.schema == schema.oid).map(|v| (v.oid, &v.name));
+    for (oid, name) in moved.chain(views) {
+        policy::relation_moved(oid, (&schema.name, name), (to, name), tx)?;
+    }
     Ok(())
 }
 
 /// The query with one relation under another name; references by its old name keep working through an alias.
-fn renamed(query: &str, from: (&str, &str), to: (&str, &str)) -> Result<String> {
+pub fn renamed(query: &str, from: (&str, &str), to: (&str, &str)) -> Result<String> {
     struct Renamer<'a>((&'a str, &'a str), (&'a str, &'a str));
     impl VisitorMut for Renamer<'_> {
         type Break = ();

@@ -215,9 +215,13 @@ async fn refresh(
         true => {
             let (query, source) = crate::sql::parse::parse_query(&view.query)?;
             let catalog = session.catalog();
-            let mut binder = Binder::new(session.environment(&catalog), source, &[]);
+            // The rows are those that the owner sees.
+            let mut environment = session.environment(&catalog);
+            environment.search_path.user = view.owner;
+            let mut binder = Binder::new(environment, source, &[]);
             binder.know_as(&view);
             let bound = binder.bind_query(&query)?;
+            binder.check_privileges()?;
             session.begin_statement(Reads::Snapshot).await?;
             Some(session.execute_bound(&bound, &Arc::from([])).await?)
         }

@@ -14,6 +14,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::session::portal::Changed;
 use crate::session::{Row, Session};
 use crate::sql::Binder;
+use crate::sql::bind::row_security::TargetChange;
 use crate::sql::bind::view_target::ViewChange;
 use crate::sql::current_of;
 use crate::txn::RowLock;
@@ -52,7 +53,8 @@ pub fn plan(
     }
     let (def, views) = session.resolve_target(name, catalog, ViewChange::Delete)?;
     let using = delete.using.as_deref().unwrap_or(&[]);
-    binder.begin_target_through(&def, views.iter().map(|level| &level.view), Rights::DELETE);
+    let on = views.iter().map(|level| &level.view);
+    binder.begin_target_through(&def, on, Rights::DELETE)?;
     let cursor = current_of::cursor(delete.selection.as_ref());
     if cursor.is_some() && !views.is_empty() {
         return Err(Error::new(SqlState::FeatureNotSupported, "WHERE CURRENT OF on a view is not implemented"));
@@ -70,6 +72,7 @@ pub fn plan(
         None => None,
         Some(items) => Some(bind_returning(items, &scope, &target.columns, binder, parameters)?),
     };
+    target.police(binder, TargetChange::Delete, parameters)?;
     let keys = ForeignKeys::of(&def, catalog);
     Ok(DeletePlan { def, keys, target, returning })
 }

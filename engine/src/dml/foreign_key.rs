@@ -422,11 +422,14 @@ impl Session {
                     child.name, constraint.name
                 ),
             )
-            .detail(format!(
-                "Key {} is not present in table \"{}\".",
-                key_text(&child, &key.columns, &row, &context),
-                parent.def.name
-            ))
+            .detail(match crate::dml::rules::shows_columns(&catalog, self.user(), &child, &key.columns) {
+                true => format!(
+                    "Key {} is not present in table \"{}\".",
+                    key_text(&child, &key.columns, &row, &context),
+                    parent.def.name
+                ),
+                false => format!("Key is not present in table \"{}\".", parent.def.name),
+            })
             .table(catalog.schema_name(child.schema), &child.name)
             .constraint(&constraint.name));
         }
@@ -447,11 +450,14 @@ impl Session {
                 parent.def.name, constraint.name, child.name
             ),
         )
-        .detail(format!(
-            "Key {} is still referenced from table \"{}\".",
-            key_text(&parent.def, columns, &row, &context),
-            child.name
-        ))
+        .detail(match crate::dml::rules::shows_columns(&catalog, self.user(), &parent.def, columns) {
+            true => format!(
+                "Key {} is still referenced from table \"{}\".",
+                key_text(&parent.def, columns, &row, &context),
+                child.name
+            ),
+            false => format!("Key is still referenced from table \"{}\".", child.name),
+        })
         .table(catalog.schema_name(child.schema), &child.name)
         .constraint(&constraint.name))
     }

@@ -23,6 +23,7 @@ use crate::session::cursor::batch_rows;
 use crate::session::plan::{identifier, object_name};
 use crate::session::portal::Changed;
 use crate::session::{Row, Session};
+use crate::sql::bind::row_security::{CheckTime, TargetChange};
 use crate::sql::bind::view_target::{ViewChange, ViewLevel, base_column};
 use crate::sql::{Binder, BoundQuery, Scope};
 use crate::storage::{RowKey, Table};
@@ -119,7 +120,8 @@ pub fn plan(
         }
         view = Some((base, scope, conditions));
     }
-    binder.begin_target_through(&def, views.iter().map(|level| &level.view), Rights::INSERT);
+    let on = views.iter().map(|level| &level.view);
+    binder.begin_target_through(&def, on, Rights::INSERT)?;
     let (mut source, mut targets) = bind_source(insert, &def, &names, binder, parameters)?;
     binder.require(Rights::INSERT, targets.iter().map(|index| *index as i16 + 1));
     let mut rules = TableRules::bind(session, &def, catalog)?;
@@ -149,6 +151,12 @@ pub fn plan(
             Some(bind_returning(items, &scope, &Arc::new(columns), binder, parameters)?)
         }
     };
+    let updates = conflict.as_ref().is_some_and(|c| c.update.is_some());
+    rules.add_policies(binder, TargetChange::Insert { updates }, parameters)?;
+    rules.note_written(targets.iter().copied());
+    if let Some(update) = conflict.as_ref().and_then(|c| c.update.as_ref()) {
+        rules.note_written(update.assignments.targets());
+    }
     Ok(InsertPlan { rules, keys: ForeignKeys::of(&def, catalog), source, targets, conflict, returning })
 }
 
@@ -546,6 +554,7 @@ impl InsertPlan {
             Source::Query(_) => false,
         };
         values
+            || self.rules.has_row_queries()
             || self.returning.as_ref().is_some_and(Returning::is_query)
             || update.is_some_and(|u| u.assignments.is_query() || u.condition.as_ref().is_some_and(RowExpr::is_query))
     }
@@ -659,8 +668,7 @@ impl Inserter {
     /// Inserts one complete row, or does what ON CONFLICT says.
     async fn insert(&mut self, session: &mut Session, mut row: Row, params: &[Datum]) -> Result<()> {
         let plan = self.plan.clone();
-        let context = session.eval_context();
-        plan.rules.finish(&mut row, &context)?;
+        plan.rules.settle(session, &mut row, CheckTime::Insert, params).await?;
         loop {
             let kept = self.must_keep().then(|| row.clone());
             let offered = match &kept {
@@ -769,10 +777,11 @@ impl Inserter {
         {
             return Ok(true);
         }
+        plan.rules.check_policies(session, &existing, CheckTime::Conflict, params).await?;
         let mut new = existing.clone();
         update.assignments.apply(session, &both, &mut new, params, &plan.rules).await?;
+        plan.rules.settle(session, &mut new, CheckTime::Update, params).await?;
         let context = session.eval_context();
-        plan.rules.finish(&mut new, &context)?;
         let written = session.transaction()?.update(&self.table, &duplicate.existing, new.clone()).await?;
         match written {
             Ok(key) => self.touched.insert(key),

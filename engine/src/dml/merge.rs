@@ -25,6 +25,7 @@ use crate::session::cursor::batch_rows;
 use crate::session::plan::object_name;
 use crate::session::portal::Changed;
 use crate::session::{Row, Session};
+use crate::sql::bind::row_security::{CheckTime, TargetChange};
 use crate::sql::{Binder, BoundQuery, Scope};
 use crate::storage::{RowId, RowKey, Table};
 use crate::txn::{Locked, Reads, RowLock, Wait};
@@ -60,14 +61,15 @@ pub struct MergePlan {
 
 impl MergePlan {
     pub fn has_row_queries(&self) -> bool {
-        self.clauses.iter().any(|clause| {
-            let action = match &clause.action {
-                Action::Update(assignments, _) => assignments.is_query(),
-                Action::Insert(values) => values.iter().any(|(_, v)| v.as_ref().is_some_and(RowExpr::is_query)),
-                Action::Nothing | Action::Delete => false,
-            };
-            action || clause.condition.as_ref().is_some_and(RowExpr::is_query)
-        })
+        self.insert.rules.has_row_queries()
+            || self.clauses.iter().any(|clause| {
+                let action = match &clause.action {
+                    Action::Update(assignments, _) => assignments.is_query(),
+                    Action::Insert(values) => values.iter().any(|(_, v)| v.as_ref().is_some_and(RowExpr::is_query)),
+                    Action::Nothing | Action::Delete => false,
+                };
+                action || clause.condition.as_ref().is_some_and(RowExpr::is_query)
+            })
     }
 
     /// The query of the joined rows.
@@ -95,7 +97,7 @@ pub fn plan(
     }
     let def = session.resolve_table(name, catalog, "merge into")?;
     let unmatched = merge.clauses.iter().any(|c| c.clause_kind != ast::MergeClauseKind::Matched);
-    binder.begin_target(&def, Rights::NONE);
+    binder.begin_target(&def, Rights::NONE)?;
     let (target, source) = binder.bind_merge(&def, alias.as_ref(), &merge.source, &merge.on, unmatched)?;
     let mut columns = RowColumns::default();
     let mut selected = Vec::new();
@@ -110,7 +112,7 @@ pub fn plan(
         }
     }
     let columns = Arc::new(columns);
-    let rules = TableRules::bind(session, &def, catalog)?;
+    let mut rules = TableRules::bind(session, &def, catalog)?;
     let mut clauses: Vec<Clause> = Vec::with_capacity(merge.clauses.len());
     for clause in &merge.clauses {
         let matched = clause.clause_kind == ast::MergeClauseKind::Matched;
@@ -154,7 +156,17 @@ pub fn plan(
         };
         clauses.push(Clause { matched, condition, action });
     }
+    let row_id = target.row_id;
     let mut query = binder.target_query(target, selected)?;
+    binder.police_target(&mut query, row_id, TargetChange::Merge)?;
+    rules.add_policies(binder, TargetChange::Merge, parameters)?;
+    for clause in &clauses {
+        match &clause.action {
+            Action::Update(assignments, _) => rules.note_written(assignments.targets()),
+            Action::Insert(values) => rules.note_written(values.iter().map(|(index, _)| *index)),
+            Action::Nothing | Action::Delete => {}
+        }
+    }
     if !query.reads.contains(&def.oid) {
         query.reads.push(def.oid);
     }
@@ -326,11 +338,16 @@ async fn perform(
                     )
                     .hint("Ensure that not more than one source row matches any one target row."));
                 }
+                let time = match &clause.action {
+                    Action::Update(..) => CheckTime::MergeUpdate,
+                    _ => CheckTime::MergeDelete,
+                };
+                rules.check_policies(session, &old, time, params).await?;
                 if let Action::Update(assignments, _) = &clause.action {
                     let mut new = old.clone();
                     assignments.apply(session, &row, &mut new, params, rules).await?;
+                    rules.settle(session, &mut new, CheckTime::Update, params).await?;
                     let context = session.eval_context();
-                    rules.finish(&mut new, &context)?;
                     inserter.pending.written(&rules.def, keys, Some(&old), &new)?;
                     if let Err(duplicate) = session.transaction()?.update(table, &key, new.clone()).await? {
                         return Err(rules.unique_violation(&duplicate, Some(&new), &context));

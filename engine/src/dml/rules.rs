@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::row_expr::{RowColumns, RowExpr};
-use crate::catalog::{Catalog, ConstraintKind, Oid, TableDef};
+use crate::catalog::acl::Rights;
+use crate::catalog::{Catalog, ConstraintKind, Oid, Relation, TableDef};
 use crate::domain::DomainRule;
 use crate::error::{Error, Result, SqlState};
 use crate::functions::EvalContext;
-use crate::session::Session;
+use crate::session::{Row, Session};
+use crate::sql::bind::row_security::{CheckTime, TargetChange};
 use crate::sql::bind::view_target::ViewCondition;
 use crate::sql::parse::parse_expression;
 use crate::sql::{Binder, Scope};
@@ -30,6 +32,49 @@ pub struct TableRules {
     pub view_checks: Vec<(String, RowExpr)>,
     /// Columns whose values belong to domains that have conditions.
     domains: Vec<(usize, Arc<DomainRule>)>,
+    /// What policies ask of rows that are written.
+    policies: Vec<PolicyRule>,
+    /// What errors may show of a row.
+    shown: Shown,
+    /// Columns that the statement gives values to, which its user knows.
+    written: Vec<usize>,
+}
+
+/// What of a row its user may see (PostgreSQL's ExecBuildSlotValueDescription).
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Shown {
+    All,
+    /// By index.
+    Columns(Vec<usize>),
+    /// The table is under row security.
+    Nothing,
+}
+
+/// Whether a user may be shown values of these columns of a table.
+pub fn shows_columns(catalog: &Catalog, user: Oid, def: &Arc<TableDef>, columns: &[i16]) -> bool {
+    Shown::of(catalog, user, def).shows(columns.iter().copied())
+}
+
+impl Shown {
+    fn shows(&self, mut columns: impl Iterator<Item = i16>) -> bool {
+        match self {
+            Shown::All => true,
+            Shown::Columns(shown) => columns.all(|a| usize::try_from(a - 1).is_ok_and(|i| shown.contains(&i))),
+            Shown::Nothing => false,
+        }
+    }
+
+    fn of(catalog: &Catalog, user: Oid, def: &Arc<TableDef>) -> Shown {
+        if catalog.is_under_row_security(user, def) {
+            return Shown::Nothing;
+        }
+        let relation = Relation::Table(def.clone());
+        if user == def.owner || catalog.relation_rights(user, &relation).has(Rights::SELECT) {
+            return Shown::All;
+        }
+        let readable = |attnum: &i16| catalog.column_rights(user, &relation, *attnum).has(Rights::SELECT);
+        Shown::Columns(def.live_columns().map(|c| c.attnum).filter(readable).map(|a| a as usize - 1).collect())
+    }
 }
 
 impl TableRules {
@@ -52,6 +97,9 @@ impl TableRules {
             checks: Vec::new(),
             view_checks: Vec::new(),
             domains: Vec::new(),
+            policies: Vec::new(),
+            shown: Shown::of(catalog, session.user(), def),
+            written: Vec::new(),
         };
         for (i, column) in def.columns.iter().enumerate() {
             let mut default = None;
@@ -106,14 +154,32 @@ impl TableRules {
             || !self.generated.is_empty()
             || !self.view_checks.is_empty()
             || !self.domains.is_empty()
+            || !self.policies.is_empty()
     }
 
     pub fn not_null_columns(&self) -> &[usize] {
         &self.not_null
     }
 
-    /// Computes the generated columns and checks NOT NULL and CHECK.
+    /// Makes a row complete and checks it: generated columns, policies, NOT NULL, CHECK, views, in PostgreSQL's order.
+    pub async fn settle(&self, session: &mut Session, row: &mut Row, time: CheckTime, params: &[Datum]) -> Result<()> {
+        let context = session.eval_context();
+        self.generate(row, &context)?;
+        if self.policies.is_empty() {
+            return self.constrain(row, &context);
+        }
+        Box::pin(self.check_policies(session, row, time, params)).await?;
+        self.constrain(row, &context)
+    }
+
+    /// [`Self::settle`] for what a foreign key does, which no policy forbids.
     pub fn finish(&self, row: &mut [Datum], context: &EvalContext) -> Result<()> {
+        self.generate(row, context)?;
+        self.constrain(row, context)
+    }
+
+    /// Computes the generated columns; values of domains must be theirs.
+    fn generate(&self, row: &mut [Datum], context: &EvalContext) -> Result<()> {
         for (i, expr) in &self.generated {
             let value = expr.eval_now(row, &[], context)?;
             if let Some(slot) = row.get_mut(*i) {
@@ -123,6 +189,11 @@ impl TableRules {
         for (i, domain) in &self.domains {
             domain.check(row.get(*i).unwrap_or(&Datum::Null), context)?;
         }
+        Ok(())
+    }
+
+    /// NOT NULL, CHECK, and what views check.
+    fn constrain(&self, row: &[Datum], context: &EvalContext) -> Result<()> {
         for i in &self.not_null {
             if row.get(*i).is_none_or(Datum::is_null) {
                 return Err(self.null_violation(*i, row, context));
@@ -134,7 +205,7 @@ impl TableRules {
                     SqlState::CheckViolation,
                     format!("new row for relation \"{}\" violates check constraint \"{name}\"", self.def.name),
                 )
-                .detail(self.failing_row(row, context))
+                .details(self.failing_row(row, context))
                 .table(&self.schema, &self.def.name)
                 .constraint(name));
             }
@@ -145,7 +216,7 @@ impl TableRules {
                     SqlState::WithCheckOptionViolation,
                     format!("new row violates check option for view \"{view}\""),
                 )
-                .detail(self.failing_row(row, context)));
+                .details(self.failing_row(row, context)));
             }
         }
         Ok(())
@@ -167,20 +238,71 @@ impl TableRules {
         Ok(())
     }
 
+    /// Adds what the policies of the table ask of rows that the statement writes.
+    pub fn add_policies(&mut self, binder: &mut Binder, change: TargetChange, parameters: usize) -> Result<()> {
+        let Some((scope, checks)) = binder.target_checks(change)? else { return Ok(()) };
+        let columns = Arc::new(RowColumns::of_scope(&scope));
+        for check in checks {
+            let condition = RowExpr::with_queries(check.expr, &scope, &columns, parameters, binder)?;
+            self.policies.push(PolicyRule { time: check.time, policy: check.policy, condition });
+        }
+        Ok(())
+    }
+
+    /// The statement gives these columns, by index, values that its user knows.
+    pub fn note_written(&mut self, columns: impl Iterator<Item = usize>) {
+        self.written.extend(columns);
+    }
+
+    /// Whether policies hold subqueries that are computed while rows are written.
+    pub fn has_row_queries(&self) -> bool {
+        self.policies.iter().any(|p| p.condition.is_query())
+    }
+
+    /// 42501 for a row that policies do not allow.
+    pub async fn check_policies(
+        &self,
+        session: &mut Session,
+        row: &[Datum],
+        time: CheckTime,
+        params: &[Datum],
+    ) -> Result<()> {
+        for rule in self.policies.iter().filter(|rule| rule.time == time) {
+            if rule.condition.eval(session, row, params).await? != Datum::Bool(true) {
+                return Err(rule.violated(&self.def.name));
+            }
+        }
+        Ok(())
+    }
+
     pub fn null_violation(&self, column: usize, row: &[Datum], context: &EvalContext) -> Error {
         let name = self.def.columns.get(column).map_or("", |c| &c.name);
         Error::new(
             SqlState::NotNullViolation,
             format!("null value in column \"{name}\" of relation \"{}\" violates not-null constraint", self.def.name),
         )
-        .detail(self.failing_row(row, context))
+        .details(self.failing_row(row, context))
         .table(&self.schema, &self.def.name)
         .column(name)
     }
 
-    /// `Failing row contains (1, null).`
-    fn failing_row(&self, row: &[Datum], context: &EvalContext) -> String {
-        let shown = self.def.columns.iter().zip(row).filter(|(c, _)| !c.dropped).map(|(column, value)| {
+    /// `Failing row contains (1, null).`, as far as it may be shown.
+    fn failing_row(&self, row: &[Datum], context: &EvalContext) -> Option<String> {
+        let visible = |i: usize| match &self.shown {
+            Shown::All => true,
+            Shown::Columns(columns) => columns.contains(&i) || self.written.contains(&i),
+            Shown::Nothing => false,
+        };
+        let columns = || {
+            let live = self.def.columns.iter().zip(row).enumerate().filter(|(_, (c, _))| !c.dropped);
+            live.filter(|(i, _)| visible(*i)).map(|(_, pair)| pair)
+        };
+        let names = match &self.shown {
+            Shown::All => String::new(),
+            _ if columns().next().is_none() => return None,
+            _ => format!("({}) = ", columns().map(|(c, _)| c.name.as_str()).collect::<Vec<_>>().join(", ")),
+        };
+        let shown = columns().map(|(column, value)| {
             if value.is_null() {
                 return "null".to_string();
             }
@@ -190,7 +312,7 @@ impl TableRules {
                 false => text,
             }
         });
-        format!("Failing row contains ({}).", shown.collect::<Vec<_>>().join(", "))
+        Some(format!("Failing row contains {names}({}).", shown.collect::<Vec<_>>().join(", ")))
     }
 
     /// 23505 for a key that `row` shares with another.
@@ -204,13 +326,37 @@ impl TableRules {
         )
         .table(&self.schema, &self.def.name)
         .constraint(&index.name);
-        match row {
+        match row.filter(|_| self.shown.shows(index.attnums())) {
             Some(row) => {
                 let key = crate::ddl::key_text(&self.def, index, row, &self.catalog, context);
                 error.detail(format!("Key {key} already exists."))
             }
             None => error,
         }
+    }
+}
+
+/// One condition of policies.
+struct PolicyRule {
+    time: CheckTime,
+    /// The restrictive policy that it is; `None`: all permissive ones together.
+    policy: Option<String>,
+    condition: RowExpr,
+}
+
+impl PolicyRule {
+    fn violated(&self, table: &str) -> Error {
+        let row = match self.time {
+            CheckTime::MergeUpdate | CheckTime::MergeDelete => "target row",
+            _ => "new row",
+        };
+        let name = self.policy.as_ref().map_or_else(String::new, |name| format!(" \"{name}\""));
+        let which = match self.time {
+            CheckTime::Insert | CheckTime::Update => "",
+            _ => " (USING expression)",
+        };
+        let message = format!("{row} violates row-level security policy{name}{which} for table \"{table}\"");
+        Error::new(SqlState::InsufficientPrivilege, message)
     }
 }
 

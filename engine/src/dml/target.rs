@@ -15,11 +15,12 @@ use super::insert::has_query;
 use super::row_expr::{RowColumns, RowExpr};
 use crate::catalog::{Oid, TableDef};
 use crate::error::{Error, Result, SqlState};
-use crate::expr::{ExprKind, ScalarExpr};
+use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::point::PointAccess;
 use crate::session::cursor::batch_rows;
 use crate::session::settings::Methods;
 use crate::session::{Row, Session};
+use crate::sql::bind::row_security::TargetChange;
 use crate::sql::{Binder, BoundQuery, Target};
 use crate::storage::{RowId, RowKey, Table};
 use crate::txn::{Locked, Reads, RowLock, Wait};
@@ -42,6 +43,9 @@ pub struct TargetPlan {
     asked: usize,
     /// WHERE CURRENT OF: the row that a cursor stands on.
     pub cursor: Option<String>,
+    /// What policies ask of each row of a simple target, before anything else looks at it.
+    policy: Option<RowExpr>,
+    row_id: ColumnId,
 }
 
 /// A row to be changed, locked.
@@ -88,7 +92,8 @@ impl TargetPlan {
             && !expressions.iter().any(|e| has_query(e) || places_rows(e))
             && !filter.as_ref().is_some_and(has_query)
         {
-            if let Some(methods) = point_path {
+            // An index says where rows are that policies hide.
+            if let Some(methods) = point_path.filter(|_| !binder.has_policed_target()) {
                 point = PointAccess::choose(scan, filter.as_ref(), &[], def, methods);
             }
             simple = Some(filter.clone());
@@ -98,6 +103,7 @@ impl TargetPlan {
         let asked = if simple.is_some() { 0 } else { expressions.len() };
         let mut computed = if simple.is_some() { Vec::new() } else { expressions };
         computed.extend(joined);
+        let row_id = target.row_id;
         let mut query = binder.target_query(target, computed)?;
         if !query.runs.is_empty() {
             return Err(Error::unsupported("a SQL function that changes rows in UPDATE, DELETE and MERGE"));
@@ -105,7 +111,15 @@ impl TargetPlan {
         if !query.reads.contains(&def.oid) {
             query.reads.push(def.oid);
         }
-        Ok(TargetPlan { def: def.clone(), columns, simple, point, query, asked, cursor: None })
+        let (cursor, policy) = (None, None);
+        Ok(TargetPlan { def: def.clone(), columns, simple, point, query, asked, cursor, policy, row_id })
+    }
+
+    /// Lets policies decide which rows there are, once it is known what the statement reads.
+    pub fn police(&mut self, binder: &mut Binder, change: TargetChange, parameters: usize) -> Result<()> {
+        let Some(condition) = binder.police_target(&mut self.query, self.row_id, change)? else { return Ok(()) };
+        self.policy = self.simple.is_some().then(|| RowExpr::new(condition, &self.columns, parameters));
+        Ok(())
     }
 
     pub fn is_simple(&self) -> bool {
@@ -148,13 +162,13 @@ impl TargetPlan {
         if let Some(cursor) = &self.cursor {
             let Some(id) = session.current_row(cursor, &self.def)? else { return Ok(Vec::new()) };
             let Some(image) = session.transaction()?.fetch(table, id) else { return Ok(Vec::new()) };
-            return lock_simple(session, table, vec![image.key], None, params, mode).await;
+            return lock_simple(session, table, vec![image.key], [&self.policy, &None], params, mode).await;
         }
         if let (Some(point), Some(filter)) = (&self.point, &self.simple)
             && !session.has_parts()
             && let Some(keys) = point.keys(session, table, params).await?
         {
-            return lock_simple(session, table, keys, filter.as_ref(), params, mode).await;
+            return lock_simple(session, table, keys, [&self.policy, filter], params, mode).await;
         }
         for round in 0..RESTARTS_MAX {
             if round > 0 || self.reads() == Reads::LockedRows {
@@ -166,7 +180,7 @@ impl TargetPlan {
             }
             if let Some(filter) = &self.simple {
                 let keys = found.into_iter().map(|f| f.key).collect();
-                return lock_simple(session, table, keys, filter.as_ref(), params, mode).await;
+                return lock_simple(session, table, keys, [&self.policy, filter], params, mode).await;
             }
             if let Some(rows) = Box::pin(lock_joined(session, table, found, mode)).await? {
                 return Ok(rows);
@@ -204,17 +218,17 @@ impl TargetPlan {
     }
 }
 
-/// Locks rows one by one; those that no longer satisfy the condition drop out.
+/// Locks rows one by one; those that no longer satisfy the conditions, asked one after the other, drop out.
 async fn lock_simple(
     session: &mut Session,
     table: &Arc<Table>,
     keys: Vec<RowKey>,
-    filter: Option<&RowExpr>,
+    filters: [&Option<RowExpr>; 2],
     params: &[Datum],
     mode: RowLock,
 ) -> Result<Vec<TargetRow>> {
     let mut rows = Vec::with_capacity(keys.len());
-    for (i, key) in keys.into_iter().enumerate() {
+    'rows: for (i, key) in keys.into_iter().enumerate() {
         if i % 1024 == 1023 {
             tokio::task::yield_now().await;
         }
@@ -223,10 +237,10 @@ async fn lock_simple(
         }
         let locked = session.transaction()?.lock_row(table, &key, mode, Wait::Block).await?;
         let Locked::Held { latest: Some(row), .. } = locked else { continue };
-        if let Some(filter) = filter
-            && filter.eval(session, &row, params).await? != Datum::Bool(true)
-        {
-            continue;
+        for filter in filters.into_iter().flatten() {
+            if filter.eval(session, &row, params).await? != Datum::Bool(true) {
+                continue 'rows;
+            }
         }
         rows.push(TargetRow { key, row, values: Vec::new(), joined: Vec::new() });
     }

@@ -17,6 +17,7 @@ use crate::expr::ScalarExpr;
 use crate::session::plan::{identifier, object_name};
 use crate::session::portal::Changed;
 use crate::session::{Row, Session};
+use crate::sql::bind::row_security::{CheckTime, TargetChange};
 use crate::sql::bind::view_target::{ViewChange, base_column};
 use crate::sql::current_of;
 use crate::sql::{Binder, Scope};
@@ -87,6 +88,11 @@ impl Assignments {
 
     fn expressions(&self) -> Vec<ScalarExpr> {
         self.list.iter().filter_map(|(_, e)| e.as_ref()).map(|e| e.expr.clone()).collect()
+    }
+
+    /// Indexes of the columns.
+    pub fn targets(&self) -> impl Iterator<Item = usize> + '_ {
+        self.list.iter().map(|(index, _)| *index)
     }
 
     pub fn touches(&self, index: usize) -> bool {
@@ -233,7 +239,7 @@ pub struct UpdatePlan {
 impl UpdatePlan {
     /// Whether parts of it run on the general path, after rows were written.
     pub fn has_row_queries(&self) -> bool {
-        self.returning.as_ref().is_some_and(Returning::is_query)
+        self.rules.has_row_queries() || self.returning.as_ref().is_some_and(Returning::is_query)
     }
 }
 
@@ -255,7 +261,8 @@ pub fn plan(
         None => &[],
         Some(ast::UpdateTableFromKind::AfterSet(from) | ast::UpdateTableFromKind::BeforeSet(from)) => from,
     };
-    binder.begin_target_through(&def, views.iter().map(|level| &level.view), Rights::UPDATE);
+    let on = views.iter().map(|level| &level.view);
+    binder.begin_target_through(&def, on, Rights::UPDATE)?;
     let cursor = current_of::cursor(update.selection.as_ref());
     if cursor.is_some() && !views.is_empty() {
         return Err(Error::new(SqlState::FeatureNotSupported, "WHERE CURRENT OF on a view is not implemented"));
@@ -294,6 +301,9 @@ pub fn plan(
     };
     let mut rules = TableRules::bind(session, &def, catalog)?;
     rules.add_view_checks(conditions, &target.columns, parameters)?;
+    target.police(binder, TargetChange::Update, parameters)?;
+    rules.add_policies(binder, TargetChange::Update, parameters)?;
+    rules.note_written(assignments.targets());
     let in_key = |i: usize| def.indexes.iter().any(|index| index.unique && index.reads().any(|a| a as usize == i + 1));
     // A generated column changes with what it is computed from.
     let touched = |i: usize| assignments.touches(i) || def.columns.get(i).is_some_and(|c| c.generated);
@@ -321,8 +331,8 @@ pub async fn execute(session: &mut Session, plan: &UpdatePlan, params: &Arc<[Dat
             true => plan.assignments.apply(session, &row, &mut new, params, &plan.rules).await?,
             false => plan.assignments.take(session, values, &mut new, &plan.rules).await?,
         }
+        plan.rules.settle(session, &mut new, CheckTime::Update, params).await?;
         let context = session.eval_context();
-        plan.rules.finish(&mut new, &context)?;
         if !plan.keys.is_empty() {
             pending.written(&plan.rules.def, &plan.keys, Some(&row), &new)?;
         }

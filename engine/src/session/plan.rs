@@ -18,6 +18,7 @@ use crate::dml::parts::{Part, PartsPlan};
 use crate::error::{Error, Result, SqlState};
 use crate::monitor::statements::Statement as Counted;
 use crate::point::PointSelect;
+use crate::sql::bind::row_security::Policing;
 use crate::sql::bind::view_target::{ViewChange, ViewLevel, view_levels};
 use crate::sql::lift::{Lifted, is_liftable, lift};
 use crate::sql::utility::{CopySource, Utility};
@@ -170,7 +171,8 @@ impl Session {
 
     pub(crate) fn environment(&mut self, catalog: &Arc<Catalog>) -> Environment {
         let path = self.search_path(catalog);
-        Environment { catalog: catalog.clone(), search_path: path, eval: self.eval_context() }
+        let policing = if self.settings.values().row_security { Policing::On } else { Policing::Refused };
+        Environment { catalog: catalog.clone(), search_path: path, eval: self.eval_context(), policing }
     }
 
     pub(super) fn find_statement(&self, name: &str) -> Result<&Arc<Prepared>> {
@@ -707,7 +709,7 @@ pub(super) fn text_column(name: &str) -> Column {
 pub(super) fn ends_block(parsed: &Parsed) -> bool {
     matches!(&parsed.statement, Statement::Utility(u) if matches!(
         **u,
-        Utility::Commit { .. } | Utility::Rollback { .. } | Utility::RollbackTo(_)
+        Utility::Commit { .. } | Utility::Rollback { .. } | Utility::RollbackTo(_) | Utility::PrepareTransaction(_)
     ))
 }
 

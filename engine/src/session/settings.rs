@@ -79,6 +79,8 @@ pub struct Values {
     pub freshness: Freshness,
     pub commit_level: CommitLevel,
     pub route_writes: bool,
+    /// Off: what policies would restrict is refused.
+    pub row_security: bool,
 }
 
 impl Values {
@@ -105,6 +107,7 @@ impl Values {
             freshness: Freshness::default(),
             commit_level: CommitLevel::default(),
             route_writes: false,
+            row_security: true,
         };
         for id in 0..SETTINGS.len() {
             values.retype(SettingId(id));
@@ -157,6 +160,7 @@ impl Values {
             "bytea_output" => self.format.bytea_hex = &*text == "hex",
             "default_table_access_method" => self.default_strategy = text,
             "search_path" => self.search_path = value::split_identifiers(&text).unwrap_or_default().into(),
+            "row_security" => self.row_security = &*text == "on",
             "statement_timeout" => self.statement_timeout = timeout(),
             "lock_timeout" => self.lock_timeout = timeout(),
             "idle_in_transaction_session_timeout" => self.idle_in_transaction_timeout = timeout(),

@@ -33,7 +33,6 @@ pub(super) fn unsupported(tokens: &[TokenWithSpan]) -> Option<String> {
         &["create", "trigger"],
         &["create", "extension"],
         &["create", "type"],
-        &["create", "policy"],
         &["create", "server"],
         &["alter", "publication"],
         &["alter", "subscription"],
@@ -661,6 +660,12 @@ fn mark_frame_offsets(tokens: &mut Vec<TokenWithSpan>) {
         }
         i += 1;
     }
+}
+
+/// The expression that tokens of a statement are; `None`: they are none.
+pub fn expression_of(tokens: &[TokenWithSpan]) -> Option<sqlparser::ast::Expr> {
+    let source = super::parse::Source::new("");
+    super::parse::with_parser(&source, rewrite(tokens.to_vec()), |p| p.parse_expr()).ok()
 }
 
 pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {

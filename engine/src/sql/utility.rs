@@ -813,15 +813,11 @@ fn copy(c: &mut Cursor<'_>) -> Result<Utility> {
     } else {
         CopyEnd::File(c.string()?)
     };
-    let with = c.accept("with");
+    c.accept("with");
     if c.is_token(&Token::LParen) {
         options.extend(c.options()?);
     } else {
-        let written = options.len();
         old_copy_options(c, &mut options)?;
-        if with && options.len() == written {
-            return Err(c.error());
-        }
     }
     let mut filter = None;
     if from && c.accept("where") {

@@ -14,6 +14,7 @@ use crate::catalog::{
 use crate::error::Result;
 use crate::expr::{ExprKind, ScalarExpr};
 use crate::functions::EvalContext;
+use crate::sql::bind::row_security::Policing;
 use crate::sql::parse::parse_expression;
 use crate::sql::{Binder, Environment, Scope, Source};
 use crate::types::text::{FormatSettings, RegNames};
@@ -176,8 +177,12 @@ impl<'a> Display<'a> {
 
     /// A binder for stored texts.
     pub fn binder(&self, source: Source) -> Binder {
-        let environment =
-            Environment { catalog: self.catalog.clone(), search_path: self.path.clone(), eval: self.eval.clone() };
+        let environment = Environment {
+            catalog: self.catalog.clone(),
+            search_path: self.path.clone(),
+            eval: self.eval.clone(),
+            policing: Policing::Unasked,
+        };
         Binder::new(environment, source, &[]).without_parameters()
     }
 

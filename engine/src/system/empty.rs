@@ -1,4 +1,4 @@
-//! Relations of which Lockstep has nothing: no triggers, policies, publications, foreign tables, text search, … They exist, with
+//! Relations of which Lockstep has nothing: no triggers, publications, foreign tables, text search, … They exist, with
 //! PostgreSQL's columns, and are truly empty.
 
 use super::{RowSink, RowSource, SystemContext};
@@ -19,7 +19,7 @@ empty! {
     "pg_event_trigger", "pg_file_settings",
     "pg_foreign_data_wrapper", "pg_foreign_server", "pg_foreign_table", "pg_inherits",
     "pg_largeobject", "pg_largeobject_metadata", "pg_parameter_acl", "pg_partitioned_table",
-    "pg_policies", "pg_policy", "pg_prepared_xacts", "pg_publication", "pg_publication_namespace",
+    "pg_prepared_xacts", "pg_publication", "pg_publication_namespace",
     "pg_publication_rel", "pg_publication_tables", "pg_replication_origin", "pg_replication_origin_status",
     "pg_replication_slots", "pg_seclabel", "pg_seclabels", "pg_shdepend", "pg_shseclabel", "pg_stat_subscription",
     "pg_statistic_ext", "pg_statistic_ext_data", "pg_stats_ext", "pg_stats_ext_exprs", "pg_subscription",

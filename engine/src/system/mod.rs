@@ -21,6 +21,7 @@ mod monitor;
 mod privileges;
 mod relations;
 mod routines;
+mod row_security;
 mod row_set;
 mod rows;
 mod standard;
@@ -335,6 +336,7 @@ const FAMILIES: &[&[(&str, RowSource)]] = &[
     monitor::SOURCES,
     strategies::SOURCES,
     user_types::SOURCES,
+    row_security::SOURCES,
     empty::SOURCES,
     privileges::SOURCES,
     standard::SOURCES,

@@ -53,6 +53,7 @@ pub const PG_COLLATION: u32 = 3456;
 pub const PG_OPERATOR: u32 = 2617;
 pub const PG_EXTENSION: u32 = 3079;
 pub const PG_REWRITE: u32 = 2618;
+pub const PG_POLICY: u32 = 3256;
 
 const HEAP: u32 = 2;
 
@@ -110,10 +111,12 @@ impl ClassRow<'_> {
         let frozen = if self.kind == 'r' { 3u32 } else { 0 };
         let minimum = if self.kind == 'r' { 1u32 } else { 0 };
         let identity = if matches!(self.kind, 'r' | 'm') && self.schema != Oid::PG_CATALOG { 'd' } else { 'n' };
+        let security = sink.catalog().row_security_of(self.oid);
         row!(sink;
             self.oid, self.name, self.schema, self.row_type, 0u32, self.owner, self.am, self.file, 0u32,
             self.pages, self.rows, 0i32, 0u32, self.has_index, self.shared, self.persistence, self.kind,
-            self.columns as i16, self.checks as i16, self.has_rules, self.has_triggers, false, false, false, self.populated,
+            self.columns as i16, self.checks as i16, self.has_rules, self.has_triggers, false, security.enabled,
+            security.forced, self.populated,
             identity, false, 0u32, frozen, minimum, sink.acl(ObjectKind::Relation, self.oid), options, Null);
     }
 }
@@ -646,6 +649,9 @@ fn pg_description(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     for c in catalog.collations.values() {
         push(c.oid, PG_COLLATION, 0, &c.comment);
     }
+    for p in catalog.policies.values() {
+        push(p.oid, PG_POLICY, 0, &p.comment);
+    }
     for b in crate::types::collation::BUILTIN.iter().filter(|b| !b.comment.is_empty()) {
         push(Oid(b.oid), PG_COLLATION, 0, &Some(b.comment.to_owned()));
     }
@@ -701,6 +707,13 @@ fn pg_depend(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
             push(PG_TYPE, t.oid, 0, PG_TYPE, Oid(subtype.0), 0, 'n');
         }
     }
+    for policy in catalog.policies.values() {
+        push(PG_POLICY, policy.oid, 0, PG_CLASS, policy.table, 0, 'a');
+        let mut read: Vec<(Oid, i16)> = policy.expressions().flat_map(|e| e.columns_read.iter().copied()).collect();
+        read.sort_unstable();
+        read.dedup();
+        read.iter().for_each(|(on, column)| push(PG_POLICY, policy.oid, 0, PG_CLASS, *on, *column, 'n'));
+    }
     for s in catalog.sequences.values() {
         push(PG_CLASS, s.oid, 0, PG_NAMESPACE, s.schema, 0, 'n');
         if let Some((table, attnum)) = s.owned_by {
@@ -747,7 +760,8 @@ fn pg_tables(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     }
     for t in catalog.tables.values().filter(|t| t.materialized.is_none()) {
         let owner = role_name(catalog, t.owner);
-        row!(sink; catalog.schema_name(t.schema), &t.name, owner, Null, !t.indexes.is_empty(), false, false, false);
+        let secured = catalog.row_security_of(t.oid).enabled;
+        row!(sink; catalog.schema_name(t.schema), &t.name, owner, Null, !t.indexes.is_empty(), false, false, secured);
     }
     Ok(())
 }

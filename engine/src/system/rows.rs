@@ -31,6 +31,10 @@ impl RowSink {
         }
     }
 
+    pub(super) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
     /// The list of privileges of an object, as aclitem[]; `None`: it has none of its own.
     pub(super) fn acl(&self, kind: ObjectKind, object: Oid) -> Option<Vec<String>> {
         if kind == ObjectKind::Relation

@@ -394,6 +394,14 @@ pub async fn set_type(
         return Err(Error::new(SqlState::FeatureNotSupported, "cannot alter type of a column used by a view or rule")
             .detail(format!("rule _RETURN on view {} depends on column \"{name}\"", view.name)));
     }
+    if let Some(policy) = tx.catalog().policies.values().find(|p| p.reads_column(table.oid, old.attnum)) {
+        let on = tx.catalog().tables.get(&policy.table).map_or_else(String::new, |t| t.name.clone());
+        return Err(Error::new(
+            SqlState::FeatureNotSupported,
+            "cannot alter type of a column used in a policy definition",
+        )
+        .detail(format!("policy {} on table {on} depends on column \"{name}\"", policy.name)));
+    }
     if let Some(generated) = reads_generated(&table, old.attnum)? {
         return Err(Error::new(
             SqlState::FeatureNotSupported,

@@ -260,7 +260,7 @@ pub static SETTINGS: &[Setting] = &[
     setting("random_page_cost", COST, "4", NoEffect, COSTS, "Sets the planner's estimate of the cost of a nonsequentially fetched disk page."),
     setting("recursive_worktable_factor", real(0.001, 1000000.0), "10", NoEffect, PLANNER, "Sets the planner's estimate of the average size of a recursive query's working table."),
     setting("role", Kind::Text, "none", Works, "Ungrouped", "Sets the current role."),
-    setting("row_security", Kind::Bool, "on", Moot, BEHAVIOR, "Enable row security."),
+    setting("row_security", Kind::Bool, "on", Works, BEHAVIOR, "Enable row security."),
     setting("search_path", Kind::Text, "\"$user\", public", Works, BEHAVIOR, "Sets the schema search order for names that are not schema-qualified."),
     setting("seq_page_cost", COST, "1", NoEffect, COSTS, "Sets the planner's estimate of the cost of a sequentially fetched disk page."),
     reported(setting("server_encoding", Kind::Text, "UTF8", ReadOnly, PRESET, "Shows the server (database) character set encoding.")),

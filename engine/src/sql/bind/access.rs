@@ -84,12 +84,13 @@ impl Binder {
     }
 
     /// The table that the statement changes: INSERT, UPDATE, DELETE; its columns are those of the scopes that follow.
-    pub fn begin_target(&mut self, table: &std::sync::Arc<crate::catalog::TableDef>, required: Rights) {
+    pub fn begin_target(&mut self, table: &std::sync::Arc<crate::catalog::TableDef>, required: Rights) -> Result<()> {
         let relation = Relation::Table(table.clone());
         self.uses_of.target = match self.is_trusted(&relation) {
             true => None,
             false => Some(self.push_use(&relation, required)),
         };
+        self.begin_policed(table, self.uses_of.user)
     }
 
     /// [`Self::begin_target`] of a table that is changed through views, the innermost first. Each view is asked for as a whole, as
@@ -99,7 +100,7 @@ impl Binder {
         table: &std::sync::Arc<crate::catalog::TableDef>,
         views: impl DoubleEndedIterator<Item = &'v std::sync::Arc<crate::catalog::ViewDef>>,
         required: Rights,
-    ) {
+    ) -> Result<()> {
         self.uses_of.target_view = None;
         let user = self.uses_of.user;
         let mut through = false;
@@ -117,13 +118,14 @@ impl Binder {
                 self.uses_of.user = view.owner;
             }
         }
-        self.begin_target(table, required);
+        let begun = self.begin_target(table, required);
         if let Some(at) = self.uses_of.target.filter(|_| through) {
             self.require_whole(at, required.with(Rights::SELECT));
             // The columns that are named are the view's.
             self.uses_of.target = None;
         }
         self.uses_of.user = user;
+        begun
     }
 
     /// No privilege on single columns is enough.
@@ -138,6 +140,7 @@ impl Binder {
 
     /// Columns of the view through which the target is changed.
     pub(super) fn note_view_columns(&mut self, columns: &[ScopeColumn]) {
+        self.note_policed(columns);
         let Some(at) = self.uses_of.target_view else { return };
         for (i, column) in columns.iter().enumerate() {
             self.uses_of.columns.entry(column.id).or_default().push((at, i as i16 + 1));
@@ -155,6 +158,9 @@ impl Binder {
 
     /// The target's columns that are written (attribute numbers), or read to find what a row conflicts with.
     pub fn require(&mut self, rights: Rights, columns: impl IntoIterator<Item = i16>) {
+        if let Some(policed) = self.policed.as_mut().filter(|_| rights == Rights::SELECT) {
+            policed.read = true;
+        }
         let Some(found) = self.uses_of.target.and_then(|at| self.uses_of.list.get_mut(at)) else { return };
         found.required = found.required.with(rights);
         match rights {
@@ -164,8 +170,18 @@ impl Binder {
         }
     }
 
+    /// Columns of the rows that the statement changes.
+    pub(super) fn note_policed(&mut self, columns: &[ScopeColumn]) {
+        if let Some(policed) = &mut self.policed {
+            policed.columns.extend(columns.iter().map(|c| c.id));
+        }
+    }
+
     /// A column was named.
     pub(super) fn note_column(&mut self, id: ColumnId) {
+        if let Some(policed) = &mut self.policed {
+            policed.read |= policed.columns.contains(&id);
+        }
         if self.uses_of.columns.is_empty() {
             return;
         }

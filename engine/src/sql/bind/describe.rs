@@ -27,6 +27,8 @@ pub(super) struct Described {
     taken: Vec<String>,
     /// Names of relations that had to change, by their columns.
     renamed: HashMap<ColumnId, String>,
+    /// The columns of the outermost relation go without its name, unless a subquery names them.
+    bare: bool,
 }
 
 /// The relations of one FROM clause by their names in the text, in order.
@@ -65,6 +67,9 @@ impl Names for Binder {
             let mut columns = scope.relations.iter().flat_map(|r| r.columns.iter().map(move |c| (r, c)));
             let own = columns.find(|(_, c)| c.id == id);
             let renamed = self.described.as_ref().and_then(|d| d.renamed.get(&id));
+            if self.scopes.len() == 1 && self.described.as_ref().is_some_and(|d| d.bare) {
+                return own.map(|(_, c)| quote_ident(&self.current_name(c)));
+            }
             own.map(|(r, c)| {
                 format!("{}.{}", quote_ident(renamed.unwrap_or(&r.name)), quote_ident(&self.current_name(c)))
             })
@@ -80,12 +85,29 @@ impl Names for Binder {
 impl Binder {
     /// The text of a view's query; `names` are the view's columns.
     pub fn describe(&mut self, query: &ast::Query, names: &[String], pretty: bool) -> Result<String> {
-        let layout = if pretty { Layout::Pretty } else { Layout::Full };
-        self.described =
-            Some(Described { layout, subqueries: HashMap::new(), taken: Vec::new(), renamed: HashMap::new() });
+        self.begin_description(pretty, None);
         let text = self.query_text(query, Titles::View(names), 0);
-        self.described = None;
+        self.end_description();
         text
+    }
+
+    /// `outer`: the table over which an expression alone is described.
+    pub(super) fn begin_description(&mut self, pretty: bool, outer: Option<&str>) {
+        let layout = if pretty { Layout::Pretty } else { Layout::Full };
+        let taken = outer.map(str::to_owned).into_iter().collect();
+        let (subqueries, renamed) = (HashMap::new(), HashMap::new());
+        self.described = Some(Described { layout, subqueries, taken, renamed, bare: outer.is_some() });
+    }
+
+    pub(super) fn end_description(&mut self) {
+        self.described = None;
+    }
+
+    /// The text of an expression, bound since the description began.
+    pub(super) fn description_of(&self, expr: &ScalarExpr) -> Result<String> {
+        let format = self.described_format();
+        let style = Style { indent: 0, ..self.style(&format, 0) };
+        expression::write(expr, self, style, false)
     }
 
     /// Remembers the text of a subquery in an expression, if one is wanted.

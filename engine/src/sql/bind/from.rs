@@ -326,7 +326,7 @@ impl Binder {
 
     /// TABLESAMPLE: a row is chosen by a function of its own, whatever the method.
     fn sampled(&mut self, rel: Rel, scope: &Scope, sample: &ast::TableSample, span: Span) -> Result<Rel> {
-        if !matches!(rel, Rel::Scan(_)) || scope.relations.iter().any(|r| r.table == 0) {
+        if !is_scan(&rel) || scope.relations.iter().any(|r| r.table == 0) {
             let message = "TABLESAMPLE clause can only be applied to tables and materialized views";
             return Err(self.source.locate(Error::new(SqlState::FeatureNotSupported, message), span));
         }
@@ -438,7 +438,10 @@ impl Binder {
         let shown = alias.map_or_else(|| table.clone(), |a| fold(&a.name));
         let in_schema = alias.is_none().then(|| catalog.schema_name(relation.schema()).to_string());
         let (rel, columns) = match &relation {
-            Relation::Table(def) => self.scan(def),
+            Relation::Table(def) => {
+                let (rel, columns) = self.scan(def);
+                (self.policed_scan(rel, def)?, columns)
+            }
             Relation::View(view) => self.view(view)?,
             Relation::System(system) => {
                 let columns: Vec<(i16, &str, crate::types::PgType)> =
@@ -781,5 +784,15 @@ fn hide(scope: &mut Scope, id: ColumnId) {
         if column.id == id {
             column.visible = false;
         }
+    }
+}
+
+/// Whether a relation is a table, its policies aside.
+fn is_scan(rel: &Rel) -> bool {
+    match rel {
+        Rel::Scan(_) => true,
+        Rel::Series { input, calls, ordinality: None } if calls.is_empty() => is_scan(input),
+        Rel::Filter { input, .. } => is_scan(input),
+        _ => false,
     }
 }

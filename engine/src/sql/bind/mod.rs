@@ -31,6 +31,7 @@ mod resolve;
 mod routine;
 mod routine_run;
 mod row;
+pub(crate) mod row_security;
 mod select;
 mod set_routine;
 mod subquery;
@@ -73,6 +74,7 @@ pub struct Environment {
     pub search_path: SearchPath,
     /// For text input of constants and `current_user` and the like.
     pub eval: Arc<EvalContext>,
+    pub policing: row_security::Policing,
 }
 
 /// FOR UPDATE and its weaker forms.
@@ -265,6 +267,10 @@ pub struct Binder {
     computed: HashMap<ColumnId, ScalarExpr>,
     /// What the statement does with which relations, for privileges.
     uses_of: access::Uses,
+    /// What the statement changes, if policies decide on its rows.
+    policed: Option<row_security::PolicedTarget>,
+    /// Tables whose policies are being bound and read others.
+    policing_of: Vec<Oid>,
     collations: collation::Collations,
 }
 
@@ -281,6 +287,8 @@ impl Binder {
         let uses_of = access::Uses::of(environment.search_path.user);
         Binder {
             uses_of,
+            policed: None,
+            policing_of: Vec::new(),
             environment,
             source,
             params: param_types.iter().map(known).collect(),
@@ -347,6 +355,7 @@ impl Binder {
         self.note_target_columns(table.oid, &columns);
         self.note_table_collations(table, &columns);
         if first {
+            self.note_policed(&columns);
             scope.star = columns.clone();
         }
         scope.relations.push(ScopeRelation {

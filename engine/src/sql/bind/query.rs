@@ -137,6 +137,15 @@ impl Binder {
         Ok(())
     }
 
+    /// Takes in what was put into a query after it was bound.
+    pub(super) fn complete(&self, query: &mut BoundQuery) {
+        let mut scanned = HashSet::new();
+        scans(&query.rel, &mut scanned);
+        query.locked = self.locked.iter().filter(|l| scanned.contains(&l.table)).cloned().collect();
+        query.runs = self.runs.iter().filter(|r| scanned.contains(&r.table)).cloned().collect();
+        query.reads.extend(self.reads.iter().filter(|oid| !query.reads.contains(oid)).copied().collect::<Vec<_>>());
+    }
+
     pub(super) fn finish_query(&mut self, bound: Bound) -> BoundQuery {
         let columns = bound
             .columns

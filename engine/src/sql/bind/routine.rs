@@ -42,6 +42,15 @@ pub struct Frame {
     pub inlined: bool,
 }
 
+impl Frame {
+    /// Puts the parameters out of reach.
+    pub(super) fn hide(&mut self) {
+        self.function.clear();
+        self.names.clear();
+        self.values.clear();
+    }
+}
+
 /// A body, bound for its shape.
 pub struct RoutineShape {
     pub columns: Vec<(String, PgType)>,

@@ -573,6 +573,7 @@ impl Binder {
                 let Some(row_id) = self.give_row_id(rel, column) else {
                     continue;
                 };
+                self.police_locks(rel, Oid(table), column)?;
                 if let Some((lock, _)) = out.iter_mut().find(|(_, id)| *id == row_id) {
                     lock.strength = lock.strength.max(lock_strength(clause));
                     continue;
@@ -608,6 +609,11 @@ impl Binder {
                 }))
             }
             Rel::Join { left, right, .. } => self.give_row_id(left, column).or_else(|| self.give_row_id(right, column)),
+            // A table below its policies. A view's query ends in a list of its own.
+            Rel::Series { input, calls, ordinality: None } if calls.is_empty() => match &mut **input {
+                Rel::Filter { input, .. } => self.give_row_id(input, column),
+                _ => None,
+            },
             _ => None,
         }
     }

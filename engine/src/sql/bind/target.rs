@@ -77,7 +77,10 @@ impl Binder {
         let columns = scan.columns.clone();
         // Where a row lies is known to the query alone.
         let placed = |f: &ScalarExpr| f.any(&|e| matches!(e.kind, ExprKind::Column { id, .. } if id == row_id));
-        let plain = from.is_empty() && !barrier && !filter.as_ref().is_some_and(|f| f.has_subquery() || placed(f));
+        let plain = from.is_empty()
+            && !barrier
+            && !self.has_nested_policies()
+            && !filter.as_ref().is_some_and(|f| f.has_subquery() || placed(f));
         let simple = plain.then(|| (scan, filter.clone()));
         Ok((Target { scope, rel: rel.filter(filter), row_id, columns, simple }, conditions))
     }
@@ -90,6 +93,7 @@ impl Binder {
             return Err(Error::internal("a table's scan is not a scan"));
         };
         self.note_target_columns(table.oid, &columns);
+        self.note_policed(&columns);
         let row_id = self.fresh();
         scan.row_id = Some(row_id);
         let relation = ScopeRelation {

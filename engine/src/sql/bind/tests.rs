@@ -67,7 +67,12 @@ pub(crate) fn environment() -> Environment {
         catalog.apply(&CatalogChange::Put(Object::Table(Arc::new(def))));
     }
     let search_path = catalog.search_path(&["public"], "postgres");
-    Environment { catalog: Arc::new(catalog), search_path, eval: Arc::new(EvalContext::default()) }
+    Environment {
+        catalog: Arc::new(catalog),
+        search_path,
+        eval: Arc::new(EvalContext::default()),
+        policing: super::row_security::Policing::On,
+    }
 }
 
 pub(crate) fn bind_with(sql: &str, params: &[TypeOid]) -> Result<(BoundQuery, Binder)> {

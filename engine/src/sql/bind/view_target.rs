@@ -215,6 +215,8 @@ impl Binder {
         alias: Option<&ast::TableAlias>,
     ) -> Result<(ScopeRelation, Vec<ViewCondition>)> {
         let mut conditions = Vec::new();
+        // What a view names of the table is not what the statement does.
+        let policed = self.policed.take();
         for level in levels {
             let Ok((select, name, inner_alias)) = base(&level.query) else {
                 return Err(Error::internal("a view changed while it was bound"));
@@ -260,6 +262,7 @@ impl Binder {
                 conditions.push(ViewCondition { view: level.view.name.clone(), checked: false, expr });
             }
         }
+        self.policed = policed;
         if let Some(outer) = levels.last() {
             relation.name = alias.map_or_else(|| outer.view.name.clone(), |a| fold(&a.name));
             let schema = self.environment.catalog.schema_name(outer.view.schema).to_string();

@@ -8,9 +8,10 @@ use crate::error::{Error, Result, SqlState};
 use crate::functions::{Call, Function, registry};
 use crate::system::deparse::{self, Display, quote_ident, relation_name, type_name};
 use crate::system::relations::{
-    PG_AM, PG_CLASS, PG_COLLATION, PG_CONSTRAINT, PG_LANGUAGE, PG_NAMESPACE, PG_OPERATOR, PG_PROC, PG_TYPE, rule_view,
+    PG_AM, PG_CLASS, PG_COLLATION, PG_CONSTRAINT, PG_LANGUAGE, PG_NAMESPACE, PG_OPERATOR, PG_POLICY, PG_PROC, PG_TYPE,
+    rule_view,
 };
-use crate::system::{RowKey, SystemContext, by_oid, fixed, routines, viewdef};
+use crate::system::{RowKey, SystemContext, by_oid, fixed, routines, row_security, viewdef};
 use crate::types::Datum;
 
 pub const SCALARS: &[(&str, Implementation)] = &[
@@ -55,6 +56,9 @@ fn display<'a>(context: &'a SystemContext, call: &Call<'_>, pretty: bool) -> Dis
 fn get_expr(context: &SystemContext, call: &Call<'_>, args: &[Datum]) -> Result<Datum> {
     let table = oid_arg(args, 1).and_then(|oid| context.catalog.tables.get(&oid));
     let display = display(context, call, bool_arg(args, 2));
+    if let Some(shown) = text_arg(args, 0).and_then(|stored| row_security::shown(stored, &display)) {
+        return Ok(text(shown));
+    }
     Ok(optional(text_arg(args, 0).map(|stored| display.expression(stored, table.map(|t| &**t)))))
 }
 
@@ -200,6 +204,7 @@ fn obj_description(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Res
         Some("pg_type") => Some(PG_TYPE),
         Some("pg_collation") => Some(PG_COLLATION),
         Some("pg_operator") => Some(PG_OPERATOR),
+        Some("pg_policy") => Some(PG_POLICY),
         Some("pg_language") => Some(PG_LANGUAGE),
         Some("pg_am") => Some(PG_AM),
         Some(_) => return Ok(Datum::Null),
@@ -239,6 +244,11 @@ fn obj_description(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Res
         && let Some(routine) = catalog.routines.get(&oid)
     {
         return Ok(optional(routine.comment.as_ref()));
+    }
+    if is(PG_POLICY)
+        && let Some(policy) = catalog.policies.get(&oid)
+    {
+        return Ok(optional(policy.comment.as_ref()));
     }
     if is(PG_CONSTRAINT)
         && let Some((_, constraint)) = find_constraint(context, oid)

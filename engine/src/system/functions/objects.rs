@@ -8,7 +8,8 @@ use crate::functions::{Call, registry, resolve};
 use crate::system::SystemContext;
 use crate::system::deparse::{quote_ident, relation_name};
 use crate::system::relations::{
-    PG_ATTRDEF, PG_AUTHID, PG_CLASS, PG_CONSTRAINT, PG_DATABASE, PG_NAMESPACE, PG_REWRITE, default_column, rule_view,
+    PG_ATTRDEF, PG_AUTHID, PG_CLASS, PG_CONSTRAINT, PG_DATABASE, PG_NAMESPACE, PG_POLICY, PG_REWRITE, default_column,
+    rule_view,
 };
 use crate::types::Datum;
 
@@ -44,6 +45,10 @@ fn describe(context: &SystemContext, class: u32, oid: Oid, sub: i64) -> Option<S
             let mut all = tables.flat_map(|t| t.constraints.iter().map(move |c| (t, c)));
             let (table, constraint) = all.find(|(_, c)| c.oid == oid)?;
             Some(format!("constraint {} on {}", quote_ident(&constraint.name), relation(table.oid)?))
+        }
+        PG_POLICY => {
+            let policy = catalog.policies.get(&oid)?;
+            Some(format!("policy {} on {}", quote_ident(&policy.name), relation(policy.table)?))
         }
         PG_REWRITE => Some(format!("rule _RETURN on {}", relation(rule_view(catalog, oid)?.oid)?)),
         PG_NAMESPACE => Some(format!("schema {}", quote_ident(&catalog.schemas.get(&oid)?.name))),

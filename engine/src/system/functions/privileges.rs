@@ -24,6 +24,10 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     ("has_foreign_data_wrapper_privilege", |c, _, a| by_oid(c, a, ObjectKind::ForeignDataWrapper)),
     ("has_server_privilege", |c, _, a| by_oid(c, a, ObjectKind::ForeignServer)),
     ("has_parameter_privilege", |c, _, a| by_oid(c, a, ObjectKind::Parameter)),
+    ("row_security_active", |c, _, a| {
+        let relation = relation_arg(c, a, 0)?;
+        Ok(Datum::Bool(matches!(relation, Some(Relation::Table(t)) if c.catalog.is_under_row_security(c.user, &t))))
+    }),
     ("pg_has_role", has_role),
     ("acldefault", acl_default),
     ("makeaclitem", make_item),
