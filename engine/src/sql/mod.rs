@@ -11,6 +11,7 @@ pub mod lift;
 pub mod parse;
 mod precedence;
 mod query_tail;
+mod quoted;
 pub mod rel;
 pub(crate) mod rewrite;
 pub mod scope;

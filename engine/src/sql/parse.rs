@@ -63,7 +63,7 @@ impl Source {
         Some(start + at.column as u32)
     }
 
-    fn byte(&self, at: Location) -> Option<usize> {
+    pub(super) fn byte(&self, at: Location) -> Option<usize> {
         let character = self.position(at)?.saturating_sub(1) as usize;
         let Some(start) = self.places.marks.get(character / MARK) else { return Some(self.text.len()) };
         let rest = self.text.get(*start..)?;
@@ -84,7 +84,7 @@ impl Source {
         found.and_then(|at| self.location(at)).map_or(span, |at| Span::new(at, at))
     }
 
-    fn location(&self, byte: usize) -> Option<Location> {
+    pub(super) fn location(&self, byte: usize) -> Option<Location> {
         let marks = self.places.marks.partition_point(|mark| *mark <= byte);
         let start = *self.places.marks.get(marks.checked_sub(1)?)?;
         let character = (marks - 1) * MARK + self.text.get(start..byte)?.chars().count();
@@ -219,10 +219,13 @@ fn statement_text<'a>(source: &'a Source, tokens: &[TokenWithSpan]) -> &'a str {
 fn tokenize(source: &Source) -> Result<Vec<TokenWithSpan>> {
     let dialect = PostgreSqlDialect {};
     let mut tokens = Vec::new();
-    Tokenizer::new(&dialect, source.text()).tokenize_with_location_into_buf(&mut tokens).map_err(|e| {
+    let plain = super::quoted::plain(source)?;
+    Tokenizer::new(&dialect, &plain.text).tokenize_with_location_into_buf(&mut tokens).map_err(|e| {
         let near = source.byte(e.location).and_then(|b| source.text().get(b..)).unwrap_or("");
         let message = match e.message.as_str() {
-            m if m.contains("nterminated string") => format!("unterminated quoted string at or near \"{near}\""),
+            m if m.contains("nterminated") && m.contains("string") && !m.contains("dollar") => {
+                format!("unterminated quoted string at or near \"{near}\"")
+            }
             m if m.contains("comment") => format!("unterminated /* comment at or near \"{near}\""),
             m if m.contains("dollar-quoted") || m.contains("dollar quoted") => {
                 format!("unterminated dollar-quoted string at or near \"{near}\"")
@@ -233,6 +236,7 @@ fn tokenize(source: &Source) -> Result<Vec<TokenWithSpan>> {
         source.locate(Error::new(SqlState::SyntaxError, message), Span::new(e.location, e.location))
     })?;
     tokens.retain(|t| !matches!(t.token, Token::Whitespace(_)));
+    plain.restore(source, &mut tokens);
     Ok(tokens)
 }
 
