@@ -1,10 +1,10 @@
 //! Runs seeds of the simulated cluster, each in a process of its own, until the time is over or one breaks a promise.
 //!
 //! ```text
-//! cargo run --release --features simulation --example simulate -- --seeds 0..100000 --seconds 3600
-//! cargo run --release --features simulation --example simulate -- --seed 4711 --verbose     # replay
-//! cargo run --features simulation,seeded-bugs --example simulate -- --bug skip-fsync         # must be caught
-//! cargo run --release --features simulation --example simulate -- --faults "lost disk, isolation"   # only these
+//! cargo run --release -p lockstep-replication --features simulation --example simulate -- --seeds 0..100000 --seconds 3600
+//! cargo run --release -p lockstep-replication --features simulation --example simulate -- --seed 4711 --verbose     # replay
+//! cargo run -p lockstep-replication --features simulation,seeded-bugs --example simulate -- --bug skip-fsync         # must be caught
+//! cargo run --release -p lockstep-replication --features simulation --example simulate -- --faults "lost disk, isolation"   # only these
 //! ```
 //! It uses one core; run one of it for each core, with seeds of its own.
 #![allow(clippy::unwrap_used)]
