@@ -49,6 +49,7 @@ fn def(oid: u32, columns: &[TypeOid], keyed: bool) -> TableDef {
         persistence: Default::default(),
         options: Vec::new(),
         comment: None,
+        inheritance: Default::default(),
     }
 }
 

@@ -26,6 +26,11 @@ state() {
     for table in app.customer app.purchase 'app."Odd ""Name"'; do
         "$side" "$database" -c "COPY (SELECT * FROM $table ORDER BY 1) TO STDOUT"
     done
+    "$side" "$database" -c 'SELECT tableoid::regclass, * FROM app.vehicle ORDER BY id' -c 'SELECT * FROM app.truck' \
+        -c 'SELECT * FROM app.joined' -c 'SELECT inhrelid::regclass, inhparent::regclass, inhseqno FROM pg_inherits ORDER BY 1, 2' \
+        -c "SELECT attrelid::regclass, attname, attislocal, attinhcount FROM pg_attribute WHERE attnum > 0 AND attrelid IN
+            ('app.vehicle'::regclass, 'app.truck'::regclass, 'app.joined'::regclass) ORDER BY attrelid::regclass::text, attname" \
+        -c "SELECT conrelid::regclass, conname, conislocal, coninhcount FROM pg_constraint WHERE contype = 'c' AND connamespace = 'app'::regnamespace ORDER BY 1, 2"
     "$side" "$database" -c 'SELECT last_value, is_called FROM app.ticket' -c 'SELECT count(*), sum(balance) FROM app.rich' \
         -c "SELECT relname, relkind, relowner::regrole, relacl FROM pg_class WHERE relnamespace = 'app'::regnamespace ORDER BY 1" \
         -c "SELECT attname, attacl FROM pg_attribute WHERE attrelid = 'app.customer'::regclass AND attacl IS NOT NULL" \

@@ -23,6 +23,7 @@ mod divergence;
 mod driver;
 mod exhaustive;
 mod forced;
+mod inheritance;
 mod isolation;
 mod membership;
 mod memory;

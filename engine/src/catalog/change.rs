@@ -116,6 +116,7 @@ impl Catalog {
             role_names: HashMap::new(),
             index_tables: BTreeMap::new(),
             referencing: HashMap::new(),
+            children: HashMap::new(),
         }
     }
 
@@ -137,6 +138,7 @@ impl Catalog {
             .chain(self.collations.values().cloned().map(Object::Collation))
             .chain(self.types.values().cloned().map(Object::Type))
             .chain(self.tables.values().cloned().map(Object::Table))
+            .chain(self.tables.values().filter_map(|t| t.heritage()).map(|h| Object::Heritage(Arc::new(h))))
             .chain(self.views.values().cloned().map(Object::View))
             .chain(self.sequences.values().cloned().map(Object::Sequence))
             .chain(self.routines.values().cloned().map(Object::Routine))
@@ -232,6 +234,9 @@ impl Catalog {
             self.row_security.insert(security.table, security);
             return;
         }
+        if let Object::Heritage(heritage) = object {
+            return self.put_heritage(&heritage);
+        }
         if let Object::Access(access) = object {
             if let Access::Default { oid, .. } = &access {
                 self.next_oid = self.next_oid.max(Oid(oid.0.saturating_add(1)));
@@ -287,7 +292,11 @@ impl Catalog {
             Object::RowPolicy(policy) => {
                 self.policies.insert(oid, policy);
             }
-            Object::Placement(_) | Object::Access(_) | Object::RowSecurity(_) | Object::In(..) => {}
+            Object::Placement(_)
+            | Object::Access(_)
+            | Object::RowSecurity(_)
+            | Object::In(..)
+            | Object::Heritage(_) => {}
             Object::Table(table) => {
                 let table = with_missing_values(table);
                 self.relations.insert((table.schema, table.name.clone()), oid);
@@ -301,6 +310,7 @@ impl Catalog {
                         tables.push(oid);
                     }
                 }
+                self.note_parents(&table);
                 self.tables.insert(oid, table);
             }
         }
@@ -343,9 +353,10 @@ impl Catalog {
         if let Some(sequence) = self.sequences.get(&oid) {
             self.relations.remove(&(sequence.schema, sequence.name.clone()));
         }
-        let Some(table) = self.tables.get(&oid) else {
+        let Some(table) = self.tables.get(&oid).cloned() else {
             return;
         };
+        self.forget_parents(&table);
         self.relations.remove(&(table.schema, table.name.clone()));
         for index in &table.indexes {
             self.relations.remove(&(table.schema, index.name.clone()));
@@ -398,6 +409,7 @@ impl Object {
             Object::In(_, o) => o.oid(),
             Object::RowPolicy(o) => o.oid,
             Object::RowSecurity(o) => o.table,
+            Object::Heritage(o) => o.table,
         }
     }
 }

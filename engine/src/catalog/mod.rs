@@ -13,6 +13,7 @@ pub mod collation;
 pub(crate) mod computed;
 mod databases;
 mod depend;
+mod inheritance;
 mod lookup;
 mod routine;
 mod row_security;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use collation::{Collation, CollationDef, Order};
 pub use computed::Computed;
 pub use depend::{Dependent, stored_collation_name, stored_type_name};
+pub use inheritance::{Heritage, Inheritance, Origin};
 pub use lookup::{Relation, SearchPath};
 pub use routine::{AggregateDef, ArgMode, RoutineArg, RoutineDef};
 pub use row_security::{PolicyCommand, PolicyExpression, RowPolicy, RowSecurity};
@@ -133,6 +135,9 @@ pub struct TableDef {
     /// `WITH (name = value)`, shown in pg_class.reloptions.
     pub options: Vec<(String, String)>,
     pub comment: Option<String>,
+    /// Written behind the table: [`Object::Heritage`].
+    #[serde(skip)]
+    pub inheritance: Inheritance,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -360,6 +365,8 @@ pub enum Object {
     RowPolicy(Arc<RowPolicy>),
     /// No object of its own.
     RowSecurity(RowSecurity),
+    /// What a table, put before, has from others.
+    Heritage(Arc<Heritage>),
 }
 
 /// One step of DDL. Applied in order.
@@ -421,4 +428,6 @@ pub struct Catalog {
     index_tables: BTreeMap<Oid, Oid>,
     /// Table → tables with a foreign key to it (each once, itself included).
     referencing: HashMap<Oid, Vec<Oid>>,
+    /// Table → tables that inherit from it directly.
+    children: HashMap<Oid, Vec<Oid>>,
 }

@@ -63,6 +63,7 @@ pub fn table(oid: u32, name: &str, references: Option<u32>) -> TableDef {
         persistence: Default::default(),
         options: vec![],
         comment: None,
+        inheritance: Default::default(),
     }
 }
 
@@ -151,4 +152,36 @@ fn a_checkpoint_restores_everything() {
     assert_eq!(restored.foreign_keys_to(Oid(20000)).count(), 1);
     assert_eq!(restored.schemas.len(), 3);
     assert_eq!(restored.database.name, "postgres");
+}
+
+#[test]
+fn families_are_found_in_order_and_written_behind_their_tables() {
+    let mut catalog = Catalog::bootstrap("postgres", "postgres");
+    let heir = |oid: u32, name: &str, parents: &[u32]| TableDef {
+        inheritance: Inheritance {
+            parents: parents.iter().map(|oid| Oid(*oid)).collect(),
+            columns: [(1, Origin { parents: parents.len() as u16, local: false })].into(),
+            ..Default::default()
+        },
+        ..table(oid, name, None)
+    };
+    put(&mut catalog, table(20000, "p", None));
+    put(&mut catalog, heir(20300, "late", &[20000]));
+    put(&mut catalog, heir(20100, "early", &[20000]));
+    put(&mut catalog, heir(20200, "both", &[20300, 20100]));
+    let family = |catalog: &Catalog| -> Vec<(u32, u16)> {
+        catalog.family_counted(Oid(20000)).iter().map(|(t, parents)| (t.oid.0, *parents)).collect()
+    };
+    let wanted = [(20000, 0), (20100, 1), (20300, 1), (20200, 2)];
+    assert_eq!(family(&catalog), wanted);
+
+    let bytes = postcard::to_stdvec(&catalog.objects()).unwrap();
+    let objects: Vec<Object> = postcard::from_bytes(&bytes).unwrap();
+    let again = Catalog::from_objects(objects, catalog.next_oid, catalog.version);
+    assert_eq!(family(&again), wanted);
+    assert_eq!(again.tables[&Oid(20200)].inheritance, catalog.tables[&Oid(20200)].inheritance);
+
+    put(&mut catalog, heir(20200, "both", &[20300]));
+    catalog.apply(&CatalogChange::Drop(Oid(20100)));
+    assert_eq!(family(&catalog), [(20000, 0), (20300, 1), (20200, 1)]);
 }

@@ -148,7 +148,8 @@ async fn start_out(
                 def.resolve_column(&identifier(column))?;
             }
             check_may_copy(session, &def, &columns)?;
-            let text = format!("SELECT {} FROM {name}", list.join(", "));
+            // Rows of tables that inherit from it are not its own.
+            let text = format!("SELECT {} FROM ONLY {name}", list.join(", "));
             parse(&text)?.pop().ok_or_else(|| Error::internal("COPY made an empty query"))?
         }
     };

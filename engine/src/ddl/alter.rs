@@ -1,7 +1,12 @@
 //! ALTER TABLE and the small changes that all relations share: renaming, moving to another schema, changing the owner.
 
 mod columns;
+mod constraints;
+mod parents;
 mod rewrite;
+
+pub use constraints::add as add_constraint;
+pub use parents::set_parent;
 
 use std::sync::Arc;
 
@@ -10,10 +15,10 @@ use sqlparser::ast::{
     RenameTableNameKind,
 };
 
-use super::constraint::{self, Wanted};
+use super::constraint::Wanted;
 use super::names::{self, Name};
 use super::syntax::{ColumnChange, RelationChange, RelationKind};
-use super::{DdlContext, drop, lock, open_table, privilege, put, put_table, schema, table, view};
+use super::{DdlContext, inherit, lock, open_table, privilege, put, put_table, schema, table, view};
 use crate::catalog::{ConstraintDef, ConstraintKind, IndexDef, Object, Persistence, Relation, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::txn::{TableLock, Transaction};
@@ -44,7 +49,7 @@ pub async fn alter_table(alter: &AlterTable, tx: &mut Transaction, context: &mut
     }
     for operation in &alter.operations {
         let table = current(&table, tx)?;
-        alter_one(&table, operation, tx, context).await?;
+        alter_one(&table, operation, alter.only, tx, context).await?;
     }
     Ok(tag)
 }
@@ -83,48 +88,58 @@ fn relation_change(
 async fn alter_one(
     table: &TableDef,
     operation: &AlterTableOperation,
+    only: bool,
     tx: &mut Transaction,
     context: &mut DdlContext<'_>,
 ) -> Result<()> {
     use AlterTableOperation as O;
     match operation {
         O::AddColumn { if_not_exists, column_def, column_position: None, .. } => {
-            columns::add(table.clone(), column_def, *if_not_exists, tx, context).await
+            columns::add(table.clone(), column_def, *if_not_exists, only, tx, context).await
         }
         O::DropColumn { column_names, if_exists, drop_behavior, .. } => {
             for name in column_names {
-                let table = current(table, tx)?;
-                columns::drop(table, &names::ident(name), *if_exists, is_cascade(drop_behavior), tx, context).await?;
+                let (table, how) = (current(table, tx)?, (is_cascade(drop_behavior), only));
+                columns::drop(table, &names::ident(name), *if_exists, how, tx, context).await?;
             }
             Ok(())
         }
         O::RenameColumn { old_column_name, new_column_name } => {
-            columns::rename(table.clone(), &names::ident(old_column_name), &names::ident(new_column_name), tx)
+            let (from, to) = (names::ident(old_column_name), names::ident(new_column_name));
+            columns::rename_all(table, &from, &to, only, tx, context).await
         }
         O::AlterColumn { column_name, op } => {
             let column = names::ident(column_name);
             match op {
                 AlterColumnOperation::SetDataType { data_type, using, .. } => {
-                    columns::set_type(table.clone(), &column, data_type, using.as_ref(), tx, context).await
+                    columns::set_type_of_all(table, &column, (data_type, using.as_ref()), only, tx, context).await
                 }
-                op => columns::alter(table.clone(), &column, op, tx, context),
+                op => {
+                    columns::alter(table.clone(), &column, op, tx, context)?;
+                    if !only {
+                        for (heir, _) in inherit::family(table.oid, tx, context).await?.into_iter().skip(1) {
+                            columns::alter(heir, &column, op, tx, context)?;
+                        }
+                    }
+                    Ok(())
+                }
             }
         }
         O::AddConstraint { constraint: written, not_valid } => {
             let wanted = Wanted::from_ast(written)?;
-            if *not_valid {
-                return add_unchecked(table.clone(), &wanted, tx, context).await;
-            }
-            add_constraint(table.clone(), &wanted, tx, context).await
+            constraints::add(table.clone(), &wanted, !*not_valid, only, tx, context).await
         }
         O::DropConstraint { if_exists, name, drop_behavior } => {
             let name = names::ident(name);
-            drop_constraint(table, &name, *if_exists, is_cascade(drop_behavior), tx, context)
+            constraints::drop(table, &name, *if_exists, (is_cascade(drop_behavior), only), tx, context).await
         }
         O::RenameConstraint { old_name, new_name } => {
-            rename_constraint(table.clone(), &names::ident(old_name), &names::ident(new_name), tx)
+            let (from, to) = (names::ident(old_name), names::ident(new_name));
+            constraints::rename(table, &from, &to, only, tx, context).await
         }
-        O::ValidateConstraint { name } => validate_constraint(table.clone(), &names::ident(name), tx, context).await,
+        O::ValidateConstraint { name } => {
+            constraints::validate(table.clone(), &names::ident(name), only, tx, context).await
+        }
         O::SetOptionsParens { options } => {
             let options = table::storage_options(&table::plain_options(options)?, table::OptionsOf::Table)?;
             let mut table = table.clone();
@@ -146,112 +161,6 @@ async fn alter_one(
 
 fn is_cascade(behavior: &Option<DropBehavior>) -> bool {
     matches!(behavior, Some(DropBehavior::Cascade))
-}
-
-/// ADD CONSTRAINT: the rows that are there must satisfy it.
-pub async fn add_constraint(
-    mut table: TableDef,
-    wanted: &Wanted,
-    tx: &mut Transaction,
-    context: &mut DdlContext<'_>,
-) -> Result<()> {
-    let constraint = constraint::add(&mut table, wanted, tx, context).await?;
-    constraint::validate(&table, &constraint, tx, context).await?;
-    put_table(tx, table)
-}
-
-/// ADD CONSTRAINT … NOT VALID.
-async fn add_unchecked(
-    mut table: TableDef,
-    wanted: &Wanted,
-    tx: &mut Transaction,
-    context: &mut DdlContext<'_>,
-) -> Result<()> {
-    let kind = match wanted {
-        Wanted::Key { primary: true, .. } | Wanted::UsingIndex { primary: true, .. } => Some("PRIMARY KEY"),
-        Wanted::Key { .. } | Wanted::UsingIndex { .. } => Some("UNIQUE"),
-        _ => None,
-    };
-    if let Some(kind) = kind {
-        return Err(Error::new(
-            SqlState::FeatureNotSupported,
-            format!("{kind} constraints cannot be marked NOT VALID"),
-        ));
-    }
-    let added = constraint::add(&mut table, wanted, tx, context).await?;
-    for constraint in table.constraints.iter_mut().filter(|c| c.oid == added.oid) {
-        *constraint = Arc::new(ConstraintDef { not_valid: true, ..(**constraint).clone() });
-    }
-    put_table(tx, table)
-}
-
-async fn validate_constraint(
-    mut table: TableDef,
-    name: &str,
-    tx: &mut Transaction,
-    context: &mut DdlContext<'_>,
-) -> Result<()> {
-    let constraint = find_constraint(&table, name)?.clone();
-    if constraint.index().is_some() {
-        return Err(Error::new(
-            SqlState::WrongObjectType,
-            format!("constraint \"{name}\" of relation \"{}\" is not a foreign key or check constraint", table.name),
-        ));
-    }
-    if !constraint.not_valid {
-        return Ok(());
-    }
-    constraint::validate(&table, &constraint, tx, context).await?;
-    for constraint in table.constraints.iter_mut().filter(|c| c.name == name) {
-        *constraint = Arc::new(ConstraintDef { not_valid: false, ..(**constraint).clone() });
-    }
-    put_table(tx, table)
-}
-
-fn find_constraint<'a>(table: &'a TableDef, name: &str) -> Result<&'a Arc<ConstraintDef>> {
-    table.constraint(name).ok_or_else(|| {
-        Error::new(
-            SqlState::UndefinedObject,
-            format!("constraint \"{name}\" of relation \"{}\" does not exist", table.name),
-        )
-    })
-}
-
-fn drop_constraint(
-    table: &TableDef,
-    name: &str,
-    if_exists: bool,
-    cascade: bool,
-    tx: &mut Transaction,
-    context: &mut DdlContext<'_>,
-) -> Result<()> {
-    match find_constraint(table, name) {
-        Ok(constraint) => drop::drop_constraint(table, constraint, cascade, tx, context),
-        Err(error) if if_exists => {
-            context.notice(SqlState::SuccessfulCompletion, format!("{}, skipping", error.message()));
-            Ok(())
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn rename_constraint(mut table: TableDef, from: &str, to: &str, tx: &mut Transaction) -> Result<()> {
-    let missing = || {
-        let message = format!("constraint \"{from}\" for table \"{}\" does not exist", table.name);
-        Error::new(SqlState::UndefinedObject, message)
-    };
-    let constraint = table.constraint(from).cloned().ok_or_else(missing)?;
-    if table.constraint(to).is_some() {
-        return Err(Error::new(
-            SqlState::DuplicateObject,
-            format!("constraint \"{to}\" for relation \"{}\" already exists", table.name),
-        ));
-    }
-    if constraint.index().is_some() && names::is_taken(&tx.catalog(), table.schema, to) {
-        return Err(Error::new(SqlState::DuplicateTable, format!("relation \"{to}\" already exists")));
-    }
-    rename_in_table(&mut table, from, to);
-    put_table(tx, table)
 }
 
 /// A key's constraint and its index have one name.
@@ -459,6 +368,7 @@ fn set_schema(relation: Relation, to: &str, tx: &mut Transaction, context: &DdlC
 pub async fn alter_column(
     name: &ObjectName,
     if_exists: bool,
+    only: bool,
     column: &Ident,
     change: &ColumnChange,
     tx: &mut Transaction,
@@ -501,6 +411,24 @@ pub async fn alter_column(
             columns::add_identity(&table, &mut new, *always, options, tx, context)?;
         }
         ColumnChange::DropExpression { .. } => {
+            if only && !tx.catalog().children(table.oid).is_empty() {
+                return Err(Error::new(
+                    SqlState::InvalidTableDefinition,
+                    "ALTER TABLE / DROP EXPRESSION must be applied to child tables too",
+                ));
+            }
+            if table.column_origin(column.attnum).is_inherited() {
+                return Err(Error::new(
+                    SqlState::InvalidTableDefinition,
+                    "cannot drop generation expression from inherited column",
+                ));
+            }
+            for (mut heir, _) in inherit::family(table.oid, tx, context).await?.into_iter().skip(1) {
+                for c in heir.columns.iter_mut().filter(|c| c.name == column.name && !c.dropped) {
+                    (c.generated, c.default) = (false, None);
+                }
+                put_table(tx, heir)?;
+            }
             new.generated = false;
             new.default = None;
         }
@@ -542,7 +470,7 @@ pub async fn alter_constraint(
     };
     let mut table = (*table).clone();
     let constraint = names::ident(constraint);
-    let found = find_constraint(&table, &constraint)?;
+    let found = constraints::find(&table, &constraint)?;
     if !matches!(found.kind, ConstraintKind::ForeignKey(_)) {
         return Err(Error::new(
             SqlState::WrongObjectType,

@@ -135,6 +135,7 @@ fn apply(
         ColumnOption::Check(check) => new.constraints.push(Wanted::Check {
             name: name.or_else(|| check.name.as_ref().map(names::ident)),
             expr: check.expr.clone(),
+            no_inherit: check.enforced.is_some(),
         }),
         ColumnOption::ForeignKey(key) => new.constraints.push(Wanted::foreign_key(name, key, Some(column))?),
         ColumnOption::Generated {

@@ -9,6 +9,7 @@ use sqlparser::ast::{
     UniqueConstraint,
 };
 
+use super::inherit::{self, Meeting};
 use super::names::{self, Name, choose, joined};
 use super::{DdlContext, allocate, expression, index, lock, privilege};
 use crate::catalog::{
@@ -42,6 +43,8 @@ pub enum Wanted {
     Check {
         name: Option<String>,
         expr: Box<Expr>,
+        /// No child gets it: see `sql::spellings`.
+        no_inherit: bool,
     },
     ForeignKey(WantedForeignKey),
 }
@@ -134,7 +137,8 @@ impl Wanted {
                 })
             }
             TableConstraint::Check(check) => {
-                Ok(Wanted::Check { name: check.name.as_ref().map(names::ident), expr: check.expr.clone() })
+                let (name, expr) = (check.name.as_ref().map(names::ident), check.expr.clone());
+                Ok(Wanted::Check { name, expr, no_inherit: check.enforced.is_some() })
             }
             TableConstraint::ForeignKey(key) => Wanted::foreign_key(None, key, None),
             other => Err(Error::unsupported(format!("constraint {other}"))),
@@ -195,15 +199,26 @@ pub async fn add(
         Wanted::UsingIndex { name, primary, index, timing } => {
             use_index(table, name.as_deref(), *primary, index, *timing, tx, context)?
         }
-        Wanted::Check { name, expr } => {
+        Wanted::Check { name, expr, no_inherit } => {
             let (expression, columns) = expression::check(expr, table, tx, context)?;
+            let met = Meeting { expression: &expression, from_parent: false, no_inherit: *no_inherit, valid: true };
+            if let Some(name) = name
+                && inherit::meets_check(table, name, &met, context)?
+                && let Some(known) = table.constraint(name)
+            {
+                return Ok(known.clone());
+            }
             // Named after the column that it reads, wherever it was written.
             let column = match columns.as_slice() {
                 [only] => table.attribute(*only).map(|c| c.name.clone()),
                 _ => None,
             };
             let name = constraint_name(table, name.as_deref(), column.as_deref(), "check", tx)?;
-            definition(allocate(tx)?, name, ConstraintKind::Check { expression, columns }, Timing::default())
+            let oid = allocate(tx)?;
+            if *no_inherit {
+                table.inheritance.kept.push(oid);
+            }
+            definition(oid, name, ConstraintKind::Check { expression, columns }, Timing::default())
         }
         Wanted::ForeignKey(wanted) => add_foreign_key(table, wanted, tx, context).await?,
     };

@@ -110,11 +110,13 @@ impl Doomed {
         match self {
             Doomed::Schema(oid, _) => catalog.schema_contents(*oid).into_iter().map(Doomed::from).collect(),
             Doomed::Table(table) => {
+                let heirs = catalog.children(table.oid).iter().filter_map(|oid| catalog.tables.get(oid));
+                let heirs = heirs.cloned().map(Doomed::Table);
                 let owned = catalog.owned_sequences(table.oid, None);
                 let through_sequences = owned.flat_map(|s| catalog.dependents(s.oid));
                 let other = |d: &Dependent| !matches!(d, Dependent::Default(t, _) if t.oid == table.oid);
                 let all = catalog.dependents(table.oid).into_iter().chain(through_sequences);
-                all.filter(other).map(Doomed::from).collect()
+                heirs.chain(all.filter(other).map(Doomed::from)).collect()
             }
             Doomed::View(view) => catalog.dependents(view.oid).into_iter().map(Doomed::from).collect(),
             Doomed::Sequence(s) => catalog.dependents(s.oid).into_iter().map(Doomed::from).collect(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::column::{self, NewColumn};
 use super::constraint::Wanted;
+use super::inherit::Merging;
 use super::names::{Name, joined};
 use super::syntax::SequenceOptions;
 use super::{DdlContext, allocate, index, table};
@@ -59,14 +60,16 @@ pub struct Later {
 }
 
 /// Adds the columns of `name` to `target`.
+#[allow(clippy::too_many_arguments)]
 pub fn copy_columns(
     target: &mut TableDef,
+    merging: &mut Merging,
     name: &Name,
     including: Including,
     constraints: &mut Vec<Wanted>,
     sequences: &mut Vec<(i16, SequenceOptions)>,
     tx: &Transaction,
-    context: &DdlContext<'_>,
+    context: &mut DdlContext<'_>,
 ) -> Result<Option<Later>> {
     let catalog = tx.catalog();
     let blank = |name: &str, ty, not_null| {
@@ -119,7 +122,8 @@ pub fn copy_columns(
     };
     for mut new in columns {
         new.column.attnum = table::next_attnum(target)?;
-        table::add_column(target, new, constraints, sequences, &mut Vec::new())?;
+        merging.add(target, &mut new, &catalog, context)?;
+        table::take_rest(new, constraints, sequences, &mut Vec::new());
     }
     Ok(later)
 }
@@ -137,8 +141,12 @@ impl Later {
                         format!("check constraint \"{}\" already exists", constraint.name),
                     ));
                 }
+                let oid = allocate(tx)?;
+                if self.source.keeps_constraint(constraint.oid) {
+                    target.inheritance.kept.push(oid);
+                }
                 target.constraints.push(Arc::new(ConstraintDef {
-                    oid: allocate(tx)?,
+                    oid,
                     kind: ConstraintKind::Check { expression: expression.clone(), columns },
                     comment: constraint.comment.clone().filter(|_| self.including.comments),
                     ..(**constraint).clone()

@@ -26,6 +26,7 @@ pub mod expression;
 mod extension;
 mod grant;
 mod index;
+mod inherit;
 mod like;
 mod maintenance;
 mod membership;
@@ -237,8 +238,11 @@ async fn run_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlCon
             }
             Ok((*tag).to_owned())
         }
-        Extra::AlterColumn { table, if_exists, column, change } => {
-            alter::alter_column(table, *if_exists, column, change, tx, context).await
+        Extra::AlterColumn { table, if_exists, only, column, change } => {
+            alter::alter_column(table, *if_exists, *only, column, change, tx, context).await
+        }
+        Extra::Inherit { table, if_exists, parent, inherit } => {
+            alter::set_parent(table, *if_exists, parent, *inherit, tx, context).await
         }
         Extra::AlterConstraint { table, if_exists, name, deferrable, deferred } => {
             alter::alter_constraint(table, *if_exists, name, (*deferrable, *deferred), tx, context).await
@@ -395,6 +399,7 @@ fn put_table(tx: &mut Transaction, mut table: TableDef) -> Result<()> {
         table.materialized =
             Some(Arc::new(crate::catalog::ViewDef { name, schema, owner, columns, ..(**view).clone() }));
     }
+    inherit::tidy(&mut table);
     collation::check_unique_indexes(&table, &tx.catalog())?;
     put(tx, Object::Table(Arc::new(table)))
 }

@@ -55,8 +55,16 @@ pub enum Extra {
     AlterColumn {
         table: ObjectName,
         if_exists: bool,
+        only: bool,
         column: Ident,
         change: ColumnChange,
+    },
+    /// ALTER TABLE INHERIT and NO INHERIT.
+    Inherit {
+        table: ObjectName,
+        if_exists: bool,
+        parent: ObjectName,
+        inherit: bool,
     },
     /// `None`: as it was.
     AlterConstraint {
@@ -561,7 +569,7 @@ fn alter(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
     if if_exists {
         c.expect("exists")?;
     }
-    c.accept("only");
+    let only = c.accept("only");
     let name = c.object_name()?;
     c.accept_token(&Token::Mul);
     let change = relation_change(c, kind)?;
@@ -571,7 +579,7 @@ fn alter(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
             Some(change @ RelationChange::SetSchema(_)) => {
                 Ok(Some(Extra::AlterRelation { kind, name, if_exists, change }))
             }
-            _ => table_leftovers(c, name, if_exists),
+            _ => table_leftovers(c, name, if_exists, only),
         };
     }
     match (change, kind) {
@@ -620,7 +628,12 @@ fn relation_change(c: &mut Cursor<'_>, kind: RelationKind) -> Result<Option<Rela
 }
 
 /// Forms of ALTER TABLE that sqlparser lacks.
-fn table_leftovers(c: &mut Cursor<'_>, table: ObjectName, if_exists: bool) -> Result<Option<Extra>, SyntaxError> {
+fn table_leftovers(
+    c: &mut Cursor<'_>,
+    table: ObjectName,
+    if_exists: bool,
+    only: bool,
+) -> Result<Option<Extra>, SyntaxError> {
     if c.accept("set") {
         return Ok(match c.next_word().as_deref() {
             Some("tablespace") => Some(Extra::Unsupported("ALTER TABLE SET TABLESPACE")),
@@ -651,8 +664,10 @@ fn table_leftovers(c: &mut Cursor<'_>, table: ObjectName, if_exists: bool) -> Re
     if c.accept("cluster") {
         return Ok(Some(Extra::Unsupported("ALTER TABLE CLUSTER ON")));
     }
-    if c.accept("inherit") || c.accept("no") {
-        return Ok(Some(Extra::Unsupported("table inheritance")));
+    if c.nth_is(0, "inherit") || (c.nth_is(0, "no") && c.nth_is(1, "inherit")) {
+        let inherit = !c.accept("no");
+        c.expect("inherit")?;
+        return Ok(Some(Extra::Inherit { table, if_exists, parent: c.object_name()?, inherit }));
     }
     if c.accept("alter") {
         if c.accept("constraint") {
@@ -661,7 +676,7 @@ fn table_leftovers(c: &mut Cursor<'_>, table: ObjectName, if_exists: bool) -> Re
         c.accept("column");
         let column = c.identifier()?;
         let change = column_change(c)?;
-        return Ok(change.map(|change| Extra::AlterColumn { table, if_exists, column, change }));
+        return Ok(change.map(|change| Extra::AlterColumn { table, if_exists, only, column, change }));
     }
     Ok(None)
 }

@@ -6,11 +6,12 @@ use sqlparser::ast::{self, CreateTable, CreateTableLikeKind, CreateTableOptions,
 
 use super::column::{self, NewColumn};
 use super::constraint::{self, Wanted};
+use super::inherit::Merging;
 use super::like::{self, Including};
 use super::names::{self, Name};
 use super::temporary::creation_schema;
 use super::{DdlContext, allocate_many, name_is_free, privilege, put_table, strategy};
-use crate::catalog::{IndexMethod, Oid, Persistence, TableDef};
+use crate::catalog::{IndexMethod, Inheritance, Oid, Persistence, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::session::Column;
 use crate::sql::rewrite::LIKE_MARK;
@@ -33,6 +34,14 @@ pub async fn create(create: &CreateTable, tx: &mut Transaction, context: &mut Dd
     let mut sequences = Vec::new();
     let mut generations = Vec::new();
     let mut likes = Vec::new();
+    let names = create.columns.iter().map(|c| names::ident(&c.name));
+    let written: Vec<String> = names.filter(|name| !name.starts_with(LIKE_MARK)).collect();
+    if let Some(at) = (1..written.len()).find(|at| written[..*at].contains(&written[*at])) {
+        let message = format!("column \"{}\" specified more than once", written[at]);
+        return Err(Error::new(SqlState::DuplicateColumn, message));
+    }
+    let parents = create.inherits.as_deref().unwrap_or_default();
+    let mut merging = Merging::begin(parents, &mut table, tx, context).await?;
     if let Some(CreateTableLikeKind::Parenthesized(like) | CreateTableLikeKind::Plain(like)) = &create.like {
         let including = like.defaults.as_ref().map_or("", |d| match d {
             ast::CreateTableLikeDefaults::Including => "including defaults",
@@ -40,20 +49,22 @@ pub async fn create(create: &CreateTable, tx: &mut Transaction, context: &mut Dd
         });
         let (name, including) = (Name::new(&like.name, &tx.catalog())?, Including::parse(including)?);
         let (c, s) = (&mut constraints, &mut sequences);
-        likes.extend(like::copy_columns(&mut table, &name, including, c, s, tx, context)?);
+        likes.extend(like::copy_columns(&mut table, &mut merging, &name, including, c, s, tx, context)?);
     }
     for def in &create.columns {
         if let Some(like) = def.name.value.strip_prefix(LIKE_MARK) {
             let (name, including) = like.split_once(LIKE_MARK).unwrap_or((like, ""));
             let (name, including) = (like_name(name, tx)?, Including::parse(including)?);
             let (c, s) = (&mut constraints, &mut sequences);
-            likes.extend(like::copy_columns(&mut table, &name, including, c, s, tx, context)?);
+            likes.extend(like::copy_columns(&mut table, &mut merging, &name, including, c, s, tx, context)?);
             continue;
         }
         let attnum = next_attnum(&table)?;
-        let new = column::define(def, attnum, &table, tx, context)?;
-        add_column(&mut table, new, &mut constraints, &mut sequences, &mut generations)?;
+        let mut new = column::define(def, attnum, &table, tx, context)?;
+        merging.add(&mut table, &mut new, &tx.catalog(), context)?;
+        take_rest(new, &mut constraints, &mut sequences, &mut generations);
     }
+    merging.finish(&table)?;
     for (attnum, expr) in &generations {
         column::set_generation(&mut table, *attnum, expr, tx, context)?;
     }
@@ -151,8 +162,11 @@ pub async fn create_table_as(
             };
             column.collation = Some(derived.ok_or_else(underived)?);
         }
-        let new = NewColumn { column, constraints: Vec::new(), sequence: None, generation: None };
-        add_column(&mut table, new, &mut Vec::new(), &mut Vec::new(), &mut Vec::new())?;
+        if table.column(&column.name).is_some() {
+            let message = format!("column \"{}\" specified more than once", column.name);
+            return Err(Error::new(SqlState::DuplicateColumn, message));
+        }
+        table.columns.push(column);
     }
     let oid = table.oid;
     put_table(tx, table)?;
@@ -202,6 +216,7 @@ async fn blank(create: &CreateTable, tx: &mut Transaction, context: &mut DdlCont
         },
         options,
         comment: None,
+        inheritance: Inheritance::default(),
     }))
 }
 
@@ -210,7 +225,6 @@ fn check_supported(create: &CreateTable) -> Result<()> {
     let refused = [
         (c.or_replace, "CREATE OR REPLACE TABLE"),
         (c.external, "CREATE EXTERNAL TABLE"),
-        (c.inherits.is_some(), "table inheritance"),
         (c.partition_by.is_some() || c.partition_of.is_some() || c.for_values.is_some(), "declarative partitioning"),
         (c.clone.is_some() || c.version.is_some() || c.comment.is_some(), "this form of CREATE TABLE"),
         (c.order_by.is_some() || c.cluster_by.is_some() || c.clustered_by.is_some(), "this form of CREATE TABLE"),
@@ -230,24 +244,16 @@ pub fn next_attnum(table: &TableDef) -> Result<i16> {
     Ok(table.columns.len() as i16 + 1)
 }
 
-pub fn add_column(
-    table: &mut TableDef,
+/// What else the definition of a column asks for, when the table has the column.
+pub fn take_rest(
     new: NewColumn,
     constraints: &mut Vec<Wanted>,
     sequences: &mut Vec<(i16, super::syntax::SequenceOptions)>,
     generations: &mut Vec<(i16, ast::Expr)>,
-) -> Result<()> {
-    if table.column(&new.column.name).is_some() {
-        return Err(Error::new(
-            SqlState::DuplicateColumn,
-            format!("column \"{}\" specified more than once", new.column.name),
-        ));
-    }
+) {
     sequences.extend(new.sequence.map(|(options, _)| (new.column.attnum, options)));
     constraints.extend(new.constraints);
     generations.extend(new.generation.map(|expr| (new.column.attnum, expr)));
-    table.columns.push(new.column);
-    Ok(())
 }
 
 /// Options as lower-case name and value; TABLESPACE is checked here.

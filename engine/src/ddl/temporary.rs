@@ -63,6 +63,7 @@ impl Work<'_> {
                 Extra::AlterSequence { name, .. }
                 | Extra::AlterRelation { name, .. }
                 | Extra::AlterColumn { table: name, .. }
+                | Extra::Inherit { table: name, .. }
                 | Extra::SetPersistence { table: name, .. }
                 | Extra::ResetOptions { table: name, .. }
                 | Extra::AlterViewOptions { view: name, .. }

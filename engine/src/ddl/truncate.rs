@@ -22,10 +22,20 @@ pub async fn truncate(truncate: &Truncate, tx: &mut Transaction, context: &mut D
         let check =
             |catalog: &Catalog, user, table: &Arc<TableDef>| check_table(catalog, user, table, Rights::TRUNCATE);
         let table = open_table_if(&name, false, TableLock::AccessExclusive, check, tx, context).await?;
+        // The privileges of the table that is named are enough.
+        let family = table.iter().filter(|_| !target.only).flat_map(|t| tx.catalog().family(t.oid)).skip(1);
+        let heirs: Vec<Arc<TableDef>> = family.collect();
+        for heir in &heirs {
+            super::lock(tx, heir.oid, TableLock::AccessExclusive, context).await?;
+        }
         if let Some(view) = table.as_ref().filter(|t| t.materialized.is_some()) {
             return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a table", view.name)));
         }
-        tables.extend(table.filter(|t| !tables.iter().any(|seen| seen.oid == t.oid)));
+        for table in table.into_iter().chain(heirs) {
+            if !tables.iter().any(|seen| seen.oid == table.oid) {
+                tables.push(table);
+            }
+        }
     }
     let cascade = matches!(truncate.cascade, Some(CascadeOption::Cascade));
     follow_references(&mut tables, cascade, tx, context).await?;

@@ -19,6 +19,7 @@ use super::{DdlContext, allocate_many, expression, name_is_free, policy, privile
 use crate::catalog::{Catalog, Object, Oid, Relation, SchemaDef, SearchPath, TableDef, ViewDef};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::parse::parse_query;
+use crate::sql::rewrite::only;
 use crate::system::deparse::quote_ident;
 use crate::txn::Transaction;
 use crate::types::names as types;
@@ -77,6 +78,7 @@ pub async fn create_materialized(
         materialized: Some(Arc::new(view)),
         options,
         comment: None,
+        inheritance: Default::default(),
     };
     super::put_table(tx, table)?;
     Ok(Some(oid))
@@ -428,7 +430,7 @@ fn relation_width(select: &Select, qualifier: &Ident, catalog: &Catalog, path: &
         if shown != names::ident(qualifier) {
             continue;
         }
-        return match Name::new(name, catalog).ok()?.find(catalog, path)? {
+        return match Name::new(&only::split(name).0, catalog).ok()?.find(catalog, path)? {
             Relation::Table(t) => Some(t.live_columns().count()),
             Relation::View(v) => Some(v.columns.len()),
             Relation::System(s) => Some(s.columns.len()),
@@ -480,7 +482,8 @@ impl VisitorMut for Qualifier<'_> {
     }
 
     fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
-        let Ok(name) = Name::new(relation, self.catalog) else {
+        let (written, only) = only::split(relation);
+        let Ok(name) = Name::new(&written, self.catalog) else {
             return ControlFlow::Continue(());
         };
         if name.schema.is_none() && self.local.iter().any(|ctes| ctes.contains(&name.name)) {
@@ -490,7 +493,7 @@ impl VisitorMut for Qualifier<'_> {
             if !self.reads.contains(&found.oid()) {
                 self.reads.push(found.oid());
             }
-            *relation = qualified(self.catalog.schema_name(found.schema()), found.name());
+            *relation = only::join(qualified(self.catalog.schema_name(found.schema()), found.name()), only);
         }
         ControlFlow::Continue(())
     }
@@ -665,10 +668,11 @@ pub fn renamed(query: &str, from: (&str, &str), to: (&str, &str)) -> Result<Stri
         type Break = ();
         fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
             if let TableFactor::Table { name, alias, .. } = factor
-                && let Ok([schema, table]) = <[String; 2]>::try_from(names::parts(name).unwrap_or_default())
+                && let (plain, only) = only::split(name)
+                && let Ok([schema, table]) = <[String; 2]>::try_from(names::parts(&plain).unwrap_or_default())
                 && (schema.as_str(), table.as_str()) == self.0
             {
-                *name = qualified(self.1.0, self.1.1);
+                *name = only::join(qualified(self.1.0, self.1.1), only);
                 if alias.is_none() && self.0.1 != self.1.1 {
                     *alias = Some(ast::TableAlias {
                         explicit: false,

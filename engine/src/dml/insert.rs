@@ -99,7 +99,7 @@ pub fn plan(
     let ast::TableObject::TableName(name) = &insert.table else {
         return Err(Error::unsupported("INSERT into a table function"));
     };
-    let (def, views) = session.resolve_target(name, catalog, ViewChange::Insert)?;
+    let (def, _, views) = session.resolve_target(name, catalog, ViewChange::Insert)?;
     let names: Vec<String> = insert.columns.iter().map(|c| object_name(c).map(|(_, n)| n)).collect::<Result<_>>()?;
     let (overriding, mut names) = overriding(names);
     let alias = insert.table_alias.as_ref().map(|a| &a.alias);

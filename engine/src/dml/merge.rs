@@ -17,8 +17,8 @@ use super::insert::{InsertPlan, Inserter, Source, is_default, may_be_given, over
 use super::row_expr::{RowColumns, RowExpr};
 use super::rules::TableRules;
 use super::update::Assignments;
-use crate::catalog::Catalog;
 use crate::catalog::acl::Rights;
+use crate::catalog::{Catalog, ColumnDef, Oid, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ExprKind, ScalarExpr};
 use crate::session::cursor::batch_rows;
@@ -26,10 +26,12 @@ use crate::session::plan::object_name;
 use crate::session::portal::Changed;
 use crate::session::{Row, Session};
 use crate::sql::bind::row_security::{CheckTime, TargetChange};
+use crate::sql::rewrite::only;
+use crate::sql::scope::RowsOf;
 use crate::sql::{Binder, BoundQuery, Scope};
 use crate::storage::{RowId, RowKey, Table};
 use crate::txn::{Locked, Reads, RowLock, Wait};
-use crate::types::Datum;
+use crate::types::{Datum, TypeOid};
 
 /// The names that stand for DO NOTHING and DEFAULT VALUES in the tree: no client can write them.
 pub const NOTHING_MARK: &str = "\u{1}nothing";
@@ -55,8 +57,43 @@ pub struct MergePlan {
     /// What an INSERT of it needs, the rules of the table first.
     pub insert: Arc<InsertPlan>,
     clauses: Vec<Clause>,
-    /// Row id of the target, NULL without one, then the columns of the source.
+    /// Row id of the target, NULL without one, the OID of its table where there are `heirs`, then the columns of the source.
     query: BoundQuery,
+    /// The tables that inherit from the target.
+    heirs: Vec<Heir>,
+}
+
+/// A table whose rows are changed as those of the target.
+struct Heir {
+    rules: TableRules,
+    keys: ForeignKeys,
+    /// For each column of the target, dropped ones included, its place in the heir.
+    places: Vec<Option<usize>>,
+}
+
+impl Heir {
+    fn bind(session: &mut Session, def: &Arc<TableDef>, named: &TableRules, catalog: &Arc<Catalog>) -> Result<Heir> {
+        let mut rules = TableRules::bind(session, def, catalog)?;
+        rules.speak_as(named);
+        let place = |c: &ColumnDef| def.column(&c.name).filter(|_| !c.dropped).map(|own| own.attnum as usize - 1);
+        let places = named.def.columns.iter().map(place).collect();
+        Ok(Heir { rules, keys: ForeignKeys::of(def, catalog), places })
+    }
+
+    /// A row as one of the target.
+    fn as_target(&self, row: &Row) -> Row {
+        let value = |place: &Option<usize>| place.and_then(|at| row.get(at).cloned()).unwrap_or(Datum::Null);
+        self.places.iter().map(value).collect()
+    }
+
+    /// Takes the values of a row of the target.
+    fn take(&self, row: &mut Row, target: Row) {
+        for (place, value) in self.places.iter().zip(target) {
+            if let Some(slot) = place.and_then(|at| row.get_mut(at)) {
+                *slot = value;
+            }
+        }
+    }
 }
 
 impl MergePlan {
@@ -95,15 +132,22 @@ pub fn plan(
     if merge.output.is_some() {
         return Err(Error::new(SqlState::SyntaxError, "syntax error at or near \"RETURNING\""));
     }
-    let def = session.resolve_table(name, catalog, "merge into")?;
+    let (name, only) = only::split(name);
+    let def = session.resolve_table(&name, catalog, "merge into")?;
+    let only = only || catalog.children(def.oid).is_empty();
     let unmatched = merge.clauses.iter().any(|c| c.clause_kind != ast::MergeClauseKind::Matched);
     binder.begin_target(&def, Rights::NONE)?;
-    let (target, source) = binder.bind_merge(&def, alias.as_ref(), &merge.source, &merge.on, unmatched)?;
+    binder.check_family(only)?;
+    let (target, source) = binder.bind_merge((&def, only), alias.as_ref(), &merge.source, &merge.on, unmatched)?;
     let mut columns = RowColumns::default();
-    let mut selected = Vec::new();
+    let mut selected: Vec<ScalarExpr> = Vec::new();
     for (i, relation) in target.scope.relations.iter().enumerate() {
         if i == 0 {
             columns.add(relation.columns.iter(), 0);
+            if let RowsOf::Column(id) = relation.rows_of {
+                columns.put(id, def.columns.len());
+                selected.push(ScalarExpr::column(id, TypeOid::OID));
+            }
             continue;
         }
         for column in &relation.columns {
@@ -170,10 +214,19 @@ pub fn plan(
     if !query.reads.contains(&def.oid) {
         query.reads.push(def.oid);
     }
+    let heirs = match only {
+        true => Vec::new(),
+        false => catalog
+            .family(def.oid)
+            .iter()
+            .skip(1)
+            .map(|heir| Heir::bind(session, heir, &rules, catalog))
+            .collect::<Result<_>>()?,
+    };
     let keys = ForeignKeys::of(&def, catalog);
     let source = Source::Rows(Vec::new());
     let insert = InsertPlan { rules, keys, source, targets: Vec::new(), conflict: None, returning: None };
-    Ok(MergePlan { insert: Arc::new(insert), clauses, query })
+    Ok(MergePlan { insert: Arc::new(insert), clauses, query, heirs })
 }
 
 fn bind_insert(
@@ -220,10 +273,18 @@ fn bind_insert(
     Ok(Action::Insert(out))
 }
 
+/// A row of the target, or of one of its heirs.
+struct Met<'a> {
+    table: Arc<Table>,
+    heir: Option<&'a Heir>,
+    key: RowKey,
+    row: Row,
+}
+
 /// A row of the source, the row of the target that it met, and the clause that decides.
 struct Decided<'a> {
     clause: &'a Clause,
-    target: Option<(RowKey, Row)>,
+    target: Option<Met<'a>>,
     /// The target's columns, NULL without a row, then the source's.
     row: Row,
 }
@@ -233,7 +294,7 @@ pub async fn execute(session: &mut Session, plan: &MergePlan, params: &Arc<[Datu
     for _ in 0..RESTARTS_MAX {
         session.begin_statement(Reads::Snapshot).await?;
         let mut decided = Box::pin(decide(session, plan, &table, params)).await?;
-        if lock(session, &table, &mut decided).await? {
+        if lock(session, &mut decided).await? {
             return perform(session, plan, &table, decided, params).await;
         }
         if session.has_parts() {
@@ -261,14 +322,25 @@ async fn decide<'a>(
         for (i, values) in values.into_iter().enumerate() {
             let target = match ids.is_null(i) {
                 true => None,
-                false => match session.transaction()?.fetch(table, RowId(ids.value(i) as u64)) {
-                    Some(image) => Some((image.key, image.row)),
-                    // Another part of the statement changed it.
-                    None => continue,
-                },
+                false => {
+                    let heir = match values.get(1) {
+                        Some(Datum::Oid(oid)) => plan.heirs.iter().find(|heir| heir.rules.def.oid.0 == *oid),
+                        _ => None,
+                    };
+                    let table = match heir {
+                        Some(heir) => session.table(heir.rules.def.oid)?,
+                        None => table.clone(),
+                    };
+                    match session.transaction()?.fetch(&table, RowId(ids.value(i) as u64)) {
+                        Some(image) => Some(Met { table, heir, key: image.key, row: image.row }),
+                        // Another part of the statement changed it.
+                        None => continue,
+                    }
+                }
             };
             let mut row: Row = match &target {
-                Some((_, row)) => row.clone(),
+                Some(Met { heir: Some(heir), row, .. }) => heir.as_target(row),
+                Some(met) => met.row.clone(),
                 None => std::iter::repeat_n(Datum::Null, width).collect(),
             };
             row.extend(values.into_iter().skip(1));
@@ -288,7 +360,7 @@ async fn decide<'a>(
 }
 
 /// Locks what will be changed. False: a row changed since the snapshot.
-async fn lock(session: &mut Session, table: &Arc<Table>, decided: &mut [Decided<'_>]) -> Result<bool> {
+async fn lock(session: &mut Session, decided: &mut [Decided<'_>]) -> Result<bool> {
     let mut unchanged = true;
     for one in decided {
         let mode = match &one.clause.action {
@@ -296,7 +368,7 @@ async fn lock(session: &mut Session, table: &Arc<Table>, decided: &mut [Decided<
             Action::Delete => RowLock::Update,
             Action::Nothing | Action::Insert(_) => continue,
         };
-        let Some((key, _)) = &one.target else { continue };
+        let Some(Met { table, key, .. }) = &one.target else { continue };
         if session.has_written(table.def.oid, key) {
             continue;
         }
@@ -313,10 +385,8 @@ async fn perform(
     decided: Vec<Decided<'_>>,
     params: &Arc<[Datum]>,
 ) -> Result<Changed> {
-    let rules = &plan.insert.rules;
-    let keys = &plan.insert.keys;
     let mut inserter = Inserter::new(plan.insert.clone(), table.clone());
-    let mut touched: HashSet<RowKey> = HashSet::new();
+    let mut touched: HashSet<(Oid, RowKey)> = HashSet::new();
     let mut changed = Changed { count: 0, returned: Vec::new() };
     for (i, Decided { clause, target, row }) in decided.into_iter().enumerate() {
         if i % 1024 == 1023 {
@@ -327,11 +397,14 @@ async fn perform(
                 inserter.insert_computed(session, values, &row, params).await?;
                 changed.count += 1;
             }
-            (Action::Update(..) | Action::Delete, Some((key, old))) => {
-                if session.has_written(table.def.oid, &key) && !touched.contains(&key) {
+            (Action::Update(..) | Action::Delete, Some(Met { table, heir, key, row: old })) => {
+                let named = &plan.insert.rules;
+                let (rules, keys) = heir.map_or((named, &plan.insert.keys), |heir| (&heir.rules, &heir.keys));
+                let known = touched.contains(&(table.def.oid, key.clone()));
+                if session.has_written(table.def.oid, &key) && !known {
                     continue;
                 }
-                if !touched.insert(key.clone()) {
+                if !touched.insert((table.def.oid, key.clone())) {
                     return Err(Error::new(
                         SqlState::CardinalityViolation,
                         "MERGE command cannot affect row a second time",
@@ -345,16 +418,23 @@ async fn perform(
                 rules.check_policies(session, &old, time, params).await?;
                 if let Action::Update(assignments, _) = &clause.action {
                     let mut new = old.clone();
-                    assignments.apply(session, &row, &mut new, params, rules).await?;
+                    match heir {
+                        None => assignments.apply(session, &row, &mut new, params, named).await?,
+                        Some(heir) => {
+                            let mut target = heir.as_target(&old);
+                            assignments.apply(session, &row, &mut target, params, named).await?;
+                            heir.take(&mut new, target);
+                        }
+                    }
                     rules.settle(session, &mut new, CheckTime::Update, params).await?;
                     let context = session.eval_context();
                     inserter.pending.written(&rules.def, keys, Some(&old), &new)?;
-                    if let Err(duplicate) = session.transaction()?.update(table, &key, new.clone()).await? {
+                    if let Err(duplicate) = session.transaction()?.update(&table, &key, new.clone()).await? {
                         return Err(rules.unique_violation(&duplicate, Some(&new), &context));
                     }
                 } else {
                     inserter.pending.gone(&rules.def, keys, &old, None);
-                    session.transaction()?.delete(table, &key).await?;
+                    session.transaction()?.delete(&table, &key).await?;
                 }
                 session.note_written(table.def.oid, &key);
                 changed.count += 1;

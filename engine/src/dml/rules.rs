@@ -36,6 +36,8 @@ pub struct TableRules {
     policies: Vec<PolicyRule>,
     /// What errors may show of a row.
     shown: Shown,
+    /// In which order errors show columns: that of the table which the statement names. `None`: its own.
+    order: Option<Vec<usize>>,
     /// Columns that the statement gives values to, which its user knows.
     written: Vec<usize>,
 }
@@ -100,6 +102,7 @@ impl TableRules {
             policies: Vec::new(),
             shown: Shown::of(catalog, session.user(), def),
             written: Vec::new(),
+            order: None,
         };
         for (i, column) in def.columns.iter().enumerate() {
             let mut default = None;
@@ -141,6 +144,28 @@ impl TableRules {
         // PostgreSQL checks constraints in the order of their names.
         rules.checks.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(rules)
+    }
+
+    /// The statement names a table from which this one inherits: DEFAULT means what it means there, and errors show its columns.
+    pub fn speak_as(&mut self, named: &TableRules) {
+        let place = |name: &str| self.def.column(name).map(|own| own.attnum as usize - 1);
+        self.order = Some(named.def.live_columns().filter_map(|c| place(&c.name)).collect());
+        self.shown = match &named.shown {
+            Shown::Columns(columns) => {
+                let names = columns.iter().filter_map(|i| named.def.columns.get(*i));
+                Shown::Columns(names.filter_map(|c| place(&c.name)).collect())
+            }
+            other => other.clone(),
+        };
+        for (column, default) in
+            named.def.columns.iter().zip(&named.defaults).filter(|(c, _)| !c.dropped && !c.generated)
+        {
+            if let Some(own) = self.def.column(&column.name)
+                && let Some(slot) = self.defaults.get_mut(own.attnum as usize - 1)
+            {
+                *slot = default.clone();
+            }
+        }
     }
 
     /// Number of columns, dropped ones included.
@@ -293,9 +318,11 @@ impl TableRules {
             Shown::Columns(columns) => columns.contains(&i) || self.written.contains(&i),
             Shown::Nothing => false,
         };
+        let all = || (0..self.def.columns.len()).collect();
+        let places: Vec<usize> = self.order.clone().unwrap_or_else(all);
         let columns = || {
-            let live = self.def.columns.iter().zip(row).enumerate().filter(|(_, (c, _))| !c.dropped);
-            live.filter(|(i, _)| visible(*i)).map(|(_, pair)| pair)
+            let found = places.iter().filter_map(|i| Some((*i, (self.def.columns.get(*i)?, row.get(*i)?))));
+            found.filter(|(i, (c, _))| !c.dropped && visible(*i)).map(|(_, pair)| pair)
         };
         let names = match &self.shown {
             Shown::All => String::new(),

@@ -16,12 +16,14 @@ use crate::error::{Error, Result, SqlState};
 use crate::expr::ScalarExpr;
 use crate::session::plan::{identifier, object_name};
 use crate::session::portal::Changed;
+use crate::session::settings::Methods;
 use crate::session::{Row, Session};
 use crate::sql::bind::row_security::{CheckTime, TargetChange};
-use crate::sql::bind::view_target::{ViewChange, base_column};
+use crate::sql::bind::view_target::{ViewChange, ViewLevel, base_column};
 use crate::sql::current_of;
 use crate::sql::{Binder, Scope};
-use crate::txn::RowLock;
+use crate::storage::Table;
+use crate::txn::{Reads, RowLock};
 use crate::types::Datum;
 
 /// `SET a = …, (b, c) = (…)`: column indexes and what they become.
@@ -41,6 +43,7 @@ impl Assignments {
     ) -> Result<Assignments> {
         let mut list: Vec<(usize, Option<RowExpr>)> = Vec::with_capacity(assignments.len());
         for (target, value, span, place) in flatten(assignments, def, binder)? {
+            // What only an heir has was refused for the table that was named.
             let column = def.resolve_column(&target).map_err(|e| binder.locate(e, place))?;
             let index = column.attnum as usize - 1;
             if list.iter().any(|(i, _)| *i == index) {
@@ -234,12 +237,19 @@ pub struct UpdatePlan {
     assignments: Assignments,
     lock: RowLock,
     pub returning: Option<Returning>,
+    /// The same for each table that inherits from the target.
+    heirs: Vec<UpdatePlan>,
 }
 
 impl UpdatePlan {
     /// Whether parts of it run on the general path, after rows were written.
     pub fn has_row_queries(&self) -> bool {
         self.rules.has_row_queries() || self.returning.as_ref().is_some_and(Returning::is_query)
+    }
+
+    /// The plans of the target and of its heirs.
+    pub fn members(&self) -> impl Iterator<Item = &UpdatePlan> {
+        std::iter::once(self).chain(&self.heirs)
     }
 }
 
@@ -256,7 +266,7 @@ pub fn plan(
     if !update.table.joins.is_empty() || update.limit.is_some() || !update.order_by.is_empty() {
         return Err(Error::new(SqlState::SyntaxError, "syntax error in UPDATE"));
     }
-    let (def, views) = session.resolve_target(name, catalog, ViewChange::Update)?;
+    let (def, only, views) = session.resolve_target(name, catalog, ViewChange::Update)?;
     let from: &[ast::TableWithJoins] = match &update.from {
         None => &[],
         Some(ast::UpdateTableFromKind::AfterSet(from) | ast::UpdateTableFromKind::BeforeSet(from)) => from,
@@ -267,8 +277,49 @@ pub fn plan(
     if cursor.is_some() && !views.is_empty() {
         return Err(Error::new(SqlState::FeatureNotSupported, "WHERE CURRENT OF on a view is not implemented"));
     }
+    binder.check_family(only)?;
+    let family = if only { vec![def.clone()] } else { catalog.family(def.oid) };
+    let mut plans = Vec::with_capacity(family.len());
+    for member in &family {
+        let place = Member { def: member, named: &def, alone: only };
+        plans.push(plan_member(session, update, (alias.as_ref(), from), &place, &views, catalog, binder, parameters)?);
+        binder.end_target();
+    }
+    let mut plan = plans.remove(0);
+    plan.heirs = plans;
+    Ok(plan)
+}
+
+/// A table whose rows a change finds.
+pub struct Member<'a> {
+    pub def: &'a Arc<TableDef>,
+    /// The table that the statement names: `def`, or one that it inherits from.
+    pub named: &'a Arc<TableDef>,
+    /// It is the only one.
+    pub alone: bool,
+}
+
+impl Member<'_> {
+    /// The ways on which an index may find the rows; among several tables a query finds them.
+    pub fn point_methods(&self, session: &Session) -> Option<Methods> {
+        session.settings.values().point_methods().filter(|_| self.alone)
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn plan_member(
+    session: &mut Session,
+    update: &ast::Update,
+    (alias, from): (Option<&ast::TableAlias>, &[ast::TableWithJoins]),
+    member: &Member<'_>,
+    views: &[ViewLevel],
+    catalog: &Arc<Catalog>,
+    binder: &mut Binder,
+    parameters: usize,
+) -> Result<UpdatePlan> {
+    let (def, cursor) = (member.def, current_of::cursor(update.selection.as_ref()));
     let condition = update.selection.as_ref().filter(|_| cursor.is_none());
-    let (target, conditions) = binder.bind_target(&def, &views, alias.as_ref(), from, condition)?;
+    let (target, conditions) = binder.bind_target((def, member.named), views, alias, from, condition)?;
     let scope = target.scope.clone();
     // Expressions name columns by id; where those lie is known once the target is bound.
     let placeholder = Arc::new(RowColumns::default());
@@ -276,16 +327,16 @@ pub fn plan(
     let list = match (views.last(), scope.relations.first()) {
         (Some(level), Some(relation)) => {
             let mut list = update.assignments.clone();
-            let column = |name: &str| base_column(relation, &def, &level.view.name, name, ViewChange::Update);
+            let column = |name: &str| base_column(relation, def, &level.view.name, name, ViewChange::Update);
             rename_targets(&mut list, &column)?;
             renamed = list;
             &renamed
         }
         _ => &update.assignments,
     };
-    let mut assignments = Assignments::bind(list, &def, &scope, &placeholder, binder, parameters)?;
-    let point_path = session.settings.values().point_methods();
-    let mut target = TargetPlan::bind(binder, &def, target, assignments.expressions(), point_path, parameters)?;
+    let mut assignments = Assignments::bind(list, def, &scope, &placeholder, binder, parameters)?;
+    let point_path = member.point_methods(session);
+    let mut target = TargetPlan::bind(binder, def, target, assignments.expressions(), point_path, parameters)?;
     if cursor.is_some() && !target.is_simple() {
         return Err(Error::unsupported("WHERE CURRENT OF in a statement with subqueries"));
     }
@@ -299,7 +350,10 @@ pub fn plan(
         None => None,
         Some(items) => Some(bind_returning(items, &scope, &target.columns, binder, parameters)?),
     };
-    let mut rules = TableRules::bind(session, &def, catalog)?;
+    let mut rules = TableRules::bind(session, def, catalog)?;
+    if def.oid != member.named.oid {
+        rules.speak_as(&TableRules::bind(session, member.named, catalog)?);
+    }
     rules.add_view_checks(conditions, &target.columns, parameters)?;
     target.police(binder, TargetChange::Update, parameters)?;
     rules.add_policies(binder, TargetChange::Update, parameters)?;
@@ -311,49 +365,72 @@ pub fn plan(
         true => RowLock::Update,
         false => RowLock::NoKeyUpdate,
     };
-    let keys = ForeignKeys::of(&def, catalog);
-    Ok(UpdatePlan { rules, keys, target, assignments, lock, returning })
+    let keys = ForeignKeys::of(def, catalog);
+    Ok(UpdatePlan { rules, keys, target, assignments, lock, returning, heirs: Vec::new() })
 }
 
 pub async fn execute(session: &mut Session, plan: &UpdatePlan, params: &Arc<[Datum]>) -> Result<Changed> {
-    session.begin_statement(plan.target.reads()).await?;
-    let table = session.table(plan.rules.def.oid)?;
-    let rows = plan.target.rows(session, &table, params, plan.lock).await?;
+    let reads = if plan.heirs.is_empty() { plan.target.reads() } else { Reads::Snapshot };
+    session.begin_statement(reads).await?;
+    // All are found and locked before the first is written: no condition sees what the statement itself does.
+    let mut found = Vec::with_capacity(1 + plan.heirs.len());
+    for member in plan.members() {
+        let table = session.table(member.rules.def.oid)?;
+        let rows = member.target.rows(session, &table, params, member.lock).await?;
+        found.push((member, table, rows));
+    }
     let mut pending = Pending::default();
     let mut changed = Changed { count: 0, returned: Vec::new() };
-    for (i, target) in rows.into_iter().enumerate() {
-        if i % 1024 == 1023 {
-            tokio::task::yield_now().await;
-        }
-        let TargetRow { key, row, values, joined } = target;
-        let mut new = row.clone();
-        match plan.target.is_simple() {
-            true => plan.assignments.apply(session, &row, &mut new, params, &plan.rules).await?,
-            false => plan.assignments.take(session, values, &mut new, &plan.rules).await?,
-        }
-        plan.rules.settle(session, &mut new, CheckTime::Update, params).await?;
-        let context = session.eval_context();
-        if !plan.keys.is_empty() {
-            pending.written(&plan.rules.def, &plan.keys, Some(&row), &new)?;
-        }
-        if let Some(returning) = &plan.returning {
-            let seen: Row = new.iter().cloned().chain(joined).collect();
-            let mut out = Row::with_capacity(returning.exprs.len());
-            for expr in &returning.exprs {
-                out.push(expr.eval(session, &seen, params).await?);
-            }
-            changed.returned.push(out);
-        }
-        let shown = (plan.lock == RowLock::Update).then(|| new.clone());
-        if let Err(duplicate) = session.transaction()?.update(&table, &key, new).await? {
-            return Err(plan.rules.unique_violation(&duplicate, shown.as_deref(), &context));
-        }
-        session.note_written(table.def.oid, &key);
-        changed.count += 1;
+    for (member, table, rows) in found {
+        member.write(session, &table, rows, params, (&mut pending, &mut changed)).await?;
     }
     session.finish_change(pending).await?;
     if plan.returning.is_some() {
         session.transaction()?.wait_for_dependencies().await?;
     }
     Ok(changed)
+}
+
+impl UpdatePlan {
+    /// Writes the rows of one table anew.
+    async fn write(
+        &self,
+        session: &mut Session,
+        table: &Arc<Table>,
+        rows: Vec<TargetRow>,
+        params: &Arc<[Datum]>,
+        (pending, changed): (&mut Pending, &mut Changed),
+    ) -> Result<()> {
+        for (i, target) in rows.into_iter().enumerate() {
+            if i % 1024 == 1023 {
+                tokio::task::yield_now().await;
+            }
+            let TargetRow { key, row, values, joined } = target;
+            let mut new = row.clone();
+            match self.target.is_simple() {
+                true => self.assignments.apply(session, &row, &mut new, params, &self.rules).await?,
+                false => self.assignments.take(session, values, &mut new, &self.rules).await?,
+            }
+            self.rules.settle(session, &mut new, CheckTime::Update, params).await?;
+            let context = session.eval_context();
+            if !self.keys.is_empty() {
+                pending.written(&self.rules.def, &self.keys, Some(&row), &new)?;
+            }
+            if let Some(returning) = &self.returning {
+                let seen: Row = new.iter().cloned().chain(joined).collect();
+                let mut out = Row::with_capacity(returning.exprs.len());
+                for expr in &returning.exprs {
+                    out.push(expr.eval(session, &seen, params).await?);
+                }
+                changed.returned.push(out);
+            }
+            let shown = (self.lock == RowLock::Update).then(|| new.clone());
+            if let Err(duplicate) = session.transaction()?.update(table, &key, new).await? {
+                return Err(self.rules.unique_violation(&duplicate, shown.as_deref(), &context));
+            }
+            session.note_written(table.def.oid, &key);
+            changed.count += 1;
+        }
+        Ok(())
+    }
 }

@@ -15,6 +15,7 @@ use crate::catalog::{Oid, Relation, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::Statement;
 use crate::sql::bind::column::ROW_ID;
+use crate::sql::rewrite::only;
 use crate::storage::RowId;
 use crate::types::Datum;
 
@@ -114,8 +115,12 @@ impl Session {
         let (mut tables, mut items) = (Vec::new(), Vec::new());
         for factor in factors {
             let ast::TableFactor::Table { name, alias, args: None, .. } = factor else { continue };
-            let (schema, table) = object_name(name).ok()?;
+            let (name, only) = only::split(name);
+            let (schema, table) = object_name(&name).ok()?;
             let Some(Relation::Table(def)) = catalog.find_relation(schema.as_deref(), &table, &path) else { continue };
+            if !only && !catalog.children(def.oid).is_empty() {
+                return None;
+            }
             let known_as = alias.as_ref().map_or(table, |alias| identifier(&alias.name));
             items.push(ast::SelectItem::UnnamedExpr(ast::Expr::CompoundIdentifier(vec![
                 ast::Ident::with_quote('"', known_as),

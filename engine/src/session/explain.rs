@@ -279,6 +279,14 @@ impl Session {
             }
             _ => {}
         }
+        let heirs: Vec<&BoundQuery> = match plan {
+            Plan::Update(plan) => plan.members().skip(1).filter_map(|heir| heir.target.row_query()).collect(),
+            Plan::Delete(plan) => plan.members().skip(1).filter_map(|heir| heir.target.row_query()).collect(),
+            _ => Vec::new(),
+        };
+        for query in heirs.into_iter().filter(|query| !query.scans_transients()) {
+            root.children.push(self.explained_query(query, params, false).await?.0);
+        }
         Ok(root)
     }
 

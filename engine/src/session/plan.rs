@@ -21,6 +21,7 @@ use crate::point::PointSelect;
 use crate::sql::bind::row_security::Policing;
 use crate::sql::bind::view_target::{ViewChange, ViewLevel, view_levels};
 use crate::sql::lift::{Lifted, is_liftable, lift};
+use crate::sql::rewrite::only;
 use crate::sql::utility::{CopySource, Utility};
 use crate::sql::{Binder, BoundQuery, Environment, Parsed, Statement, parse};
 use crate::types::{Datum, PgType, TypeOid};
@@ -568,27 +569,33 @@ impl Session {
         Ok(again)
     }
 
-    /// What INSERT, UPDATE and DELETE name: a table, or the table under a view and the views on the way to it.
+    /// What INSERT, UPDATE and DELETE name: a table, or the table under a view and the views on the way to it. The flag says that
+    /// the table alone is meant, and none that inherits from it.
     pub(crate) fn resolve_target(
         &self,
         name: &ast::ObjectName,
         catalog: &Arc<Catalog>,
         change: ViewChange,
-    ) -> Result<(Arc<crate::catalog::TableDef>, Vec<ViewLevel>)> {
-        let (schema, relation) = object_name(name)?;
+    ) -> Result<(Arc<crate::catalog::TableDef>, bool, Vec<ViewLevel>)> {
+        let (name, only) = only::split(name);
+        let (schema, relation) = object_name(&name)?;
         let path = self.search_path(catalog);
         if let Some(schema) = schema.as_deref().and_then(|schema| catalog.schema(schema)) {
             catalog.check_usage(path.user, schema.oid)?;
         }
         if let Some(Relation::View(view)) = catalog.find_relation(schema.as_deref(), &relation, &path) {
-            return view_levels(catalog, &path, view, change);
+            let (table, only, levels) = view_levels(catalog, &path, view, change)?;
+            let only = only || catalog.children(table.oid).is_empty();
+            return Ok((table, only, levels));
         }
         let verb = match change {
             ViewChange::Insert => "insert into",
             ViewChange::Update => "update",
             ViewChange::Delete => "delete from",
         };
-        Ok((self.resolve_table(name, catalog, verb)?, Vec::new()))
+        let table = self.resolve_table(&name, catalog, verb)?;
+        let only = only || catalog.children(table.oid).is_empty();
+        Ok((table, only, Vec::new()))
     }
 
     /// A table that DML or COPY names; views and system relations are refused as PostgreSQL does.

@@ -20,7 +20,8 @@ use crate::query::{QueryContext, ResultStream};
 use crate::sql::{BoundQuery, LockStrength};
 use crate::storage::RowId;
 use crate::txn::{Locked, Reads, RowLock, Wait};
-use crate::types::Datum;
+use crate::types::arrow::datum_at;
+use crate::types::{Datum, TypeOid};
 
 /// How often a statement starts over because rows changed under it before the client is told.
 const RESTARTS_MAX: usize = 1000;
@@ -227,8 +228,15 @@ impl Session {
                     (_, true) => Wait::SkipLocked,
                     _ => Wait::Block,
                 };
+                let oid = match request.row_table.and_then(|at| batch.columns().get(at)) {
+                    None => request.table,
+                    Some(tables) => match datum_at(tables, row, TypeOid::OID.into())? {
+                        Datum::Oid(oid) => Oid(oid),
+                        _ => request.table,
+                    },
+                };
                 let transaction = self.transaction()?;
-                let Some(table) = transaction.table(request.table) else { continue };
+                let Some(table) = transaction.table(oid) else { continue };
                 let Some(image) = transaction.fetch(&table, id) else {
                     *changed = true;
                     break;

@@ -12,6 +12,7 @@ use crate::catalog::acl::Rights;
 use crate::copy;
 use crate::error::{Error, NoticeLevel, Result, SqlState};
 use crate::expr_eval::{NoColumns, eval};
+use crate::sql::rewrite::only;
 use crate::sql::utility::Utility;
 use crate::sql::{Binder, Parsed, Scope, Statement};
 use crate::txn::{TableLock, Wait};
@@ -443,8 +444,13 @@ impl Session {
     /// the relations that it reads.
     async fn lock_named(&mut self, name: &sqlparser::ast::ObjectName, lock: TableLock, wait: Wait) -> Result<()> {
         loop {
-            let relation = self.lockable(name, Some(lock))?.oid();
+            let (name, only) = only::split(name);
+            let relation = self.lockable(&name, Some(lock))?.oid();
             let mut next = vec![relation];
+            if !only {
+                // The privileges of the table that is named are enough.
+                next.extend(self.catalog().family(relation).iter().skip(1).rev().map(|heir| heir.oid));
+            }
             while let Some(oid) = next.pop() {
                 let transaction = self.transaction()?;
                 match (lock, wait) {
@@ -461,7 +467,7 @@ impl Session {
                     next.retain(|o| catalog.relation(*o).is_some());
                 }
             }
-            if self.lockable(name, None)?.oid() == relation {
+            if self.lockable(&name, None)?.oid() == relation {
                 return Ok(());
             }
         }

@@ -1,5 +1,7 @@
 //! Rewrites of the token stream where PostgreSQL's grammar and sqlparser's differ in form but not in meaning.
 
+pub mod only;
+
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -673,6 +675,7 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         && tokens.iter().any(|t| word(t, "function") || word(t, "procedure"));
     if !routine {
         super::spellings::respell(&mut tokens);
+        only::mark(&mut tokens);
         super::current_of::mark(&mut tokens);
         super::exclusion::mark(&mut tokens);
         mark_calls(&mut tokens);

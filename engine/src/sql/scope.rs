@@ -1,6 +1,7 @@
 //! What names mean at one place of a statement: the relations of a FROM clause and their columns, and the scopes of the
 //! enclosing queries.
 
+use crate::catalog::Oid;
 use crate::expr::ColumnId;
 use crate::types::PgType;
 
@@ -39,6 +40,19 @@ pub struct ScopeRelation {
     pub updated: Option<ColumnId>,
     /// Where its rows lie, behind `ctid`, if the query asks for that.
     pub row_id: Option<ColumnId>,
+    /// What `tableoid` tells.
+    pub rows_of: RowsOf,
+}
+
+/// The table that the rows of a relation are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowsOf {
+    /// The relation itself.
+    Named,
+    /// A table that inherits from it.
+    Member(Oid),
+    /// Each row says which.
+    Column(ColumnId),
 }
 
 /// The names that are visible to an expression; `outer` holds those of the enclosing queries, innermost first.

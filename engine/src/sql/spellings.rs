@@ -15,6 +15,7 @@ pub(super) fn respell(tokens: &mut Vec<TokenWithSpan>) {
         named_columns(tokens);
         nulls_distinct(tokens);
     }
+    no_inherit(tokens);
 }
 
 fn keyword(text: &str, at: &TokenWithSpan) -> TokenWithSpan {
@@ -140,6 +141,36 @@ fn substring_similar(tokens: &mut [TokenWithSpan]) {
                 _ => {}
             }
         }
+    }
+}
+
+/// `CHECK (…) NO INHERIT` becomes `CHECK (…) ENFORCED`, which PostgreSQL does not know and the tree has a place for.
+fn no_inherit(tokens: &mut Vec<TokenWithSpan>) {
+    let defines = tokens.first().is_some_and(|t| word(t, "create") || word(t, "alter"));
+    if !defines || !tokens.iter().take(4).any(|t| word(t, "table")) {
+        return;
+    }
+    let creates = word(&tokens[0], "create");
+    let mut at = 1;
+    while at < tokens.len() {
+        // The rows of a new table satisfy everything.
+        let behind = tokens[at - 1].token == Token::RParen || word(&tokens[at - 1], "enforced");
+        if creates && behind && word(&tokens[at], "not") && tokens.get(at + 1).is_some_and(|t| word(t, "valid")) {
+            tokens.drain(at..at + 2);
+            continue;
+        }
+        // Whoever writes it gets a syntax error.
+        if word(&tokens[at], "enforced") && (tokens[at - 1].token == Token::RParen || word(&tokens[at - 1], "not")) {
+            tokens[at].token = Token::make_word("enforced", Some('"'));
+        }
+        let follows = tokens[at - 1].token == Token::RParen || word(&tokens[at - 1], "valid");
+        if follows && word(&tokens[at], "no") && tokens.get(at + 1).is_some_and(|t| word(t, "inherit")) {
+            let mark = keyword("ENFORCED", &tokens[at]);
+            tokens.drain(at..at + 2);
+            let behind_valid = word(&tokens[at - 1], "valid") && at >= 2 && word(&tokens[at - 2], "not");
+            tokens.insert(if behind_valid { at - 2 } else { at }, mark);
+        }
+        at += 1;
     }
 }
 

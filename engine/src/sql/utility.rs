@@ -400,8 +400,8 @@ impl<'a> Cursor<'a> {
     fn table_list(&mut self) -> Result<Vec<ast::ObjectName>> {
         let mut out = Vec::new();
         while self.peek().is_some() {
-            self.accept("only");
-            out.push(self.object_name()?);
+            let only = self.accept("only");
+            out.push(super::rewrite::only::join(self.object_name()?, only));
             self.accept_token(&Token::Mul);
             if self.is_token(&Token::LParen) {
                 self.identifier_list()?;

@@ -192,6 +192,14 @@ impl Storage {
                     let table = self.put_table(state.tables.get(&def.oid), def, ts)?;
                     state.tables.insert(table.def.oid, Arc::new(table));
                 }
+                CatalogChange::Put(Object::Heritage(heritage)) => {
+                    if let (Some(table), Some(def)) =
+                        (state.tables.get(&heritage.table), catalog.any_table(heritage.table))
+                    {
+                        let (store, layout) = (table.store.clone(), table.layout.clone());
+                        state.tables.insert(heritage.table, Arc::new(Table { def: def.clone(), store, layout }));
+                    }
+                }
                 CatalogChange::Drop(oid) => {
                     state.tables.remove(oid);
                 }

@@ -46,6 +46,7 @@ fn def(secondary: bool) -> TableDef {
         persistence: Default::default(),
         options: Vec::new(),
         comment: None,
+        inheritance: Default::default(),
     }
 }
 

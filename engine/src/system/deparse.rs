@@ -278,7 +278,8 @@ fn constraint_body(table: &TableDef, constraint: &ConstraintDef, display: &Displ
             format!("UNIQUE{nulls} ({}){}", index_columns(index), included(index))
         }
         ConstraintKind::Check { expression, .. } => {
-            format!("CHECK ({})", display.expression(expression, Some(table)))
+            let kept = if table.keeps_constraint(constraint.oid) { " NO INHERIT" } else { "" };
+            format!("CHECK ({}){kept}", display.expression(expression, Some(table)))
         }
         ConstraintKind::ForeignKey(key) => {
             let to = catalog.tables.get(&key.references);

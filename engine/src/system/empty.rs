@@ -17,7 +17,7 @@ macro_rules! empty {
 empty! {
     "pg_conversion",
     "pg_event_trigger", "pg_file_settings",
-    "pg_foreign_data_wrapper", "pg_foreign_server", "pg_foreign_table", "pg_inherits",
+    "pg_foreign_data_wrapper", "pg_foreign_server", "pg_foreign_table",
     "pg_largeobject", "pg_largeobject_metadata", "pg_parameter_acl", "pg_partitioned_table",
     "pg_prepared_xacts", "pg_publication", "pg_publication_namespace",
     "pg_publication_rel", "pg_publication_tables", "pg_replication_origin", "pg_replication_origin_status",

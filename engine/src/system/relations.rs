@@ -10,7 +10,7 @@ use super::rows::{Null, row};
 use super::{RowSet, RowSink, RowSource, SystemContext, deparse};
 use crate::catalog::acl::ObjectKind;
 use crate::catalog::{
-    Catalog, ColumnDef, ConstraintDef, ConstraintKind, Identity, IndexColumn, IndexDef, Oid, Persistence,
+    Catalog, ColumnDef, ConstraintDef, ConstraintKind, Identity, IndexColumn, IndexDef, Oid, Origin, Persistence,
     ReferentialAction, Relation, TableDef, ViewDef,
 };
 use crate::error::{Error, Result};
@@ -29,6 +29,7 @@ pub const SOURCES: &[(&str, RowSource)] = &[
     ("pg_catalog.pg_rewrite", pg_rewrite),
     ("pg_catalog.pg_description", pg_description),
     ("pg_catalog.pg_depend", pg_depend),
+    ("pg_catalog.pg_inherits", pg_inherits),
     ("pg_catalog.pg_namespace", pg_namespace),
     ("pg_catalog.pg_tables", pg_tables),
     ("pg_catalog.pg_views", pg_views),
@@ -97,6 +98,7 @@ struct ClassRow<'a> {
     checks: usize,
     has_rules: bool,
     has_triggers: bool,
+    has_children: bool,
     persistence: char,
     populated: bool,
     options: &'a [(String, String)],
@@ -115,8 +117,8 @@ impl ClassRow<'_> {
         row!(sink;
             self.oid, self.name, self.schema, self.row_type, 0u32, self.owner, self.am, self.file, 0u32,
             self.pages, self.rows, 0i32, 0u32, self.has_index, self.shared, self.persistence, self.kind,
-            self.columns as i16, self.checks as i16, self.has_rules, self.has_triggers, false, security.enabled,
-            security.forced, self.populated,
+            self.columns as i16, self.checks as i16, self.has_rules, self.has_triggers, self.has_children,
+            security.enabled, security.forced, self.populated,
             identity, false, 0u32, frozen, minimum, sink.acl(ObjectKind::Relation, self.oid), options, Null);
     }
 }
@@ -146,6 +148,7 @@ fn pg_class(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
             checks: 0,
             has_rules: false,
             has_triggers: false,
+            has_children: false,
             persistence: 'p',
             populated: true,
             options: &[],
@@ -171,6 +174,7 @@ fn pg_class(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
             checks: table.constraints.iter().filter(|c| matches!(c.kind, ConstraintKind::Check { .. })).count(),
             has_rules: table.materialized.is_some(),
             has_triggers: in_foreign_keys.contains(&table.oid),
+            has_children: !context.catalog.children(table.oid).is_empty(),
             persistence: persistence(table),
             populated: table.materialized.as_ref().is_none_or(|v| v.populated == Some(true)),
             options: &table.options,
@@ -194,6 +198,7 @@ fn pg_class(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
                 checks: 0,
                 has_rules: false,
                 has_triggers: false,
+                has_children: false,
                 persistence: persistence(table),
                 populated: true,
                 options: &index.options,
@@ -291,6 +296,7 @@ fn plain(oid: Oid, name: &str, schema: Oid, owner: Oid, kind: char, columns: usi
         checks: 0,
         has_rules: false,
         has_triggers: false,
+        has_children: false,
         persistence: if oid.is_temporary() { 't' } else { 'p' },
         populated: true,
         options: &[],
@@ -331,6 +337,7 @@ struct Attribute<'a> {
     generated: bool,
     missing: Option<&'a String>,
     dropped: bool,
+    origin: Origin,
     domain: Option<Oid>,
     collation: Option<Oid>,
     /// Of a table of the system, whose texts sort by their bytes.
@@ -353,13 +360,14 @@ impl<'a> Attribute<'a> {
             generated: false,
             missing: None,
             dropped: false,
+            origin: Origin::OWN,
             domain: None,
             collation: None,
             catalog: false,
         }
     }
 
-    fn of_column(relation: Oid, c: &'a ColumnDef) -> Self {
+    fn of_column(table: &TableDef, c: &'a ColumnDef) -> Self {
         Attribute {
             has_default: c.default.is_some(),
             identity: match c.identity {
@@ -372,7 +380,8 @@ impl<'a> Attribute<'a> {
             dropped: c.dropped,
             domain: c.domain,
             collation: c.collation,
-            ..Attribute::new(relation, &c.name, c.ty, c.attnum as usize, c.not_null)
+            origin: table.column_origin(c.attnum),
+            ..Attribute::new(table.oid, &c.name, c.ty, c.attnum as usize, c.not_null)
         }
     }
 
@@ -395,8 +404,8 @@ impl<'a> Attribute<'a> {
             -1i32,
             ty.map_or(-1i16, |t| t.len), self.attnum as i16, dimensions, -1i32, typmod,
             ty.is_some_and(|t| t.by_value), ty.map_or('i', |t| t.align as char), ty.map_or('x', |t| t.storage as char),
-            "", self.not_null, self.has_default, missing.is_some(), self.identity, if self.generated { "s" } else { "" }, self.dropped, true, 0i32,
-            self.collation(ty.map_or(0, |t| t.collation)), sink.column_acl(self.relation, self.attnum as i16), Null, Null, missing);
+            "", self.not_null, self.has_default, missing.is_some(), self.identity, if self.generated { "s" } else { "" }, self.dropped, self.origin.local,
+            i32::from(self.origin.parents), self.collation(ty.map_or(0, |t| t.collation)), sink.column_acl(self.relation, self.attnum as i16), Null, Null, missing);
     }
 }
 
@@ -410,7 +419,7 @@ fn pg_attribute(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     }
     for table in context.catalog.tables.values() {
         for column in &table.columns {
-            Attribute::of_column(table.oid, column).push(sink);
+            Attribute::of_column(table, column).push(sink);
         }
         for index in &table.indexes {
             let names = crate::ddl::index_column_names(index, table);
@@ -566,7 +575,7 @@ fn constraint_row(table: &TableDef, c: &ConstraintDef, sink: &mut RowSink) {
         ConstraintKind::Unique { index } => ('u', *index, index_columns(index), true, None, None),
         ConstraintKind::Check { expression, columns } => {
             let columns = (!columns.is_empty()).then(|| columns.clone());
-            ('c', Oid(0), columns, false, None, Some(expression))
+            ('c', Oid(0), columns, table.keeps_constraint(c.oid), None, Some(expression))
         }
         ConstraintKind::ForeignKey(key) => {
             ('f', key.referenced_index, Some(key.columns.clone()), true, Some(key), None)
@@ -576,10 +585,12 @@ fn constraint_row(table: &TableDef, c: &ConstraintDef, sink: &mut RowSink) {
     let update = key.map_or(' ', |k| action(k.on_update));
     let delete = key.map_or(' ', |k| action(k.on_delete));
     let operators = key.map(|k| equality(table, &k.columns));
+    let origin = table.constraint_origin(c.oid);
     let set_columns = key.and_then(|k| (!k.set_columns.is_empty()).then(|| k.set_columns.clone()));
     row!(sink;
         c.oid, &c.name, table.schema, kind, c.deferrable, c.initially_deferred, !c.not_valid, table.oid, 0u32, index, 0u32,
-        key.map_or(Oid(0), |k| k.references), update, delete, matching, true, 0i32, inherit, columns,
+        key.map_or(Oid(0), |k| k.references), update, delete, matching, origin.local, i32::from(origin.parents), inherit,
+        columns,
         key.map(|k| k.referenced_columns.clone()), operators.clone(), operators.clone(), operators, set_columns, Null,
         expression);
 }
@@ -665,6 +676,9 @@ fn pg_depend(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     };
     for table in catalog.tables.values() {
         push(PG_CLASS, table.oid, 0, PG_NAMESPACE, table.schema, 0, 'n');
+        for parent in &table.inheritance.parents {
+            push(PG_CLASS, table.oid, 0, PG_CLASS, *parent, 0, 'n');
+        }
         for index in &table.indexes {
             match table.index_constraint(index.oid) {
                 Some(c) => push(PG_CLASS, index.oid, 0, PG_CONSTRAINT, c.oid, 0, 'i'),
@@ -735,6 +749,15 @@ fn pg_depend(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
                 push(PG_REWRITE, rule_oid(v), 0, PG_CLASS, *on, 0, 'n');
             }
             columns.iter().for_each(|a| push(PG_REWRITE, rule_oid(v), 0, PG_CLASS, *on, *a, 'n'));
+        }
+    }
+    Ok(())
+}
+
+fn pg_inherits(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
+    for table in context.catalog.tables.values() {
+        for (number, parent) in (1i32..).zip(&table.inheritance.parents) {
+            row!(sink; table.oid, *parent, number, false);
         }
     }
     Ok(())

@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    GroupByExpr, Ident, LimitClause, ObjectName, Query, Select, SelectItem, SetExpr, TableWithJoins, VisitMut,
-    VisitorMut,
+    GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableWithJoins,
+    VisitMut, VisitorMut,
 };
 
 use super::deparse::{Display, quote_ident};
 use crate::catalog::{Catalog, SearchPath, ViewDef};
 use crate::sql::parse::parse_query;
+use crate::sql::rewrite::only;
 
 /// The definition as pg_get_viewdef shows it, with a semicolon.
 pub fn definition(view: &ViewDef, display: &Display<'_>) -> String {
@@ -45,13 +46,14 @@ impl VisitorMut for Shortener<'_> {
     type Break = ();
 
     fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
-        if let [schema, name] = relation.0.as_slice()
+        let (plain, only) = only::split(relation);
+        if let [schema, name] = plain.0.as_slice()
             && let (Some(schema), Some(ident)) = (schema.as_ident(), name.as_ident())
             && let Some(schema) = self.catalog.schema(&schema.value)
             && let Some(found) = self.catalog.relation_in(schema.oid, &ident.value)
             && self.catalog.is_visible(found.oid(), self.path) == Some(true)
         {
-            relation.0.remove(0);
+            *relation = only::join(ObjectName(vec![ObjectNamePart::Identifier(ident.clone())]), only);
         }
         ControlFlow::Continue(())
     }

@@ -681,6 +681,12 @@ impl Transaction {
             _ => Arc::make_mut(&mut ddl.catalog).apply(&change),
         }
         ddl.steps.push(Step::Catalog(logged));
+        if let CatalogChange::Put(Object::Table(def)) = &change
+            && let Some(heritage) = def.heritage()
+        {
+            let behind = CatalogChange::Put(Object::Heritage(Arc::new(heritage)));
+            ddl.steps.push(Step::Catalog(behind.within(self.database, &ddl.catalog)));
+        }
         Ok(())
     }
 

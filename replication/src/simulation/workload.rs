@@ -259,5 +259,6 @@ fn definition() -> TableDef {
         persistence: Default::default(),
         options: Vec::new(),
         comment: None,
+        inheritance: Default::default(),
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use sqlparser::ast::{self, AlterColumnOperation, DataType, Expr};
 
 use super::rewrite;
-use crate::catalog::{ColumnDef, ConstraintDef, ConstraintKind, Identity, TableDef};
+use crate::catalog::{ColumnDef, ConstraintDef, ConstraintKind, Identity, Origin, TableDef};
 use crate::ddl::constraint;
 use crate::ddl::names::Name;
 use crate::ddl::syntax::SequenceOptions;
-use crate::ddl::{DdlContext, column, drop as dropping, expression, put_table, table as tables, view};
+use crate::ddl::{DdlContext, column, drop as dropping, expression, inherit, put_table, table as tables, view};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ExprKind, ScalarExpr};
 use crate::system::deparse::type_name;
@@ -20,6 +20,7 @@ pub async fn add(
     mut table: TableDef,
     def: &ast::ColumnDef,
     if_not_exists: bool,
+    only: bool,
     tx: &mut Transaction,
     context: &mut DdlContext<'_>,
 ) -> Result<()> {
@@ -33,6 +34,10 @@ pub async fn add(
         return Err(Error::new(SqlState::DuplicateColumn, message));
     }
     let mut new = column::define(def, tables::next_attnum(&table)?, &table, tx, context)?;
+    let constraints = std::mem::take(&mut new.constraints);
+    inherit::check_reaches(&table, only, "column must be added to child tables too".to_owned(), tx)?;
+    let message = "cannot recursively add identity column to table that has child tables";
+    inherit::check_reaches(&table, new.column.identity.is_some(), message.to_owned(), tx)?;
     let row_type = crate::types::TypeOid(table.row_type.0);
     if tx.catalog().row_holds(new.column.ty.oid, row_type) {
         return Err(crate::ddl::user_type::itself(&table.name));
@@ -45,48 +50,105 @@ pub async fn add(
         table.columns.push(new.column);
         column::set_generation(&mut table, attnum, expr, tx, context)?;
         rewrite::with_generation(&table, attnum, tx, context).await?;
-        for wanted in &new.constraints {
-            let table = super::current(&table, tx)?;
-            super::add_constraint(table, wanted, tx, context).await?;
+    } else {
+        let filler = filler(&new.column, tx, context)?;
+        put_new(&mut table, new.column, &filler, tx, context).await?;
+        if let Filler::PerRow(_) = filler {
+            table = super::current(&table, tx)?;
         }
-        return Ok(());
     }
-    let not_null = new.column.not_null;
-    let filler = filler(&new.column, tx, context)?;
-    if let Some(domain) = new.column.domain
-        && !is_empty(&table, tx)?
+    if !tx.catalog().children(table.oid).is_empty() {
+        let column = table.attribute(attnum).cloned().ok_or_else(|| Error::internal("a new column is missing"))?;
+        give_to_children(&table, &column, tx, context).await?;
+    }
+    for wanted in &constraints {
+        let table = super::current(&table, tx)?;
+        super::add_constraint(table, wanted, true, only, tx, context).await?;
+    }
+    Ok(())
+}
+
+/// A column that a parent got, for its children; those that have it already have it from one more parent.
+async fn give_to_children(
+    parent: &TableDef,
+    given: &ColumnDef,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    for oid in tx.catalog().children(parent.oid).to_vec() {
+        let Some(mut child) = inherit::open_heir(oid, tx, context).await? else { continue };
+        if let Some(own) = child.column(&given.name) {
+            let differs = |what: &str| {
+                let message =
+                    format!("child table \"{}\" has different {what} for column \"{}\"", child.name, own.name);
+                Err(Error::new(SqlState::DatatypeMismatch, message))
+            };
+            if !inherit::same_type(own, given) {
+                return differs("type");
+            }
+            if own.collation != given.collation {
+                return differs("collation");
+            }
+            let message = format!("merging definition of column \"{}\" for child \"{}\"", own.name, child.name);
+            context.notice(SqlState::SuccessfulCompletion, message);
+            let attnum = own.attnum;
+            child.inheritance.set_column(attnum, child.column_origin(attnum).with_parent());
+            put_table(tx, child)?;
+            continue;
+        }
+        let attnum = tables::next_attnum(&child)?;
+        let column = inherit::inherited(given, attnum);
+        child.inheritance.set_column(attnum, Origin::INHERITED);
+        if column.generated {
+            child.columns.push(column);
+            rewrite::with_generation(&child, attnum, tx, context).await?;
+        } else {
+            let filler = filler(&column, tx, context)?;
+            put_new(&mut child, column, &filler, tx, context).await?;
+        }
+        Box::pin(give_to_children(&child, given, tx, context)).await?;
+    }
+    Ok(())
+}
+
+/// Puts a table with one column more, and what its rows hold there.
+async fn put_new(
+    table: &mut TableDef,
+    mut column: ColumnDef,
+    filler: &Filler,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    let (attnum, not_null, name) = (column.attnum, column.not_null, column.name.clone());
+    if let Some(domain) = column.domain
+        && !is_empty(table, tx)?
     {
         let rule = expression::domain_rule(domain, tx, context)?;
-        match &filler {
+        match filler {
             Filler::Constant(value) => rule.check(value, &context.eval)?,
             Filler::PerRow(_) if rule.is_free() => {}
             Filler::PerRow(_) => return Err(Error::unsupported("ADD COLUMN of a domain with a default that varies")),
         }
     }
-    if let Filler::Constant(value) = &filler
+    if let Filler::Constant(value) = filler
         && !value.is_null()
     {
-        new.column.missing_text = Some(text::to_string(value, new.column.ty, &Default::default()));
-        new.column.missing = Some(value.clone());
+        column.missing_text = Some(text::to_string(value, column.ty, &Default::default()));
+        column.missing = Some(value.clone());
     }
-    table.columns.push(new.column);
+    table.columns.push(column);
     match filler {
         Filler::Constant(_) => {
             // Storage reads the rows with the new column from here on, so NOT NULL is decided by the constant alone.
             let hollow = table.attribute(attnum).is_some_and(|c| c.missing.is_none());
-            if not_null && hollow && !is_empty(&table, tx)? {
+            if not_null && hollow && !is_empty(table, tx)? {
                 let message = format!("column \"{name}\" of relation \"{}\" contains null values", table.name);
                 return Err(Error::new(SqlState::NotNullViolation, message).column(&name));
             }
-            put_table(tx, table.clone())?;
+            put_table(tx, table.clone())
         }
-        Filler::PerRow(default) => rewrite::with_default(&table, attnum, &default, tx, context).await?,
+        Filler::PerRow(default) => rewrite::with_default(table, attnum, default, tx, context).await,
     }
-    for wanted in &new.constraints {
-        let table = super::current(&table, tx)?;
-        super::add_constraint(table, wanted, tx, context).await?;
-    }
-    Ok(())
 }
 
 /// What existing rows hold in a new column.
@@ -173,10 +235,10 @@ fn check_rows_are_not_stored(table: &TableDef, tx: &Transaction) -> Result<()> {
 }
 
 pub async fn drop(
-    mut table: TableDef,
+    table: TableDef,
     name: &str,
     if_exists: bool,
-    cascade: bool,
+    how: (bool, bool),
     tx: &mut Transaction,
     context: &mut DdlContext<'_>,
 ) -> Result<()> {
@@ -188,7 +250,35 @@ pub async fn drop(
         }
         Err(error) => return Err(error),
     };
+    if table.column_origin(attnum).is_inherited() {
+        let message = format!("cannot drop inherited column \"{name}\"");
+        return Err(Error::new(SqlState::InvalidTableDefinition, message));
+    }
+    drop_found(table, attnum, how, tx, context).await
+}
+
+/// `how`: CASCADE, and whether children keep the column as their own.
+async fn drop_found(
+    mut table: TableDef,
+    attnum: i16,
+    (cascade, only): (bool, bool),
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
     check_rows_are_not_stored(&table, tx)?;
+    let name = table.attribute(attnum).map(|c| c.name.clone()).unwrap_or_default();
+    for oid in tx.catalog().children(table.oid).to_vec() {
+        let Some(mut child) = inherit::open_heir(oid, tx, context).await? else { continue };
+        let own = child.resolve_column(&name)?.attnum;
+        let origin = child.column_origin(own);
+        if !only && origin == Origin::INHERITED {
+            Box::pin(drop_found(child, own, (cascade, only), tx, context)).await?;
+            continue;
+        }
+        let left = origin.without_parent();
+        child.inheritance.set_column(own, Origin { local: left.local || only, ..left });
+        put_table(tx, child)?;
+    }
     dropping::before_column(&table, attnum, cascade, tx, context)?;
     table = super::current(&table, tx)?;
     remove(table, attnum, tx)
@@ -218,7 +308,43 @@ pub fn forget(table: &mut TableDef, attnum: i16) {
     }
 }
 
-pub fn rename(mut table: TableDef, from: &str, to: &str, tx: &mut Transaction) -> Result<()> {
+/// RENAME COLUMN, in all that inherit it too.
+pub async fn rename_all(
+    table: &TableDef,
+    from: &str,
+    to: &str,
+    only: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    if tx.catalog().children(table.oid).is_empty() {
+        check_not_inherited(table, from, "rename")?;
+        return rename(table.clone(), from, to, tx);
+    }
+    let message = format!("inherited column \"{from}\" must be renamed in child tables too");
+    inherit::check_reaches(table, only && table.column(from).is_some(), message, tx)?;
+    for (member, parents) in inherit::family(table.oid, tx, context).await?.into_iter().rev() {
+        if member.column(from).is_some_and(|c| member.column_origin(c.attnum).parents > parents) {
+            let message = format!("cannot rename inherited column \"{from}\"");
+            return Err(Error::new(SqlState::InvalidTableDefinition, message));
+        }
+        rename(member, from, to, tx)?;
+    }
+    Ok(())
+}
+
+/// 42P16 for a column that is a parent's too.
+fn check_not_inherited(table: &TableDef, name: &str, verb: &str) -> Result<()> {
+    match table.column(name).is_some_and(|c| table.column_origin(c.attnum).is_inherited()) {
+        true => {
+            let message = format!("cannot {verb} inherited column \"{name}\"");
+            Err(Error::new(SqlState::InvalidTableDefinition, message))
+        }
+        false => Ok(()),
+    }
+}
+
+fn rename(mut table: TableDef, from: &str, to: &str, tx: &mut Transaction) -> Result<()> {
     let missing = || Error::new(SqlState::UndefinedColumn, format!("column \"{from}\" does not exist"));
     let attnum = table.column(from).ok_or_else(missing)?.attnum;
     column::check_name(to)?;
@@ -379,8 +505,35 @@ pub fn reads_generated(table: &TableDef, attnum: i16) -> Result<Option<String>> 
     Ok(None)
 }
 
-/// ALTER COLUMN TYPE: every row is written anew.
-pub async fn set_type(
+/// ALTER COLUMN TYPE, in all that inherit it too.
+pub async fn set_type_of_all(
+    table: &TableDef,
+    name: &str,
+    (data_type, using): (&DataType, Option<&Expr>),
+    only: bool,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    check_not_inherited(table, name, "alter")?;
+    if table.column(name).is_some() {
+        let message = format!("type of inherited column \"{name}\" must be changed in child tables too");
+        inherit::check_reaches(table, only, message, tx)?;
+    }
+    let family = inherit::family(table.oid, tx, context).await?;
+    for (member, parents) in &family {
+        if member.column(name).is_some_and(|c| member.column_origin(c.attnum).parents > *parents) {
+            let message = format!("cannot alter inherited column \"{name}\" of relation \"{}\"", member.name);
+            return Err(Error::new(SqlState::InvalidTableDefinition, message));
+        }
+    }
+    for (member, _) in family {
+        set_type(member, name, data_type, using, tx, context).await?;
+    }
+    Ok(())
+}
+
+/// Every row of one table is written anew.
+async fn set_type(
     mut table: TableDef,
     name: &str,
     data_type: &DataType,

@@ -93,6 +93,17 @@ impl Binder {
         self.begin_policed(table, self.uses_of.user)
     }
 
+    /// What follows changes tables that inherit from the target: the target's privileges are enough.
+    pub fn end_target(&mut self) {
+        self.uses_of.target = None;
+        self.policed = None;
+    }
+
+    /// 0A000 for a target under row security that is changed with its heirs.
+    pub fn check_family(&self, only: bool) -> Result<()> {
+        if only || !self.has_policed_target() { Ok(()) } else { Err(super::inherited::policed_family()) }
+    }
+
     /// [`Self::begin_target`] of a table that is changed through views, the innermost first. Each view is asked for as a whole, as
     /// the owner of the one above it, and so is the table: a change of a view's column is none of one column of the table.
     pub fn begin_target_through<'v>(

@@ -69,9 +69,9 @@ impl Binder {
             self.settle_parameter(n, expr.ty.oid, span)?;
         }
         if let ExprKind::Const(Datum::Null) = expr.kind {
-            return Ok(
-                resolve::cast_exists(expr.ty.oid, to.oid, situation).then(|| ScalarExpr::constant(Datum::Null, to))
-            );
+            return Ok((resolve::cast_exists(expr.ty.oid, to.oid, situation)
+                || self.environment.catalog.row_inherits(expr.ty.oid, to.oid))
+            .then(|| ScalarExpr::constant(Datum::Null, to)));
         }
         if expr.ty.oid == TypeOid::RECORD
             && to.oid.is_row()
@@ -88,6 +88,9 @@ impl Binder {
                 *names = None;
             }
             return Ok(Some(apply_modifier(expr, to, situation)));
+        }
+        if self.environment.catalog.row_inherits(expr.ty.oid, to.oid) {
+            return Ok(self.row_as_parent(&expr, to));
         }
         if to.oid == TypeOid::ANY || to.oid == TypeOid::UNKNOWN {
             return Ok(Some(expr));

@@ -6,7 +6,7 @@ use sqlparser::tokenizer::Span;
 use super::{Binder, fold};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ExprKind, ScalarExpr};
-use crate::sql::scope::{Scope, ScopeColumn, ScopeRelation};
+use crate::sql::scope::{RowsOf, Scope, ScopeColumn, ScopeRelation};
 use crate::types::{Datum, TypeOid};
 
 /// Columns that every table has and no `*` shows.
@@ -197,7 +197,11 @@ impl Binder {
             return Err(self.source.locate(error, span));
         }
         match name {
-            "tableoid" => Ok(ScalarExpr::constant(Datum::Oid(relation.table), TypeOid::OID)),
+            "tableoid" => Ok(match relation.rows_of {
+                RowsOf::Named => ScalarExpr::constant(Datum::Oid(relation.table), TypeOid::OID),
+                RowsOf::Member(member) => ScalarExpr::constant(Datum::Oid(member.0), TypeOid::OID),
+                RowsOf::Column(id) => ScalarExpr::new(ExprKind::Column { id, depth }, TypeOid::OID),
+            }),
             "xmin" => {
                 let columns = relation.columns.iter().filter(|c| c.attribute > 0);
                 let args = columns.map(|c| self.reference(c, Some(&relation.name), depth, span)).collect();

@@ -13,6 +13,7 @@ use super::{Binder, Expects, fold};
 use crate::error::{Error, Result};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::sql::rel::Rel;
+use crate::sql::rewrite::only;
 use crate::sql::scope::Scope;
 use crate::system::deparse::{quote_ident, relation_name};
 use crate::system::expression::{self, Layout, Names, Style};
@@ -581,6 +582,7 @@ impl Binder {
     }
 
     fn table_name(&self, name: &ast::ObjectName) -> Result<String> {
+        let (name, only) = only::split(name);
         let parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(fold).collect();
         let (schema, table) = match parts.as_slice() {
             [table] if self.is_cte(table) => return Ok(quote_ident(table)),
@@ -590,7 +592,8 @@ impl Binder {
         };
         let (catalog, path) = (&self.environment.catalog, &self.environment.search_path);
         let oid = catalog.resolve_relation(schema, table, path)?.oid();
-        Ok(relation_name(oid, catalog, path).unwrap_or_else(|| quote_ident(table)))
+        let shown = relation_name(oid, catalog, path).unwrap_or_else(|| quote_ident(table));
+        Ok(if only { format!("ONLY {shown}") } else { shown })
     }
 
     fn function_text(

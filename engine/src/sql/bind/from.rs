@@ -13,7 +13,8 @@ use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::functions::{self, Function};
 use crate::sql::rel::{JoinKind, Output, Rel, Scan, ScanColumn, SetCall};
 use crate::sql::rewrite::KEY_MARK;
-use crate::sql::scope::{Scope, ScopeColumn, ScopeRelation};
+use crate::sql::rewrite::only;
+use crate::sql::scope::{RowsOf, Scope, ScopeColumn, ScopeRelation};
 use crate::types::user::UserKind;
 use crate::types::{Datum, TypeOid};
 
@@ -326,7 +327,8 @@ impl Binder {
 
     /// TABLESAMPLE: a row is chosen by a function of its own, whatever the method.
     fn sampled(&mut self, rel: Rel, scope: &Scope, sample: &ast::TableSample, span: Span) -> Result<Rel> {
-        if !is_scan(&rel) || scope.relations.iter().any(|r| r.table == 0) {
+        let of_table = |r: &ScopeRelation| self.environment.catalog.tables.contains_key(&crate::catalog::Oid(r.table));
+        if !scope.relations.iter().all(of_table) {
             let message = "TABLESAMPLE clause can only be applied to tables and materialized views";
             return Err(self.source.locate(Error::new(SqlState::FeatureNotSupported, message), span));
         }
@@ -393,11 +395,13 @@ impl Binder {
             nullable: false,
             updated: None,
             row_id: None,
+            rows_of: RowsOf::Named,
         };
         Ok(Scope { relations: vec![relation], merged: vec![], star })
     }
 
     fn named_relation(&mut self, name: &ast::ObjectName, alias: Option<&ast::TableAlias>) -> Result<(Rel, Scope)> {
+        let (name, only) = only::split(name);
         let parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(fold).collect();
         let span = name.span();
         let (schema, table) = match parts.as_slice() {
@@ -437,10 +441,16 @@ impl Binder {
         self.reads.push(relation.oid());
         let shown = alias.map_or_else(|| table.clone(), |a| fold(&a.name));
         let in_schema = alias.is_none().then(|| catalog.schema_name(relation.schema()).to_string());
+        let mut rows_of = RowsOf::Named;
         let (rel, columns) = match &relation {
             Relation::Table(def) => {
-                let (rel, columns) = self.scan(def);
-                (self.policed_scan(rel, def)?, columns)
+                let (rel, columns, of) = self.family_scan(def, only);
+                rows_of = of;
+                match of {
+                    RowsOf::Named => (self.policed_scan(rel, def)?, columns),
+                    _ if self.is_policed_here(def)? => return Err(super::inherited::policed_family()),
+                    _ => (rel, columns),
+                }
             }
             Relation::View(view) => self.view(view)?,
             Relation::System(system) => {
@@ -460,6 +470,7 @@ impl Binder {
         for entry in &mut scope.relations {
             entry.table = relation.oid().0;
             entry.real_name = alias.map(|_| table.clone());
+            entry.rows_of = rows_of;
         }
         Ok((rel, scope))
     }
@@ -784,15 +795,5 @@ fn hide(scope: &mut Scope, id: ColumnId) {
         if column.id == id {
             column.visible = false;
         }
-    }
-}
-
-/// Whether a relation is a table, its policies aside.
-fn is_scan(rel: &Rel) -> bool {
-    match rel {
-        Rel::Scan(_) => true,
-        Rel::Series { input, calls, ordinality: None } if calls.is_empty() => is_scan(input),
-        Rel::Filter { input, .. } => is_scan(input),
-        _ => false,
     }
 }

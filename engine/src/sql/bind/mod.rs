@@ -21,6 +21,7 @@ mod expr;
 pub(crate) mod from;
 mod function;
 mod group;
+mod inherited;
 mod names;
 mod ordered_set;
 pub(crate) mod parts;
@@ -60,7 +61,7 @@ use crate::functions::EvalContext;
 use crate::session::Column;
 use crate::sql::parse::Source;
 use crate::sql::rel::{Output, Rel, Scan, SetCall, SortKey};
-use crate::sql::scope::{Scope, ScopeColumn, ScopeRelation};
+use crate::sql::scope::{RowsOf, Scope, ScopeColumn, ScopeRelation};
 use crate::types::user::{self, UserTypes};
 use crate::types::{PgType, TypeOid};
 
@@ -107,6 +108,8 @@ pub struct LockRequest {
     pub skip_locked: bool,
     /// Column of the plan's output, behind `columns`, that holds the row's id.
     pub row_id: usize,
+    /// The one that holds the OID of the row's table, where that may be one that inherits from `table`.
+    pub row_table: Option<usize>,
 }
 
 /// A query over one real table without joins, aggregates, windows, set-returning calls or subqueries: enough for the
@@ -128,7 +131,7 @@ pub struct BoundQuery {
     pub columns: Vec<Column>,
     /// The whole query; its outputs are `outputs`.
     pub rel: Rel,
-    /// One per column, then one per lock request.
+    /// One per column, then one or two per lock request.
     pub outputs: Vec<Output>,
     pub simple: Option<SimpleSelect>,
     /// SELECT without FROM, aggregates and subqueries (`SELECT 1`, `SELECT now()`): one row of these.
@@ -272,6 +275,8 @@ pub struct Binder {
     /// Tables whose policies are being bound and read others.
     policing_of: Vec<Oid>,
     collations: collation::Collations,
+    /// Unions of families, by their `tableoid`, with the places of their rows where they were asked for.
+    families: HashMap<ColumnId, Option<ColumnId>>,
 }
 
 impl Binder {
@@ -318,6 +323,7 @@ impl Binder {
             transients: 0,
             computed: HashMap::new(),
             collations: Default::default(),
+            families: HashMap::new(),
         }
     }
 
@@ -369,6 +375,7 @@ impl Binder {
             nullable: false,
             updated: None,
             row_id: None,
+            rows_of: RowsOf::Named,
         });
     }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use sqlparser::ast::{self, Expr, SetExpr, Spanned};
 
+use super::inherited::Place;
 use super::{Binder, BoundQuery, Expects, LockRequest, LockStrength, LockedSubquery, SimpleSelect, fold, resolve};
 use crate::catalog::Oid;
 use crate::error::{Error, Result, SqlState};
@@ -31,7 +32,7 @@ pub(super) struct Bound {
     pub columns: Vec<OutColumn>,
     pub simple: Option<SimpleSelect>,
     pub constant: Option<Vec<ScalarExpr>>,
-    pub locks: Vec<(LockRequest, ColumnId)>,
+    pub locks: Vec<(LockRequest, Place)>,
 }
 
 impl Bound {
@@ -154,9 +155,13 @@ impl Binder {
             .collect();
         let mut outputs: Vec<Output> = bound.columns.iter().map(|c| Output { id: c.id, ty: c.ty }).collect();
         let mut locks = Vec::new();
-        for (mut lock, id) in bound.locks {
+        for (mut lock, place) in bound.locks {
             lock.row_id = outputs.len();
-            outputs.push(Output { id, ty: TypeOid::INT8.into() });
+            outputs.push(Output { id: place.row_id, ty: TypeOid::INT8.into() });
+            if let Some(id) = place.table {
+                lock.row_table = Some(outputs.len());
+                outputs.push(Output { id, ty: TypeOid::OID.into() });
+            }
             locks.push(lock);
         }
         let noted = |(i, c): (usize, &OutColumn)| Some((i, self.noted_collation(c.id)?));

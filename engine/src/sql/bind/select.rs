@@ -3,6 +3,7 @@
 use sqlparser::ast::{self, Expr, SelectItem, Spanned};
 
 use super::group::Grouping;
+use super::inherited::Place;
 use super::query::{Bound, Limits, OutColumn, lock_strength, ordinal};
 use super::row::{Fields, row_of};
 use super::{Binder, Expects, LockRequest, SimpleSelect, fold, names};
@@ -74,7 +75,7 @@ impl Binder {
         select: &ast::Select,
         order_by: &[ast::OrderByExpr],
         limits: Limits,
-        locks: Vec<(LockRequest, ColumnId)>,
+        locks: Vec<(LockRequest, Place)>,
     ) -> Result<Bound> {
         let scan = match &rel {
             Rel::Scan(scan) if !scan.system => Some(scan.clone()),
@@ -184,7 +185,7 @@ impl Binder {
         distinct: bool,
         distinct_on: Vec<Key>,
         limits: Limits,
-        locks: Vec<(LockRequest, ColumnId)>,
+        locks: Vec<(LockRequest, Place)>,
         simple: Option<SimpleSelect>,
         constant: Option<Vec<ScalarExpr>>,
     ) -> Result<Bound> {
@@ -193,8 +194,9 @@ impl Binder {
             self.note_expression(*id, expr)?;
         }
         let visible = columns.len();
-        for (_, id) in &locks {
-            columns.push((*id, ScalarExpr::column(*id, TypeOid::INT8)));
+        for (_, place) in &locks {
+            columns.push((place.row_id, ScalarExpr::column(place.row_id, TypeOid::INT8)));
+            columns.extend(place.table.map(|id| (id, ScalarExpr::column(id, TypeOid::OID))));
         }
         for (i, item) in items.iter().enumerate() {
             self.carry_fields(item, i, &mut columns)?;
@@ -538,8 +540,8 @@ impl Binder {
         scope: &Scope,
         select: &ast::Select,
         clauses: &[ast::LockClause],
-    ) -> Result<Vec<(LockRequest, ColumnId)>> {
-        let mut out: Vec<(LockRequest, ColumnId)> = Vec::new();
+    ) -> Result<Vec<(LockRequest, Place)>> {
+        let mut out: Vec<(LockRequest, Place)> = Vec::new();
         for clause in clauses {
             let word = lock_strength(clause).clause();
             let grouped = match &select.group_by {
@@ -570,11 +572,11 @@ impl Binder {
                 .collect();
             for (table, column) in tables {
                 self.note_lock(column);
-                let Some(row_id) = self.give_row_id(rel, column) else {
+                let Some(place) = self.give_row_id(rel, column) else {
                     continue;
                 };
                 self.police_locks(rel, Oid(table), column)?;
-                if let Some((lock, _)) = out.iter_mut().find(|(_, id)| *id == row_id) {
+                if let Some((lock, _)) = out.iter_mut().find(|(_, known)| *known == place) {
                     lock.strength = lock.strength.max(lock_strength(clause));
                     continue;
                 }
@@ -584,8 +586,9 @@ impl Binder {
                     nowait: matches!(clause.nonblock, Some(ast::NonBlock::Nowait)),
                     skip_locked: matches!(clause.nonblock, Some(ast::NonBlock::SkipLocked)),
                     row_id: 0,
+                    row_table: None,
                 };
-                out.push((lock, row_id));
+                out.push((lock, place));
             }
         }
         Ok(out)
@@ -594,20 +597,22 @@ impl Binder {
     /// Lets the tables of a scope say where their rows lie.
     pub(super) fn give_row_ids(&mut self, rel: &mut Rel, scope: &mut Scope) {
         for relation in scope.relations.iter_mut().filter(|r| r.table != 0) {
-            relation.row_id = relation.columns.first().and_then(|c| self.give_row_id(rel, c.id));
+            relation.row_id = relation.columns.first().and_then(|c| self.give_row_id(rel, c.id)).map(|p| p.row_id);
         }
     }
 
-    /// The row id of the real table's scan that defines `column`.
-    fn give_row_id(&mut self, rel: &mut Rel, column: ColumnId) -> Option<ColumnId> {
+    /// Where the rows lie of the real table's scan that defines `column`, or of the scans of its family.
+    fn give_row_id(&mut self, rel: &mut Rel, column: ColumnId) -> Option<Place> {
         match rel {
             Rel::Scan(scan) if !scan.system && scan.columns.iter().any(|c| c.output.id == column) => {
-                Some(*scan.row_id.get_or_insert_with(|| {
+                let row_id = *scan.row_id.get_or_insert_with(|| {
                     let id = ColumnId(self.next_column);
                     self.next_column += 1;
                     id
-                }))
+                });
+                Some(Place { row_id, table: None })
             }
+            Rel::SetOperation { outputs, .. } if outputs.iter().any(|o| o.id == column) => self.family_place(rel),
             Rel::Join { left, right, .. } => self.give_row_id(left, column).or_else(|| self.give_row_id(right, column)),
             // A table below its policies. A view's query ends in a list of its own.
             Rel::Series { input, calls, ordinality: None } if calls.is_empty() => match &mut **input {

@@ -13,16 +13,16 @@ use crate::sql::scope::{Scope, ScopeRelation};
 use crate::types::TypeOid;
 
 impl Binder {
-    /// UPDATE and DELETE: the rows to change.
+    /// UPDATE and DELETE: the rows to change. `table` is the one that was named, or one that inherits from it.
     pub fn bind_target(
         &mut self,
-        table: &TableDef,
+        (table, named): (&TableDef, &TableDef),
         views: &[ViewLevel],
         alias: Option<&ast::TableAlias>,
         from: &[ast::TableWithJoins],
         selection: Option<&ast::Expr>,
     ) -> Result<(Target, Vec<ViewCondition>)> {
-        let (scan, mut scope, row_id) = self.target_scan(table, alias)?;
+        let (scan, mut scope, row_id) = self.target_scan(table, named, alias)?;
         let mut conditions = Vec::new();
         if !views.is_empty()
             && let Some(relation) = scope.relations.pop()
@@ -86,7 +86,12 @@ impl Binder {
     }
 
     /// The target of a change: its scan with row ids, and its names.
-    fn target_scan(&mut self, table: &TableDef, alias: Option<&ast::TableAlias>) -> Result<(Scan, Scope, ColumnId)> {
+    fn target_scan(
+        &mut self,
+        table: &TableDef,
+        named: &TableDef,
+        alias: Option<&ast::TableAlias>,
+    ) -> Result<(Scan, Scope, ColumnId)> {
         self.reads.push(table.oid);
         let (rel, columns) = self.scan(table);
         let Rel::Scan(mut scan) = rel else {
@@ -94,34 +99,41 @@ impl Binder {
         };
         self.note_target_columns(table.oid, &columns);
         self.note_policed(&columns);
+        let (columns, rows_of) = self.columns_as_named(table, named, columns);
         let row_id = self.fresh();
         scan.row_id = Some(row_id);
         let relation = ScopeRelation {
-            name: alias.map_or_else(|| table.name.clone(), |a| fold(&a.name)),
-            schema: alias.is_none().then(|| self.environment.catalog.schema_name(table.schema).to_string()),
+            name: alias.map_or_else(|| named.name.clone(), |a| fold(&a.name)),
+            schema: alias.is_none().then(|| self.environment.catalog.schema_name(named.schema).to_string()),
             columns: columns.clone(),
-            real_name: alias.map(|_| table.name.clone()),
-            table: table.oid.0,
+            real_name: alias.map(|_| named.name.clone()),
+            table: named.oid.0,
             scalar: false,
             lateral_ok: true,
             nullable: false,
             updated: None,
             row_id: Some(row_id),
+            rows_of,
         };
         Ok((scan, Scope { relations: vec![relation], merged: vec![], star: columns }, row_id))
     }
 
-    /// MERGE: the rows of the source, each with the row of the target that it meets; those that meet none only if they
-    /// are `wanted`. Answers the scope of those that meet none as well.
+    /// MERGE: the rows of the source, each with the row of the target, or of a table that inherits from it, that it meets; those
+    /// that meet none only if they are `wanted`. Answers the scope of those that meet none as well.
     pub fn bind_merge(
         &mut self,
-        table: &TableDef,
+        (table, only): (&TableDef, bool),
         alias: Option<&ast::TableAlias>,
         source: &ast::TableFactor,
         on: &ast::Expr,
         wanted: bool,
     ) -> Result<(Target, Scope)> {
-        let (scan, mut scope, row_id) = self.target_scan(table, alias)?;
+        let (scan, mut scope, row_id) = self.target_scan(table, table, alias)?;
+        let columns = scan.columns.clone();
+        let (target, row_id) = match only {
+            true => (Rel::Scan(scan), row_id),
+            false => self.family_target(table, &mut scope)?,
+        };
         let item = ast::TableWithJoins { relation: source.clone(), joins: vec![] };
         let (left, source_scope) = self.from(std::slice::from_ref(&item))?;
         for relation in &source_scope.relations {
@@ -137,10 +149,9 @@ impl Binder {
         scope.merged.extend(source_scope.merged.iter().cloned());
         scope.star.extend(source_scope.star.iter().cloned());
         let condition = self.in_scope(&scope, Expects::On, |b| b.boolean(on, "JOIN/ON"))?;
-        let columns = scan.columns.clone();
         let rel = Rel::Join {
             left: Box::new(left),
-            right: Box::new(Rel::Scan(scan)),
+            right: Box::new(target),
             kind: if wanted { JoinKind::Left } else { JoinKind::Inner },
             condition: Some(condition),
             lateral: false,
@@ -152,6 +163,18 @@ impl Binder {
             target.lateral_ok = false;
         }
         Ok((Target { scope, rel, row_id, columns, simple: None }, unmet))
+    }
+
+    /// The rows of a target's whole family, under the names that `scope` has for the target.
+    fn family_target(&mut self, table: &TableDef, scope: &mut Scope) -> Result<(Rel, ColumnId)> {
+        let (mut rel, columns, rows_of) = self.family_scan(table, false);
+        let place = self.family_place(&mut rel).ok_or_else(|| Error::internal("a family without places"))?;
+        self.note_target_columns(table.oid, &columns);
+        scope.star = columns.clone();
+        if let Some(relation) = scope.relations.first_mut() {
+            (relation.columns, relation.row_id, relation.rows_of) = (columns, Some(place.row_id), rows_of);
+        }
+        Ok((rel, place.row_id))
     }
 
     /// The target's rows with `expressions` (bound over its scope) computed, as a query that returns

@@ -50,6 +50,7 @@ fn table(oid: u32, name: &str, columns: &[(&str, PgType)]) -> TableDef {
         persistence: Default::default(),
         options: Default::default(),
         comment: None,
+        inheritance: Default::default(),
     }
 }
 

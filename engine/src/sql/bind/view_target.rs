@@ -13,6 +13,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::expr::{ExprKind, ScalarExpr};
 use crate::functions::{Kind, registry::registry};
 use crate::sql::parse::{Source, parse_query};
+use crate::sql::rewrite::only;
 use crate::sql::scope::{Scope, ScopeColumn, ScopeRelation};
 
 /// Views may lie on each other so deep.
@@ -141,18 +142,19 @@ fn kind_of(item: &ast::SelectItem) -> Option<Called> {
     flow.break_value()
 }
 
-/// The views from the innermost to `view`, and the table under them.
+/// The table under `view`, whether it is meant alone, and the views from the innermost on.
 pub fn view_levels(
     catalog: &Catalog,
     path: &crate::catalog::SearchPath,
     view: Arc<ViewDef>,
     change: ViewChange,
-) -> Result<(Arc<TableDef>, Vec<ViewLevel>)> {
+) -> Result<(Arc<TableDef>, bool, Vec<ViewLevel>)> {
     let mut levels = Vec::new();
     let mut next = view;
     while levels.len() < LEVELS_MAX {
         let (query, source) = parse_query(&next.query)?;
         let (_, name, _) = base(&query).map_err(|detail| change.refused(&next.name, detail))?;
+        let (name, only) = only::split(name);
         let parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(fold).collect();
         let (schema, relation) = match parts.as_slice() {
             [relation] => (None, relation.clone()),
@@ -164,7 +166,7 @@ pub fn view_levels(
         match found {
             Relation::Table(table) => {
                 levels.reverse();
-                return Ok((table, levels));
+                return Ok((table, only, levels));
             }
             Relation::View(inner) => next = inner,
             _ => {
@@ -221,6 +223,7 @@ impl Binder {
             let Ok((select, name, inner_alias)) = base(&level.query) else {
                 return Err(Error::internal("a view changed while it was bound"));
             };
+            let (name, _) = only::split(name);
             let mut parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(fold).collect();
             relation.name = parts.pop().unwrap_or_default();
             relation.schema = parts.pop();

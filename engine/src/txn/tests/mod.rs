@@ -186,6 +186,7 @@ pub(super) fn table_def(oid: u32, indexes: Vec<Arc<IndexDef>>) -> TableDef {
         persistence: Default::default(),
         options: Vec::new(),
         comment: None,
+        inheritance: Default::default(),
     }
 }
 
