@@ -81,6 +81,8 @@ pub struct PolicyExpression {
     pub depends_on: Vec<Oid>,
     /// Columns of those that are read: they can't be dropped under it.
     pub columns_read: Vec<(Oid, i16)>,
+    /// Functions of users that the text calls: it has their names, behind which others may come to stand.
+    pub calls: Vec<Oid>,
     /// Columns that were renamed since, under the name that the text has for them.
     pub known_as: Vec<(Oid, i16, String)>,
 }

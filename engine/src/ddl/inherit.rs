@@ -78,6 +78,10 @@ pub async fn open_parent(
         let message = format!("cannot inherit from temporary relation \"{}\"", parent.name);
         return Err(Error::new(SqlState::WrongObjectType, message));
     }
+    if child.persistence == Persistence::Temporary && parent.persistence != Persistence::Temporary {
+        // Other sessions change the parent, and cannot see the child.
+        return Err(Error::unsupported("a temporary table that inherits from a permanent one"));
+    }
     privilege::check_owner(&catalog, context.user, parent.owner, "table", &parent.name)?;
     lock(tx, parent.oid, mode, context).await?;
     tx.catalog()

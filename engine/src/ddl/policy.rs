@@ -165,7 +165,7 @@ fn expressions(
 fn stored(expr: &Expr, table: &TableDef, tx: &Transaction, context: &DdlContext<'_>) -> Result<PolicyExpression> {
     let mut binder = expression::binder(context.source.clone(), tx, context).without_parameters();
     // PostgreSQL does not say where in the statement a condition is wrong.
-    let (columns, nested) = binder.bind_policy(expr, table).map_err(Error::nowhere)?;
+    let (columns, nested, calls) = binder.bind_policy(expr, table).map_err(Error::nowhere)?;
     if binder.reads().iter().any(|oid| oid.is_temporary()) {
         return Err(Error::unsupported("a policy that reads a temporary relation"));
     }
@@ -174,7 +174,7 @@ fn stored(expr: &Expr, table: &TableDef, tx: &Transaction, context: &DdlContext<
     // What the condition itself reads of its table is known exactly.
     columns_read.retain(|(relation, _)| *relation != table.oid);
     columns_read.extend(columns.into_iter().map(|attnum| (table.oid, attnum)));
-    Ok(PolicyExpression { query, nested, depends_on, columns_read, known_as: Vec::new() })
+    Ok(PolicyExpression { query, nested, depends_on, columns_read, calls, known_as: Vec::new() })
 }
 
 /// ALTER TABLE … ENABLE, DISABLE, FORCE and NO FORCE ROW LEVEL SECURITY.

@@ -154,6 +154,10 @@ pub fn plan(
             columns.put(column.id, def.columns.len() + selected.len());
             selected.push(ScalarExpr::new(ExprKind::Column { id: column.id, depth: 0 }, column.ty));
         }
+        if let RowsOf::Column(id) = relation.rows_of {
+            columns.put(id, def.columns.len() + selected.len());
+            selected.push(ScalarExpr::column(id, TypeOid::OID));
+        }
     }
     let columns = Arc::new(columns);
     let mut rules = TableRules::bind(session, &def, catalog)?;

@@ -21,10 +21,11 @@ use crate::session::cursor::batch_rows;
 use crate::session::settings::Methods;
 use crate::session::{Row, Session};
 use crate::sql::bind::row_security::TargetChange;
+use crate::sql::scope::RowsOf;
 use crate::sql::{Binder, BoundQuery, Target};
 use crate::storage::{RowId, RowKey, Table};
 use crate::txn::{Locked, Reads, RowLock, Wait};
-use crate::types::Datum;
+use crate::types::{Datum, TypeOid};
 
 /// Rows from which on a statement says that it will write many.
 const MANY_WRITES: usize = 10_000;
@@ -79,6 +80,10 @@ impl TargetPlan {
             for column in &relation.columns {
                 columns.put(column.id, def.columns.len() + joined.len());
                 joined.push(ScalarExpr::new(ExprKind::Column { id: column.id, depth: 0 }, column.ty));
+            }
+            if let RowsOf::Column(id) = relation.rows_of {
+                columns.put(id, def.columns.len() + joined.len());
+                joined.push(ScalarExpr::column(id, TypeOid::OID));
             }
         }
         for column in &target.columns {

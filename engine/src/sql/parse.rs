@@ -236,7 +236,7 @@ fn tokenize(source: &Source) -> Result<Vec<TokenWithSpan>> {
         source.locate(Error::new(SqlState::SyntaxError, message), Span::new(e.location, e.location))
     })?;
     tokens.retain(|t| !matches!(t.token, Token::Whitespace(_)));
-    plain.restore(source, &mut tokens);
+    plain.restore(source, &mut tokens)?;
     Ok(tokens)
 }
 

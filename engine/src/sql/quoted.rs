@@ -17,17 +17,17 @@ use crate::error::{Error, Result, SqlState};
 /// Puts in for the characters of a constant.
 const FILLING: char = 'x';
 
-/// A text for the tokenizer, and the tokens that it lacks, by the byte where they begin.
+/// A text for the tokenizer, and the tokens that it lacks, by the byte of their quote: where they begin, and what they are.
 pub(super) struct Plain<'a> {
     pub text: Cow<'a, str>,
-    tokens: HashMap<usize, Token>,
+    tokens: HashMap<usize, (usize, Token)>,
 }
 
 impl Plain<'_> {
     /// Gives tokens what stands in the source.
-    pub fn restore(mut self, source: &Source, tokens: &mut [TokenWithSpan]) {
+    pub fn restore(mut self, source: &Source, tokens: &mut [TokenWithSpan]) -> Result<()> {
         if self.tokens.is_empty() {
-            return;
+            return Ok(());
         }
         for token in tokens {
             let quoted = match &token.token {
@@ -37,18 +37,22 @@ impl Plain<'_> {
             };
             if quoted
                 && let Some(byte) = source.byte(token.span.start)
-                && let Some(whole) = self.tokens.remove(&byte)
+                && let Some((start, whole)) = self.tokens.remove(&byte)
             {
                 token.token = whole;
+                token.span.start = source.location(start).unwrap_or(token.span.start);
             }
+        }
+        match self.tokens.is_empty() {
+            true => Ok(()),
+            false => Err(Error::internal("a quoted constant was lost")),
         }
     }
 }
 
 /// Reads what the tokenizer would misread.
 pub(super) fn plain(source: &Source) -> Result<Plain<'_>> {
-    let mut reader =
-        Reader { source, text: source.text(), at: 0, out: String::new(), copied: 0, tokens: HashMap::new() };
+    let mut reader = Reader::new(source);
     if !reader.may_concern() {
         return Ok(Plain { text: Cow::Borrowed(source.text()), tokens: HashMap::new() });
     }
@@ -67,17 +71,24 @@ struct Reader<'a> {
     out: String,
     /// Up to which byte the text is in `out`.
     copied: usize,
-    tokens: HashMap<usize, Token>,
+    tokens: HashMap<usize, (usize, Token)>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(source: &'a Source) -> Self {
+        Reader { source, text: source.text(), at: 0, out: String::new(), copied: 0, tokens: HashMap::new() }
+    }
+
     /// Whether there is anything that looks as if it could be such a constant.
     fn may_concern(&self) -> bool {
         let bytes = self.text.as_bytes();
         let prefixed = |i: usize| i > 0 && matches!(bytes[i - 1], b'e' | b'E' | b'&');
         let followed = |i: usize| {
             let blank = bytes.iter().skip(i + 1).take_while(|b| b.is_ascii_whitespace()).count();
-            blank > 0 && matches!(bytes.get(i + 1 + blank), Some(b'\'' | b'-'))
+            match bytes.get(i + 1 + blank) {
+                Some(b'\'') => blank > 0,
+                next => matches!(next, Some(b'-' | b'/')),
+            }
         };
         let quotes = bytes.iter().enumerate().filter(|(_, b)| matches!(b, b'\'' | b'"'));
         quotes.into_iter().any(|(i, b)| prefixed(i) || (*b == b'\'' && followed(i)))
@@ -97,7 +108,10 @@ impl Reader<'_> {
                 (b'-', b'-') => self.at += self.rest().find('\n').unwrap_or(self.rest().len()),
                 (b'/', b'*') => self.skip_comment(),
                 (b'$', _) => self.skip_dollar_quoted(),
-                (b'\'', _) => self.constant()?,
+                (b'\'', _) => self.constant(0, Token::SingleQuotedString)?,
+                (b'b' | b'B', b'\'') => self.constant(1, Token::SingleQuotedByteStringLiteral)?,
+                (b'x' | b'X', b'\'') => self.constant(1, Token::HexStringLiteral)?,
+                (b'n' | b'N', b'\'') => self.constant(1, Token::NationalStringLiteral)?,
                 (b'"', _) => {
                     self.at += 1;
                     self.quoted(b'"');
@@ -106,13 +120,7 @@ impl Reader<'_> {
                 (b'u' | b'U', b'&') if matches!(self.byte(2), b'\'' | b'"') => self.unicode()?,
                 (b'a'..=b'z' | b'A'..=b'Z' | b'_' | b'0'..=b'9' | 0x80.., _) => {
                     let word = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$' | 0x80..);
-                    let length = self.rest().bytes().take_while(word).count();
-                    // B'…', X'…' and N'…' have no escapes.
-                    self.at += length;
-                    if length == 1 && self.byte(0) == b'\'' {
-                        self.at += 1;
-                        self.quoted(b'\'');
-                    }
+                    self.at += self.rest().bytes().take_while(word).count();
                 }
                 _ => self.at += 1,
             }
@@ -196,47 +204,58 @@ impl Reader<'_> {
         (line && rest.get(at..)?.starts_with('\'')).then_some(from + at + 1)
     }
 
-    /// A constant without escapes.
-    fn constant(&mut self) -> Result<()> {
+    /// A constant without escapes, whose quote stands behind `prefix` bytes.
+    fn constant(&mut self, prefix: usize, token: fn(String) -> Token) -> Result<()> {
         let start = self.at;
-        self.at += 1;
+        self.at += prefix + 1;
         let Some(parts) = self.parts() else { return Ok(()) };
         self.nothing_follows()?;
         if parts.len() > 1 {
             let text = parts.into_iter().filter_map(|part| self.text.get(part)).collect::<String>();
-            self.replace(start, '\'', Token::SingleQuotedString(text.replace("''", "'")));
+            self.replace(start, prefix, token(text.replace("''", "'")));
         }
         Ok(())
     }
 
     /// Two constants in one line are not one, and nothing else either.
     fn nothing_follows(&self) -> Result<()> {
-        let rest = self.rest().trim_start();
-        if !rest.starts_with('\'') {
-            return Ok(());
+        let mut behind = Reader { at: self.at, ..Reader::new(self.source) };
+        loop {
+            behind.at = self.text.len() - behind.rest().trim_start().len();
+            match (behind.byte(0), behind.byte(1)) {
+                (b'-', b'-') => behind.at += behind.rest().find('\n').unwrap_or(behind.rest().len()),
+                (b'/', b'*') => behind.skip_comment(),
+                _ => break,
+            }
         }
-        let end = rest.get(1..).and_then(|r| r.find('\'')).map_or(rest.len(), |i| i + 2);
-        let near = rest.get(..end).unwrap_or(rest);
-        Err(self.error(
-            SqlState::SyntaxError,
-            &format!("syntax error at or near \"{near}\""),
-            self.text.len() - rest.len(),
-        ))
+        let prefix = match (behind.byte(0), behind.byte(1), behind.byte(2)) {
+            (b'\'', _, _) => 0,
+            (b'e' | b'E' | b'b' | b'B' | b'x' | b'X' | b'n' | b'N', b'\'', _) => 1,
+            (b'u' | b'U', b'&', b'\'') => 2,
+            _ => return Ok(()),
+        };
+        let start = behind.at;
+        behind.at += prefix + 1;
+        behind.quoted(b'\'');
+        Err(self.near("syntax error", start, behind.at))
     }
 
-    /// Puts one of the same length in the place of what was read since `start`.
-    fn replace(&mut self, start: usize, quote: char, token: Token) {
+    /// Puts one of the same length in the place of what was read since `start`, whose quote stands behind `prefix` bytes.
+    fn replace(&mut self, start: usize, prefix: usize, token: Token) {
         let read = self.text.get(start..self.at).unwrap_or("");
         self.out.push_str(self.text.get(self.copied..start).unwrap_or(""));
+        let quote = if matches!(token, Token::Word(_)) { '"' } else { '\'' };
         let last = read.chars().count().saturating_sub(1);
         let filled = read.chars().enumerate().map(|(i, c)| match c {
-            _ if i == 0 || i == last => quote,
+            // What stands before it must not take it for its own.
+            _ if i < prefix => ' ',
+            _ if i == prefix || i == last => quote,
             '\n' => '\n',
             _ => FILLING,
         });
         self.out.extend(filled);
         self.copied = self.at;
-        self.tokens.insert(start, token);
+        self.tokens.insert(start + prefix, (start, token));
     }
 
     fn error(&self, state: SqlState, message: &str, byte: usize) -> Error {
@@ -280,7 +299,7 @@ impl Reader<'_> {
         self.at += 1;
         self.nothing_follows()?;
         let text = utf8(bytes)?;
-        self.replace(start, '\'', Token::EscapedStringLiteral(text));
+        self.replace(start, 1, Token::EscapedStringLiteral(text));
         Ok(())
     }
 
@@ -376,10 +395,10 @@ impl Reader<'_> {
             self.decoded(Characters { text: self.text, parts: &parts, at: 0, quote: char::from(quote) }, end, escape)?;
         if quote == b'\'' {
             self.nothing_follows()?;
-            self.replace(start, '\'', Token::UnicodeStringLiteral(text));
+            self.replace(start, 2, Token::UnicodeStringLiteral(text));
         } else {
             let word = Word { value: text, quote_style: Some('"'), keyword: Keyword::NoKeyword };
-            self.replace(start, '"', Token::Word(word));
+            self.replace(start, 2, Token::Word(word));
         }
         Ok(())
     }

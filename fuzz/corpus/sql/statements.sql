@@ -15,7 +15,7 @@ SELECT array_agg(v), unnest(c), c || 'x'::text, array_length(c, 1), 'x' = ANY (c
 SELECT a IS DISTINCT FROM b AND c IS NULL OR NOT f IS NOT DISTINCT FROM 1 FROM u
 SELECT substring(s FROM 2 FOR 3), position('a' IN s), trim(BOTH 'x' FROM s), overlay(s PLACING 'y' FROM 1), s ~ '^a.*b$', s SIMILAR TO 'x%' FROM t
 SELECT generate_series(1, 10), nextval('q'), currval('q'), random(), md5(s), length(s), 1::text, '2'::int, CAST(v AS numeric(5,2)) FROM t
-SELECT E'\n\t\u0041', $$dollar$$, U&'\0041', 1.5e-3, .5, 'a' 'b', "id" FROM t
+SELECT E'\n\t\u0041', $$dollar$$, U&'\0041', 1.5e-3, .5, 'a' AS b, "id" FROM t
 CREATE TABLE x (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a int CHECK (a > 0), b text UNIQUE DEFAULT 'x', c int REFERENCES t (id))
 CREATE UNIQUE INDEX i ON t (lower(s), v DESC) WHERE v > 0
 ALTER TABLE t ADD COLUMN z timestamp DEFAULT now(), DROP COLUMN n, ALTER COLUMN s SET NOT NULL

@@ -167,7 +167,12 @@ impl Binder {
         if !relation.nullable {
             return Ok(row);
         }
-        // Where the join found no row the whole is NULL: a column that cannot be NULL otherwise tells.
+        Ok(self.unless_missing(row, relation, depth, span))
+    }
+
+    /// NULL where an outer join found no row of the relation: a column that cannot be NULL otherwise tells.
+    fn unless_missing(&mut self, value: ScalarExpr, relation: &ScopeRelation, depth: usize, span: Span) -> ScalarExpr {
+        let ty = value.ty;
         let table = self.environment.catalog.tables.get(&crate::catalog::Oid(relation.table)).cloned();
         let is_certain = |attnum: i16| table.as_ref().and_then(|t| t.attribute(attnum)).is_some_and(|c| c.not_null);
         // Without one, a row of nothing but NULLs counts as none.
@@ -180,8 +185,8 @@ impl Binder {
         let tests: Vec<ScalarExpr> = tests.collect();
         let missing = ScalarExpr::and(tests).unwrap_or_else(|| ScalarExpr::constant(Datum::Bool(false), TypeOid::BOOL));
         let null = ScalarExpr::constant(Datum::Null, ty);
-        let (whens, otherwise) = (vec![(missing, null)], Some(Box::new(row)));
-        Ok(ScalarExpr::new(ExprKind::Case { whens, otherwise, simple: false }, ty))
+        let (whens, otherwise) = (vec![(missing, null)], Some(Box::new(value)));
+        ScalarExpr::new(ExprKind::Case { whens, otherwise, simple: false }, ty)
     }
 
     /// The type of a relation's rows: its own if users made it, else a record.
@@ -197,11 +202,15 @@ impl Binder {
             return Err(self.source.locate(error, span));
         }
         match name {
-            "tableoid" => Ok(match relation.rows_of {
-                RowsOf::Named => ScalarExpr::constant(Datum::Oid(relation.table), TypeOid::OID),
-                RowsOf::Member(member) => ScalarExpr::constant(Datum::Oid(member.0), TypeOid::OID),
-                RowsOf::Column(id) => ScalarExpr::new(ExprKind::Column { id, depth }, TypeOid::OID),
-            }),
+            "tableoid" => {
+                let of = match relation.rows_of {
+                    RowsOf::Named => relation.table,
+                    RowsOf::Member(member) => member.0,
+                    RowsOf::Column(id) => return Ok(ScalarExpr::new(ExprKind::Column { id, depth }, TypeOid::OID)),
+                };
+                let of = ScalarExpr::constant(Datum::Oid(of), TypeOid::OID);
+                Ok(if relation.nullable { self.unless_missing(of, relation, depth, span) } else { of })
+            }
             "xmin" => {
                 let columns = relation.columns.iter().filter(|c| c.attribute > 0);
                 let args = columns.map(|c| self.reference(c, Some(&relation.name), depth, span)).collect();

@@ -545,7 +545,9 @@ impl Binder {
         let outer = std::mem::replace(&mut self.known_as, view.known_as.as_slice().into());
         let as_user = if view.invoker { self.uses_of.user } else { view.owner };
         let user = std::mem::replace(&mut self.uses_of.user, as_user);
+        let calls = self.calls.take();
         let bound = self.isolated(source, |b| b.subquery(&query));
+        self.calls = calls;
         self.uses_of.user = user;
         self.known_as = outer;
         let bound = bound?;

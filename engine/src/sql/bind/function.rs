@@ -14,6 +14,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::expr::{ExprKind, ScalarExpr};
 use crate::functions::{Function, registry};
 use crate::sql::rel::{Aggregate, Output, QueryExpr, SetCall, SortKey};
+use crate::sql::scope::RowsOf;
 use crate::types::{Datum, PgType, TypeOid};
 
 /// Functions that are written without parentheses.
@@ -511,6 +512,7 @@ impl Binder {
         let local = self.scopes.last().is_some_and(|s| {
             s.relations.iter().flat_map(|r| &r.columns).chain(&s.merged).any(|c| named.contains(&c.id))
                 || s.relations.iter().any(|r| r.row_id.is_some_and(|id| named.contains(&id)))
+                || s.relations.iter().any(|r| matches!(r.rows_of, RowsOf::Column(id) if named.contains(&id)))
         });
         if !named.is_empty() && !local && self.scopes.len() > 1 {
             let error = Error::unsupported("an aggregate of an outer query's columns inside a subquery");

@@ -274,6 +274,8 @@ pub struct Binder {
     policed: Option<row_security::PolicedTarget>,
     /// Tables whose policies are being bound and read others.
     policing_of: Vec<Oid>,
+    /// Functions of users that the text at hand calls, in order, while somebody wants to know.
+    calls: Option<Vec<Oid>>,
     collations: collation::Collations,
     /// Unions of families, by their `tableoid`, with the places of their rows where they were asked for.
     families: HashMap<ColumnId, Option<ColumnId>>,
@@ -294,6 +296,7 @@ impl Binder {
             uses_of,
             policed: None,
             policing_of: Vec::new(),
+            calls: None,
             environment,
             source,
             params: param_types.iter().map(known).collect(),

@@ -203,6 +203,11 @@ impl Binder {
                 .hint(if procedure { NO_PROCEDURE } else { NO_FUNCTION });
             return Err(self.source.locate(error, span));
         };
+        if let Some(calls) = &mut self.calls
+            && let Err(place) = calls.binary_search(&routine.oid)
+        {
+            calls.insert(place, routine.oid);
+        }
         if routine.procedure != procedure {
             let shown = signature();
             let error = match procedure {
@@ -308,7 +313,13 @@ impl Binder {
             inlined: true,
         };
         let outer = self.frame.replace(frame);
+        let calls = self.calls.take();
+        // A view's owner reads what the view reads, not what functions in it do.
+        let runs_as = self.environment.search_path.user;
+        let user = std::mem::replace(&mut self.uses_of.user, runs_as);
         let out = self.isolated(Source::new(&routine.body), f);
+        self.uses_of.user = user;
+        self.calls = calls;
         self.frame = outer;
         out
     }

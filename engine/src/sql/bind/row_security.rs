@@ -319,7 +319,21 @@ impl Binder {
         if expression.nested {
             self.policing_of.push(table.oid);
         }
+        let outer_calls = self.calls.replace(Vec::new());
         let bound = self.stored_condition(expression, table, scope, |b, expr| b.boolean(expr, "POLICY"));
+        let calls = std::mem::replace(&mut self.calls, outer_calls).unwrap_or_default();
+        // Names are looked up anew: whoever may make a function of one must not decide who sees what.
+        let bound = bound.and_then(|bound| match calls == expression.calls {
+            true => Ok(bound),
+            false => Err(Error::new(
+                SqlState::UndefinedFunction,
+                format!(
+                    "a policy on table \"{}\" calls a function that is no longer the one it was made with",
+                    table.name
+                ),
+            )
+            .hint("Create the policy anew.")),
+        });
         if expression.nested {
             self.policing_of.pop();
         }
@@ -373,15 +387,18 @@ impl Binder {
         bound
     }
 
-    /// CREATE POLICY: the condition, bound over the table to find mistakes. Columns of the table that it reads, and whether
-    /// it holds subqueries.
-    pub fn bind_policy(&mut self, expr: &sqlparser::ast::Expr, table: &TableDef) -> Result<(Vec<i16>, bool)> {
+    /// CREATE POLICY: the condition, bound over the table to find mistakes. Columns of the table that it reads, whether it
+    /// holds subqueries, and the users' functions that it calls.
+    pub fn bind_policy(&mut self, expr: &sqlparser::ast::Expr, table: &TableDef) -> Result<(Vec<i16>, bool, Vec<Oid>)> {
         let scope = self.table_scope(table, None);
-        let bound = self.in_scope(&scope, Expects::Other("policy expressions"), |b| b.boolean(expr, "POLICY"))?;
+        self.calls = Some(Vec::new());
+        let bound = self.in_scope(&scope, Expects::Other("policy expressions"), |b| b.boolean(expr, "POLICY"));
+        let calls = self.calls.take().unwrap_or_default();
+        let bound = bound?;
         let mut free = HashSet::new();
         bound.free_columns(&mut free);
         let columns = scope.relations.iter().flat_map(|r| &r.columns).filter(|c| free.contains(&c.id));
-        Ok((columns.map(|c| c.attribute).collect(), bound.has_subquery()))
+        Ok((columns.map(|c| c.attribute).collect(), bound.has_subquery(), calls))
     }
 
     /// The text of a policy's condition, as pg_get_expr shows it.

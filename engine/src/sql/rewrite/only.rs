@@ -97,7 +97,7 @@ pub(super) fn mark(tokens: &mut Vec<TokenWithSpan>) {
 }
 
 /// Words behind which no list of tables goes on.
-const ENDS: [&str; 17] = [
+const ENDS: [&str; 16] = [
     "where",
     "group",
     "having",
@@ -111,7 +111,6 @@ const ENDS: [&str; 17] = [
     "intersect",
     "except",
     "set",
-    "on",
     "values",
     "returning",
     "when",
@@ -134,7 +133,9 @@ fn mark_table(tokens: &mut Vec<TokenWithSpan>, at: usize) {
         }
     }
     let end = name_end(tokens, at);
-    if end == at {
+    let query =
+        ["select", "with", "values", "table"].iter().any(|first| tokens.get(at).is_some_and(|t| word(t, first)));
+    if end == at || query {
         return;
     }
     if !only && tokens.get(end).is_some_and(|t| t.token == Token::Mul) {
@@ -202,6 +203,18 @@ mod tests {
             ("delete from only t using only u where a = 1", "DELETE FROM ONLY t USING ONLY u WHERE a = 1"),
             ("select * from t fetch first 1 row only", "SELECT * FROM t FETCH FIRST 1 ROWS ONLY"),
             ("select * from t for update", "SELECT * FROM t FOR UPDATE"),
+            ("select * from (select * from t*) s", "SELECT * FROM (SELECT * FROM t) s"),
+            ("select * from a join (select * from t) s on true", "SELECT * FROM a JOIN (SELECT * FROM t) s ON true"),
+            ("select * from a, (select * from only t) s", "SELECT * FROM a, (SELECT * FROM ONLY t) s"),
+            (
+                "select * from ((select * from t) s join u on true)",
+                "SELECT * FROM ((SELECT * FROM t) s JOIN u ON true)",
+            ),
+            (
+                "select 1 from t join u on a * 2 = f(b, c * 3), only v, w*",
+                "SELECT 1 FROM t JOIN u ON a * 2 = f(b, c * 3), ONLY v, w",
+            ),
+            ("insert into t select * from (table u) z", "INSERT INTO t SELECT * FROM (TABLE u) z"),
         ] {
             assert_eq!(read(sql), read_as);
         }
