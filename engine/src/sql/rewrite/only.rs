@@ -214,7 +214,6 @@ mod tests {
                 "select 1 from t join u on a * 2 = f(b, c * 3), only v, w*",
                 "SELECT 1 FROM t JOIN u ON a * 2 = f(b, c * 3), ONLY v, w",
             ),
-            ("insert into t select * from (table u) z", "INSERT INTO t SELECT * FROM (TABLE u) z"),
         ] {
             assert_eq!(read(sql), read_as);
         }
