@@ -228,12 +228,15 @@ impl Session {
                     (_, true) => Wait::SkipLocked,
                     _ => Wait::Block,
                 };
-                let oid = match request.row_table.and_then(|at| batch.columns().get(at)) {
+                let oid = match request.row_table {
                     None => request.table,
-                    Some(tables) => match datum_at(tables, row, TypeOid::OID.into())? {
-                        Datum::Oid(oid) => Oid(oid),
-                        _ => request.table,
-                    },
+                    Some(at) => {
+                        let tables = batch.columns().get(at);
+                        match tables.map(|tables| datum_at(tables, row, TypeOid::OID.into())).transpose()? {
+                            Some(Datum::Oid(oid)) => Oid(oid),
+                            _ => return Err(Error::internal("a row to be locked does not say which table it is of")),
+                        }
+                    }
                 };
                 let transaction = self.transaction()?;
                 let Some(table) = transaction.table(oid) else { continue };

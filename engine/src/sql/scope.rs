@@ -44,6 +44,25 @@ pub struct ScopeRelation {
     pub rows_of: RowsOf,
 }
 
+impl ScopeRelation {
+    /// Rows that may be named from everywhere, of the table or view `table` (0: of none).
+    pub fn new(name: String, table: u32, columns: Vec<ScopeColumn>) -> ScopeRelation {
+        ScopeRelation {
+            name,
+            schema: None,
+            columns,
+            real_name: None,
+            table,
+            scalar: false,
+            lateral_ok: true,
+            nullable: false,
+            updated: None,
+            row_id: None,
+            rows_of: RowsOf::Named,
+        }
+    }
+}
+
 /// The table that the rows of a relation are of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowsOf {

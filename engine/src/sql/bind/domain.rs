@@ -22,19 +22,7 @@ impl Binder {
             self.note_collation(id, collation);
         }
         let column = ScopeColumn { name: "value".into(), id, ty: base, table: 0, attribute: 1, visible: true };
-        let relation = ScopeRelation {
-            name: String::new(),
-            schema: None,
-            columns: vec![column],
-            real_name: None,
-            table: 0,
-            scalar: false,
-            lateral_ok: true,
-            nullable: false,
-            updated: None,
-            row_id: None,
-            rows_of: RowsOf::Named,
-        };
+        let relation = ScopeRelation::new(String::new(), 0, vec![column]);
         Scope { relations: vec![relation], ..Scope::default() }
     }
 

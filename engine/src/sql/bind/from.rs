@@ -384,19 +384,7 @@ impl Binder {
             }
         }
         let star = columns.clone();
-        let relation = ScopeRelation {
-            name,
-            schema,
-            columns,
-            real_name: None,
-            table: 0,
-            scalar: false,
-            lateral_ok: true,
-            nullable: false,
-            updated: None,
-            row_id: None,
-            rows_of: RowsOf::Named,
-        };
+        let relation = ScopeRelation { schema, ..ScopeRelation::new(name, 0, columns) };
         Ok(Scope { relations: vec![relation], merged: vec![], star })
     }
 

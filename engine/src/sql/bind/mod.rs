@@ -367,19 +367,7 @@ impl Binder {
             self.note_policed(&columns);
             scope.star = columns.clone();
         }
-        scope.relations.push(ScopeRelation {
-            name: name.to_string(),
-            schema: None,
-            columns,
-            real_name: None,
-            table: table.oid.0,
-            scalar: false,
-            lateral_ok: true,
-            nullable: false,
-            updated: None,
-            row_id: None,
-            rows_of: RowsOf::Named,
-        });
+        scope.relations.push(ScopeRelation::new(name.to_string(), table.oid.0, columns));
     }
 
     /// An expression of any type; an unknown one becomes text.

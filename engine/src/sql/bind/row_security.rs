@@ -285,19 +285,7 @@ impl Binder {
     /// Columns of a table that nothing else in the statement names.
     fn policy_scope(&mut self, table: &TableDef) -> Scope {
         let (_, columns) = self.scan(table);
-        let relation = ScopeRelation {
-            name: table.name.clone(),
-            schema: None,
-            columns: columns.clone(),
-            real_name: None,
-            table: table.oid.0,
-            scalar: false,
-            lateral_ok: true,
-            nullable: false,
-            updated: None,
-            row_id: None,
-            rows_of: RowsOf::Named,
-        };
+        let relation = ScopeRelation::new(table.name.clone(), table.oid.0, columns.clone());
         Scope { relations: vec![relation], merged: vec![], star: columns }
     }
 
