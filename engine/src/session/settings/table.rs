@@ -31,7 +31,7 @@ pub enum Effect {
     /// Obeyed.
     Works,
     /// Any value describes the same behaviour, because what it governs does not exist here (bitmap scans, the cost of reading
-    /// pages in VACUUM, processes beside the session's own and what they cost) or does not differ (nested loops are what is left where nothing else can be had).
+    /// pages in VACUUM) or does not differ (nested loops are what is left where nothing else can be had).
     Moot,
     /// Accepted for the sake of scripts; a NOTICE says that it changes nothing.
     NoEffect,
@@ -171,7 +171,7 @@ pub static SETTINGS: &[Setting] = &[
     setting("enable_tidscan", Kind::Bool, "on", Moot, METHOD, "Enables the planner's use of TID scan plans."),
     setting("escape_string_warning", Kind::Bool, "on", Moot, COMPAT, "Warn about backslash escapes in ordinary string literals."),
     setting("extra_float_digits", int(-15, 3), "1", Works, LOCALE, "Sets the number of digits displayed for floating-point values."),
-    setting("force_parallel_mode", Kind::Enum(&["off", "on", "regress"]), "off", Moot, "Developer Options", "Forces use of parallel query facilities."),
+    setting("force_parallel_mode", Kind::Enum(&["off", "on", "regress"]), "off", NoEffect, "Developer Options", "Forces use of parallel query facilities."),
     setting("from_collapse_limit", int(1, I32), "8", NoEffect, PLANNER, "Sets the FROM-list size beyond which subqueries are not collapsed."),
     setting("fsync", Kind::Bool, "on", ReadOnly, "Write-Ahead Log / Settings", "Forces synchronization of updates to disk."),
     setting("geqo", Kind::Bool, "on", Moot, "Query Tuning / Genetic Query Optimizer", "Enables genetic query optimization."),
@@ -248,11 +248,11 @@ pub static SETTINGS: &[Setting] = &[
     setting("max_parallel_workers_per_gather", int(0, 1024), "2", NoEffect, ASYNC, "Sets the maximum number of parallel processes per executor node."),
     setting("max_prepared_transactions", int(0, 262143), "0", ReadOnly, "Resource Usage / Memory", "Sets the maximum number of simultaneously prepared transactions."),
     superuser(setting("max_stack_depth", sized(Unit::Kilobytes, 100, I32), "100", NoEffect, MEMORY, "Sets the maximum stack depth, in kilobytes.")),
-    setting("min_parallel_index_scan_size", sized(Unit::Pages, 0, 715827882), "64", Moot, COSTS, "Sets the minimum amount of index data for a parallel scan."),
-    setting("min_parallel_table_scan_size", sized(Unit::Pages, 0, 715827882), "1024", Moot, COSTS, "Sets the minimum amount of table data for a parallel scan."),
-    setting("parallel_leader_participation", Kind::Bool, "on", Moot, ASYNC, "Controls whether Gather and Gather Merge also run subplans."),
-    setting("parallel_setup_cost", COST, "1000", Moot, COSTS, "Sets the planner's estimate of the cost of starting up worker processes for parallel query."),
-    setting("parallel_tuple_cost", COST, "0.1", Moot, COSTS, "Sets the planner's estimate of the cost of passing each tuple (row) from worker to leader backend."),
+    setting("min_parallel_index_scan_size", sized(Unit::Pages, 0, 715827882), "64", NoEffect, COSTS, "Sets the minimum amount of index data for a parallel scan."),
+    setting("min_parallel_table_scan_size", sized(Unit::Pages, 0, 715827882), "1024", NoEffect, COSTS, "Sets the minimum amount of table data for a parallel scan."),
+    setting("parallel_leader_participation", Kind::Bool, "on", NoEffect, ASYNC, "Controls whether Gather and Gather Merge also run subplans."),
+    setting("parallel_setup_cost", COST, "1000", NoEffect, COSTS, "Sets the planner's estimate of the cost of starting up worker processes for parallel query."),
+    setting("parallel_tuple_cost", COST, "0.1", NoEffect, COSTS, "Sets the planner's estimate of the cost of passing each tuple (row) from worker to leader backend."),
     setting("password_encryption", Kind::Enum(&["scram-sha-256"]), "scram-sha-256", Works, "Connections and Authentication / Authentication", "Chooses the algorithm for encrypting passwords."),
     setting("plan_cache_mode", Kind::Enum(&["auto", "force_generic_plan", "force_custom_plan"]), "auto", NoEffect, PLANNER, "Controls the planner's selection of custom or generic plan."),
     setting("port", int(1, 65535), "5432", ReadOnly, "Connections and Authentication / Connection Settings", "Sets the TCP port the server listens on."),
