@@ -10,7 +10,7 @@ use crate::domain::{DomainRule, Parts};
 use crate::error::{Error, Result};
 use crate::expr::{ExprKind, ScalarExpr};
 use crate::sql::parse::parse_expression;
-use crate::sql::scope::{RowsOf, Scope, ScopeColumn, ScopeRelation};
+use crate::sql::scope::{Scope, ScopeColumn, ScopeRelation};
 use crate::types::user::UserKind;
 use crate::types::{PgType, TypeOid};
 

@@ -61,7 +61,7 @@ use crate::functions::EvalContext;
 use crate::session::Column;
 use crate::sql::parse::Source;
 use crate::sql::rel::{Output, Rel, Scan, SetCall, SortKey};
-use crate::sql::scope::{RowsOf, Scope, ScopeColumn, ScopeRelation};
+use crate::sql::scope::{Scope, ScopeColumn, ScopeRelation};
 use crate::types::user::{self, UserTypes};
 use crate::types::{PgType, TypeOid};
 

@@ -17,7 +17,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ScalarExpr};
 use crate::sql::parse::parse_query;
 use crate::sql::rel::Rel;
-use crate::sql::scope::{RowsOf, Scope, ScopeColumn, ScopeRelation};
+use crate::sql::scope::{Scope, ScopeColumn, ScopeRelation};
 use crate::types::{Datum, TypeOid};
 
 /// What a statement does about policies.
