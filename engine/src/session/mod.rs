@@ -300,15 +300,16 @@ impl Session {
         opened
     }
 
-    /// Before names are bound: on a standby outside a transaction, a table whose creation was acknowledged anywhere must be
-    /// found here. Without a primary the names of the last known state are good enough; reading rows fails by itself, with
-    /// the error that is answered. Errors: 57014.
+    /// Before names are bound: on a standby a table whose creation was acknowledged anywhere must be found here, unless the
+    /// statement's snapshot is older. Without a primary the names of the last known state are good enough; reading rows fails
+    /// by itself, with the error that is answered. Errors: 57014.
     async fn catch_up(&mut self, binds: bool) -> Result<Reached> {
+        let mut newest = !self.block.failed;
         if let Some(transaction) = self.block.transaction.as_mut() {
             transaction.unpin();
-            return Ok(Reached::NotAsked);
+            newest &= transaction.wants_snapshot();
         }
-        if !binds || !self.engine.is_standby() {
+        if !newest || !binds || !self.engine.is_standby() {
             return Ok(Reached::NotAsked);
         }
         let deadline = self.settings.values().statement_timeout.map(|t| std::time::Instant::now() + t);

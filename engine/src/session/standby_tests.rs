@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{Rows, Session, Startup, Step};
-use crate::commit_log::{LogPosition, Role};
+use crate::commit_log::{CommitLog, LogPosition, Role};
 use crate::error::{Result, SqlState};
 use crate::txn::memory_log::MemoryLog;
 use crate::types::arrow::datum_at;
@@ -16,7 +16,7 @@ struct Pair {
     primary: Arc<Engine>,
     standby: Arc<Engine>,
     log: Arc<MemoryLog>,
-    _standby_log: Arc<MemoryLog>,
+    standby_log: Arc<MemoryLog>,
     shipped: usize,
 }
 
@@ -39,17 +39,29 @@ impl Pair {
         let (primary, log) = engine();
         let (standby, standby_log) = engine();
         standby.state_machine().set_role(Role::Standby { primary: None });
-        Pair { primary, standby, log, _standby_log: standby_log, shipped: 0 }
+        Pair { primary, standby, log, standby_log, shipped: 0 }
     }
 
     /// Applies on the standby what the primary has committed, and lets housekeeping have its way.
     fn ship(&mut self) {
-        let records = self.log.records();
-        for (i, record) in records.iter().enumerate().skip(self.shipped) {
-            self.standby.state_machine().apply(LogPosition(i as u64 + 1), record);
+        self.shipment()();
+    }
+
+    /// The same, at the standby's next read barrier.
+    fn ship_when_asked(&mut self) {
+        let shipment = self.shipment();
+        self.standby_log.fall_behind(shipment);
+    }
+
+    fn shipment(&mut self) -> impl FnOnce() + Send + 'static {
+        let (records, standby) = (self.log.records(), self.standby.clone());
+        let shipped = std::mem::replace(&mut self.shipped, records.len());
+        move || {
+            for (i, record) in records.iter().enumerate().skip(shipped) {
+                standby.state_machine().apply(LogPosition(i as u64 + 1), record);
+            }
+            standby.transactions().storage.maintain();
         }
-        self.shipped = records.len();
-        self.standby.transactions().storage.maintain();
     }
 
     async fn write(&self, sql: &str) {
@@ -170,6 +182,34 @@ async fn ddl_between_two_statements_of_a_block_is_seen_at_read_committed() {
     pair.ship();
     assert_eq!(rows(&mut reader, "SELECT * FROM t").await, ["1,2"]);
     assert_eq!(rows(&mut reader, "SELECT count(*) FROM u").await, ["0"]);
+}
+
+#[tokio::test]
+async fn names_of_a_block_are_those_of_the_latest_state() {
+    let mut pair = Pair::new();
+    for (table, block) in [("t", "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"), ("u", "BEGIN")] {
+        let mut reader = open(&pair.standby).await;
+        rows(&mut reader, block).await;
+        pair.write(&format!("CREATE TABLE {table} (id int PRIMARY KEY); INSERT INTO {table} VALUES (1)")).await;
+        pair.ship_when_asked();
+        assert_eq!(rows(&mut reader, &format!("SELECT id FROM {table}")).await, ["1"]);
+    }
+    let mut reader = open(&pair.standby).await;
+    rows(&mut reader, "BEGIN").await;
+    pair.write("CREATE TABLE v (id int)").await;
+    pair.ship_when_asked();
+    reader.prepare("", "SELECT id FROM v", &[]).await.unwrap();
+    // A snapshot that is older stays without them, and asks nobody.
+    let mut reader = open(&pair.standby).await;
+    rows(&mut reader, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT id FROM t").await;
+    pair.write("CREATE TABLE w (id int)").await;
+    pair.ship_when_asked();
+    let error = run(&mut reader, "SELECT id FROM w").await.unwrap_err();
+    assert_eq!(error.state(), SqlState::UndefinedTable);
+    // Nor does a failed block.
+    let error = run(&mut reader, "SELECT id FROM w").await.unwrap_err();
+    assert_eq!(error.state(), SqlState::InFailedSqlTransaction);
+    assert!(!pair.standby_log.read_barrier_is_free());
 }
 
 #[tokio::test]

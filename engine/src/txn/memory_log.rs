@@ -40,6 +40,8 @@ struct State {
     held: bool,
     full: bool,
     stopping: bool,
+    /// What a read has to wait for.
+    behind: Option<Box<dyn FnOnce() + Send>>,
     queue: VecDeque<(Record, oneshot::Sender<Result<LogPosition, AppendError>>)>,
 }
 
@@ -48,8 +50,15 @@ impl MemoryLog {
     pub fn start(machine: SharedStateMachine) -> Arc<MemoryLog> {
         machine.set_role(Role::Primary { epoch: Epoch(1) });
         let driver = Driver { position: machine.applied().0, machine, applied: Vec::new() };
-        let state =
-            State { epoch: Epoch(1), primary: true, held: false, full: false, stopping: false, queue: VecDeque::new() };
+        let state = State {
+            epoch: Epoch(1),
+            primary: true,
+            held: false,
+            full: false,
+            stopping: false,
+            behind: None,
+            queue: VecDeque::new(),
+        };
         let shared = Arc::new(Shared { driver: Mutex::new(driver), state: Mutex::new(state), changed: Condvar::new() });
         let worker = shared.clone();
         let thread = std::thread::Builder::new().name("memory-log".into()).spawn(move || worker.run());
@@ -69,6 +78,11 @@ impl MemoryLog {
     /// Whether the log has no space for more.
     pub fn set_full(&self, full: bool) {
         self.shared.state.lock().full = full;
+    }
+
+    /// The state here is not the latest until the next read barrier has done this.
+    pub fn fall_behind(&self, catch_up: impl FnOnce() + Send + 'static) {
+        self.shared.state.lock().behind = Some(Box::new(catch_up));
     }
 
     /// Number of records that wait.
@@ -168,6 +182,10 @@ impl CommitLog for MemoryLog {
     }
 
     async fn read_barrier(&self) -> Result<(), ReadError> {
+        let behind = self.shared.state.lock().behind.take();
+        if let Some(catch_up) = behind {
+            catch_up();
+        }
         Ok(())
     }
 
@@ -176,7 +194,7 @@ impl CommitLog for MemoryLog {
     }
 
     fn read_barrier_is_free(&self) -> bool {
-        true
+        self.shared.state.lock().behind.is_none()
     }
 
     async fn status(&self) -> ClusterStatus {

@@ -205,7 +205,8 @@ impl Transaction {
         Ok(())
     }
 
-    fn wants_snapshot(&self) -> bool {
+    /// Whether the next statement is to have a snapshot of its own.
+    pub fn wants_snapshot(&self) -> bool {
         self.options.isolation == Isolation::ReadCommitted || self.snapshot.is_none()
     }
 
