@@ -9,6 +9,7 @@
 //! ```
 //! The mark stands behind the last batch while nobody writes, and says that the batch of this number was synced; the
 //! next batch overwrites it.
+//! The header's checksum covers what is behind it; those of later versions have to cover the version as well.
 //! The batch's checksum covers its header, a record's covers the rest of the record. The salt is random for each
 //! segment, so that no payload can pass for a batch when the space behind a damaged one is searched.
 
@@ -113,12 +114,12 @@ pub fn read_segment_header(bytes: &[u8]) -> SegmentHeader {
         if &header[..8] != SEGMENT_MAGIC {
             return None;
         }
-        let version = u32_at(header, 8)?;
-        if version != VERSION {
-            return Some(SegmentHeader::Version(version));
-        }
-        if u32_at(header, 12)? != crc32c::crc32c(&header[16..]) {
-            return None;
+        let whole = u32_at(header, 12)? == crc32c::crc32c(&header[16..]);
+        match u32_at(header, 8)? {
+            VERSION if whole => {}
+            // The checksum of another version covers the version too: where this one's is right, only that is damaged.
+            version if version != VERSION && !whole => return Some(SegmentHeader::Version(version)),
+            _ => return None,
         }
         Some(SegmentHeader::Valid {
             segment: u64_at(header, 16)?,
