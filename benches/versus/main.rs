@@ -306,6 +306,7 @@ async fn run_failover(options: &Options, dir: &Path) -> Result<(), String> {
         kinds: vec![Fault::Kill],
         minutes_max: 15.0,
         writers: 6,
+        judged: None,
         calm: Duration::from_millis(1500),
     })
     .await;

@@ -6,10 +6,13 @@
 //! cargo run -p lockstep-replication --features simulation,seeded-bugs --example simulate -- --bug skip-fsync         # must be caught
 //! cargo run --release -p lockstep-replication --features simulation --example simulate -- --faults "lost disk, isolation"   # only these
 //! ```
-//! It uses one core; run one of it for each core, with seeds of its own.
+//! It uses one core; run one of it for each core, with seeds of its own. `--record FILE` appends a line of what the seeds came to
+//! (docs/record/simulation.tsv is such a file), at the end or when a violation ends it.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -18,6 +21,7 @@ use replication::simulation::{self, Options};
 struct Arguments {
     seeds: std::ops::Range<u64>,
     seconds: u64,
+    record: Option<PathBuf>,
     options: Options,
     /// Two runs of each seed have to be the same.
     twice: bool,
@@ -26,8 +30,14 @@ struct Arguments {
 }
 
 fn arguments() -> Result<Arguments, String> {
-    let mut parsed =
-        Arguments { seeds: 0..100, seconds: u64::MAX, options: Options::default(), twice: false, bugs: false };
+    let mut parsed = Arguments {
+        seeds: 0..100,
+        seconds: u64::MAX,
+        record: None,
+        options: Options::default(),
+        twice: false,
+        bugs: false,
+    };
     let mut words = std::env::args().skip(1);
     let number = |text: &str| text.parse::<u64>().map_err(|error| format!("{text}: {error}"));
     while let Some(word) = words.next() {
@@ -43,6 +53,7 @@ fn arguments() -> Result<Arguments, String> {
                 parsed.seeds = seed..seed + 1;
             }
             "--seconds" => parsed.seconds = number(&value()?)?,
+            "--record" => parsed.record = Some(value()?.into()),
             "--nodes" => parsed.options.nodes = number(&value()?)? as usize,
             "--faulty-seconds" => parsed.options.faulty_nanos = number(&value()?)? * 1_000_000_000,
             "--faults" => parsed.options.focus = value()?.split(',').map(|fault| fault.trim().to_owned()).collect(),
@@ -100,10 +111,27 @@ impl Totals {
         println!("faults: {:?}", self.faults);
         println!("violations: {violations}");
     }
+
+    /// Appends a line of tab-separated values.
+    fn record(&self, file: &Path, first: u64, options: &Options, violations: u64) -> std::io::Result<()> {
+        let mut out = std::fs::OpenOptions::new().create(true).append(true).open(file)?;
+        if out.metadata()?.len() == 0 {
+            writeln!(out, "date\tfirst seed\tseeds\tnodes\thours\tcore hours\tfail-overs\tcommits\tviolations")?;
+        }
+        let date = chrono::Utc::now().format("%Y-%m-%dT%H:%MZ");
+        let hours = |duration: Duration| duration.as_secs_f64() / 3600.0;
+        let (simulated, processor) = (hours(self.simulated), hours(self.processor));
+        let Self { seeds, failovers, acknowledged, .. } = self;
+        let nodes = options.nodes;
+        writeln!(
+            out,
+            "{date}\t{first}\t{seeds}\t{nodes}\t{simulated:.3}\t{processor:.3}\t{failovers}\t{acknowledged}\t{violations}"
+        )
+    }
 }
 
 fn main() -> ExitCode {
-    let Arguments { seeds, seconds, options, twice, bugs } = match arguments() {
+    let Arguments { seeds, seconds, record, options, twice, bugs } = match arguments() {
         Ok(arguments) => arguments,
         Err(error) => {
             eprintln!("simulate: {error}");
@@ -116,6 +144,7 @@ fn main() -> ExitCode {
     let began = Instant::now();
     let (mut totals, mut said) = (Totals::default(), Instant::now());
     let mut failed = None;
+    let first = seeds.start;
     for seed in seeds {
         if began.elapsed() >= Duration::from_secs(seconds) {
             break;
@@ -151,6 +180,12 @@ fn main() -> ExitCode {
         }
     }
     totals.print(failed.unwrap_or(0));
+    if let Some(file) = record
+        && let Err(error) = totals.record(&file, first, &options, failed.unwrap_or(0))
+    {
+        eprintln!("simulate: {}: {error}", file.display());
+        return ExitCode::from(2);
+    }
     if failed.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 

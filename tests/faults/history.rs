@@ -192,6 +192,10 @@ impl History {
         self.book().acknowledged_transfers
     }
 
+    pub fn acknowledged(&self) -> usize {
+        self.book().operations.values().filter(|operation| operation.outcome == Outcome::Acknowledged).count()
+    }
+
     /// Compares everything that a node holds with what clients were told. Nothing may be in flight.
     pub async fn verify(&self, node: &str, client: &Client) -> Result<(), tokio_postgres::Error> {
         let transfers = client.query("SELECT id, source, target, amount FROM transfer", &[]).await?;

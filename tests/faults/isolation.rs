@@ -171,22 +171,42 @@ async fn transact(
     client.batch_execute("COMMIT").await
 }
 
-/// What became of a piece of work, and whether its session can go on.
-fn ended(load: &Load, result: Result<Result<(), Error>, tokio::time::error::Elapsed>, sent: bool) -> (End, bool) {
+/// How a piece of work left its session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Session {
+    Idle,
+    /// Perhaps in a transaction, which has failed.
+    Failed,
+    Lost,
+}
+
+impl Session {
+    /// Whether it can go on.
+    async fn goes_on(self, client: &Client) -> bool {
+        match self {
+            Session::Idle => true,
+            Session::Failed => client.batch_execute("ROLLBACK").await.is_ok(),
+            Session::Lost => false,
+        }
+    }
+}
+
+/// What became of a piece of work.
+fn ended(load: &Load, result: Result<Result<(), Error>, tokio::time::error::Elapsed>, sent: bool) -> (End, Session) {
     match result {
-        Ok(Ok(())) => (End::Committed, true),
+        Ok(Ok(())) => (End::Committed, Session::Idle),
         Ok(Err(error)) => {
             let code = error.code().map(|code| code.code().to_owned()).unwrap_or_default();
             if code.starts_with("23") {
-                return (End::Aborted, true);
+                return (End::Aborted, Session::Failed);
             }
             let end = match judge(load, &error, sent) {
                 Outcome::Unknown => End::Unknown,
                 _ => End::Aborted,
             };
-            (end, code.starts_with("40"))
+            (end, if code.starts_with("40") { Session::Failed } else { Session::Lost })
         }
-        Err(_) => (if sent { End::Unknown } else { End::Aborted }, false),
+        Err(_) => (if sent { End::Unknown } else { End::Aborted }, Session::Lost),
     }
 }
 
@@ -199,20 +219,20 @@ async fn write(isolation: Arc<Isolation>, seed: u64) {
             session = load.primary(&mut random).await;
             continue;
         };
-        let goes_on = match random.random_range(0..10) {
+        let left = match random.random_range(0..10) {
             0 => skew(&isolation, &client).await,
             1 => fork(&isolation, &client).await,
             2 => foreign_keys(&isolation, &client, &mut random).await,
             _ => elle(&isolation, &client, &mut random, true).await,
         };
-        if goes_on && client.batch_execute("ROLLBACK").await.is_ok() {
+        if left.goes_on(&client).await {
             session = Some((node, client));
         }
     }
 }
 
 /// One transaction for the checker.
-async fn elle(isolation: &Arc<Isolation>, client: &Client, random: &mut StdRng, writes: bool) -> bool {
+async fn elle(isolation: &Arc<Isolation>, client: &Client, random: &mut StdRng, writes: bool) -> Session {
     let which = random.random_range(0..3);
     let (kind, book) = (Kind::EACH[which], &isolation.books[which]);
     let (ticket, mut steps) = book.invoke(|ticket| {
@@ -234,18 +254,18 @@ async fn elle(isolation: &Arc<Isolation>, client: &Client, random: &mut StdRng, 
     let sent = AtomicBool::new(false);
     let patience = if writes { PATIENCE } else { 12 * PATIENCE };
     let result = tokio::time::timeout(patience, transact(client, kind, &begin, &mut steps, &sent)).await;
-    let (mut end, goes_on) = ended(&isolation.load, result, sent.into_inner());
+    let (mut end, left) = ended(&isolation.load, result, sent.into_inner());
     if !writes && end == End::Unknown {
         end = End::Aborted;
     }
     if let Some(complete) = book.complete(&ticket, &steps, end) {
         isolation.judge(complete);
     }
-    goes_on
+    left
 }
 
 /// Two transactions that each insert a row unless one of the two is there: at most one is in the end.
-async fn skew(isolation: &Isolation, client: &Client) -> bool {
+async fn skew(isolation: &Isolation, client: &Client) -> Session {
     let number = isolation.pairs.fetch_add(1, Ordering::Relaxed);
     let (pair, sent) = (number / 2, AtomicBool::new(false));
     let work = async {
@@ -262,14 +282,14 @@ async fn skew(isolation: &Isolation, client: &Client) -> bool {
     ended(&isolation.load, result, sent.load(Ordering::Relaxed)).1
 }
 
-async fn fork(isolation: &Isolation, client: &Client) -> bool {
+async fn fork(isolation: &Isolation, client: &Client) -> Session {
     let id = isolation.forks.fetch_add(1, Ordering::Relaxed);
     let insert = format!("INSERT INTO fork VALUES ({id})");
     let result = tokio::time::timeout(PATIENCE, client.batch_execute(&insert)).await;
     ended(&isolation.load, result, true).1
 }
 
-async fn foreign_keys(isolation: &Isolation, client: &Client, random: &mut StdRng) -> bool {
+async fn foreign_keys(isolation: &Isolation, client: &Client, random: &mut StdRng) -> Session {
     let (parent, child) = (random.random_range(0..PARENTS), isolation.next.fetch_add(1, Ordering::Relaxed));
     let sql = match random.random_range(0..8) {
         0 => format!("DELETE FROM parent WHERE id = {parent}"),
@@ -307,19 +327,19 @@ async fn read(isolation: Arc<Isolation>, node: usize, seed: u64) {
             }
             continue;
         };
-        let goes_on = if random.random_bool(0.7) {
+        let left = if random.random_bool(0.7) {
             elle(&isolation, &client, &mut random, false).await
         } else {
             look(&isolation, &client, &door.name, &mut random).await
         };
-        if goes_on && client.batch_execute("ROLLBACK").await.is_ok() {
+        if left.goes_on(&client).await {
             session = Some(client);
         }
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
 }
 
-async fn look(isolation: &Isolation, client: &Client, node: &str, random: &mut StdRng) -> bool {
+async fn look(isolation: &Isolation, client: &Client, node: &str, random: &mut StdRng) -> Session {
     let work = async {
         let newest = isolation.forks.load(Ordering::Relaxed) / FORK;
         let fork = (newest - random.random_range(0..3)).max(0);

@@ -68,6 +68,8 @@ pub struct Options {
     pub kinds: Vec<Fault>,
     pub minutes_max: f64,
     pub writers: usize,
+    /// Clients on the primary whose transactions are judged by isolation; none: as many as `writers`.
+    pub judged: Option<usize>,
     /// Load between two faults.
     pub calm: Duration,
 }
@@ -78,6 +80,8 @@ pub struct Report {
     pub summary: String,
     /// Committed transactions that the checker of isolation has judged.
     pub judged: u64,
+    /// Operations of the bank and single appends that clients were told to be done.
+    pub acknowledged: usize,
 }
 
 impl Report {
@@ -133,7 +137,7 @@ pub async fn run(options: &Options) -> Report {
     }
 
     let isolation = Isolation::new(load.clone());
-    clients.extend(isolation.start(options.writers, &mut next_seed));
+    clients.extend(isolation.start(options.judged.unwrap_or(options.writers), &mut next_seed));
 
     let mut random = StdRng::seed_from_u64(options.seed);
     let can = |kind: &Fault| match kind {
@@ -188,7 +192,8 @@ pub async fn run(options: &Options) -> Report {
         "{}; {judged} transactions judged by isolation ({unjudged} histories could not be), {looks} looks",
         load.history.summary()
     );
-    Report { violations: load.history.violations(), faults, summary, judged }
+    let acknowledged = load.history.acknowledged();
+    Report { violations: load.history.violations(), faults, summary, judged, acknowledged }
 }
 
 fn tail(log: &str) -> String {
@@ -294,16 +299,17 @@ async fn strike(cluster: &mut Cluster, load: &Load, fault: Fault, hold: Duration
     let standbys: Vec<usize> = (0..NODES).filter(|node| *node != primary).collect();
     let time = match fault {
         Fault::Kill => {
-            load.history.fault(&format!("kill -9 {name}"));
+            // Before the clock starts: a write that is acknowledged while the node dies is no recovery.
             cluster.kill(primary);
+            load.history.fault(&format!("kill -9 {name}"));
             let time = recovered(load).await?;
             tokio::time::sleep(hold).await;
             cluster.restart(primary);
             time
         }
         Fault::Stop => {
-            load.history.fault(&format!("SIGSTOP {name}"));
             cluster.stop(primary);
+            load.history.fault(&format!("SIGSTOP {name}"));
             let time = recovered(load).await;
             tokio::time::sleep(hold).await;
             load.history.event(&format!("SIGCONT {name}"));
@@ -312,7 +318,6 @@ async fn strike(cluster: &mut Cluster, load: &Load, fault: Fault, hold: Duration
         }
         Fault::Cut => {
             cluster.cut(primary);
-            // After it: a write that is acknowledged while the link goes down is no recovery.
             load.history.fault(&format!("cut {name}"));
             let time = recovered(load).await;
             tokio::time::sleep(hold).await;
@@ -324,8 +329,8 @@ async fn strike(cluster: &mut Cluster, load: &Load, fault: Fault, hold: Duration
             load.history.event(&format!("SIGSTOP all but {name}"));
             standbys.iter().for_each(|node| cluster.stop(*node));
             tokio::time::sleep(hold / 2 + Duration::from_millis(200)).await;
-            load.history.fault(&format!("kill -9 {name}, SIGCONT the others"));
             cluster.kill(primary);
+            load.history.fault(&format!("kill -9 {name}, SIGCONT the others"));
             standbys.iter().for_each(|node| cluster.resume(*node));
             let time = recovered(load).await?;
             cluster.restart(primary);

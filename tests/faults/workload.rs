@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -171,7 +171,7 @@ pub async fn append(load: Arc<Load>, seed: u64) {
     }
 }
 
-/// Reads on one node, whatever its role, and checks each snapshot.
+/// Reads on one node, whatever its role, and checks each snapshot. The tables grow: a reader rests four times as long as it read.
 pub async fn read(load: Arc<Load>, node: usize, seed: u64) {
     const SNAPSHOT: &str = "SELECT (SELECT sum(balance)::bigint FROM account), (SELECT count(*) FROM transfer), \
                             coalesce((SELECT items FROM list WHERE id = $1), '')";
@@ -188,6 +188,7 @@ pub async fn read(load: Arc<Load>, node: usize, seed: u64) {
         };
         let list = load.list(&mut random);
         let floor = load.history.floor(list);
+        let began = Instant::now();
         // Longer than the longest pause of a node: an old primary that wakes up must not lose its readers.
         match tokio::time::timeout(12 * PATIENCE, client.query_one(SNAPSHOT, &[&list])).await {
             Ok(Ok(row)) => {
@@ -204,6 +205,7 @@ pub async fn read(load: Arc<Load>, node: usize, seed: u64) {
             }
             Err(_) => load.history.event(&format!("{}: read got no answer", door.name)),
         }
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        let rest = (4 * began.elapsed()).clamp(Duration::from_millis(2), Duration::from_secs(1));
+        tokio::time::sleep(rest).await;
     }
 }

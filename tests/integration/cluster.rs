@@ -156,6 +156,7 @@ async fn three_faults_break_no_promise() {
         kinds: vec![Fault::Kill, Fault::Stop, Fault::Alone],
         minutes_max: 5.0,
         writers: 4,
+        judged: None,
         calm: Duration::from_secs(1),
     };
     let report = run(&options).await;
@@ -183,6 +184,7 @@ async fn failing_and_slow_disks_break_no_promise() {
         kinds: vec![Fault::Eio, Fault::Slow],
         minutes_max: 5.0,
         writers: 3,
+        judged: None,
         calm: Duration::from_secs(1),
     };
     let report = run(&options).await;
