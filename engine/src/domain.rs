@@ -10,7 +10,7 @@ use crate::functions::EvalContext;
 use crate::types::{Datum, PgType, record};
 
 /// The conditions of one domain and of those that it is over.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DomainRule {
     /// The type's OID in pg_type.
     pub oid: u32,
@@ -27,7 +27,7 @@ pub struct DomainRule {
 }
 
 /// Rules of a value's parts.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Parts {
     None,
     /// Of each element of an array, NULL too.

@@ -14,13 +14,13 @@ use crate::types::{Datum, PgType};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ColumnId(pub u32);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ScalarExpr {
     pub kind: ExprKind,
     pub ty: PgType,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum ExprKind {
     Const(Datum),
     /// `$n`, from 0.
@@ -103,7 +103,7 @@ pub enum ExprKind {
     Query(Arc<crate::sql::QueryExpr>),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Cast {
     pub arg: ScalarExpr,
     pub to: PgType,

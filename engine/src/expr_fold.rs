@@ -18,7 +18,7 @@ impl ColumnSource for Given {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct FoldRule {
     /// In pg_proc.
     pub oid: Oid,

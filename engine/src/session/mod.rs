@@ -27,6 +27,9 @@ pub(crate) mod query;
 pub mod registry;
 pub mod routing;
 pub mod settings;
+mod shared;
+#[cfg(test)]
+mod shared_tests;
 mod simple;
 #[cfg(test)]
 mod standby_tests;

@@ -11,6 +11,7 @@ use sqlparser::ast;
 
 use super::registry::now_micros;
 use super::settings::{Settings, Values};
+use super::shared::Lifts;
 use super::{Column, Session};
 use crate::catalog::{Catalog, Oid, Relation};
 use crate::dml;
@@ -20,14 +21,13 @@ use crate::monitor::statements::Statement as Counted;
 use crate::point::PointSelect;
 use crate::sql::bind::row_security::Policing;
 use crate::sql::bind::view_target::{ViewChange, ViewLevel, view_levels};
-use crate::sql::lift::{Lifted, is_liftable, lift};
 use crate::sql::rewrite::only;
 use crate::sql::utility::{CopySource, Utility};
 use crate::sql::{Binder, BoundQuery, Environment, Parsed, Statement, parse};
-use crate::types::{Datum, PgType, TypeOid};
+use crate::types::{PgType, TypeOid};
 
 /// Statements that a session keeps bound by their text.
-const CACHE_MAX: usize = 512;
+pub(super) const CACHE_MAX: usize = 512;
 
 /// A statement, bound.
 pub struct Prepared {
@@ -40,15 +40,15 @@ pub struct Prepared {
     pub plan: Plan,
     /// Tables and views that the plan reads or changes, each once.
     pub relations: Arc<[Oid]>,
-    catalog: Arc<Catalog>,
-    values: Arc<Values>,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) values: Arc<Values>,
     /// Where its executions are counted.
     pub counted: Arc<Counted>,
     pub prepared_at: i64,
     /// By PREPARE, not by the protocol.
     pub by_sql: bool,
     /// Why the user may not run it.
-    denied: Option<Box<Error>>,
+    pub(super) denied: Option<Box<Error>>,
 }
 
 pub enum Plan {
@@ -129,8 +129,7 @@ impl Prepared {
 #[derive(Default)]
 pub struct StatementCache {
     by_text: HashMap<Arc<str>, Arc<Prepared>>,
-    /// By the key of the text without its literals; `None`: not to be run without them.
-    lifted: HashMap<Box<str>, Option<Arc<Prepared>>>,
+    pub(super) lifted: Lifts,
 }
 
 impl StatementCache {
@@ -143,13 +142,6 @@ impl StatementCache {
             self.by_text.clear();
         }
         self.by_text.insert(text.into(), prepared.clone());
-    }
-
-    fn keep_lifted(&mut self, key: &str, prepared: Option<Arc<Prepared>>) {
-        if self.lifted.len() >= CACHE_MAX {
-            self.lifted.clear();
-        }
-        self.lifted.insert(key.into(), prepared);
     }
 
     pub fn clear(&mut self) {
@@ -217,51 +209,6 @@ impl Session {
         };
         self.cache.keep(sql, &prepared);
         Ok(prepared)
-    }
-
-    /// The plan that a simple query shares with those that differ from it in their literals, and these as its parameters.
-    /// `None`: it has to be parsed and bound as it is, which also says what is wrong with it.
-    pub(super) fn plan_lifted(&mut self, sql: &str) -> Option<(Arc<Prepared>, Vec<Datum>)> {
-        // A standby catches up before it binds names.
-        if self.engine.is_standby() {
-            return None;
-        }
-        let lifted = lift(sql)?;
-        let catalog = self.catalog();
-        let found = match self.cache.lifted.get(lifted.key()) {
-            Some(None) => return None,
-            Some(Some(found)) if found.is_current(&catalog, self.settings.values()) => found.clone(),
-            _ => {
-                let planned = self.plan_without_literals(&lifted).ok()?;
-                self.cache.keep_lifted(lifted.key(), planned.clone());
-                planned?
-            }
-        };
-        if self.block.failed && !ends_block(&found.parsed) {
-            return None;
-        }
-        let context = self.eval_context();
-        let values = lifted.values(&found.parameters, &context.format).ok()?;
-        Some((found, values))
-    }
-
-    fn plan_without_literals(&mut self, lifted: &Lifted) -> Result<Option<Arc<Prepared>>> {
-        let Some(parsed) = parse(lifted.text())?.pop() else { return Ok(None) };
-        let block = ends_block(&parsed) || begins_block(&parsed);
-        if !block && !is_liftable(&parsed.statement, lifted.literals.len()) {
-            return Ok(None);
-        }
-        let prepared = self.plan_unchecked(Arc::new(parsed), lifted.types())?;
-        let short = match &prepared.plan {
-            Plan::Query(plan) => plan.point.is_some(),
-            Plan::Insert(plan) => matches!(plan.source, dml::insert::Source::Rows(_)),
-            Plan::Update(plan) => plan.target.is_point(),
-            Plan::Delete(plan) => plan.target.is_point(),
-            Plan::Utility => block,
-            Plan::Ddl | Plan::Empty | Plan::Merge(_) | Plan::Parts(_) => false,
-        };
-        // The general path plans by the literals.
-        Ok(short.then_some(prepared))
     }
 
     fn plan_empty(&self) -> Arc<Prepared> {
@@ -720,7 +667,7 @@ pub(super) fn ends_block(parsed: &Parsed) -> bool {
     ))
 }
 
-fn begins_block(parsed: &Parsed) -> bool {
+pub(super) fn begins_block(parsed: &Parsed) -> bool {
     matches!(&parsed.statement, Statement::Utility(u) if matches!(**u, Utility::Begin(..)))
 }
 

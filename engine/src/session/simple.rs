@@ -9,12 +9,14 @@ use super::portal::Portal;
 use super::{Column, Reached, Session};
 use crate::catalog::Oid;
 use crate::error::{Error, Result};
+use crate::sql::lift::{Lifted, lift};
 use crate::sql::{Parsed, Statement, parse};
 use crate::types::Datum;
 
 /// A statement of a simple query that is still to come.
 pub(super) enum Simple {
-    Parsed(Box<Parsed>),
+    /// With its text without literals, if it may be shared.
+    Parsed(Box<Parsed>, Option<Box<Lifted>>),
     /// Bound without its literals, and these.
     Lifted(Arc<Prepared>, Vec<Datum>),
 }
@@ -22,14 +24,14 @@ pub(super) enum Simple {
 impl Simple {
     pub fn text(&self) -> &str {
         match self {
-            Simple::Parsed(parsed) => &parsed.text,
+            Simple::Parsed(parsed, _) => &parsed.text,
             Simple::Lifted(prepared, _) => &prepared.parsed.text,
         }
     }
 
     pub fn statement(&self) -> &Statement {
         match self {
-            Simple::Parsed(parsed) => &parsed.statement,
+            Simple::Parsed(parsed, _) => &parsed.statement,
             Simple::Lifted(prepared, _) => &prepared.parsed.statement,
         }
     }
@@ -41,11 +43,15 @@ impl Session {
         // The unnamed statement and portal end with every simple query.
         self.statements.remove("");
         self.portals.remove("");
-        if let Some((prepared, values)) = self.plan_lifted(sql) {
+        // A standby catches up before it binds names.
+        let lifted = if self.engine.is_standby() { None } else { lift(sql) };
+        if let Some((prepared, values)) = lifted.as_ref().and_then(|lifted| self.plan_lifted(lifted)) {
             self.simple.push_back(Simple::Lifted(prepared, values));
             self.simple_text = Some(sql.into());
         } else {
-            self.simple.extend(parse(sql)?.into_iter().map(|parsed| Simple::Parsed(Box::new(parsed))));
+            let mut lifted = lifted.map(Box::new);
+            let parsed = parse(sql)?.into_iter();
+            self.simple.extend(parsed.map(|parsed| Simple::Parsed(Box::new(parsed), lifted.take())));
             self.simple_text = (self.simple.len() > 1).then(|| sql.into());
         }
         self.simple_total = self.simple.len();
@@ -55,7 +61,13 @@ impl Session {
     pub(super) async fn open_simple(&mut self, reached: Reached) -> Result<Option<Arc<[Column]>>> {
         let next = self.simple.pop_front().ok_or_else(|| Error::internal("no statement is left"))?;
         let (mut prepared, values) = match next {
-            Simple::Parsed(parsed) => (self.plan_simple(*parsed)?, Vec::new()),
+            Simple::Parsed(parsed, lifted) => {
+                let prepared = self.plan_simple(*parsed)?;
+                if let Some(lifted) = lifted {
+                    self.learn(&lifted, &prepared);
+                }
+                (prepared, Vec::new())
+            }
             Simple::Lifted(prepared, values) => (prepared, values),
         };
         prepared.check()?;

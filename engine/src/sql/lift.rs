@@ -2,11 +2,14 @@
 //! Most drivers of scripting languages, and psql, put their values into the text.
 //!
 //! The text that remains has `$1`, `$2`, … in their places. [`is_liftable`] says whether it means the same: a parameter
-//! of the literal's type stands where PostgreSQL treats both alike. Whatever is not plainly so stays as it is.
+//! of the literal's type stands where PostgreSQL treats both alike. Of other texts some literals may be taken out, and the
+//! others left where they are ([`Lifted::text_without`]).
 //!
 //! Invariants:
 //! 1. The remaining text with the literals put back is the original text, but for blanks and a semicolon at its end.
 //! 2. Two literals of different types give different keys.
+
+use std::ops::Range;
 
 use smallvec::SmallVec;
 use sqlparser::ast::{self, BinaryOperator, Expr, SetExpr, UnaryOperator, Value};
@@ -19,6 +22,30 @@ use crate::types::{Datum, TypeOid};
 /// Longer texts are bulk data, which has no need of it.
 const TEXT_MAX: usize = 4096;
 const LITERALS_MAX: usize = 64;
+
+/// A set of literals by their number, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LiteralSet(u64);
+
+impl LiteralSet {
+    pub const ALL: LiteralSet = LiteralSet(u64::MAX);
+
+    pub fn has(self, number: usize) -> bool {
+        self.0 >> number & 1 == 1
+    }
+
+    pub fn includes(self, other: LiteralSet) -> bool {
+        other.0 & !self.0 == 0
+    }
+
+    pub fn union(self, other: LiteralSet) -> LiteralSet {
+        LiteralSet(self.0 | other.0)
+    }
+
+    pub fn complement(self) -> LiteralSet {
+        LiteralSet(!self.0)
+    }
+}
 
 /// A literal of the text, of the type that PostgreSQL gives it.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +66,8 @@ pub struct Lifted {
     /// Bytes of the remaining text in the key.
     length: usize,
     pub literals: SmallVec<[Literal; 8]>,
+    /// Where each of them stood, with its sign.
+    places: SmallVec<[Range<usize>; 8]>,
 }
 
 impl Lifted {
@@ -50,28 +79,63 @@ impl Lifted {
         self.key.get(..self.length).unwrap_or("")
     }
 
-    /// Types of the parameters; 0 for those to be inferred.
-    pub fn types(&self) -> Vec<TypeOid> {
-        let ty = |literal: &Literal| match literal {
-            Literal::Int4(_) => TypeOid::INT4,
-            Literal::Int8(_) => TypeOid::INT8,
-            Literal::Numeric(_) => TypeOid::NUMERIC,
-            Literal::Text(_) => TypeOid(0),
-        };
-        self.literals.iter().map(ty).collect()
+    /// The original text with the literals of `free` alone taken out.
+    pub fn text_without(&self, sql: &str, free: LiteralSet) -> String {
+        let mut out = String::with_capacity(sql.len());
+        let (mut from, mut taken) = (0, 0);
+        for (_, place) in self.places.iter().enumerate().filter(|(i, _)| free.has(*i)) {
+            taken += 1;
+            out.push_str(sql.get(from..place.start).unwrap_or(""));
+            out.push_str(&format!("${taken}"));
+            from = place.end;
+        }
+        out.push_str(sql.get(from..).unwrap_or(""));
+        out
     }
 
-    /// The literals as values of the parameters' types.
-    pub fn values(&self, types: &[TypeOid], format: &FormatSettings) -> Result<Vec<Datum>> {
-        let value = |(literal, ty): (&Literal, &TypeOid)| match (literal, *ty) {
-            (Literal::Int4(n), TypeOid::INT4) => Ok(Datum::Int4(*n)),
-            (Literal::Int8(n), TypeOid::INT8) => Ok(Datum::Int8(*n)),
-            (Literal::Int4(n), ty) => text::parse(&n.to_string(), ty.into(), format),
-            (Literal::Int8(n), ty) => text::parse(&n.to_string(), ty.into(), format),
-            (Literal::Numeric(digits) | Literal::Text(digits), ty) => text::parse(digits, ty.into(), format),
-        };
-        self.literals.iter().zip(types).map(value).collect()
+    /// The literals that are others in `other`, which has the same key.
+    pub fn differing(&self, other: &[Literal]) -> LiteralSet {
+        let differs = self.literals.iter().zip(other).enumerate().filter(|(_, (a, b))| a != b);
+        LiteralSet(differs.fold(0, |set, (i, _)| set | 1 << i))
     }
+}
+
+/// Those of `literals` that `set` has.
+pub fn chosen(literals: &[Literal], set: LiteralSet) -> impl Iterator<Item = &Literal> {
+    literals.iter().enumerate().filter(move |(i, _)| set.has(*i)).map(|(_, literal)| literal)
+}
+
+/// Types of the parameters that stand for literals; 0 for those to be inferred.
+pub fn types<'l>(literals: impl IntoIterator<Item = &'l Literal>) -> Vec<TypeOid> {
+    let ty = |literal: &Literal| match literal {
+        Literal::Int4(_) => TypeOid::INT4,
+        Literal::Int8(_) => TypeOid::INT8,
+        Literal::Numeric(_) => TypeOid::NUMERIC,
+        Literal::Text(_) => TypeOid(0),
+    };
+    literals.into_iter().map(ty).collect()
+}
+
+/// Literals as values of the parameters' types.
+pub fn values<'l>(
+    literals: impl IntoIterator<Item = &'l Literal>,
+    types: &[TypeOid],
+    format: &FormatSettings,
+) -> Result<Vec<Datum>> {
+    let value = |(literal, ty): (&Literal, &TypeOid)| match (literal, *ty) {
+        (Literal::Int4(n), TypeOid::INT4) => Ok(Datum::Int4(*n)),
+        (Literal::Int8(n), TypeOid::INT8) => Ok(Datum::Int8(*n)),
+        (Literal::Int4(n), ty) => text::parse(&n.to_string(), ty.into(), format),
+        (Literal::Int8(n), ty) => text::parse(&n.to_string(), ty.into(), format),
+        (Literal::Numeric(digits) | Literal::Text(digits), ty) => text::parse(digits, ty.into(), format),
+    };
+    literals.into_iter().zip(types).map(value).collect()
+}
+
+/// Whether a text may be read as a moment that passes: as a date or a time it is another one with each statement.
+pub fn names_moment(text: &str) -> bool {
+    let text = text.to_lowercase();
+    ["now", "today", "tomorrow", "yesterday"].iter().any(|word| text.contains(word))
 }
 
 /// What stood before, as far as it decides what a minus is.
@@ -92,6 +156,7 @@ pub fn lift(sql: &str) -> Option<Lifted> {
     let at = |i: usize| bytes.get(i).copied().unwrap_or(0);
     let mut out = String::with_capacity(sql.len() + 16);
     let mut literals = SmallVec::<[Literal; 8]>::new();
+    let mut places = SmallVec::<[Range<usize>; 8]>::new();
     let mut before = Before::Start;
     let mut i = 0;
     while i < bytes.len() {
@@ -106,8 +171,10 @@ pub fn lift(sql: &str) -> Option<Lifted> {
                 while matches!(at(i), b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'$' | 0x80..) {
                     i += 1;
                 }
-                // E'…', B'…', N'…', U&'…'
-                if at(i) == b'\'' || (at(i) == b'&' && matches!(at(i + 1), b'\'' | b'"')) {
+                // B'…', N'…', U&'…', but E'…'
+                if at(i) == b'\'' && matches!(sql.get(start..i)?, "e" | "E") {
+                    i = escaped(sql, i)?;
+                } else if at(i) == b'\'' || (at(i) == b'&' && matches!(at(i + 1), b'\'' | b'"')) {
                     return None;
                 }
                 out.push_str(sql.get(start..i)?);
@@ -129,12 +196,14 @@ pub fn lift(sql: &str) -> Option<Lifted> {
                 let (value, end) = quoted(sql, i)?;
                 i = end;
                 push(&mut out, &mut literals, Literal::Text(value))?;
+                places.push(start..i);
                 before = Before::Other;
             }
             b'0'..=b'9' => {
                 let (literal, end) = number(sql, i, false)?;
                 i = end;
                 push(&mut out, &mut literals, literal)?;
+                places.push(start..i);
                 before = Before::Other;
             }
             b'-' if at(i + 1) == b'-' => return None,
@@ -142,6 +211,7 @@ pub fn lift(sql: &str) -> Option<Lifted> {
                 let (literal, end) = number(sql, i + 1, true)?;
                 i = end;
                 push(&mut out, &mut literals, literal)?;
+                places.push(start..i);
                 before = Before::Other;
             }
             b'/' if at(i + 1) == b'*' => return None,
@@ -154,6 +224,17 @@ pub fn lift(sql: &str) -> Option<Lifted> {
             b')' | b'.' | b'[' | b']' | b':' => {
                 out.push(char::from(at(i)));
                 i += 1;
+                before = Before::Other;
+            }
+            // An operator that has one of these may end with a minus.
+            b'~' | b'!' | b'@' | b'#' | b'%' | b'^' | b'&' | b'|' | b'?' => {
+                while OPERATOR.contains(&at(i)) {
+                    if matches!((at(i), at(i + 1)), (b'-', b'-') | (b'/', b'*')) {
+                        return None;
+                    }
+                    i += 1;
+                }
+                out.push_str(sql.get(start..i)?);
                 before = Before::Other;
             }
             b';' if bytes.iter().skip(i + 1).all(u8::is_ascii_whitespace) => break,
@@ -171,7 +252,7 @@ pub fn lift(sql: &str) -> Option<Lifted> {
         Literal::Numeric(_) => 'n',
         Literal::Text(_) => 't',
     }));
-    Some(Lifted { key: out, length, literals })
+    Some(Lifted { key: out, length, literals, places })
 }
 
 fn push(out: &mut String, literals: &mut SmallVec<[Literal; 8]>, literal: Literal) -> Option<()> {
@@ -185,6 +266,25 @@ fn push(out: &mut String, literals: &mut SmallVec<[Literal; 8]>, literal: Litera
     }
     out.push(char::from(b'0' + (literals.len() % 10) as u8));
     Some(())
+}
+
+/// Characters of operators.
+const OPERATOR: &[u8] = b"+-*/<>=~!@#%^&|?";
+
+/// Where the string constant with escapes ends whose quote is at `start`, if they are of the plain kind. It stays in the text.
+fn escaped(sql: &str, start: usize) -> Option<usize> {
+    let bytes = sql.as_bytes();
+    let mut i = start + 1;
+    loop {
+        match (bytes.get(i)?, bytes.get(i + 1)) {
+            (b'\\', Some(b'n' | b't' | b'r' | b'\\' | b'\'')) | (b'\'', Some(b'\'')) => i += 2,
+            (b'\\', _) => return None,
+            (b'\'', _) => break,
+            _ => i += 1,
+        }
+    }
+    let goes_on = sql.get(i + 1..)?.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('\'');
+    (!goes_on && !names_moment(sql.get(start..i)?)).then_some(i + 1)
 }
 
 /// The string constant that opens at `start`, and where it ends.
@@ -340,8 +440,22 @@ mod tests {
             ("SELECT a FROM t WHERE a -$1 = b".into(), vec![Literal::Int4(5)])
         );
         assert_eq!(lifted("select x1 from t2 where é='ü'"), ("select x1 from t2 where é=$1".into(), vec![text("ü")]));
+        assert_eq!(lifted("select E'\\n', 'x', a ~ 'b' || @-5").0, "select E'\\n', $1, a ~ $2 || @-$3");
+        assert_eq!(lifted("select a =@-5").0, "select a =@-$1");
         let values = (1..=12).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
         assert!(lifted(&format!("INSERT INTO t VALUES ({values})")).0.ends_with("$9,$10,$11,$12)"));
+    }
+
+    #[test]
+    fn some_literals_are_taken_out() {
+        let sql = "select a[1] from t where b = '7' and c > -2;";
+        let (one, other) = (lift(sql).unwrap(), lift("select a[1] from t where b='8' and c > -3").unwrap());
+        assert_ne!(one.key(), other.key());
+        let other = lift("select a[1] from t where b = '8' and c > -3").unwrap();
+        let free = one.differing(&other.literals);
+        assert_eq!(one.text_without(sql, free), "select a[1] from t where b = $1 and c > $2;");
+        assert_eq!(chosen(&one.literals, free).cloned().collect::<Vec<_>>(), [text("7"), Literal::Int4(-2)]);
+        assert_eq!(one.text_without(sql, one.differing(&one.literals)), sql);
     }
 
     #[test]
@@ -353,7 +467,10 @@ mod tests {
             "SELECT /* one */ 1",
             "SELECT $1",
             "SELECT $$a$$",
-            "SELECT E'\\n'",
+            "SELECT E'\\n' '\\n'",
+            "SELECT E'tod\\x61y'",
+            "SELECT e'today'",
+            "SELECT E'a\\'",
             "SELECT U&'\\0041'",
             "SELECT u&\"\\0041\" FROM t",
             "SELECT date'2024-01-01'",
@@ -367,8 +484,8 @@ mod tests {
             "SELECT 1_000",
             "SELECT 99999999999999999999",
             "SELECT 1; SELECT 2",
-            "SELECT @-5",
-            "SELECT a||'b'",
+            "SELECT @--5",
+            "SELECT a ||/* */ 'b'",
         ] {
             assert!(lift(sql).is_none(), "{sql}");
         }

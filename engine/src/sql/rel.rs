@@ -22,7 +22,7 @@ pub struct Output {
 }
 
 /// What only the general path can evaluate.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum QueryExpr {
     Aggregate(Aggregate),
     Window(WindowCall),
@@ -52,7 +52,7 @@ pub enum QueryExpr {
 }
 
 /// A call of an aggregate.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Aggregate {
     pub function: Arc<Function>,
     pub args: Vec<ScalarExpr>,
@@ -62,7 +62,7 @@ pub struct Aggregate {
     pub ty: PgType,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct WindowCall {
     pub function: Arc<Function>,
     /// True: an aggregate used as a window function.
@@ -86,7 +86,7 @@ pub enum Exclusion {
     Ties,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Frame {
     pub units: FrameUnits,
     pub start: FrameBound,
@@ -104,7 +104,7 @@ pub enum FrameUnits {
     Groups,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum FrameBound {
     UnboundedPreceding,
     /// A constant or a parameter.
@@ -114,7 +114,7 @@ pub enum FrameBound {
     UnboundedFollowing,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SortKey {
     pub expr: ScalarExpr,
     pub descending: bool,
@@ -122,7 +122,7 @@ pub struct SortKey {
 }
 
 /// A call of a set-returning function and the columns of its rows.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SetCall {
     pub function: Arc<Function>,
     pub args: Vec<ScalarExpr>,
@@ -150,13 +150,13 @@ pub enum SetOperation {
 }
 
 /// A column of a table that a scan yields.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScanColumn {
     pub attnum: i16,
     pub output: Output,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Scan {
     /// Table (real or of the system) in the catalog.
     pub table: Oid,
@@ -168,7 +168,7 @@ pub struct Scan {
     pub system: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Rel {
     /// One row without columns: SELECT without FROM.
     Unit,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::sql::rel::{Aggregate, FrameBound, Output, QueryExpr, Rel, WindowCall};
+use crate::types::Datum;
 
 /// Called with each direct part of an expression.
 type ExprVisitor<'a> = dyn FnMut(&mut ScalarExpr) -> Result<()> + 'a;
@@ -199,17 +200,31 @@ impl ScalarExpr {
             }
             return;
         }
-        if let ExprKind::Query(query) = &mut self.kind {
-            match Arc::make_mut(query) {
-                QueryExpr::Scalar { rel, .. }
-                | QueryExpr::Array { rel, .. }
-                | QueryExpr::Exists { rel }
-                | QueryExpr::Quantified { rel, .. } => Arc::make_mut(rel).substitute(map),
-                QueryExpr::Series(_) | QueryExpr::Aggregate(_) | QueryExpr::Window(_) | QueryExpr::Grouping(_) => {}
-            }
+        if let ExprKind::Query(query) = &mut self.kind
+            && let Some(rel) = subquery_mut(query)
+        {
+            rel.substitute(map);
         }
         let _ = self.children_mut(&mut |e| {
             e.substitute(map);
+            Ok(())
+        });
+    }
+
+    /// Puts constants in place of parameters, inside subqueries too.
+    fn put_parameters(&mut self, values: &[Datum]) {
+        if let ExprKind::Param(number) = self.kind
+            && let Some(value) = values.get(number)
+        {
+            self.kind = ExprKind::Const(value.clone());
+        }
+        if let ExprKind::Query(query) = &mut self.kind
+            && let Some(rel) = subquery_mut(query)
+        {
+            rel.put_parameters(values);
+        }
+        let _ = self.children_mut(&mut |e| {
+            e.put_parameters(values);
             Ok(())
         });
     }
@@ -262,6 +277,17 @@ impl ScalarExpr {
 fn rename(id: &mut ColumnId, map: &HashMap<ColumnId, ColumnId>) {
     if let Some(new) = map.get(id) {
         *id = *new;
+    }
+}
+
+/// The tree below a subquery.
+fn subquery_mut(query: &mut Arc<QueryExpr>) -> Option<&mut Rel> {
+    match Arc::make_mut(query) {
+        QueryExpr::Scalar { rel, .. }
+        | QueryExpr::Array { rel, .. }
+        | QueryExpr::Exists { rel }
+        | QueryExpr::Quantified { rel, .. } => Some(Arc::make_mut(rel)),
+        QueryExpr::Series(_) | QueryExpr::Aggregate(_) | QueryExpr::Window(_) | QueryExpr::Grouping(_) => None,
     }
 }
 
@@ -550,6 +576,16 @@ impl Rel {
         });
         for input in self.inputs_mut() {
             input.substitute(map);
+        }
+    }
+    /// Puts constants in place of parameters.
+    pub fn put_parameters(&mut self, values: &[Datum]) {
+        let _ = self.expressions_mut(&mut |e| {
+            e.put_parameters(values);
+            Ok(())
+        });
+        for input in self.inputs_mut() {
+            input.put_parameters(values);
         }
     }
 }

@@ -196,18 +196,20 @@ impl Plan {
             .collect();
         // Subqueries are looked at last.
         open.sort_by_key(|(c, _)| c.has_subquery());
+        let params = &*walk.context.params;
         let mut done = HashSet::new();
         let before = settled(&mut open, &done);
         let mut stages = Vec::with_capacity(pieces.len());
         while !pieces.is_empty() {
             let ready = |p: &Piece| p.needs.iter().all(|id| done.contains(id) || !given.contains(id));
-            let best = pieces.iter().enumerate().filter(|(_, p)| ready(p)).min_by_key(|(_, p)| cost(p, &open, &done));
+            let best =
+                pieces.iter().enumerate().filter(|(_, p)| ready(p)).min_by_key(|(_, p)| cost(p, &open, &done, params));
             let Some(best) = best.map(|(i, _)| i) else {
                 return Err(Error::internal("pieces of a walk need one another"));
             };
             let mut piece = pieces.remove(best);
             if let Step::Rows { rows, columns, keys, .. } = &mut piece.step
-                && let Some((at, column, found, exact)) = best_keys(rows, columns, &open, &done)
+                && let Some((at, column, found, exact)) = best_keys(rows, columns, &open, &done, params)
             {
                 *keys = Some((column, found));
                 if exact {
@@ -231,9 +233,9 @@ fn settled(open: &mut Vec<(ScalarExpr, HashSet<ColumnId>)>, done: &HashSet<Colum
 }
 
 /// Inner pieces come before computed columns and those before outer joins.
-fn cost(piece: &Piece, open: &Open, done: &HashSet<ColumnId>) -> (u8, usize) {
+fn cost(piece: &Piece, open: &Open, done: &HashSet<ColumnId>, params: &[Datum]) -> (u8, usize) {
     match &piece.step {
-        Step::Rows { rows, columns, .. } => match best_keys(rows, columns, open, done) {
+        Step::Rows { rows, columns, .. } => match best_keys(rows, columns, open, done, params) {
             Some((_, column, keys, _)) => {
                 let several = if let Keys::One(_) = keys { 1 } else { 4 };
                 (0, rows.rows_per_key(column) * several)
@@ -259,6 +261,7 @@ fn best_keys(
     columns: &[(ColumnId, usize)],
     open: &Open,
     done: &HashSet<ColumnId>,
+    params: &[Datum],
 ) -> Option<(usize, usize, Keys, bool)> {
     let own: HashMap<ColumnId, usize> = columns.iter().copied().collect();
     let found = open.iter().enumerate().filter_map(|(at, (condition, needs))| {
@@ -266,14 +269,14 @@ fn best_keys(
         let mut ours = needs.iter().filter(|id| !done.contains(id));
         let (only, none) = (ours.next()?, ours.next());
         let column = *own.get(only).filter(|_| none.is_none())?;
-        let (keys, exact) = keys_of(condition, *only)?;
+        let (keys, exact) = keys_of(condition, *only, params)?;
         Some((at, column, keys, exact))
     });
     found.min_by_key(|(_, column, keys, _)| (if let Keys::One(_) = keys { 1 } else { 4 }) * rows.rows_per_key(*column))
 }
 
 /// What `id` has to be equal to for the condition to hold; whether that is all that the condition says.
-fn keys_of(condition: &ScalarExpr, id: ColumnId) -> Option<(Keys, bool)> {
+fn keys_of(condition: &ScalarExpr, id: ColumnId, params: &[Datum]) -> Option<(Keys, bool)> {
     match &condition.kind {
         ExprKind::Call { function, args } => {
             let [left, right] = args.as_slice() else { return None };
@@ -286,7 +289,12 @@ fn keys_of(condition: &ScalarExpr, id: ColumnId) -> Option<(Keys, bool)> {
                 };
                 return (!named(other).contains(&id)).then(|| (Keys::One(other.clone()), true));
             }
-            let ExprKind::Const(Datum::Text(pattern)) = &bare(right).kind else { return None };
+            let pattern = match &bare(right).kind {
+                ExprKind::Const(pattern) => pattern,
+                ExprKind::Param(number) => params.get(*number)?,
+                _ => return None,
+            };
+            let Datum::Text(pattern) = pattern else { return None };
             let literal = is_ours(left).then(|| literal(function, pattern)).flatten()?;
             Some((Keys::One(ScalarExpr::constant(Datum::from(literal), TypeOid::TEXT)), false))
         }
