@@ -29,7 +29,7 @@ type Kept = HashMap<(Oid, Oid), Entry>;
 static KEPT: LazyLock<Mutex<Kept>> = LazyLock::new(Mutex::default);
 
 /// Relations of pg_catalog whose rows depend on nothing else than the catalog: no figures, no sessions, not who asks.
-const FOLLOWING: [&str; 30] = [
+const FOLLOWING: [&str; 32] = [
     "pg_aggregate",
     "pg_am",
     "pg_amop",
@@ -48,12 +48,14 @@ const FOLLOWING: [&str; 30] = [
     "pg_extension",
     "pg_index",
     "pg_indexes",
+    "pg_inherits",
     "pg_init_privs",
     "pg_language",
     "pg_namespace",
     "pg_opclass",
     "pg_operator",
     "pg_opfamily",
+    "pg_policy",
     "pg_proc",
     "pg_range",
     "pg_rewrite",
