@@ -87,7 +87,8 @@ impl Session {
             }
             Some(Shape::Own | Shape::Unknown | Shape::Seen(_)) => return None,
             Some(Shape::Short(_)) | None => {
-                let planned = self.plan_without_literals(lifted).ok().flatten();
+                // An error now, of a table that is not there, say, need not be one the next time.
+                let planned = self.plan_without_literals(lifted).ok()?;
                 let shape = planned.clone().map_or(Shape::Unknown, Shape::Short);
                 self.cache.lifted.keep(lifted.key(), shape);
                 all(planned?)
@@ -102,7 +103,7 @@ impl Session {
     }
 
     fn plan_without_literals(&mut self, lifted: &Lifted) -> Result<Option<Arc<Prepared>>> {
-        let Some(parsed) = parse(lifted.text())?.pop() else { return Ok(None) };
+        let Some(parsed) = parse(lifted.text()).ok().and_then(|mut parsed| parsed.pop()) else { return Ok(None) };
         let block = plan::ends_block(&parsed) || plan::begins_block(&parsed);
         if !block && !is_liftable(&parsed.statement, lifted.literals.len()) {
             return Ok(None);
