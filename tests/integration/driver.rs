@@ -123,6 +123,21 @@ async fn describe_infers_the_types_of_parameters_and_columns() {
 }
 
 #[tokio::test]
+async fn a_text_that_is_sent_again_means_its_own_now() {
+    let target = Target::start().await;
+    let client = target.client().await;
+    for sql in ["SELECT 'now'::timestamptz", "SELECT timestamptz ' NOW '", "SELECT now()"] {
+        let mut before: Option<DateTime<Utc>> = None;
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            let now = client.query_one(sql, &[]).await.expect(sql).get(0);
+            assert!(before < Some(now), "{sql}: {before:?}, then {now}");
+            before = Some(now);
+        }
+    }
+}
+
+#[tokio::test]
 async fn pipelined_statements_answer_in_order_and_prepared_ones_last() {
     let target = Target::start().await;
     let client = target.client().await;

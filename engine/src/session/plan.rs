@@ -4,10 +4,11 @@
 //! 1. A plan is used only under the catalog and the settings that it was bound under; else it is bound again.
 //! 2. Binding again may not change the result's columns under a client that was told of them (0A000).
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use sqlparser::ast;
+use sqlparser::ast::{self, ValueWithSpan, Visit, Visitor};
 
 use super::registry::now_micros;
 use super::settings::{Settings, Values};
@@ -21,6 +22,7 @@ use crate::monitor::statements::Statement as Counted;
 use crate::point::PointSelect;
 use crate::sql::bind::row_security::Policing;
 use crate::sql::bind::view_target::{ViewChange, ViewLevel, view_levels};
+use crate::sql::lift;
 use crate::sql::rewrite::only;
 use crate::sql::utility::{CopySource, Utility};
 use crate::sql::{Binder, BoundQuery, Environment, Parsed, Statement, parse};
@@ -207,7 +209,9 @@ impl Session {
                 ));
             }
         };
-        self.cache.keep(sql, &prepared);
+        if !names_moment(&prepared.parsed) {
+            self.cache.keep(sql, &prepared);
+        }
         Ok(prepared)
     }
 
@@ -693,4 +697,26 @@ pub(super) fn no_statement(name: &str) -> Error {
 
 pub(super) fn duplicate_statement(name: &str) -> Error {
     Error::new(SqlState::DuplicatePreparedStatement, format!("prepared statement \"{name}\" already exists"))
+}
+
+/// Whether a literal may be a moment that passes, as 'now' is one: the same text, sent again, means another one.
+fn names_moment(parsed: &Parsed) -> bool {
+    struct Moments;
+    impl Visitor for Moments {
+        type Break = ();
+
+        fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<()> {
+            let text = value.value.clone().into_string();
+            if text.is_some_and(|text| lift::names_moment(&text)) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        }
+    }
+    lift::names_moment(&parsed.text)
+        && match &parsed.statement {
+            Statement::Sql(statement) => statement.visit(&mut Moments).is_break(),
+            _ => true,
+        }
 }
