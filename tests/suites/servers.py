@@ -30,6 +30,10 @@ def free_port():
             return port
 
 
+# What Lockstep may take: others run on the machine, too.
+MEMORY = 4 << 30
+
+
 class Server:
     """One running server. `port`, `name` ("lockstep" or "postgres") and `environment` for libpq."""
 
@@ -95,7 +99,7 @@ class Lockstep(Server):
     def launch(self):
         return subprocess.Popen(
             [self.binary, "--listen", f"127.0.0.1:{self.port}", "--peer-listen", f"127.0.0.1:{self.port + 1}",
-             "--data-dir", os.path.join(self.directory, "data"), "--node", "suites"],
+             "--data-dir", os.path.join(self.directory, "data"), "--node", "suites", "--memory-limit", str(MEMORY)],
             stdout=self.log, stderr=self.log)
 
 

@@ -1,4 +1,4 @@
-"""sqlsmith (Debian) throws random valid queries at Lockstep: no XX000, no dropped connection, no crash.
+"""sqlsmith (Debian) throws random valid queries at Lockstep: no XX000, no dropped connection, no crash, no more memory than allowed.
 
 `--count` queries (20,000 by default). The regression files' first tables give it something to select from.
 """
@@ -9,6 +9,7 @@ import subprocess
 import fetch
 import regress
 from report import Suite
+from servers import MEMORY
 
 
 def run(pair, options):
@@ -43,6 +44,12 @@ def run(pair, options):
             suite.failed(f"answer {number}", regress.template(line))
     if not server.alive("sqlsmith"):
         suite.failed("server", "the server died")
+    else:
+        with open(f"/proc/{server.process.pid}/status") as file:
+            peak = int(re.search(r"VmHWM:\s+(\d+) kB", file.read())[1]) << 10
+        suite.note(f"at most {peak / 2**30:.1f} GiB of memory, of which {MEMORY / 2**30:.0f} are allowed to rows, indexes and queries")
+        if peak > MEMORY * 1.5:
+            suite.failed("memory", "the server took half as much again as it may")
     errors = re.findall(r"^\s+(\d+)\s+(.*)$", text[text.rfind("queries:"):], re.M)
     for n, message in errors[:20]:
         suite.note(f"{n} times: {message}")
