@@ -27,6 +27,7 @@ fn def(oid: u32, columns: &[TypeOid], keyed: bool) -> TableDef {
         generated: false,
         dropped: false,
         missing: None,
+        compression: None,
         missing_text: None,
         comment: None,
     };

@@ -104,6 +104,7 @@ impl Catalog {
             extensions: BTreeMap::new(),
             collations: BTreeMap::new(),
             policies: BTreeMap::new(),
+            statistics: BTreeMap::new(),
             row_security: BTreeMap::new(),
             placements: BTreeMap::new(),
             temporary: None,
@@ -138,7 +139,7 @@ impl Catalog {
             .chain(self.collations.values().cloned().map(Object::Collation))
             .chain(self.types.values().cloned().map(Object::Type))
             .chain(self.tables.values().cloned().map(Object::Table))
-            .chain(self.tables.values().filter_map(|t| t.heritage()).map(|h| Object::Heritage(Arc::new(h))))
+            .chain(self.tables.values().flat_map(|t| t.behind()))
             .chain(self.views.values().cloned().map(Object::View))
             .chain(self.sequences.values().cloned().map(Object::Sequence))
             .chain(self.routines.values().cloned().map(Object::Routine))
@@ -151,6 +152,7 @@ impl Catalog {
             .chain(self.access.pieces().map(Object::Access))
             .chain(self.row_security.values().copied().map(Object::RowSecurity))
             .chain(self.policies.values().cloned().map(Object::RowPolicy))
+            .chain(self.statistics.values().cloned().map(Object::Statistics))
             .collect()
     }
 
@@ -237,6 +239,9 @@ impl Catalog {
         if let Object::Heritage(heritage) = object {
             return self.put_heritage(&heritage);
         }
+        if let Object::Compression(compressed) = object {
+            return self.put_compression(&compressed);
+        }
         if let Object::Access(access) = object {
             if let Access::Default { oid, .. } = &access {
                 self.next_oid = self.next_oid.max(Oid(oid.0.saturating_add(1)));
@@ -292,11 +297,15 @@ impl Catalog {
             Object::RowPolicy(policy) => {
                 self.policies.insert(oid, policy);
             }
+            Object::Statistics(statistics) => {
+                self.statistics.insert(oid, statistics);
+            }
             Object::Placement(_)
             | Object::Access(_)
             | Object::RowSecurity(_)
             | Object::In(..)
-            | Object::Heritage(_) => {}
+            | Object::Heritage(_)
+            | Object::Compression(_) => {}
             Object::Table(table) => {
                 let table = with_missing_values(table);
                 self.relations.insert((table.schema, table.name.clone()), oid);
@@ -331,6 +340,7 @@ impl Catalog {
         self.placements.remove(&oid);
         self.row_security.remove(&oid);
         self.policies.retain(|own, policy| *own != oid && policy.table != oid);
+        self.statistics.retain(|own, statistics| *own != oid && statistics.table != oid);
         self.databases.remove(&oid);
         self.others.remove(&oid);
         self.access.forget(oid);
@@ -390,7 +400,20 @@ fn with_missing_values(table: Arc<TableDef>) -> Arc<TableDef> {
     Arc::new(table)
 }
 
+impl TableDef {
+    /// What records and checkpoints carry of a table behind it.
+    pub fn behind(&self) -> impl Iterator<Item = Object> + use<> {
+        let heritage = self.heritage().map(|h| Object::Heritage(Arc::new(h)));
+        heritage.into_iter().chain(self.compressed_columns().map(|c| Object::Compression(Arc::new(c))))
+    }
+}
+
 impl Object {
+    /// The table that it completes, put before.
+    pub fn completes(&self) -> Option<Oid> {
+        matches!(self, Object::Heritage(_) | Object::Compression(_)).then(|| self.oid())
+    }
+
     pub fn oid(&self) -> Oid {
         match self {
             Object::Database(o) => o.oid,
@@ -408,8 +431,10 @@ impl Object {
             Object::Access(_) => Oid(0),
             Object::In(_, o) => o.oid(),
             Object::RowPolicy(o) => o.oid,
+            Object::Statistics(o) => o.oid,
             Object::RowSecurity(o) => o.table,
             Object::Heritage(o) => o.table,
+            Object::Compression(o) => o.table,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{
     Attribute, Catalog, CollationDef, ConstraintDef, ConstraintKind, DomainDef, IndexDef, Oid, RangeDef, RoutineDef,
-    RowPolicy, SequenceDef, TableDef, TypeDef, ViewDef,
+    RowPolicy, SequenceDef, StatisticsDef, TableDef, TypeDef, ViewDef,
 };
 use crate::system::deparse::quote_ident;
 use crate::types::TypeOid;
@@ -32,6 +32,7 @@ pub enum Dependent {
     /// An index under a collation that goes.
     Index(Arc<TableDef>, Arc<IndexDef>),
     RowPolicy(Arc<RowPolicy>),
+    Statistics(Arc<StatisticsDef>),
 }
 
 impl Catalog {
@@ -104,6 +105,7 @@ impl Catalog {
             .chain(views.cloned().map(Dependent::View))
             .chain(self.routines.values().filter(|r| r.schema == schema).cloned().map(Dependent::Routine))
             .chain(self.collations.values().filter(|c| c.schema == schema).cloned().map(Dependent::Collation))
+            .chain(self.statistics.values().filter(|s| s.schema == schema).cloned().map(Dependent::Statistics))
             .collect()
     }
 
@@ -130,6 +132,8 @@ impl Catalog {
         owned.extend(types.map(|o| (o.oid, relation(o.schema, "type", &o.name))));
         let collations = self.collations.values().filter(|o| o.owner == role);
         owned.extend(collations.map(|o| (o.oid, relation(o.schema, "collation", &o.name))));
+        let statistics = self.statistics.values().filter(|o| o.owner == role);
+        owned.extend(statistics.map(|o| (o.oid, relation(o.schema, "statistics object", &o.name))));
         let strategies = self.strategies.values().filter(|o| o.owner == role);
         owned.extend(strategies.map(|o| (o.oid, format!("replication strategy {}", o.name))));
         owned
@@ -170,6 +174,11 @@ impl Catalog {
     /// Policies whose texts have a number of a type or a collation.
     fn policies_with<'a>(&'a self, number: &'a str) -> impl Iterator<Item = Arc<RowPolicy>> + 'a {
         self.policies.values().filter(move |p| p.expressions().any(|e| e.query.contains(number))).cloned()
+    }
+
+    /// Statistics whose expressions have a number of a type or a collation.
+    fn statistics_with<'a>(&'a self, number: &'a str) -> impl Iterator<Item = Arc<StatisticsDef>> + 'a {
+        self.statistics.values().filter(move |s| s.expressions.iter().any(|e| e.text.contains(number))).cloned()
     }
 
     /// What uses a collation: columns, conditions and defaults of tables, types, views, indexes.
@@ -214,6 +223,7 @@ impl Catalog {
         let concerned = |v: &&Arc<ViewDef>| v.query.contains(&viewed);
         found.extend(self.all_views().filter(concerned).cloned().map(Dependent::View));
         found.extend(self.policies_with(&viewed).map(Dependent::RowPolicy));
+        found.extend(self.statistics_with(&number).map(Dependent::Statistics));
         for table in self.tables.values() {
             for index in &table.indexes {
                 let named = |text: &str| text.contains(&number);
@@ -270,6 +280,7 @@ impl Catalog {
         }
         found.extend(self.types_views(ty).into_iter().cloned().map(Dependent::View));
         found.extend(self.policies_with(&format!("\"~{}\"", ty.0)).map(Dependent::RowPolicy));
+        found.extend(self.statistics_with(&number).map(Dependent::Statistics));
         if let Some(multirange) = ty.user_multirange() {
             found.extend(self.type_dependents(multirange));
         }

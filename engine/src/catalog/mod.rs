@@ -10,6 +10,7 @@ pub mod access;
 pub mod acl;
 mod change;
 pub mod collation;
+mod compression;
 pub(crate) mod computed;
 mod databases;
 mod depend;
@@ -17,6 +18,7 @@ mod inheritance;
 mod lookup;
 mod routine;
 mod row_security;
+pub mod statistics;
 mod strategy;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -28,12 +30,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use collation::{Collation, CollationDef, Order};
+pub use compression::{CompressedColumns, Compression};
 pub use computed::Computed;
 pub use depend::{Dependent, stored_collation_name, stored_type_name};
 pub use inheritance::{Heritage, Inheritance, Origin};
 pub use lookup::{Relation, SearchPath};
 pub use routine::{AggregateDef, ArgMode, RoutineArg, RoutineDef};
 pub use row_security::{PolicyCommand, PolicyExpression, RowPolicy, RowSecurity};
+pub use statistics::{StatisticsDef, StatisticsExpression, StatisticsKind};
 pub use strategy::{Member, Placement, Policy, Reach, StrategyDef};
 pub use user_type::{
     Attribute, Constructor, DomainCheck, DomainDef, EnumValue, ExtensionDef, NamedType, Place, RangeDef, TypeBody,
@@ -158,6 +162,9 @@ pub struct ColumnDef {
     /// `GENERATED ALWAYS AS (…) STORED`.
     pub generated: bool,
     pub dropped: bool,
+    /// Written behind the table: [`Object::Compression`].
+    #[serde(skip)]
+    pub compression: Option<Compression>,
     /// What rows that were stored before the column was added hold in it (pg_attribute.attmissingval).
     #[serde(skip)]
     pub missing: Option<Datum>,
@@ -367,6 +374,9 @@ pub enum Object {
     RowSecurity(RowSecurity),
     /// What a table, put before, has from others.
     Heritage(Arc<Heritage>),
+    Statistics(Arc<StatisticsDef>),
+    /// How columns of a table, put before, are compressed.
+    Compression(Arc<CompressedColumns>),
 }
 
 /// One step of DDL. Applied in order.
@@ -408,6 +418,7 @@ pub struct Catalog {
     /// Those that users made.
     pub collations: BTreeMap<Oid, Arc<CollationDef>>,
     pub policies: BTreeMap<Oid, Arc<RowPolicy>>,
+    pub statistics: BTreeMap<Oid, Arc<StatisticsDef>>,
     /// Tables of which it was said whether they are under it.
     row_security: BTreeMap<Oid, RowSecurity>,
     /// Table → its strategy.

@@ -177,9 +177,10 @@ impl Catalog {
         if self.routines.is_empty() {
             return Vec::new();
         }
-        let schemas = match schema {
+        let schemas: Vec<Oid> = match schema {
             Some(schema) => self.schema(schema).map(|s| s.oid).into_iter().collect(),
-            None => path.schemas.clone(),
+            // Nobody calls a temporary function without saying so.
+            None => path.schemas.iter().copied().filter(|schema| !schema.is_temporary()).collect(),
         };
         let of = |schema: Oid| self.routines.values().filter(move |r| r.schema == schema && r.name == name);
         schemas.into_iter().flat_map(of).collect()

@@ -18,6 +18,7 @@ fn column(attnum: i16, name: &str) -> ColumnDef {
         generated: false,
         dropped: false,
         missing: None,
+        compression: None,
         missing_text: None,
         comment: None,
     }

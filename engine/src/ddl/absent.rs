@@ -29,7 +29,6 @@ const KINDS: &[(&[&str], &str, &str)] = &[
     (&["policy"], "policy", "DROP POLICY"),
     (&["publication"], "publication", "DROP PUBLICATION"),
     (&["subscription"], "subscription", "DROP SUBSCRIPTION"),
-    (&["statistics"], "statistics object", "DROP STATISTICS"),
     (&["event", "trigger"], "event trigger", "DROP EVENT TRIGGER"),
     (&["server"], "server", "DROP SERVER"),
     (&["foreign", "data", "wrapper"], "foreign-data wrapper", "DROP FOREIGN DATA WRAPPER"),

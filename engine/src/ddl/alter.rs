@@ -11,13 +11,12 @@ pub use parents::set_parent;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    AlterColumnOperation, AlterIndexOperation, AlterTable, AlterTableOperation, DropBehavior, Ident, ObjectName,
-    RenameTableNameKind,
+    AlterColumnOperation, AlterTable, AlterTableOperation, DropBehavior, Ident, ObjectName, RenameTableNameKind,
 };
 
 use super::constraint::Wanted;
 use super::names::{self, Name};
-use super::syntax::{ColumnChange, RelationChange, RelationKind};
+use super::syntax::{ColumnChange, IndexChange, RelationChange, RelationKind};
 use super::{DdlContext, inherit, lock, open_table, privilege, put, put_table, schema, table, view};
 use crate::catalog::{ConstraintDef, ConstraintKind, IndexDef, Object, Persistence, Relation, TableDef};
 use crate::error::{Error, Result, SqlState};
@@ -173,17 +172,102 @@ fn rename_in_table(table: &mut TableDef, from: &str, to: &str) {
     }
 }
 
-pub async fn alter_index(
+/// There are two tablespaces, and one of them is for what all databases share.
+fn check_tablespace(tablespace: &Ident) -> Result<()> {
+    match names::ident(tablespace).as_str() {
+        "pg_default" => Ok(()),
+        "pg_global" => Err(Error::new(
+            SqlState::InvalidParameterValue,
+            "only shared relations can be placed in pg_global tablespace",
+        )),
+        other => Err(Error::new(SqlState::UndefinedObject, format!("tablespace \"{other}\" does not exist"))),
+    }
+}
+
+/// SET TABLESPACE of a table.
+pub async fn set_tablespace(
     name: &ObjectName,
-    operation: &AlterIndexOperation,
+    if_exists: bool,
+    tablespace: &Ident,
     tx: &mut Transaction,
     context: &mut DdlContext<'_>,
 ) -> Result<String> {
-    let AlterIndexOperation::RenameIndex { index_name } = operation;
-    let Some(to) = index_name.0.last().and_then(|p| p.as_ident()) else {
-        return Err(Error::new(SqlState::SyntaxError, format!("invalid new name {index_name}")));
+    let name = Name::new(name, &tx.catalog())?;
+    if open_table(&name, if_exists, TableLock::AccessExclusive, tx, context).await?.is_some() {
+        check_tablespace(tablespace)?;
+    }
+    Ok("ALTER TABLE".to_owned())
+}
+
+pub async fn alter_index(
+    name: &ObjectName,
+    if_exists: bool,
+    change: &IndexChange,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<String> {
+    let tag = "ALTER INDEX".to_owned();
+    let catalog = tx.catalog();
+    let name = Name::new(name, &catalog)?;
+    let Some(relation) = super::resolve_if(&name, if_exists, &catalog, context)? else { return Ok(tag) };
+    let Relation::Index(table, index) = &relation else {
+        let message = format!("\"{}\" is not an index", relation.name());
+        return Err(Error::new(SqlState::WrongObjectType, message));
     };
-    alter_relation(RelationKind::Index, name, false, &RelationChange::Rename(to.clone()), tx, context).await
+    privilege::check_owner(&catalog, context.user, table.owner, "index", &index.name)?;
+    tx.make_temporary(table.oid.is_temporary());
+    lock(tx, table.oid, TableLock::ShareUpdateExclusive, context).await?;
+    let mut index = (**index).clone();
+    match change {
+        IndexChange::SetTablespace(tablespace) => {
+            check_tablespace(tablespace)?;
+            return Ok(tag);
+        }
+        IndexChange::Statistics(column) => {
+            let column = statistics_column(*column, table, &index)?;
+            context.notice(SqlState::SuccessfulCompletion, super::column::no_consequence("STATISTICS", &column));
+            return Ok(tag);
+        }
+        IndexChange::SetOptions(options) => {
+            for (name, value) in table::storage_options(options, table::OptionsOf::Index(index.method))? {
+                index.options.retain(|(known, _)| *known != name);
+                index.options.push((name, value));
+            }
+        }
+        IndexChange::ResetOptions(options) => index.options.retain(|(known, _)| !options.contains(known)),
+    }
+    let mut table = (**table).clone();
+    for known in table.indexes.iter_mut().filter(|i| i.oid == index.oid) {
+        *known = Arc::new(index.clone());
+    }
+    put_table(tx, table)?;
+    Ok(tag)
+}
+
+/// Name of a column of an index for which statistics may be asked: only those of its expressions are its own.
+fn statistics_column(number: i64, table: &TableDef, index: &IndexDef) -> Result<String> {
+    const LARGEST: i64 = i16::MAX as i64;
+    if !(1..=LARGEST).contains(&number) {
+        let message = format!("column number must be in range from 1 to {LARGEST}");
+        return Err(Error::new(SqlState::InvalidParameterValue, message));
+    }
+    let names = super::index_column_names(index, table);
+    let at = number as usize - 1;
+    let Some(name) = names.get(at) else {
+        let message = format!("column number {number} of relation \"{}\" does not exist", index.name);
+        return Err(Error::new(SqlState::UndefinedColumn, message));
+    };
+    let refused = |what: &str| {
+        let message = format!("cannot alter statistics on {what} column \"{name}\" of index \"{}\"", index.name);
+        Error::new(SqlState::FeatureNotSupported, message)
+    };
+    match index.columns.get(at) {
+        None => Err(refused("included")),
+        Some(column) if column.expression.is_none() => {
+            Err(refused("non-expression").hint("Alter statistics on table column instead."))
+        }
+        Some(_) => Ok(name.clone()),
+    }
 }
 
 /// ALTER TABLE, VIEW, SEQUENCE or INDEX with RENAME TO, SET SCHEMA or OWNER TO.
@@ -389,7 +473,9 @@ pub async fn alter_column(
         ColumnChange::DropIdentity { if_exists } => (column.identity.is_none(), "an identity column", *if_exists),
         ColumnChange::Identity { .. } => (column.identity.is_none(), "an identity column", false),
         ColumnChange::DropExpression { if_exists } => (!column.generated, "a stored generated column", *if_exists),
-        ColumnChange::AddIdentity { .. } | ColumnChange::Physical(_) => (false, "", false),
+        ColumnChange::AddIdentity { .. } | ColumnChange::Physical(_) | ColumnChange::Compression(_) => {
+            (false, "", false)
+        }
     };
     if let (true, what, if_exists) = missing {
         if if_exists {
@@ -442,10 +528,10 @@ pub async fn alter_column(
             }
         }
         ColumnChange::Physical(what) => {
-            let message = format!("{what} of column \"{}\" is of no consequence: rows lie in memory", column.name);
-            context.notice(SqlState::SuccessfulCompletion, message);
+            context.notice(SqlState::SuccessfulCompletion, super::column::no_consequence(what, &column.name));
             return Ok(tag);
         }
+        ColumnChange::Compression(method) => new.compression = super::column::compression(method, &column, context)?,
     }
     for c in table.columns.iter_mut().filter(|c| c.attnum == column.attnum) {
         *c = new.clone();

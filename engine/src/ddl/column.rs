@@ -6,10 +6,11 @@ use sqlparser::ast::{self, ColumnOption, DataType, GeneratedAs};
 use super::constraint::Wanted;
 use super::syntax::SequenceOptions;
 use super::{DdlContext, expression, names, sequence};
-use crate::catalog::{ColumnDef, Identity, TableDef};
+use crate::catalog::{ColumnDef, Compression, Identity, TableDef};
 use crate::error::{Error, Result, SqlState};
+use crate::sql::spellings::COMPRESSION_MARK;
 use crate::txn::Transaction;
-use crate::types::{PgType, TypeOid};
+use crate::types::{PgType, TypeOid, names as type_names};
 
 /// Columns that every table has in PostgreSQL and that no user column may be named after.
 const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "cmax", "xmax", "cmin", "xmin", "ctid"];
@@ -74,13 +75,18 @@ pub fn blank(attnum: i16, name: String, ty: PgType) -> ColumnDef {
         generated: false,
         dropped: false,
         missing: None,
+        compression: None,
         missing_text: None,
         comment: None,
     }
 }
 
+pub fn is_system(name: &str) -> bool {
+    SYSTEM_COLUMNS.contains(&name)
+}
+
 pub fn check_name(name: &str) -> Result<()> {
-    if SYSTEM_COLUMNS.contains(&name) {
+    if is_system(name) {
         return Err(Error::new(
             SqlState::DuplicateColumn,
             format!("column name \"{name}\" conflicts with a system column name"),
@@ -182,12 +188,42 @@ fn apply(
         ColumnOption::Generated { .. } => {
             return Err(Error::new(SqlState::SyntaxError, "a generated column must be GENERATED ALWAYS AS (…) STORED"));
         }
+        ColumnOption::Collation(name) if compression_of(name).is_some() => {
+            let method = compression_of(name).unwrap_or_default();
+            new.column.compression = compression(method, &new.column, context)?;
+        }
         ColumnOption::Collation(collation) => {
             new.column.collation = super::collation::chosen(collation, new.column.ty, tx, context)?;
         }
         other => return Err(Error::unsupported(format!("column option {other}"))),
     }
     Ok(())
+}
+
+/// The method that the mark of COMPRESSION holds.
+fn compression_of(collation: &ast::ObjectName) -> Option<&str> {
+    collation.0.first()?.as_ident()?.value.strip_prefix(COMPRESSION_MARK)
+}
+
+/// What COMPRESSION gives to a column (0A000, 22023); `None`: the default.
+pub fn compression(method: &str, column: &ColumnDef, context: &mut DdlContext<'_>) -> Result<Option<Compression>> {
+    if method == "default" {
+        return Ok(None);
+    }
+    if type_names::layout(column.ty.oid).is_some_and(|layout| layout.storage == b'p') {
+        let message =
+            format!("column data type {} does not support compression", crate::system::deparse::type_name(column.ty));
+        return Err(Error::new(SqlState::FeatureNotSupported, message));
+    }
+    let unknown = || Error::new(SqlState::InvalidParameterValue, format!("invalid compression method \"{method}\""));
+    let found = Compression::from_name(method).ok_or_else(unknown)?;
+    context.notice(SqlState::SuccessfulCompletion, no_consequence("COMPRESSION", &column.name));
+    Ok(Some(found))
+}
+
+/// What is said of a property that is kept and does nothing.
+pub fn no_consequence(what: &str, column: &str) -> String {
+    format!("{what} of column \"{column}\" is of no consequence: rows lie in memory")
 }
 
 /// Gives a column of `table`, which has all its columns, its generation expression.

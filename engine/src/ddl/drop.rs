@@ -11,7 +11,7 @@ use super::names::Name;
 use super::{DdlContext, index, lock, privilege, put_table, schema, sequence};
 use crate::catalog::{
     Catalog, CatalogChange, CollationDef, ConstraintDef, Dependent, ExtensionDef, IndexDef, Oid, Relation, RoutineDef,
-    RowPolicy, SearchPath, SequenceDef, TableDef, TypeDef, ViewDef,
+    RowPolicy, SearchPath, SequenceDef, StatisticsDef, TableDef, TypeDef, ViewDef,
 };
 use crate::error::{Error, Notice, NoticeLevel, Result, SqlState};
 use crate::txn::{TableLock, Transaction};
@@ -35,6 +35,7 @@ enum Doomed {
     Collation(Arc<CollationDef>),
     Index(Arc<TableDef>, Arc<IndexDef>),
     RowPolicy(Arc<RowPolicy>),
+    Statistics(Arc<StatisticsDef>),
 }
 
 impl Doomed {
@@ -55,6 +56,7 @@ impl Doomed {
             Doomed::Collation(c) => (c.oid, 0),
             Doomed::Index(_, i) => (i.oid, 0),
             Doomed::RowPolicy(p) => (p.oid, 0),
+            Doomed::Statistics(s) => (s.oid, 0),
         }
     }
 
@@ -94,6 +96,8 @@ impl Doomed {
                 let on = catalog.tables.get(&p.table).map_or_else(String::new, |t| table(t));
                 format!("policy {} on table {on}", p.name)
             }
+            Doomed::Statistics(s) if catalog.statistics_are_visible(s, path) => format!("statistics object {}", s.name),
+            Doomed::Statistics(s) => format!("statistics object {}.{}", catalog.schema_name(s.schema), s.name),
             Doomed::Attribute(t, at) => {
                 let name = t.attributes().and_then(|a| a.get(*at)).map_or("", |a| &a.name);
                 let ty = catalog.type_shown(TypeOid(t.oid.0), &path.schemas).unwrap_or_default();
@@ -125,7 +129,8 @@ impl Doomed {
             | Doomed::Default(..)
             | Doomed::Attribute(..)
             | Doomed::Index(..)
-            | Doomed::RowPolicy(_) => Vec::new(),
+            | Doomed::RowPolicy(_)
+            | Doomed::Statistics(_) => Vec::new(),
             Doomed::Collation(c) => catalog.collation_dependents(c.oid).into_iter().map(Doomed::from).collect(),
             // Its types go unmentioned; what uses them does not.
             Doomed::Extension(e) => {
@@ -153,6 +158,7 @@ impl From<Dependent> for Doomed {
             Dependent::Collation(c) => Doomed::Collation(c),
             Dependent::Index(t, i) => Doomed::Index(t, i),
             Dependent::RowPolicy(p) => Doomed::RowPolicy(p),
+            Dependent::Statistics(s) => Doomed::Statistics(s),
         }
     }
 }
@@ -309,6 +315,7 @@ pub async fn drop_owned(
     targets.extend(catalog.tables.values().filter(|t| owned(&t.owner)).cloned().map(Doomed::Table));
     targets.extend(catalog.views.values().filter(|v| owned(&v.owner)).cloned().map(Doomed::View));
     targets.extend(catalog.collations.values().filter(|c| owned(&c.owner)).cloned().map(Doomed::Collation));
+    targets.extend(catalog.statistics.values().filter(|s| owned(&s.owner)).cloned().map(Doomed::Statistics));
     let free = catalog.sequences.values().filter(|s| owned(&s.owner) && s.owned_by.is_none());
     targets.extend(free.cloned().map(Doomed::Sequence));
     drop_all(targets, cascade, tx, context).await
@@ -414,7 +421,8 @@ fn expression_on(routine: &RoutineDef, catalog: &Catalog) -> Option<String> {
             return Some(format!("table \"{}\"", table.name));
         }
     }
-    None
+    let calls = |s: &&Arc<StatisticsDef>| s.expressions.iter().any(|e| e.text.contains(&call));
+    catalog.statistics.values().find(calls).map(|s| format!("statistics object \"{}\"", s.name))
 }
 
 /// DROP EXTENSION.
@@ -521,8 +529,13 @@ async fn drop_all(
 
 /// Constraints and defaults of tables that go anyway need no mention.
 fn goes_anyway(dependent: &Doomed, all: &[Doomed]) -> bool {
-    if let Doomed::RowPolicy(policy) = dependent {
-        return all.iter().any(|d| matches!(d, Doomed::Table(t) if t.oid == policy.table));
+    let on = match dependent {
+        Doomed::RowPolicy(policy) => Some(policy.table),
+        Doomed::Statistics(statistics) => Some(statistics.table),
+        _ => None,
+    };
+    if let Some(on) = on {
+        return all.iter().any(|d| matches!(d, Doomed::Table(t) if t.oid == on));
     }
     let (Doomed::Constraint(table, _) | Doomed::Default(table, _) | Doomed::Column(table, _) | Doomed::Index(table, _)) =
         dependent
@@ -573,6 +586,7 @@ fn remove(doomed: &Doomed, tx: &mut Transaction) -> Result<()> {
         }
         Doomed::Collation(c) => tx.change_catalog(CatalogChange::Drop(c.oid)),
         Doomed::RowPolicy(p) => tx.change_catalog(CatalogChange::Drop(p.oid)),
+        Doomed::Statistics(s) => tx.change_catalog(CatalogChange::Drop(s.oid)),
         Doomed::Index(_, index) => index::remove(index.oid, tx),
         Doomed::Extension(e) => {
             let catalog = tx.catalog();

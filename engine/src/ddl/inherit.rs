@@ -10,7 +10,9 @@ use sqlparser::ast::ObjectName;
 use super::column::NewColumn;
 use super::names::Name;
 use super::{DdlContext, allocate, lock, privilege};
-use crate::catalog::{Catalog, ColumnDef, ConstraintDef, ConstraintKind, Oid, Origin, Persistence, Relation, TableDef};
+use crate::catalog::{
+    Catalog, ColumnDef, Compression, ConstraintDef, ConstraintKind, Oid, Origin, Persistence, Relation, TableDef,
+};
 use crate::error::{Error, NoticeLevel, Result, SqlState};
 use crate::system::deparse::type_name;
 use crate::txn::{TableLock, Transaction};
@@ -55,6 +57,17 @@ fn check_alike(what: &str, inherited: &ColumnDef, other: &ColumnDef, catalog: &C
             .detail(format!("\"{one}\" versus \"{two}\"")));
     }
     Ok(())
+}
+
+/// 42804 where two definitions of a column have different methods.
+fn merged_compression(known: &ColumnDef, other: &ColumnDef) -> Result<Option<Compression>> {
+    match (known.compression, other.compression) {
+        (Some(one), Some(two)) if one != two => {
+            let message = format!("column \"{}\" has a compression method conflict", known.name);
+            Err(Error::new(SqlState::DatatypeMismatch, message).detail(format!("{} versus {}", one.name(), two.name())))
+        }
+        (one, two) => Ok(one.or(two)),
+    }
 }
 
 /// The table that INHERITS, or ALTER TABLE INHERIT, names; locked.
@@ -145,6 +158,7 @@ impl Merging {
             let message = format!("inherited column \"{name}\" has a generation conflict");
             return Err(Error::new(SqlState::DatatypeMismatch, message));
         }
+        known.compression = merged_compression(known, column)?;
         known.not_null |= column.not_null;
         if known.default.is_none() {
             known.default = column.default.clone();
@@ -202,6 +216,7 @@ impl Merging {
                 return Err(wrong(format!("column \"{name}\" inherits from generated column but specifies default")));
             }
         }
+        known.compression = merged_compression(known, &new.column)?;
         known.not_null |= new.column.not_null;
         known.identity = new.column.identity;
         known.comment = new.column.comment.clone();

@@ -16,11 +16,13 @@ use crate::txn::Transaction;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Including {
     comments: bool,
+    compression: bool,
     constraints: bool,
     defaults: bool,
     generated: bool,
     identity: bool,
     indexes: bool,
+    statistics: bool,
 }
 
 impl Including {
@@ -30,7 +32,8 @@ impl Including {
         let mut words = words.split_whitespace();
         while let (Some(verb), Some(what)) = (words.next(), words.next()) {
             let on = verb.eq_ignore_ascii_case("including");
-            let Including { comments, constraints, defaults, generated, identity, indexes } = &mut out;
+            let Including { comments, compression, constraints, defaults, generated, identity, indexes, statistics } =
+                &mut out;
             match what.to_lowercase().as_str() {
                 "comments" => *comments = on,
                 "constraints" => *constraints = on,
@@ -38,10 +41,12 @@ impl Including {
                 "generated" => *generated = on,
                 "identity" => *identity = on,
                 "indexes" => *indexes = on,
-                // No table has any of these.
-                "compression" | "statistics" | "storage" => {}
+                "statistics" => *statistics = on,
+                "compression" => *compression = on,
+                // Columns have that of their types.
+                "storage" => {}
                 "all" => {
-                    let all = [comments, constraints, defaults, generated, identity, indexes];
+                    let all = [comments, compression, constraints, defaults, generated, identity, indexes, statistics];
                     all.into_iter().for_each(|flag| *flag = on);
                 }
                 other => {
@@ -82,6 +87,7 @@ pub fn copy_columns(
             let columns = source.live_columns().map(|c| {
                 let mut new = blank(&c.name, c.ty, c.not_null);
                 new.column.collation = c.collation;
+                new.column.compression = c.compression.filter(|_| including.compression);
                 if including.comments {
                     new.column.comment = c.comment.clone();
                 }
@@ -129,7 +135,7 @@ pub fn copy_columns(
 }
 
 impl Later {
-    /// CHECK constraints and indexes, under the names that PostgreSQL would choose.
+    /// CHECK constraints, indexes and statistics, under the names that PostgreSQL would choose.
     pub fn finish(&self, target: &mut TableDef, tx: &mut Transaction) -> Result<()> {
         if self.including.constraints {
             for constraint in &self.source.constraints {
@@ -157,6 +163,10 @@ impl Later {
             for index in &self.source.indexes {
                 self.copy_index(index, target, tx)?;
             }
+        }
+        if self.including.statistics {
+            let mapped = |columns: &[i16]| self.mapped(columns, target);
+            super::statistics::copy(&self.source, target, mapped, self.including.comments, tx)?;
         }
         Ok(())
     }

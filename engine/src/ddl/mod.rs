@@ -41,6 +41,7 @@ mod routine;
 mod routine_syntax;
 mod schema;
 mod sequence;
+mod statistics;
 pub mod strategy;
 pub mod syntax;
 mod table;
@@ -134,7 +135,6 @@ pub fn is_ddl(statement: &Statement) -> bool {
             | Statement::CreateView(_)
             | Statement::CreateSchema { .. }
             | Statement::AlterTable(_)
-            | Statement::AlterIndex { .. }
             | Statement::AlterSchema(_)
             | Statement::Drop { .. }
             | Statement::Truncate(_)
@@ -162,7 +162,6 @@ async fn run(statement: &Statement, tx: &mut Transaction, context: &mut DdlConte
             schema::create(schema_name, *if_not_exists, tx, context)
         }
         Statement::AlterTable(alter) => alter::alter_table(alter, tx, context).await,
-        Statement::AlterIndex { name, operation } => alter::alter_index(name, operation, tx, context).await,
         Statement::AlterSchema(alter) => schema::alter(alter, tx, context),
         Statement::Drop {
             object_type, if_exists, names, cascade, temporary: false, purge: false, table: None, ..
@@ -256,6 +255,12 @@ async fn run_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlCon
         Extra::ResetOptions { table, if_exists, options } => {
             alter::reset_options(table, *if_exists, options, tx, context).await
         }
+        Extra::AlterIndex { name, if_exists, change } => {
+            alter::alter_index(name, *if_exists, change, tx, context).await
+        }
+        Extra::SetTablespace { table, if_exists, tablespace } => {
+            alter::set_tablespace(table, *if_exists, tablespace, tx, context).await
+        }
         Extra::DropIndexConcurrently { name, if_exists, cascade } => {
             let names = std::slice::from_ref(name);
             drop::drop_objects(sqlparser::ast::ObjectType::Index, names, *if_exists, *cascade, tx, context).await
@@ -263,6 +268,7 @@ async fn run_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlCon
         Extra::Type(statement) => user_type::execute(statement, tx, context).await,
         Extra::Collation(statement) => collation::run(statement, tx, context).await,
         Extra::Policy(statement) => policy::run(statement, tx, context).await,
+        Extra::Statistics(statement) => statistics::run(statement, tx, context).await,
         Extra::RowSecurity { table, if_exists, change } => {
             policy::row_security(table, *if_exists, *change, tx, context).await
         }

@@ -65,6 +65,9 @@ pub fn reassign(from: &[Ident], to: &Ident, tx: &mut Transaction, context: &mut 
             Object::Collation(c) if from.contains(&c.owner) => {
                 Object::Collation(Arc::new(crate::catalog::CollationDef { owner: to, ..(*c).clone() }))
             }
+            Object::Statistics(s) if from.contains(&s.owner) => {
+                Object::Statistics(Arc::new(crate::catalog::StatisticsDef { owner: to, ..(*s).clone() }))
+            }
             Object::Strategy(s) if from.contains(&s.owner) => {
                 let mut strategy = (*s).clone();
                 strategy.owner = to;

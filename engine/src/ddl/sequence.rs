@@ -141,6 +141,13 @@ pub async fn change(old: &SequenceDef, options: &SequenceOptions, tx: &mut Trans
     store(old, sequence, options, tx).await
 }
 
+/// The sequence of an identity column whose type changed.
+pub async fn set_type(old: &SequenceDef, ty: &str, tx: &mut Transaction) -> Result<()> {
+    let options = SequenceOptions::default();
+    let sequence = changed(old, Some(sequence_type(ty)?), &options)?;
+    store(old, sequence, &options, tx).await
+}
+
 async fn store(
     old: &SequenceDef,
     sequence: SequenceDef,

@@ -7,6 +7,7 @@ pub mod access;
 pub mod collation;
 pub mod databases;
 pub mod policy;
+pub mod statistics;
 pub mod user_type;
 
 use sqlparser::ast::{CommentObject, DataType, Ident, ObjectName, ObjectNamePart};
@@ -169,6 +170,17 @@ pub enum Extra {
         if_exists: bool,
         strategy: Option<Ident>,
     },
+    AlterIndex {
+        name: ObjectName,
+        if_exists: bool,
+        change: IndexChange,
+    },
+    /// ALTER TABLE and ALTER MATERIALIZED VIEW SET TABLESPACE.
+    SetTablespace {
+        table: ObjectName,
+        if_exists: bool,
+        tablespace: Ident,
+    },
     DropIndexConcurrently {
         name: ObjectName,
         if_exists: bool,
@@ -176,6 +188,7 @@ pub enum Extra {
     },
     Type(Box<user_type::TypeStatement>),
     Policy(Box<policy::PolicyStatement>),
+    Statistics(Box<statistics::StatisticsStatement>),
     RowSecurity {
         table: ObjectName,
         if_exists: bool,
@@ -217,8 +230,20 @@ pub enum ColumnChange {
         always: bool,
         options: SequenceOptions,
     },
-    /// STATISTICS, STORAGE, COMPRESSION: how PostgreSQL keeps and counts values.
+    /// STATISTICS, STORAGE: how PostgreSQL keeps and counts values.
     Physical(&'static str),
+    /// SET COMPRESSION: name of the method, or `default`.
+    Compression(String),
+}
+
+/// What ALTER INDEX changes besides the name.
+#[derive(Debug, Clone)]
+pub enum IndexChange {
+    SetOptions(Vec<(String, String)>),
+    ResetOptions(Vec<String>),
+    SetTablespace(Ident),
+    /// ALTER COLUMN number SET STATISTICS.
+    Statistics(i64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -304,6 +329,7 @@ pub fn parse(tokens: &[TokenWithSpan]) -> Result<Option<Extra>, SyntaxError> {
         Some("drop") if c.accept("domain") => user_type::drop(&mut c, true)?,
         Some("drop") if c.accept("collation") => collation::drop(&mut c)?,
         Some("drop") if c.accept("policy") => Some(policy::drop(&mut c)?),
+        Some("drop") if c.accept("statistics") => Some(statistics::drop(&mut c)?),
         Some("drop") if c.accept("database") => databases::drop(&mut c)?,
         Some("drop") => match access::drop(&mut c)? {
             None => match absent::parse(&mut c)? {
@@ -340,6 +366,7 @@ fn comment(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
             return Ok(Some(Extra::CommentOnConstraint { constraint, table, comment }));
         }
         Some("policy") => return policy::comment(c).map(Some),
+        Some("statistics") => return statistics::comment(c).map(Some),
         Some("table") => CommentObject::Table,
         Some("column") => CommentObject::Column,
         Some("view") => CommentObject::View,
@@ -424,6 +451,7 @@ fn create(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
         Some("table") if !temporary => use_strategy(c),
         Some("database") => databases::create(c)?,
         Some("policy") if !temporary => Some(policy::create(c)?),
+        Some("statistics") if !temporary => Some(statistics::create(c)?),
         Some("collation") if !temporary => collation::create(c)?,
         Some(kind @ ("role" | "user" | "group")) if !(kind == "user" && c.nth_is(0, "mapping")) => {
             let name = c.identifier()?;
@@ -557,6 +585,7 @@ fn alter(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
         }
         Some("database") => return databases::alter(c),
         Some("policy") => return policy::alter(c).map(Some),
+        Some("statistics") => return statistics::alter(c).map(Some),
         Some("default") if c.accept("privileges") => return access::default_privileges(c),
         Some("replication") => return alter_strategy(c),
         Some("type") => return user_type::alter(c),
@@ -600,8 +629,30 @@ fn alter(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
             Ok(Some(Extra::AlterViewOptions { view: name, if_exists, set, reset: Vec::new() }))
         }
         (None, RelationKind::View) => Ok(Some(Extra::Unsupported("this form of ALTER VIEW"))),
-        (None, _) => Ok(Some(Extra::Unsupported("this form of ALTER INDEX"))),
+        (None, _) => index_change(c, name, if_exists).map(Some),
     }
+}
+
+/// Forms of ALTER INDEX that no other relation has.
+fn index_change(c: &mut Cursor<'_>, name: ObjectName, if_exists: bool) -> Result<Extra, SyntaxError> {
+    let start = c.at;
+    let change = match c.next_word().as_deref() {
+        Some("set") if c.accept("tablespace") => IndexChange::SetTablespace(c.identifier()?),
+        Some("set") => IndexChange::SetOptions(option_values(c)?),
+        Some("reset") => IndexChange::ResetOptions(option_names(c)?),
+        Some("alter") => {
+            c.accept("column");
+            let column = c.integer()?;
+            c.expect("set")?;
+            c.expect("statistics")?;
+            c.integer()?;
+            IndexChange::Statistics(column)
+        }
+        Some("attach") if !if_exists => return Ok(Extra::Unsupported("ALTER INDEX ATTACH PARTITION")),
+        Some("no" | "depends") if !if_exists => return Ok(Extra::Unsupported("ALTER INDEX DEPENDS ON EXTENSION")),
+        _ => return Err(start),
+    };
+    Ok(Extra::AlterIndex { name, if_exists, change })
 }
 
 /// What can be done to any relation. The cursor stays where it was when it is something else.
@@ -636,7 +687,7 @@ fn table_leftovers(
 ) -> Result<Option<Extra>, SyntaxError> {
     if c.accept("set") {
         return Ok(match c.next_word().as_deref() {
-            Some("tablespace") => Some(Extra::Unsupported("ALTER TABLE SET TABLESPACE")),
+            Some("tablespace") => Some(Extra::SetTablespace { table, if_exists, tablespace: c.identifier()? }),
             Some(word @ ("logged" | "unlogged")) => {
                 Some(Extra::SetPersistence { table, if_exists, unlogged: word == "unlogged" })
             }
@@ -760,7 +811,11 @@ fn column_change(c: &mut Cursor<'_>) -> Result<Option<ColumnChange>, SyntaxError
             false => ColumnChange::DropExpression { if_exists },
         }));
     }
-    let physical = [("statistics", "STATISTICS"), ("storage", "STORAGE"), ("compression", "COMPRESSION")];
+    if c.nth_is(0, "set") && c.nth_is(1, "compression") {
+        c.at += 2;
+        return Ok(Some(ColumnChange::Compression(crate::ddl::names::ident(&c.identifier()?))));
+    }
+    let physical = [("statistics", "STATISTICS"), ("storage", "STORAGE")];
     if c.nth_is(0, "set") || c.nth_is(0, "reset") {
         if let Some((_, name)) = physical.iter().find(|(word, _)| c.nth_is(1, word)) {
             c.at = c.tokens.len();

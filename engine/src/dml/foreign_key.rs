@@ -128,10 +128,7 @@ fn column_types(def: &TableDef, columns: &[i16]) -> Vec<PgType> {
 impl Pending {
     /// Takes over what another part of the statement left.
     pub fn absorb(&mut self, other: Pending) {
-        if self.checks.is_empty() && self.actions.is_empty() {
-            *self = other;
-            return;
-        }
+        self.keys.extend(other.keys);
         self.checks.extend(other.checks);
         self.seen.extend(other.seen);
         self.actions.extend(other.actions);
@@ -492,10 +489,17 @@ impl Session {
                 pending.gone(&def, &keys, &row, None);
                 continue;
             }
-            let changed = self.followed(fk, &rules, &row, new).await?;
+            let mut changed = self.followed(fk, &rules, &row, new).await?;
             let context = self.eval_context();
-            let mut changed = changed;
             rules.finish(&mut changed, &context)?;
+            if action == ReferentialAction::SetDefault && equal(&values_of(&changed, &fk.key.columns), old, &types) {
+                // The default is the very key that goes: nothing changes, and the row would be left without what it names.
+                let (child, parent) = (def.oid, fk.key.references);
+                let (constraint, values) = (fk.constraint.oid, old.to_vec());
+                let check = DeferredCheck { constraint, child, parent, values, reference: false, now: true };
+                pending.add(check, &types);
+                continue;
+            }
             let written = self.transaction()?.update(&table, &image.key, changed.clone()).await?;
             if let Err(duplicate) = written {
                 return Err(rules.unique_violation(&duplicate, Some(&changed), &context));

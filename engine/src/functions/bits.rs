@@ -111,7 +111,13 @@ pub(super) fn register(implementations: &mut Implementations) {
                 Ok(Datum::from(String::from_utf8_lossy(&bytes).into_owned()))
             }),
         ),
-        ("bitposition", row!(|d: text, n: text| Ok(Datum::Int4(d.find(n).map_or(0, |i| i as i32 + 1))))),
+        (
+            "bitposition",
+            row!(|d: text, n: text| {
+                let found = if d.is_empty() { None } else { d.find(n) };
+                Ok(Datum::Int4(found.map_or(0, |i| i as i32 + 1)))
+            }),
+        ),
         (
             "bitgetbit",
             row!(|d: text, at: int4| {

@@ -271,6 +271,20 @@ fn make_timestamp(args: &[Datum]) -> Result<i64> {
     checked_timestamp(i128::from(date_to_timestamp(date)?) + i128::from(time))
 }
 
+/// A zone as in the input of a timestamp: an offset counts eastwards, while [`zone`] reads it as POSIX does.
+fn zone_of_input(name: &str) -> Result<Zone> {
+    match name.as_bytes().first() {
+        Some(b'0'..=b'9') => {
+            let message = format!("invalid input syntax for type numeric time zone: \"{name}\"");
+            Err(Error::new(SqlState::InvalidParameterValue, message)
+                .hint("Numeric time zones must have \"-\" or \"+\" as first character."))
+        }
+        Some(b'+') => zone(&name.replacen('+', "-", 1)),
+        Some(b'-') => zone(&name.replacen('-', "+", 1)),
+        _ => zone(name),
+    }
+}
+
 fn make_interval(args: &[Datum]) -> Result<Datum> {
     let int = |i: usize| args::int4(args.get(i)).map(i64::from);
     let seconds = args::float8(args.get(6))?;
@@ -407,7 +421,7 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("make_timestamptz", |call, args| instant(zoned(make_timestamp(args)?, call.context))),
         ("make_timestamptz_at_timezone", |_, args| {
             let local = make_timestamp(args)?;
-            instant(zone(args::text(args.get(6))?)?.to_utc(local))
+            instant(zone_of_input(args::text(args.get(6))?)?.to_utc(local))
         }),
         ("make_interval", |_, args| make_interval(args)),
         ("float8_timestamptz", row!(|s: float8| from_epoch(s))),

@@ -181,11 +181,16 @@ impl Function {
         }
     }
 
-    /// The elements of the last argument, an array, as arguments. NULL instead of the array gives NULL.
+    /// The elements of the last argument, an array, as arguments. NULL instead of the array gives NULL, but for format, to which
+    /// it is none.
     fn call_spread(&self, context: &EvalContext, types: &[PgType], ret: PgType, args: &[Datum]) -> Result<Datum> {
-        let (Some((Datum::Array(items), fixed)), Some((last, fixed_types))) = (args.split_last(), types.split_last())
-        else {
+        let (Some((spread, fixed)), Some((last, fixed_types))) = (args.split_last(), types.split_last()) else {
             return Ok(Datum::Null);
+        };
+        let items: &[Datum] = match spread {
+            Datum::Array(items) => items,
+            _ if self.symbol == "text_format" => &[],
+            _ => return Ok(Datum::Null),
         };
         let element = PgType::from(last.oid.element().unwrap_or(TypeOid::TEXT));
         let args: Vec<Datum> = fixed.iter().chain(items.iter()).cloned().collect();

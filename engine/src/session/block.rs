@@ -26,6 +26,8 @@ struct Savepoint {
     settings: SettingsMark,
     /// How many notifications and changes of channels there were.
     notes: (usize, usize),
+    /// Whether the transaction was READ ONLY: it is again behind the savepoint.
+    read_only: bool,
 }
 
 /// The session's transaction, if there is one.
@@ -435,7 +437,8 @@ impl Session {
         let settings = self.settings.mark();
         let id = self.transaction()?.savepoint();
         let notes = (self.notes.count(), self.block.listening.len());
-        self.block.savepoints.push(Savepoint { name, id, settings, notes });
+        let read_only = self.settings.modes.read_only;
+        self.block.savepoints.push(Savepoint { name, id, settings, notes, read_only });
         Ok(())
     }
 
@@ -449,6 +452,7 @@ impl Session {
         self.require_block("RELEASE SAVEPOINT")?;
         let at = self.find_savepoint(name)?;
         let id = self.block.savepoints[at].id;
+        self.settings.modes.read_only = self.block.savepoints[at].read_only;
         self.block.savepoints.truncate(at);
         for portal in self.portals.values_mut() {
             portal.level = portal.level.min(at);
@@ -463,6 +467,7 @@ impl Session {
         self.block.savepoints.truncate(at + 1);
         let (id, settings) = (self.block.savepoints[at].id, self.block.savepoints[at].settings.clone());
         let notes = self.block.savepoints[at].notes;
+        self.settings.modes.read_only = self.block.savepoints[at].read_only;
         self.close_portals_after(at);
         self.notes.truncate(notes.0);
         self.block.listening.truncate(notes.1);

@@ -80,7 +80,11 @@ impl Session {
             None => (Arc::new(SessionFunctions::new(self, catalog.clone())), self.user_types(&catalog)),
         };
         let context = Arc::new(EvalContext {
-            format: FormatSettings { types: types.clone(), ..values.format.clone() },
+            format: FormatSettings {
+                types: types.clone(),
+                transaction_time: Some(transaction_time),
+                ..values.format.clone()
+            },
             transaction_time,
             statement_time,
             host: Some(host.clone()),

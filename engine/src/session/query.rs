@@ -144,6 +144,11 @@ impl Session {
     ) -> Result<HashMap<Oid, RecordBatch>> {
         let mut locked = HashMap::with_capacity(bound.locked.len());
         for subquery in &bound.locked {
+            if subquery.query.locks.is_empty() {
+                let batches = self.run_once(&subquery.query, &locked, params).await?;
+                locked.insert(subquery.table, one_batch(&subquery.query, &batches)?);
+                continue;
+            }
             self.check_writable(lock_command(&subquery.query))?;
             let limits = LockedLimit { limit: subquery.limit.clone(), offset: subquery.offset.clone() };
             let limits = self.limits(&limits, params)?;
@@ -154,6 +159,24 @@ impl Session {
             locked.insert(run.table, crate::dml::call::run_function(self, run, params).await?);
         }
         Ok(locked)
+    }
+
+    /// All rows of a subquery; `known`: those of the ones before it.
+    async fn run_once(
+        &mut self,
+        query: &BoundQuery,
+        known: &HashMap<Oid, RecordBatch>,
+        params: &Arc<[Datum]>,
+    ) -> Result<Vec<RecordBatch>> {
+        let context = Box::pin(self.query_context_over(query, params, known.clone())).await?;
+        let engine = self.engine.clone();
+        let mut stream = Box::pin(engine.query().execute(query, context)).await?;
+        let mut batches = Vec::new();
+        while let Some(batch) = stream.next().await.transpose()? {
+            tokio::task::yield_now().await;
+            batches.push(batch);
+        }
+        Ok(batches)
     }
 
     /// FOR UPDATE and FOR SHARE: finds the rows, locks them, and starts over on a newer snapshot when one of them

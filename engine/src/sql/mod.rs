@@ -16,7 +16,7 @@ pub mod rel;
 pub(crate) mod rewrite;
 pub mod scope;
 mod several;
-mod spellings;
+pub mod spellings;
 mod subscripted;
 pub mod utility;
 mod visit;

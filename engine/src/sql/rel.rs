@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::catalog::Oid;
 use crate::expr::{ColumnId, ScalarExpr};
 use crate::functions::Function;
-use crate::types::PgType;
+use crate::types::{PgType, TypeOid};
 
 /// A column that a node defines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +73,15 @@ pub struct WindowCall {
     pub order_by: Vec<SortKey>,
     pub frame: Frame,
     pub ty: PgType,
+}
+
+impl WindowCall {
+    /// Whether each frame is added up by itself: what a float took in cannot be taken out of a sum without a trace.
+    pub fn is_added_anew(&self) -> bool {
+        let floating = |arg: &ScalarExpr| matches!(arg.ty.oid, TypeOid::FLOAT4 | TypeOid::FLOAT8);
+        let slides = !matches!(self.frame.start, FrameBound::UnboundedPreceding);
+        self.aggregate && slides && self.args.iter().any(floating)
+    }
 }
 
 /// Which rows near the current one a frame leaves out.

@@ -10,12 +10,16 @@ pub(super) fn respell(tokens: &mut Vec<TokenWithSpan>) {
     order_using(tokens);
     is_null(tokens);
     substring_similar(tokens);
+    grouping_elements(tokens);
+    interval_precision(tokens);
+    quantified_operators(tokens);
     if tokens.first().is_some_and(|t| word(t, "create")) {
         without_oids(tokens);
         named_columns(tokens);
         nulls_distinct(tokens);
     }
     no_inherit(tokens);
+    compression(tokens);
 }
 
 fn keyword(text: &str, at: &TokenWithSpan) -> TokenWithSpan {
@@ -26,13 +30,67 @@ fn is(tokens: &[TokenWithSpan], at: usize, token: &Token) -> bool {
     tokens.get(at).is_some_and(|t| t.token == *token)
 }
 
-/// `TABLE t` is `SELECT * FROM t`.
+/// What begins the name of a collation that is none: how a column is compressed.
+pub const COMPRESSION_MARK: &str = "\u{1}compression ";
+
+/// `a text COMPRESSION pglz` in the definition of a column becomes a collation with a name that no client can write.
+fn compression(tokens: &mut [TokenWithSpan]) {
+    let defines = tokens.first().is_some_and(|t| word(t, "create") || word(t, "alter"));
+    if !defines || !tokens.iter().take(4).any(|t| word(t, "table")) {
+        return;
+    }
+    // Columns of CREATE TABLE are in parentheses, those of ALTER TABLE are not.
+    let level = usize::from(word(&tokens[0], "create"));
+    let mut depth = 0usize;
+    for at in 1..tokens.len().saturating_sub(1) {
+        match tokens[at].token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let before = &tokens[at - 1];
+        let named = matches!(before.token, Token::LParen | Token::Comma)
+            || ["add", "column", "exists", "set", "drop", "rename", "to", "including", "excluding"]
+                .iter()
+                .any(|w| word(before, w));
+        if depth != level || named || !word(&tokens[at], "compression") {
+            continue;
+        }
+        if let Token::Word(method) = &tokens[at + 1].token {
+            let method = if method.quote_style.is_some() { method.value.clone() } else { method.value.to_lowercase() };
+            tokens[at + 1].token = Token::make_word(&format!("{COMPRESSION_MARK}{method}"), Some('"'));
+            tokens[at].token = Token::make_keyword("COLLATE");
+        }
+    }
+}
+
+/// `TABLE t`, where a query may stand, is `SELECT * FROM t`.
 fn table_command(tokens: &mut Vec<TokenWithSpan>) {
-    let [first, next, ..] = tokens.as_slice() else { return };
-    if word(first, "table") && matches!(next.token, Token::Word(_)) {
-        let star = TokenWithSpan::new(Token::Mul, first.span);
-        let select = [keyword("SELECT", first), star, keyword("FROM", first)];
-        tokens.splice(..1, select);
+    // Of each level of parentheses: whether a query may follow what stands behind WITH or INSERT INTO.
+    let mut levels = vec![false];
+    let mut at = 0;
+    while at + 1 < tokens.len() {
+        let before = at.checked_sub(1).map(|i| &tokens[i]);
+        let follows = |words: &[&str]| before.is_some_and(|t| words.iter().any(|w| word(t, w)));
+        let begins = before.is_none_or(|t| t.token == Token::LParen);
+        match tokens[at].token {
+            Token::LParen => levels.push(false),
+            Token::RParen => drop(levels.pop()),
+            _ => {}
+        }
+        if let Some(leads) = levels.last_mut() {
+            *leads |= (begins && word(&tokens[at], "with")) || (word(&tokens[at], "into") && follows(&["insert"]));
+        }
+        let leads = levels.last() == Some(&true)
+            && before.is_some_and(|t| matches!(t.token, Token::RParen | Token::Word(_)) && !word(t, "create"));
+        let query = begins || leads || follows(&["union", "intersect", "except", "all", "distinct", "as"]);
+        if query && word(&tokens[at], "table") && matches!(tokens[at + 1].token, Token::Word(_)) {
+            let first = &tokens[at];
+            let star = TokenWithSpan::new(Token::Mul, first.span);
+            let select = [keyword("SELECT", first), star, keyword("FROM", first)];
+            tokens.splice(at..=at, select);
+        }
+        at += 1;
     }
 }
 
@@ -116,6 +174,85 @@ fn is_null(tokens: &mut Vec<TokenWithSpan>) {
         }
         i += 1;
     }
+}
+
+/// `a OPERATOR(pg_catalog.=) ANY (…)` is `a = ANY (…)`, as pg_dump asks; sqlparser reads no ANY behind such an operator.
+fn quantified_operators(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at + 6 < tokens.len() {
+        let quantified = word(&tokens[at], "operator")
+            && tokens[at + 1].token == Token::LParen
+            && word(&tokens[at + 2], "pg_catalog")
+            && tokens[at + 3].token == Token::Period
+            && tokens[at + 5].token == Token::RParen
+            && ["any", "some", "all"].iter().any(|w| word(&tokens[at + 6], w));
+        if quantified {
+            tokens.drain(at + 5..=at + 5);
+            tokens.drain(at..at + 4);
+        }
+        at += 1;
+    }
+}
+
+/// `interval(2) '1 second'` is `CAST('1 second' AS interval(2))`.
+fn interval_precision(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at + 4 < tokens.len() {
+        let typed = word(&tokens[at], "interval")
+            && tokens[at + 1].token == Token::LParen
+            && matches!(tokens[at + 2].token, Token::Number(..))
+            && tokens[at + 3].token == Token::RParen
+            && matches!(tokens[at + 4].token, Token::SingleQuotedString(_));
+        if typed {
+            let text = tokens.remove(at + 4);
+            let with = |token: Token| TokenWithSpan::new(token, text.span);
+            tokens.insert(at + 4, with(Token::RParen));
+            let head =
+                [with(Token::make_keyword("CAST")), with(Token::LParen), text.clone(), with(Token::make_keyword("AS"))];
+            tokens.splice(at..at, head);
+            at += 4;
+        }
+        at += 1;
+    }
+}
+
+/// `ROLLUP ((a)::int, b)` is `ROLLUP (((a)::int), b)`: sqlparser takes what begins with a parenthesis for a list.
+fn grouping_elements(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 1;
+    while at < tokens.len() {
+        let before = &tokens[at - 1];
+        let listed = word(before, "rollup") || word(before, "cube") || word(before, "sets");
+        at += 1;
+        if !listed || tokens[at - 1].token != Token::LParen {
+            continue;
+        }
+        let mut first = at;
+        while let Some(length) = tokens[first..].iter().scan(0, element_goes_on).position(|goes_on| !goes_on) {
+            let (mut end, last) = (first + length, tokens[first + length].token == Token::RParen);
+            let open = tokens[first].token == Token::LParen;
+            if open && super::key_details::closing(tokens, first).is_some_and(|close| close + 1 < end) {
+                let (start, stop) = (tokens[first].span, tokens[end].span);
+                tokens.insert(end, TokenWithSpan::new(Token::RParen, stop));
+                tokens.insert(first, TokenWithSpan::new(Token::LParen, start));
+                end += 2;
+            }
+            first = end + 1;
+            if last {
+                break;
+            }
+        }
+    }
+}
+
+/// Whether an element of a list has not ended at this token; `depth` of parentheses within it.
+fn element_goes_on(depth: &mut usize, token: &TokenWithSpan) -> Option<bool> {
+    let ends = *depth == 0 && matches!(token.token, Token::RParen | Token::Comma);
+    match token.token {
+        Token::LParen | Token::LBracket => *depth += 1,
+        Token::RParen | Token::RBracket => *depth = depth.saturating_sub(1),
+        _ => {}
+    }
+    Some(!ends)
 }
 
 /// `substring(a SIMILAR b ESCAPE c)` is `substring(a, b, c)`.

@@ -236,7 +236,8 @@ impl ScalarExpr {
             return false;
         }
         let shallow = match (&self.kind, &other.kind) {
-            (K::Const(a), K::Const(b)) => a == b,
+            // NaN is itself.
+            (K::Const(a), K::Const(b)) => a == b || (is_nan(a) && is_nan(b)),
             (K::Param(a), K::Param(b)) => a == b,
             (K::Column { id: a, .. }, K::Column { id: b, .. }) => a == b,
             (K::Call { function: a, .. }, K::Call { function: b, .. }) => Arc::ptr_eq(a, b),
@@ -271,6 +272,15 @@ impl ScalarExpr {
         };
         let (a, b) = (self.children(), other.children());
         shallow && a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| a.same(b))
+    }
+}
+
+fn is_nan(value: &Datum) -> bool {
+    match value {
+        Datum::Float4(v) => v.is_nan(),
+        Datum::Float8(v) => v.is_nan(),
+        Datum::Numeric(v) => v.is_nan(),
+        _ => false,
     }
 }
 

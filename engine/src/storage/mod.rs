@@ -192,12 +192,11 @@ impl Storage {
                     let table = self.put_table(state.tables.get(&def.oid), def, ts)?;
                     state.tables.insert(table.def.oid, Arc::new(table));
                 }
-                CatalogChange::Put(Object::Heritage(heritage)) => {
-                    if let (Some(table), Some(def)) =
-                        (state.tables.get(&heritage.table), catalog.any_table(heritage.table))
-                    {
+                CatalogChange::Put(object) if object.completes().is_some() => {
+                    let oid = object.oid();
+                    if let (Some(table), Some(def)) = (state.tables.get(&oid), catalog.any_table(oid)) {
                         let (store, layout) = (table.store.clone(), table.layout.clone());
-                        state.tables.insert(heritage.table, Arc::new(Table { def: def.clone(), store, layout }));
+                        state.tables.insert(oid, Arc::new(Table { def: def.clone(), store, layout }));
                     }
                 }
                 CatalogChange::Drop(oid) => {

@@ -25,6 +25,7 @@ fn def(secondary: bool) -> TableDef {
         generated: false,
         dropped: false,
         missing: None,
+        compression: None,
         missing_text: None,
         comment: None,
     };

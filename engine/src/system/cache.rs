@@ -29,7 +29,7 @@ type Kept = HashMap<(Oid, Oid), Entry>;
 static KEPT: LazyLock<Mutex<Kept>> = LazyLock::new(Mutex::default);
 
 /// Relations of pg_catalog whose rows depend on nothing else than the catalog: no figures, no sessions, not who asks.
-const FOLLOWING: [&str; 32] = [
+const FOLLOWING: [&str; 33] = [
     "pg_aggregate",
     "pg_am",
     "pg_amop",
@@ -60,6 +60,7 @@ const FOLLOWING: [&str; 32] = [
     "pg_range",
     "pg_rewrite",
     "pg_sequence",
+    "pg_statistic_ext",
     "pg_tables",
     "pg_type",
 ];

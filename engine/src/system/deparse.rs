@@ -378,12 +378,14 @@ pub fn index_column_name(table: &TableDef, index: &IndexDef, number: usize, disp
         return Some(quote_ident(&table.attribute(*included)?.name));
     };
     Some(match &column.expression {
-        Some(expression) => {
-            let text = display.expression(&expression.text, Some(table));
-            if looks_like_function(&text) { text } else { format!("({text})") }
-        }
+        Some(expression) => parenthesized(display.expression(&expression.text, Some(table))),
         None => quote_ident(&table.attribute(column.attnum)?.name),
     })
+}
+
+/// An expression where a column may stand.
+pub fn parenthesized(text: String) -> String {
+    if looks_like_function(&text) { text } else { format!("({text})") }
 }
 
 /// Whether an expression's text is a call by name, which needs no parentheses around it.

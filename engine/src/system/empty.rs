@@ -22,7 +22,7 @@ empty! {
     "pg_prepared_xacts", "pg_publication", "pg_publication_namespace",
     "pg_publication_rel", "pg_publication_tables", "pg_replication_origin", "pg_replication_origin_status",
     "pg_replication_slots", "pg_seclabel", "pg_seclabels", "pg_shdepend", "pg_shseclabel", "pg_stat_subscription",
-    "pg_statistic_ext", "pg_statistic_ext_data", "pg_stats_ext", "pg_stats_ext_exprs", "pg_subscription",
+    "pg_statistic_ext_data", "pg_stats_ext", "pg_stats_ext_exprs", "pg_subscription",
     "pg_subscription_rel", "pg_transform", "pg_trigger", "pg_ts_config", "pg_ts_config_map", "pg_ts_dict",
     "pg_ts_parser", "pg_ts_template", "pg_user_mapping", "pg_user_mappings",
 }

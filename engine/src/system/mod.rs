@@ -25,6 +25,7 @@ mod row_security;
 mod row_set;
 mod rows;
 mod standard;
+pub mod statistics;
 mod strategies;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -337,6 +338,7 @@ const FAMILIES: &[&[(&str, RowSource)]] = &[
     strategies::SOURCES,
     user_types::SOURCES,
     row_security::SOURCES,
+    statistics::SOURCES,
     empty::SOURCES,
     privileges::SOURCES,
     standard::SOURCES,

@@ -10,8 +10,8 @@ use super::rows::{Null, row};
 use super::{RowSet, RowSink, RowSource, SystemContext, deparse};
 use crate::catalog::acl::ObjectKind;
 use crate::catalog::{
-    Catalog, ColumnDef, ConstraintDef, ConstraintKind, Identity, IndexColumn, IndexDef, Oid, Origin, Persistence,
-    ReferentialAction, Relation, TableDef, ViewDef,
+    Catalog, ColumnDef, Compression, ConstraintDef, ConstraintKind, Identity, IndexColumn, IndexDef, Oid, Origin,
+    Persistence, ReferentialAction, Relation, TableDef, ViewDef,
 };
 use crate::error::{Error, Result};
 use crate::functions::extension::EXTENSIONS;
@@ -55,6 +55,7 @@ pub const PG_OPERATOR: u32 = 2617;
 pub const PG_EXTENSION: u32 = 3079;
 pub const PG_REWRITE: u32 = 2618;
 pub const PG_POLICY: u32 = 3256;
+pub const PG_STATISTIC_EXT: u32 = 3381;
 
 const HEAP: u32 = 2;
 
@@ -336,6 +337,7 @@ struct Attribute<'a> {
     identity: &'a str,
     generated: bool,
     missing: Option<&'a String>,
+    compression: &'a str,
     dropped: bool,
     origin: Origin,
     domain: Option<Oid>,
@@ -359,6 +361,7 @@ impl<'a> Attribute<'a> {
             identity: "",
             generated: false,
             missing: None,
+            compression: "",
             dropped: false,
             origin: Origin::OWN,
             domain: None,
@@ -377,6 +380,7 @@ impl<'a> Attribute<'a> {
             },
             generated: c.generated,
             missing: c.missing_text.as_ref(),
+            compression: c.compression.map_or("", Compression::letter),
             dropped: c.dropped,
             domain: c.domain,
             collation: c.collation,
@@ -404,7 +408,7 @@ impl<'a> Attribute<'a> {
             -1i32,
             ty.map_or(-1i16, |t| t.len), self.attnum as i16, dimensions, -1i32, typmod,
             ty.is_some_and(|t| t.by_value), ty.map_or('i', |t| t.align as char), ty.map_or('x', |t| t.storage as char),
-            "", self.not_null, self.has_default, missing.is_some(), self.identity, if self.generated { "s" } else { "" }, self.dropped, self.origin.local,
+            self.compression, self.not_null, self.has_default, missing.is_some(), self.identity, if self.generated { "s" } else { "" }, self.dropped, self.origin.local,
             i32::from(self.origin.parents), self.collation(ty.map_or(0, |t| t.collation)), sink.column_acl(self.relation, self.attnum as i16), Null, Null, missing);
     }
 }
@@ -663,6 +667,9 @@ fn pg_description(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     for p in catalog.policies.values() {
         push(p.oid, PG_POLICY, 0, &p.comment);
     }
+    for s in catalog.statistics.values() {
+        push(s.oid, PG_STATISTIC_EXT, 0, &s.comment);
+    }
     for b in crate::types::collation::BUILTIN.iter().filter(|b| !b.comment.is_empty()) {
         push(Oid(b.oid), PG_COLLATION, 0, &Some(b.comment.to_owned()));
     }
@@ -727,6 +734,17 @@ fn pg_depend(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
         read.sort_unstable();
         read.dedup();
         read.iter().for_each(|(on, column)| push(PG_POLICY, policy.oid, 0, PG_CLASS, *on, *column, 'n'));
+    }
+    for s in catalog.statistics.values() {
+        push(PG_STATISTIC_EXT, s.oid, 0, PG_NAMESPACE, s.schema, 0, 'n');
+        let mut read: Vec<i16> = s.expressions.iter().flat_map(|e| e.reads.iter().copied()).collect();
+        read.extend(&s.columns);
+        read.sort_unstable();
+        read.dedup();
+        if read.is_empty() {
+            push(PG_STATISTIC_EXT, s.oid, 0, PG_CLASS, s.table, 0, 'a');
+        }
+        read.iter().for_each(|column| push(PG_STATISTIC_EXT, s.oid, 0, PG_CLASS, s.table, *column, 'a'));
     }
     for s in catalog.sequences.values() {
         push(PG_CLASS, s.oid, 0, PG_NAMESPACE, s.schema, 0, 'n');

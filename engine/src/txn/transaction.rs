@@ -682,11 +682,11 @@ impl Transaction {
             _ => Arc::make_mut(&mut ddl.catalog).apply(&change),
         }
         ddl.steps.push(Step::Catalog(logged));
-        if let CatalogChange::Put(Object::Table(def)) = &change
-            && let Some(heritage) = def.heritage()
-        {
-            let behind = CatalogChange::Put(Object::Heritage(Arc::new(heritage)));
-            ddl.steps.push(Step::Catalog(behind.within(self.database, &ddl.catalog)));
+        if let CatalogChange::Put(Object::Table(def)) = &change {
+            for object in def.behind() {
+                let behind = CatalogChange::Put(object).within(self.database, &ddl.catalog);
+                ddl.steps.push(Step::Catalog(behind));
+            }
         }
         Ok(())
     }

@@ -228,6 +228,7 @@ fn definition() -> TableDef {
         generated: false,
         dropped: false,
         missing: None,
+        compression: None,
         missing_text: None,
         comment: None,
     };

@@ -9,7 +9,9 @@ use crate::catalog::{ColumnDef, ConstraintDef, ConstraintKind, Identity, Origin,
 use crate::ddl::constraint;
 use crate::ddl::names::Name;
 use crate::ddl::syntax::SequenceOptions;
-use crate::ddl::{DdlContext, column, drop as dropping, expression, inherit, put_table, table as tables, view};
+use crate::ddl::{
+    DdlContext, column, drop as dropping, expression, inherit, put_table, statistics, table as tables, view,
+};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ExprKind, ScalarExpr};
 use crate::system::deparse::type_name;
@@ -289,6 +291,7 @@ pub fn remove(mut table: TableDef, attnum: i16, tx: &mut Transaction) -> Result<
     for sequence in tx.catalog().owned_sequences(table.oid, Some(attnum)) {
         tx.change_catalog(crate::catalog::CatalogChange::Drop(sequence.oid))?;
     }
+    statistics::column_dropped(table.oid, attnum, tx)?;
     forget(&mut table, attnum);
     put_table(tx, table)
 }
@@ -355,6 +358,7 @@ fn rename(mut table: TableDef, from: &str, to: &str, tx: &mut Transaction) -> Re
         ));
     }
     view::column_renamed(table.oid, attnum, from, tx)?;
+    statistics::column_renamed(table.oid, attnum, from, to, tx)?;
     for c in table.columns.iter_mut().filter(|c| c.attnum == attnum) {
         c.name = to.to_owned();
     }
@@ -466,12 +470,7 @@ pub fn add_identity(
     tx: &mut Transaction,
     context: &mut DdlContext<'_>,
 ) -> Result<()> {
-    if !matches!(column.ty.oid, TypeOid::INT2 | TypeOid::INT4 | TypeOid::INT8) {
-        return Err(Error::new(
-            SqlState::InvalidParameterValue,
-            "identity column type must be smallint, integer, or bigint",
-        ));
-    }
+    check_identity_type(column.ty.oid)?;
     let prerequisite = |what: &str| {
         let message = format!("column \"{}\" of relation \"{}\" {what}", column.name, table.name);
         Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message))
@@ -580,6 +579,7 @@ async fn set_type(
         c.collation = crate::ddl::collation::of_domain(domain, &tx.catalog());
         c.missing = None;
         c.missing_text = None;
+        c.compression = None;
     }
     if let Some(default) = old.default.as_ref().filter(|_| !old.generated) {
         expression::bind_default(default, name, ty, tx, context).map_err(|_| {
@@ -594,5 +594,23 @@ async fn set_type(
     for check in checks {
         constraint::validate(&table, &check, tx, context).await?;
     }
+    if old.identity.is_some() && ty.oid != old.ty.oid {
+        check_identity_type(ty.oid)?;
+        let sequences: Vec<_> = tx.catalog().owned_sequences(table.oid, Some(old.attnum)).cloned().collect();
+        for sequence in sequences {
+            crate::ddl::sequence::set_type(&sequence, &type_name(ty), tx).await?;
+        }
+    }
     Ok(())
+}
+
+/// 22023 for a type that no sequence counts in.
+fn check_identity_type(ty: TypeOid) -> Result<()> {
+    match ty {
+        TypeOid::INT2 | TypeOid::INT4 | TypeOid::INT8 => Ok(()),
+        _ => Err(Error::new(
+            SqlState::InvalidParameterValue,
+            "identity column type must be smallint, integer, or bigint",
+        )),
+    }
 }

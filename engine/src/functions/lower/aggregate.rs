@@ -1,12 +1,13 @@
 //! Aggregates as DataFusion runs them.
 //!
-//! DataFusion's own where they agree with PostgreSQL (count, min, max, booleans, bits, float statistics); [`ExactSum`]
-//! for sums and averages of integers and Decimal128; [`rows`] for the rest. DISTINCT and ORDER BY of the latter are
+//! DataFusion's own where they agree with PostgreSQL (count, min, max, booleans, bits, float sums); [`ExactSum`]
+//! for sums and averages of integers and Decimal128; [`statistics`] for those of floats; [`rows`] for the rest. DISTINCT and ORDER BY of the latter are
 //! done by collecting the rows, so that it does not matter how partial results meet.
 
 mod exact;
 mod ordered;
 mod rows;
+mod statistics;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::types::{PgType, TypeOid};
 
 use exact::ExactSum;
 use rows::{Fold, RowAggregate};
+use statistics::FloatStatistics;
 
 /// One key of an aggregate's ORDER BY.
 #[derive(Debug, Clone)]
@@ -148,25 +150,10 @@ fn native(call: &AggregateCall) -> Result<Option<Lowered>> {
         }
         ("sum", Some(TypeOid::FLOAT8)) => floats(df::sum::sum_udaf(), call.distinct),
         ("avg", Some(oid)) if float(oid) => floats(df::average::avg_udaf(), call.distinct),
-        ("var_samp" | "variance", Some(oid)) if float(oid) && !call.distinct => {
-            floats(df::variance::var_samp_udaf(), false)
-        }
-        ("var_pop", Some(oid)) if float(oid) && !call.distinct => floats(df::variance::var_pop_udaf(), false),
-        ("stddev_samp" | "stddev", Some(oid)) if float(oid) && !call.distinct => {
-            floats(df::stddev::stddev_udaf(), false)
-        }
-        ("stddev_pop", Some(oid)) if float(oid) && !call.distinct => floats(df::stddev::stddev_pop_udaf(), false),
-        ("corr", _) if !call.distinct => floats(df::correlation::corr_udaf(), false),
-        ("covar_samp", _) if !call.distinct => floats(df::covariance::covar_samp_udaf(), false),
-        ("covar_pop", _) if !call.distinct => floats(df::covariance::covar_pop_udaf(), false),
-        ("regr_slope", _) if !call.distinct => floats(df::regr::regr_slope_udaf(), false),
-        ("regr_intercept", _) if !call.distinct => floats(df::regr::regr_intercept_udaf(), false),
-        ("regr_r2", _) if !call.distinct => floats(df::regr::regr_r2_udaf(), false),
-        ("regr_avgx", _) if !call.distinct => floats(df::regr::regr_avgx_udaf(), false),
-        ("regr_avgy", _) if !call.distinct => floats(df::regr::regr_avgy_udaf(), false),
-        ("regr_sxx", _) if !call.distinct => floats(df::regr::regr_sxx_udaf(), false),
-        ("regr_syy", _) if !call.distinct => floats(df::regr::regr_syy_udaf(), false),
-        ("regr_sxy", _) if !call.distinct => floats(df::regr::regr_sxy_udaf(), false),
+        (name, Some(oid)) if float(oid) && !call.distinct => match FloatStatistics::new(name) {
+            Some(statistics) => floats(Arc::new(AggregateUDF::new_from_impl(statistics)), false),
+            None => Ok(None),
+        },
         _ => Ok(None),
     }
 }

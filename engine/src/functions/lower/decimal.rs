@@ -50,11 +50,19 @@ fn result_layout(operation: Operation, (p, s): (u8, i8), (q, t): (u8, i8)) -> Op
     None
 }
 
+/// Digits before the point from which on a constant is large: what is multiplied by it may well have more than 38.
+const LARGE: i16 = 15;
+
 /// Sums, differences and products of two Decimal128.
 pub(super) fn lower(function: &Arc<Function>, args: &[Lowered], ret: PgType) -> Result<Option<Lowered>> {
     let (Some(operation), [left, right]) = (operation(function.symbol), args) else { return Ok(None) };
     let (DataType::Decimal128(p, s), DataType::Decimal128(q, t)) = (&left.arrow, &right.arrow) else { return Ok(None) };
     let Some(arrow) = result_layout(operation, (*p, *s), (*q, *t)) else { return Ok(None) };
+    let large = |arg: &Lowered, digits: i16| arg.literal().is_some() && digits > LARGE;
+    let certain = i16::from(*p) + i16::from(*q) <= 38;
+    if !certain && (large(left, i16::from(*p) - i16::from(*s)) || large(right, i16::from(*q) - i16::from(*t))) {
+        return Ok(None);
+    }
     let call = RowOperation::Call(Arc::clone(function));
     Ok(Some(row_call(call, args.to_vec(), ret, arrow)))
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Datum as ArrowDatum, Float64Array, Scalar, StringBuilder,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Datum as ArrowDatum, Float64Array, Scalar,
+    StringBuilder,
 };
 use arrow::compute::kernels::numeric as kernels;
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, TimestampMicrosecondType};
@@ -16,6 +17,7 @@ use crate::functions::Function;
 use crate::functions::comparison::{Test, test_of};
 use crate::types::calendar::civil_from_days;
 use crate::types::interval::MICROS_PER_DAY;
+use crate::types::numeric::Numeric;
 use crate::types::{PgType, TypeOid, compare};
 
 /// Layout of a call's result where it is not the type's own: fields of dates are whole numbers.
@@ -29,23 +31,9 @@ pub(super) fn layout(function: &Function, args: &[Lowered]) -> Option<DataType> 
     }
 }
 
-/// Fields that `extract` gives as whole numbers, for every finite value.
+/// Fields that `extract` gives as whole numbers or NULL. Those of years are none: an infinite date has an infinite year.
 fn whole_field(field: &str) -> bool {
-    matches!(
-        field,
-        "year"
-            | "month"
-            | "day"
-            | "quarter"
-            | "decade"
-            | "century"
-            | "hour"
-            | "minute"
-            | "dow"
-            | "doy"
-            | "week"
-            | "isodow"
-    )
+    matches!(field, "month" | "day" | "quarter" | "hour" | "minute" | "dow" | "doy" | "week" | "isodow")
 }
 
 pub(super) fn kernel(
@@ -177,13 +165,13 @@ fn bytes_side(value: &ColumnarValue) -> Option<Bytes<'_>> {
     }
 }
 
-/// `extract(year | month | day | quarter from column)`.
+/// `extract(month | day | quarter from column)`.
 fn extract(args: &[ColumnarValue]) -> Option<ArrayRef> {
     let [ColumnarValue::Scalar(ScalarValue::Utf8(Some(field))), ColumnarValue::Array(array)] = args else {
         return None;
     };
     let part: fn((i64, i64, i64)) -> i64 = match field.as_str() {
-        "year" => |(year, _, _)| if year > 0 { year } else { year - 1 },
+        "year" => return years(array),
         "month" => |(_, month, _)| month,
         "day" => |(_, _, day)| day,
         "quarter" => |(_, month, _)| (month + 2) / 3,
@@ -207,6 +195,40 @@ fn extract(args: &[ColumnarValue]) -> Option<ArrayRef> {
         _ => return None,
     };
     parts.with_precision_and_scale(19, 0).ok().map(|a| Arc::new(a) as ArrayRef)
+}
+
+/// `extract(year from column)`. Neighbours often share their year: its encoding is written once.
+fn years(array: &ArrayRef) -> Option<ArrayRef> {
+    let mut builder = BinaryBuilder::with_capacity(array.len(), array.len() * 6);
+    let (mut known, mut encoded) = (None, Vec::new());
+    let mut push = |day: Option<i64>| {
+        let Some(day) = day else { return builder.append_null() };
+        let (year, _, _) = civil_from_days(day);
+        if known != Some(year) {
+            known = Some(year);
+            encoded.clear();
+            Numeric::from(if year > 0 { year } else { year - 1 }).encode_into(&mut encoded);
+        }
+        builder.append_value(&encoded);
+    };
+    match array.data_type() {
+        DataType::Date32 => {
+            let values = array.as_primitive_opt::<Date32Type>()?;
+            if values.iter().flatten().any(|d| d == i32::MIN || d == i32::MAX) {
+                return None;
+            }
+            values.iter().for_each(|d| push(d.map(i64::from)));
+        }
+        DataType::Timestamp(_, None) => {
+            let values = array.as_primitive_opt::<TimestampMicrosecondType>()?;
+            if values.iter().flatten().any(|t| t == i64::MIN || t == i64::MAX) {
+                return None;
+            }
+            values.iter().for_each(|t| push(t.map(|t| t.div_euclid(MICROS_PER_DAY))));
+        }
+        _ => return None,
+    }
+    Some(Arc::new(builder.finish()))
 }
 
 /// `substr(column, constant[, constant])`.

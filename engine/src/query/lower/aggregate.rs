@@ -177,7 +177,7 @@ impl Lowering<'_> {
         project(plan, columns)
     }
 
-    /// A call whose frame excludes rows. `None`: the function does not look at its frame.
+    /// A call whose frames are looked at one by one. `None`: the function does not look at its frame.
     fn framed_call(&mut self, call: &WindowCall, input: &LogicalPlan) -> Result<Option<Expr>> {
         let schemas: [&datafusion::common::DFSchema; 1] = [input.schema()];
         let mut lowered = self.exprs(&call.args, &schemas)?;
@@ -279,7 +279,7 @@ impl Lowering<'_> {
     }
 
     fn window_call(&mut self, call: &WindowCall, input: &LogicalPlan) -> Result<(Expr, Option<DataType>)> {
-        if call.frame.exclude != Exclusion::NoOthers
+        if (call.frame.exclude != Exclusion::NoOthers || call.is_added_anew())
             && let Some(framed) = self.framed_call(call, input)?
         {
             return Ok((framed, None));
@@ -302,6 +302,14 @@ impl Lowering<'_> {
             }
         } else {
             let (fun, layout) = lower::window::window(&call.function)?;
+            // The default of lag and lead lies as their values do.
+            if let ("lag" | "lead", [value, _, default]) = (call.function.name, args.as_slice())
+                && value.arrow != default.arrow
+            {
+                for place in [0, 2] {
+                    args[place] = lower::to_layout(args[place].clone(), &call.ty.arrow())?;
+                }
+            }
             // Offsets of lag and lead and the number of ntile are int4 in PostgreSQL and int8 in DataFusion.
             for arg in args.iter_mut().skip(usize::from(call.function.name != "ntile")).take(1) {
                 if arg.arrow == DataType::Int32 {

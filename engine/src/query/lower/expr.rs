@@ -63,14 +63,13 @@ impl Lowering<'_> {
                 Ok(boolean(if *negated { Expr::IsNotNull(arg) } else { Expr::IsNull(arg) }))
             }
             ExprKind::IsBool { arg, value, negated } => {
-                let arg = Box::new(self.expr(arg, schemas)?.expr);
-                Ok(boolean(match (value, negated) {
-                    (Some(true), false) => Expr::IsTrue(arg),
-                    (Some(true), true) => Expr::IsNotTrue(arg),
-                    (Some(false), false) => Expr::IsFalse(arg),
-                    (Some(false), true) => Expr::IsNotFalse(arg),
-                    (None, false) => Expr::IsUnknown(arg),
-                    (None, true) => Expr::IsNotUnknown(arg),
+                // DataFusion's own IS TRUE and its like are never NULL in a logical plan, and may be in a physical one.
+                let arg = self.expr(arg, schemas)?.expr;
+                let op = if *negated { Operator::IsDistinctFrom } else { Operator::IsNotDistinctFrom };
+                Ok(boolean(match value {
+                    Some(value) => binary(arg, op, lit(*value)),
+                    None if *negated => Expr::IsNotNull(Box::new(arg)),
+                    None => Expr::IsNull(Box::new(arg)),
                 }))
             }
             ExprKind::IsDistinct { left, right, negated } => {
@@ -204,7 +203,21 @@ impl Lowering<'_> {
         let all = lower::unify(all, arg.ty, false)?;
         let mut keys = all.into_iter().map(|e| lower::key(&e).unwrap_or(e).expr);
         let arg = keys.next().ok_or_else(|| Error::internal("IN without an operand"))?;
-        Ok(boolean(Expr::InList(InList::new(Box::new(arg), keys.collect(), negated))))
+        // DataFusion takes what it can evaluate without rows for constant, a CASE over columns among it.
+        let (constant, computed): (Vec<Expr>, Vec<Expr>) = keys.partition(|key| matches!(key, Expr::Literal(..)));
+        if computed.is_empty() {
+            return Ok(boolean(Expr::InList(InList::new(Box::new(arg), constant, negated))));
+        }
+        if arg.is_volatile() {
+            return self.shell(whole, schemas);
+        }
+        let mut any = (!constant.is_empty()).then(|| Expr::InList(InList::new(Box::new(arg.clone()), constant, false)));
+        for key in computed {
+            let test = binary(arg.clone(), Operator::Eq, key);
+            any = Some(any.map_or(test.clone(), |tests| binary(tests, Operator::Or, test)));
+        }
+        let any = any.ok_or_else(|| Error::internal("IN without a list"))?;
+        Ok(boolean(if negated { Expr::Not(Box::new(any)) } else { any }))
     }
 
     /// Evaluated row by row, its parts as arguments.

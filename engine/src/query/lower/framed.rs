@@ -1,4 +1,5 @@
-//! Window calls whose frames leave out rows near the current one: DataFusion has no form for them. A UDF is handed each partition
+//! Window calls whose frames leave out rows near the current one, for which DataFusion has no form, and sums of floats over frames
+//! that begin ever later, from which it would subtract what has left. A UDF is handed each partition
 //! whole, in its order, and finds the rows of each frame itself.
 //!
 //! Price: an aggregate is computed anew over each frame.

@@ -1,4 +1,4 @@
-//! WITH: named queries, bound once and copied for each reference, and recursive ones.
+//! WITH: named queries, bound once and copied for each reference, and recursive ones. Those whose copies could differ run once.
 
 use std::collections::{HashMap, HashSet};
 
@@ -68,6 +68,7 @@ impl Binder {
         let recursive = recursive && mentions(&cte.query, &name);
         let bound = if recursive { self.recursive_cte(cte, &name)? } else { self.subquery(&cte.query)? };
         let columns = self.cte_columns(cte, &bound)?;
+        let bound = self.once(bound);
         let ids = bound.columns.iter().map(|c| c.id).collect();
         self.ctes.push(CteScope {
             name,

@@ -558,7 +558,9 @@ impl Binder {
             (Some(a), None) => Some(a.to_string().to_lowercase()),
             (Some(a), Some(b)) => Some(format!("{} to {}", a.to_string().to_lowercase(), b.to_string().to_lowercase())),
         };
-        let typmod = super::types::interval_typmod(fields.as_deref(), interval.fractional_seconds_precision)
+        // What sqlparser takes for the digits before the point of `SECOND(2)` are those behind it.
+        let precision = interval.fractional_seconds_precision.or(interval.leading_precision);
+        let typmod = super::types::interval_typmod(fields.as_deref(), precision)
             .ok_or_else(|| Error::new(SqlState::SyntaxError, "invalid interval fields"))?;
         self.coerce_explicit(value, PgType::new(TypeOid::INTERVAL, typmod), span)
     }

@@ -25,6 +25,7 @@ mod inherited;
 mod names;
 mod ordered_set;
 pub(crate) mod parts;
+mod postponed;
 mod query;
 mod range;
 mod record_columns;
@@ -156,8 +157,8 @@ impl BoundQuery {
     }
 }
 
-/// FOR UPDATE in a subquery: it locks and returns its rows once, before the query around it, which scans them as a
-/// relation of the system.
+/// FOR UPDATE in a subquery, or a query of WITH with volatile functions: it returns its rows once, locked if it is to, before
+/// the query around it, which scans them as a relation of the system.
 #[derive(Debug)]
 pub struct LockedSubquery {
     /// What the scan names.

@@ -142,9 +142,38 @@ impl Binder {
     pub(super) fn complete(&self, query: &mut BoundQuery) {
         let mut scanned = HashSet::new();
         scans(&query.rel, &mut scanned);
-        query.locked = self.locked.iter().filter(|l| scanned.contains(&l.table)).cloned().collect();
+        query.locked = self.run_first(&mut scanned);
         query.runs = self.runs.iter().filter(|r| scanned.contains(&r.table)).cloned().collect();
         query.reads.extend(self.reads.iter().filter(|oid| !query.reads.contains(oid)).copied().collect::<Vec<_>>());
+    }
+
+    /// The subqueries behind what is scanned, with those behind the queries of WITH among them, which run as part of the same list.
+    fn run_first(&self, scanned: &mut HashSet<Oid>) -> Vec<Arc<LockedSubquery>> {
+        let mut found = Vec::new();
+        for subquery in self.locked.iter().rev() {
+            if !scanned.contains(&subquery.table) {
+                continue;
+            }
+            if subquery.query.locks.is_empty() {
+                scans(&subquery.query.rel, scanned);
+            }
+            found.push(subquery.clone());
+        }
+        found.reverse();
+        found
+    }
+
+    /// A query of WITH that calls volatile functions runs once, however often it is named: a scan of what it will have returned.
+    pub(super) fn once(&mut self, bound: Bound) -> Bound {
+        if !is_volatile(&bound.rel) || bound.rel.is_correlated() || names_outer_work_table(&bound.rel) {
+            return bound;
+        }
+        let columns = bound.columns.clone();
+        let query = self.finish_query(bound);
+        let table = self.transient();
+        self.locked.push(Arc::new(LockedSubquery { table, query, limit: None, offset: None }));
+        let outputs = columns.iter().map(|c| Output { id: c.id, ty: c.ty });
+        Bound::new(Rel::Scan(Self::transient_scan(table, "rows of WITH", outputs)), columns)
     }
 
     pub(super) fn finish_query(&mut self, bound: Bound) -> BoundQuery {
@@ -173,7 +202,7 @@ impl Binder {
         scans(&bound.rel, &mut scanned);
         BoundQuery {
             columns,
-            locked: self.locked.iter().filter(|l| scanned.contains(&l.table)).cloned().collect(),
+            locked: self.run_first(&mut scanned),
             runs: self.runs.iter().filter(|r| scanned.contains(&r.table)).cloned().collect(),
             rel: bound.rel,
             outputs,
@@ -611,6 +640,49 @@ impl Binder {
         let scan = Self::transient_scan(table, "locked rows", outputs);
         Ok(Bound::new(Rel::Scan(scan), columns))
     }
+}
+
+/// Whether a query calls a function that may answer otherwise the next time, or that does something.
+fn is_volatile(rel: &Rel) -> bool {
+    use crate::functions::Volatility::Volatile;
+    let called = match rel {
+        Rel::Series { calls, .. } => calls.iter().any(|c| c.function.volatility == Volatile),
+        _ => false,
+    };
+    called || rel.expressions().into_iter().any(calls_volatile) || rel.inputs().into_iter().any(is_volatile)
+}
+
+/// [`is_volatile`] of an expression.
+pub(super) fn calls_volatile(expr: &ScalarExpr) -> bool {
+    use crate::functions::Volatility::Volatile;
+    let mut found = false;
+    expr.walk(&mut |e| {
+        found |= matches!(&e.kind, ExprKind::Call { function, .. } if function.volatility == Volatile)
+            || e.subquery().is_some_and(|rel| is_volatile(rel));
+    });
+    found
+}
+
+/// Whether a query reads the rows of a recursion that it stands in.
+fn names_outer_work_table(rel: &Rel) -> bool {
+    fn collect(rel: &Rel, named: &mut HashSet<u32>, own: &mut HashSet<u32>) {
+        match rel {
+            Rel::WorkTable { table, .. } => drop(named.insert(*table)),
+            Rel::Recursive { table, .. } => drop(own.insert(*table)),
+            _ => {}
+        }
+        for expr in rel.expressions() {
+            expr.walk(&mut |e| {
+                if let Some(rel) = e.subquery() {
+                    collect(rel, named, own);
+                }
+            });
+        }
+        rel.inputs().into_iter().for_each(|input| collect(input, named, own));
+    }
+    let (mut named, mut own) = (HashSet::new(), HashSet::new());
+    collect(rel, &mut named, &mut own);
+    !named.is_subset(&own)
 }
 
 /// The relations that a query scans, those of its subqueries included.

@@ -1,9 +1,12 @@
 //! One SELECT: from its clauses to a tree, in the order in which PostgreSQL evaluates them.
 
+use std::collections::HashSet;
+
 use sqlparser::ast::{self, Expr, SelectItem, Spanned};
 
 use super::group::Grouping;
 use super::inherited::Place;
+use super::postponed::postpone;
 use super::query::{Bound, Limits, OutColumn, lock_strength, ordinal};
 use super::row::{Fields, row_of};
 use super::{Binder, Expects, LockRequest, SimpleSelect, fold, names};
@@ -235,9 +238,11 @@ impl Binder {
             let message = format!("target lists can have at most {TARGETS_MAX} entries");
             return Err(Error::new(SqlState::TooManyColumns, message));
         }
-        let hidden = columns.len() > kept;
-        let restrict: Vec<_> = columns.iter().take(kept).map(|(id, e)| (*id, ScalarExpr::column(*id, e.ty))).collect();
-        let _ = visible;
+        let mut restrict: Vec<_> =
+            columns.iter().take(kept).map(|(id, e)| (*id, ScalarExpr::column(*id, e.ty))).collect();
+        let postpones = !keys.is_empty() && !distinct && on.is_empty() && locks.is_empty();
+        let postponed = postpones && postpone(&rel, &mut columns, &mut restrict[..visible], &keys);
+        let hidden = columns.len() > kept || postponed;
         let blurred = distinct && self.any_blurred(columns.iter().map(|(id, e)| (*id, e.ty)))?;
         let mut rel = if blurred { self.blurred_distinct(rel, columns)? } else { rel.project(columns) };
         if distinct {
@@ -675,10 +680,9 @@ fn extract_series(expr: &mut ScalarExpr, calls: &mut Vec<SetCall>) -> Result<()>
 /// Calls that use the rows of other calls go above them.
 fn nest_series(mut rel: Rel, mut calls: Vec<SetCall>) -> Rel {
     while !calls.is_empty() {
-        let pending: std::collections::HashSet<ColumnId> =
-            calls.iter().flat_map(|c| c.outputs.iter().map(|o| o.id)).collect();
+        let pending: HashSet<ColumnId> = calls.iter().flat_map(|c| c.outputs.iter().map(|o| o.id)).collect();
         let (ready, waiting): (Vec<_>, Vec<_>) = calls.into_iter().partition(|c| {
-            let mut free = std::collections::HashSet::new();
+            let mut free = HashSet::new();
             c.args.iter().for_each(|a| a.free_columns(&mut free));
             free.is_disjoint(&pending)
         });

@@ -25,6 +25,7 @@ fn column(attnum: i16, name: &str, ty: PgType) -> ColumnDef {
         generated: false,
         dropped: false,
         missing: None,
+        compression: None,
         missing_text: None,
         comment: None,
     }

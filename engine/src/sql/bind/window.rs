@@ -52,12 +52,12 @@ impl Binder {
         self.in_window = false;
         let (partition_by, order_by, mut frame) = parts?;
         frame.exclude = exclude;
-        let (mut args, ty) = self.window_extreme(&resolved.function, args, resolved.ty)?;
-        if exclude != Exclusion::NoOthers {
-            self.range_as_arguments(&mut frame, &order_by, &mut args, span)?;
-        }
-        let call =
+        let (args, ty) = self.window_extreme(&resolved.function, args, resolved.ty)?;
+        let mut call =
             WindowCall { function: resolved.function, aggregate, args, filter, partition_by, order_by, frame, ty };
+        if exclude != Exclusion::NoOthers || call.is_added_anew() {
+            self.range_as_arguments(&mut call.frame, &call.order_by, &mut call.args, span)?;
+        }
         Ok(Self::read_extreme(query(QueryExpr::Window(call), ty), resolved.ty))
     }
 
@@ -93,7 +93,7 @@ impl Binder {
         }
     }
 
-    /// For RANGE with offsets that excludes rows: the key, and the values between which the frame's keys lie, as arguments.
+    /// For RANGE with offsets whose frames are looked at one by one: the key, and the values between which the frame's keys lie, as arguments.
     fn range_as_arguments(
         &mut self,
         frame: &mut Frame,

@@ -8,10 +8,10 @@ use crate::error::{Error, Result, SqlState};
 use crate::functions::{Call, Function, registry};
 use crate::system::deparse::{self, Display, quote_ident, relation_name, type_name};
 use crate::system::relations::{
-    PG_AM, PG_CLASS, PG_COLLATION, PG_CONSTRAINT, PG_LANGUAGE, PG_NAMESPACE, PG_OPERATOR, PG_POLICY, PG_PROC, PG_TYPE,
-    rule_view,
+    PG_AM, PG_CLASS, PG_COLLATION, PG_CONSTRAINT, PG_LANGUAGE, PG_NAMESPACE, PG_OPERATOR, PG_POLICY, PG_PROC,
+    PG_STATISTIC_EXT, PG_TYPE, rule_view,
 };
-use crate::system::{RowKey, SystemContext, by_oid, fixed, routines, row_security, viewdef};
+use crate::system::{RowKey, SystemContext, by_oid, fixed, routines, row_security, statistics, viewdef};
 use crate::types::Datum;
 
 pub const SCALARS: &[(&str, Implementation)] = &[
@@ -38,12 +38,20 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     ("obj_description", obj_description),
     ("col_description", col_description),
     ("shobj_description", shobj_description),
-    // There are no triggers, partitions, extended statistics or functions with SQL bodies.
+    // There are no triggers and no partitions.
     ("pg_get_triggerdef", |_, _, _| Ok(Datum::Null)),
     ("pg_get_partkeydef", |_, _, _| Ok(Datum::Null)),
     ("pg_get_partition_constraintdef", |_, _, _| Ok(Datum::Null)),
-    ("pg_get_statisticsobjdef", |_, _, _| Ok(Datum::Null)),
-    ("pg_get_statisticsobjdef_columns", |_, _, _| Ok(Datum::Null)),
+    ("pg_get_statisticsobjdef", |c, call, a| {
+        Ok(optional(statistics_of(c, a).and_then(|s| statistics::definition(s, &display(c, call, true)))))
+    }),
+    ("pg_get_statisticsobjdef_columns", |c, call, a| {
+        Ok(optional(statistics_of(c, a).and_then(|s| statistics::elements(s, &display(c, call, true)))))
+    }),
+    ("pg_get_statisticsobjdef_expressions", |c, call, a| {
+        let shown = statistics_of(c, a).and_then(|s| statistics::expressions(s, &display(c, call, false)));
+        Ok(shown.unwrap_or(Datum::Null))
+    }),
     ("pg_get_function_sqlbody", |c, _, a| {
         Ok(optional(routine(c, a).filter(|r| r.standard_body).map(|r| routines::standard_body(r))))
     }),
@@ -149,6 +157,10 @@ fn get_serial_sequence(context: &SystemContext, _: &Call<'_>, args: &[Datum]) ->
     ))
 }
 
+fn statistics_of<'a>(context: &'a SystemContext, args: &[Datum]) -> Option<&'a Arc<crate::catalog::StatisticsDef>> {
+    context.catalog.statistics.get(&oid_arg(args, 0)?)
+}
+
 fn routine<'a>(context: &'a SystemContext, args: &[Datum]) -> Option<&'a Arc<crate::catalog::RoutineDef>> {
     context.catalog.routines.get(&oid_arg(args, 0)?)
 }
@@ -205,6 +217,7 @@ fn obj_description(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Res
         Some("pg_collation") => Some(PG_COLLATION),
         Some("pg_operator") => Some(PG_OPERATOR),
         Some("pg_policy") => Some(PG_POLICY),
+        Some("pg_statistic_ext") => Some(PG_STATISTIC_EXT),
         Some("pg_language") => Some(PG_LANGUAGE),
         Some("pg_am") => Some(PG_AM),
         Some(_) => return Ok(Datum::Null),
@@ -249,6 +262,11 @@ fn obj_description(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Res
         && let Some(policy) = catalog.policies.get(&oid)
     {
         return Ok(optional(policy.comment.as_ref()));
+    }
+    if is(PG_STATISTIC_EXT)
+        && let Some(statistics) = catalog.statistics.get(&oid)
+    {
+        return Ok(optional(statistics.comment.as_ref()));
     }
     if is(PG_CONSTRAINT)
         && let Some((_, constraint)) = find_constraint(context, oid)

@@ -63,7 +63,10 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     }),
     // There are none of these.
     ("pg_conversion_is_visible", |_, _, _| Ok(Datum::Null)),
-    ("pg_statistics_obj_is_visible", |_, _, _| Ok(Datum::Null)),
+    ("pg_statistics_obj_is_visible", |c, _, a| {
+        let found = oid_arg(a, 0).and_then(|oid| c.catalog.statistics.get(&oid));
+        Ok(visible(found.map(|found| c.catalog.statistics_are_visible(found, &c.path))))
+    }),
     ("pg_ts_config_is_visible", |_, _, _| Ok(Datum::Null)),
     ("pg_ts_dict_is_visible", |_, _, _| Ok(Datum::Null)),
     ("pg_ts_parser_is_visible", |_, _, _| Ok(Datum::Null)),
@@ -273,6 +276,9 @@ fn find_procedure(context: &SystemContext, args: &[Datum]) -> Result<u32> {
     let own = context.catalog.routines_named(schema.as_deref(), &name, &context.path);
     if let Some(routine) = own.iter().find(|r| r.input_types() == wanted) {
         return Ok(routine.oid.0);
+    }
+    if schema.is_some_and(|schema| schema != "pg_catalog") {
+        return Err(unknown());
     }
     let found = registry().lookup(&name).iter().find(|f| f.args == wanted);
     found.map(|f| f.oid).ok_or_else(unknown)

@@ -8,8 +8,8 @@ use crate::functions::{Call, registry, resolve};
 use crate::system::SystemContext;
 use crate::system::deparse::{quote_ident, relation_name};
 use crate::system::relations::{
-    PG_ATTRDEF, PG_AUTHID, PG_CLASS, PG_CONSTRAINT, PG_DATABASE, PG_NAMESPACE, PG_POLICY, PG_REWRITE, default_column,
-    rule_view,
+    PG_ATTRDEF, PG_AUTHID, PG_CLASS, PG_CONSTRAINT, PG_DATABASE, PG_NAMESPACE, PG_POLICY, PG_REWRITE, PG_STATISTIC_EXT,
+    default_column, rule_view,
 };
 use crate::types::Datum;
 
@@ -50,6 +50,7 @@ fn describe(context: &SystemContext, class: u32, oid: Oid, sub: i64) -> Option<S
             let policy = catalog.policies.get(&oid)?;
             Some(format!("policy {} on {}", quote_ident(&policy.name), relation(policy.table)?))
         }
+        PG_STATISTIC_EXT => Some(format!("statistics object {}", crate::system::statistics::name(oid, context)?)),
         PG_REWRITE => Some(format!("rule _RETURN on {}", relation(rule_view(catalog, oid)?.oid)?)),
         PG_NAMESPACE => Some(format!("schema {}", quote_ident(&catalog.schemas.get(&oid)?.name))),
         PG_AUTHID => Some(format!("role {}", quote_ident(&catalog.roles.get(&oid)?.name))),

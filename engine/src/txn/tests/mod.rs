@@ -144,6 +144,7 @@ pub(super) fn column(attnum: i16, name: &str, ty: TypeOid) -> ColumnDef {
         generated: false,
         dropped: false,
         missing: None,
+        compression: None,
         missing_text: None,
         comment: None,
     }
