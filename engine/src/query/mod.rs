@@ -23,7 +23,6 @@ mod tests;
 mod unnest;
 mod walk;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -133,8 +132,6 @@ pub struct QueryContext {
 struct Known {
     unnested: OnceLock<Arc<Rel>>,
     walk: OnceLock<Option<Arc<walk::Taken>>>,
-    /// Whether the last walk was over at once.
-    quick: AtomicBool,
     /// Whether functions make rows of it, as many as they like.
     series: OnceLock<bool>,
 }
@@ -149,9 +146,6 @@ fn known(query: &BoundQuery) -> Arc<Known> {
 /// shuffles the rows.
 const SMALL_ROWS: usize = 16 * 1024;
 const SMALL_PAIRS: usize = 1 << 20;
-
-/// A walk over the catalog that took less may run on the session's thread the next time.
-const QUICK: Duration = Duration::from_millis(1);
 
 fn makes_rows(rel: &Rel) -> bool {
     matches!(rel, Rel::Series { calls, .. } if !calls.is_empty())
@@ -188,6 +182,11 @@ impl QueryEngine {
         Ok(QueryEngine { runtime: runtime::Runtime::new(config)? })
     }
 
+    /// Memory of rows that are collected before a statement runs.
+    pub fn collected(&self) -> runtime::Collected {
+        self.runtime.collected()
+    }
+
     /// Plans and starts `query`. Planning happens on the query runtime.
     pub async fn execute(&self, query: &BoundQuery, context: QueryContext) -> Result<ResultStream> {
         if let Some(rows) = self.walk(query, &context).await? {
@@ -207,23 +206,8 @@ impl QueryEngine {
         }
         let known = known(query);
         let Some(taken) = known.walk.get_or_init(|| walk::taken(query).map(Arc::new)).clone() else { return Ok(None) };
-        let cancel = context.cancel.clone();
-        // To hand such a one to another thread would take longer than to run it.
-        if known.quick.load(Ordering::Relaxed)
-            && let Some(batches) = walk::run(&taken, context, walk::STEPS_QUICK)?
-        {
-            return Ok(Some(ResultStream::of(batches, cancel)));
-        }
-        let context = context.clone();
-        let (rows, time) = self
-            .runtime
-            .plan(async move {
-                let started = Instant::now();
-                let rows = walk::run(&taken, &context, walk::STEPS_MAX)?;
-                Ok((rows, started.elapsed()))
-            })
-            .await?;
-        known.quick.store(time < QUICK && rows.is_some(), Ordering::Relaxed);
+        let (context, cancel) = (context.clone(), context.cancel.clone());
+        let rows = self.runtime.plan(async move { walk::run(&taken, &context) }).await?;
         Ok(rows.map(|batches| ResultStream::of(batches, cancel)))
     }
 

@@ -16,7 +16,7 @@ use datafusion::catalog::Session;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::context::QueryPlanner;
-use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryConsumer, MemoryReservation};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
@@ -63,6 +63,16 @@ impl Drop for Runtime {
     }
 }
 
+/// Memory that is given back when this is dropped.
+pub struct Collected(MemoryReservation);
+
+impl Collected {
+    /// Errors: 53200 where the memory limit is reached.
+    pub fn grow(&self, bytes: usize) -> Result<()> {
+        self.0.try_grow(bytes).map_err(from_datafusion)
+    }
+}
+
 impl Runtime {
     pub fn new(config: &EngineConfig) -> Result<Runtime> {
         let threads = tokio::runtime::Builder::new_multi_thread()
@@ -90,6 +100,11 @@ impl Runtime {
             .with_query_planner(Arc::new(Planner))
             .build();
         Ok(Runtime { threads: Some(threads), state })
+    }
+
+    /// Memory of rows that are collected before a statement runs: growing it fails where the memory limit is reached.
+    pub fn collected(&self) -> Collected {
+        Collected(MemoryConsumer::new("collected rows").register(&self.state.runtime_env().memory_pool))
     }
 
     /// Planner and configuration for one statement; `small`: it runs on one thread.

@@ -536,7 +536,7 @@ fn tells_of_data(error: &Error) -> bool {
 
 /// False for statements that name nothing of the catalog, by their first word: they wait for no news of it.
 fn binds_names(sql: &str) -> bool {
-    const NONE: [&str; 14] = [
+    const NONE: [&str; 16] = [
         "abort",
         "begin",
         "close",
@@ -544,6 +544,8 @@ fn binds_names(sql: &str) -> bool {
         "deallocate",
         "discard",
         "end",
+        "fetch",
+        "move",
         "reset",
         "rollback",
         "savepoint",

@@ -247,6 +247,16 @@ impl Session {
 
     /// Binds a statement. In a failed block only its end may be bound (25P02). Whether it is allowed is asked when it runs.
     pub(crate) fn plan_unchecked(&mut self, parsed: Arc<Parsed>, declared: Vec<TypeOid>) -> Result<Arc<Prepared>> {
+        self.plan_counted(parsed, declared, None)
+    }
+
+    /// The same; `counted`: where its executions are counted, if not by its own text.
+    pub(super) fn plan_counted(
+        &mut self,
+        parsed: Arc<Parsed>,
+        declared: Vec<TypeOid>,
+        counted: Option<Arc<Counted>>,
+    ) -> Result<Arc<Prepared>> {
         if self.block.failed && !ends_block(&parsed) {
             return Err(in_failed_block());
         }
@@ -278,7 +288,8 @@ impl Session {
             parameters = declared.clone();
         }
         Ok(Arc::new(Prepared {
-            counted: self.engine.monitor.statements.place(self.user(), &parsed.text, parsed.parameters),
+            counted: counted
+                .unwrap_or_else(|| self.engine.monitor.statements.place(self.user(), &parsed.text, parsed.parameters)),
             parsed,
             declared,
             parameters: parameters.into(),

@@ -170,10 +170,13 @@ impl Session {
     ) -> Result<Vec<RecordBatch>> {
         let context = Box::pin(self.query_context_over(query, params, known.clone())).await?;
         let engine = self.engine.clone();
+        let collected = engine.query().collected();
         let mut stream = Box::pin(engine.query().execute(query, context)).await?;
         let mut batches = Vec::new();
         while let Some(batch) = stream.next().await.transpose()? {
             tokio::task::yield_now().await;
+            // Once in pieces and once as a whole.
+            collected.grow(2 * batch.get_array_memory_size())?;
             batches.push(batch);
         }
         Ok(batches)

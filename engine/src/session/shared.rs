@@ -40,6 +40,16 @@ enum Shape {
     Shared(Shared),
 }
 
+impl Shape {
+    /// The catalog that it holds.
+    fn catalog(&self) -> Option<&Arc<Catalog>> {
+        match self {
+            Shape::Short(prepared) | Shape::Shared(Shared { prepared, .. }) => Some(&prepared.catalog),
+            Shape::Own | Shape::Unknown | Shape::Seen(_) => None,
+        }
+    }
+}
+
 struct Seen {
     literals: Vec<Literal>,
     catalog: Weak<Catalog>,
@@ -56,6 +66,10 @@ struct Shared {
 
 impl Lifts {
     fn keep(&mut self, key: &str, shape: Shape) {
+        // Plans of another catalog are of no use, and would keep it in memory.
+        if let Some(catalog) = shape.catalog() {
+            self.0.retain(|_, kept| kept.catalog().is_none_or(|of| Arc::ptr_eq(of, catalog)));
+        }
         if self.0.len() >= CACHE_MAX {
             self.0.clear();
         }
@@ -158,13 +172,13 @@ impl Session {
     ) -> Option<Arc<Prepared>> {
         // What stays in the text must mean the same at another time.
         let passes = |literal: &Literal| matches!(literal, Literal::Text(text) if lift::names_moment(text));
-        if lift::chosen(&lifted.literals, free.complement()).any(passes) {
+        if lift::chosen(&lifted.literals, free.complement()).any(passes) || names_own(own) {
             return None;
         }
         let text = lifted.text_without(own.parsed.source.text(), free);
         let parsed = parse(&text).ok()?.pop()?;
         let chosen = || lift::chosen(&lifted.literals, free);
-        let prepared = self.plan_unchecked(Arc::new(parsed), lift::types(chosen())).ok()?;
+        let prepared = self.plan_counted(Arc::new(parsed), lift::types(chosen()), Some(own.counted.clone())).ok()?;
         let shared = over_catalog(&prepared)?;
         let context = self.eval_context();
         let values = lift::values(chosen(), &prepared.parameters, &context.format).ok()?;
@@ -177,6 +191,14 @@ impl Session {
             && shared.collations == bound.collations;
         same.then_some(prepared)
     }
+}
+
+/// Whether a text may name a function or a view of a user: what they hold may mean something else at another time.
+fn names_own(prepared: &Prepared) -> bool {
+    let (text, catalog) = (prepared.parsed.text.to_lowercase(), &prepared.catalog);
+    let named = |name: &str| text.contains(&name.to_lowercase());
+    catalog.routines.values().any(|routine| named(&routine.name))
+        || catalog.views.values().any(|view| named(&view.name))
 }
 
 /// The query of a statement that reads the system's relations alone, locks nothing and runs nothing before it.

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use sqlparser::ast::{self, BinaryOperator, Expr, SetExpr, UnaryOperator, Value};
 
 use super::Statement;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::types::text::{self, FormatSettings};
 use crate::types::{Datum, TypeOid};
 
@@ -127,6 +127,12 @@ pub fn values<'l>(
         (Literal::Int8(n), TypeOid::INT8) => Ok(Datum::Int8(*n)),
         (Literal::Int4(n), ty) => text::parse(&n.to_string(), ty.into(), format),
         (Literal::Int8(n), ty) => text::parse(&n.to_string(), ty.into(), format),
+        // Names are looked up where the text is bound; other text than digits there is an error, or none, by rules of its own.
+        (Literal::Text(name), ty)
+            if (text::is_reg(ty) || ty == TypeOid::REGTYPE) && !name.bytes().all(|b| b.is_ascii_digit()) =>
+        {
+            Err(Error::internal("a name among the parameters"))
+        }
         (Literal::Numeric(digits) | Literal::Text(digits), ty) => text::parse(digits, ty.into(), format),
     };
     literals.into_iter().zip(types).map(value).collect()
@@ -308,7 +314,7 @@ fn quoted(sql: &str, start: usize) -> Option<(String, usize)> {
     (!rest.starts_with('\'') && !value.contains('\0')).then_some((value, from))
 }
 
-/// The digits at `start`, and where they end. PostgreSQL types a number before it applies a minus to it.
+/// The digits at `start`, and where they end. The sign counts for the type.
 fn number(sql: &str, start: usize, negative: bool) -> Option<(Literal, usize)> {
     let rest = sql.as_bytes().get(start..)?;
     let whole = rest.iter().take_while(|b| b.is_ascii_digit()).count();
@@ -330,8 +336,8 @@ fn number(sql: &str, start: usize, negative: bool) -> Option<(Literal, usize)> {
     } else {
         let value: i64 = digits.parse().ok()?;
         let signed = if negative { -value } else { value };
-        match i32::try_from(value) {
-            Ok(_) => Literal::Int4(signed as i32),
+        match i32::try_from(signed) {
+            Ok(signed) => Literal::Int4(signed),
             Err(_) => Literal::Int8(signed),
         }
     };

@@ -35,32 +35,88 @@ pub const COMPRESSION_MARK: &str = "\u{1}compression ";
 
 /// `a text COMPRESSION pglz` in the definition of a column becomes a collation with a name that no client can write.
 fn compression(tokens: &mut [TokenWithSpan]) {
-    let defines = tokens.first().is_some_and(|t| word(t, "create") || word(t, "alter"));
-    if !defines || !tokens.iter().take(4).any(|t| word(t, "table")) {
+    let creates = tokens.first().is_some_and(|t| word(t, "create"));
+    let alters = tokens.first().is_some_and(|t| word(t, "alter"));
+    if !(creates || alters) || !tokens.iter().take(4).any(|t| word(t, "table")) {
         return;
     }
-    // Columns of CREATE TABLE are in parentheses, those of ALTER TABLE are not.
-    let level = usize::from(word(&tokens[0], "create"));
     let mut depth = 0usize;
-    for at in 1..tokens.len().saturating_sub(1) {
+    for at in 1..tokens.len() {
         match tokens[at].token {
             Token::LParen => depth += 1,
             Token::RParen => depth = depth.saturating_sub(1),
             _ => {}
         }
-        let before = &tokens[at - 1];
-        let named = matches!(before.token, Token::LParen | Token::Comma)
-            || ["add", "column", "exists", "set", "drop", "rename", "to", "including", "excluding"]
-                .iter()
-                .any(|w| word(before, w));
-        if depth != level || named || !word(&tokens[at], "compression") {
-            continue;
+        // Columns of CREATE TABLE are in parentheses, those of ALTER TABLE behind ADD.
+        let begins = match creates {
+            true => depth == 1 && matches!(tokens[at].token, Token::LParen | Token::Comma),
+            false => depth == 0 && word(&tokens[at], "add"),
+        };
+        if begins && let Some(clause) = compression_of_column(tokens, at + 1) {
+            if let Token::Word(method) = &tokens[clause + 1].token {
+                let quoted = method.quote_style.is_some();
+                let method = if quoted { method.value.clone() } else { method.value.to_lowercase() };
+                tokens[clause + 1].token = Token::make_word(&format!("{COMPRESSION_MARK}{method}"), Some('"'));
+                tokens[clause].token = Token::make_keyword("COLLATE");
+            }
         }
-        if let Token::Word(method) = &tokens[at + 1].token {
-            let method = if method.quote_style.is_some() { method.value.clone() } else { method.value.to_lowercase() };
-            tokens[at + 1].token = Token::make_word(&format!("{COMPRESSION_MARK}{method}"), Some('"'));
-            tokens[at].token = Token::make_keyword("COLLATE");
+    }
+}
+
+/// Where the clause stands in what may be the definition of a column: right behind its type.
+fn compression_of_column(tokens: &[TokenWithSpan], mut at: usize) -> Option<usize> {
+    const NO_COLUMN: [&str; 12] = [
+        "constraint",
+        "like",
+        "primary",
+        "unique",
+        "check",
+        "foreign",
+        "exclude",
+        "select",
+        "with",
+        "values",
+        "table",
+        "not",
+    ];
+    const BEHIND_TYPE: [&str; 11] = [
+        "collate",
+        "constraint",
+        "not",
+        "null",
+        "default",
+        "primary",
+        "unique",
+        "check",
+        "references",
+        "generated",
+        "storage",
+    ];
+    let is_word = |at: usize| matches!(tokens.get(at).map(|t| &t.token), Some(Token::Word(_)));
+    let among = |at: usize, words: &[&str]| tokens.get(at).is_some_and(|t| words.iter().any(|w| word(t, w)));
+    if among(at, &["column"]) && is_word(at + 1) {
+        at += 1;
+    }
+    if among(at, &["if"]) && among(at + 1, &["not"]) && among(at + 2, &["exists"]) {
+        at += 3;
+    }
+    // The column's name, and at least one word of its type.
+    if !is_word(at) || among(at, &NO_COLUMN) || !is_word(at + 1) {
+        return None;
+    }
+    at += 2;
+    let mut depth = 0usize;
+    loop {
+        match &tokens.get(at)?.token {
+            Token::LParen | Token::LBracket => depth += 1,
+            Token::RParen | Token::RBracket if depth > 0 => depth -= 1,
+            _ if depth > 0 => {}
+            Token::Period => {}
+            Token::Word(_) if among(at, &["compression"]) => return is_word(at + 1).then_some(at),
+            Token::Word(_) if !among(at, &BEHIND_TYPE) => {}
+            _ => return None,
         }
+        at += 1;
     }
 }
 
@@ -68,23 +124,33 @@ fn compression(tokens: &mut [TokenWithSpan]) {
 fn table_command(tokens: &mut Vec<TokenWithSpan>) {
     // Of each level of parentheses: whether a query may follow what stands behind WITH or INSERT INTO.
     let mut levels = vec![false];
+    // CREATE … AS and PREPARE … AS.
+    let mut defines = tokens.first().is_some_and(|t| word(t, "create") || word(t, "prepare"));
     let mut at = 0;
     while at + 1 < tokens.len() {
         let before = at.checked_sub(1).map(|i| &tokens[i]);
         let follows = |words: &[&str]| before.is_some_and(|t| words.iter().any(|w| word(t, w)));
         let begins = before.is_none_or(|t| t.token == Token::LParen);
+        let combines = |t: &TokenWithSpan| ["union", "intersect", "except"].iter().any(|w| word(t, w));
+        let combined =
+            before.is_some_and(combines) || (follows(&["all", "distinct"]) && at >= 2 && combines(&tokens[at - 2]));
         match tokens[at].token {
             Token::LParen => levels.push(false),
             Token::RParen => drop(levels.pop()),
             _ => {}
         }
+        let top = levels.len() == 1;
         if let Some(leads) = levels.last_mut() {
             *leads |= (begins && word(&tokens[at], "with")) || (word(&tokens[at], "into") && follows(&["insert"]));
+            if ["select", "values", "update", "delete", "merge", "set"].iter().any(|w| word(&tokens[at], w)) {
+                *leads = false;
+                defines &= !top;
+            }
         }
         let leads = levels.last() == Some(&true)
             && before.is_some_and(|t| matches!(t.token, Token::RParen | Token::Word(_)) && !word(t, "create"));
-        let query = begins || leads || follows(&["union", "intersect", "except", "all", "distinct", "as"]);
-        if query && word(&tokens[at], "table") && matches!(tokens[at + 1].token, Token::Word(_)) {
+        let query = begins || leads || combined || (defines && top && follows(&["as"]));
+        if query && word(&tokens[at], "table") && names_table(&tokens[at + 1]) {
             let first = &tokens[at];
             let star = TokenWithSpan::new(Token::Mul, first.span);
             let select = [keyword("SELECT", first), star, keyword("FROM", first)];
@@ -92,6 +158,32 @@ fn table_command(tokens: &mut Vec<TokenWithSpan>) {
         }
         at += 1;
     }
+}
+
+/// Whether a word may be the name of a table, or ONLY before one, and is not what goes on behind a column named `table`.
+fn names_table(token: &TokenWithSpan) -> bool {
+    const RESERVED: [&str; 19] = [
+        "from",
+        "where",
+        "group",
+        "having",
+        "window",
+        "union",
+        "intersect",
+        "except",
+        "order",
+        "limit",
+        "offset",
+        "fetch",
+        "for",
+        "into",
+        "as",
+        "on",
+        "using",
+        "and",
+        "or",
+    ];
+    matches!(token.token, Token::Word(_)) && !RESERVED.iter().any(|w| word(token, w))
 }
 
 /// `a int UNIQUE NULLS NOT DISTINCT` in CREATE TABLE is a constraint behind the column: sqlparser reads it there alone.

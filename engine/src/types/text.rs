@@ -182,7 +182,8 @@ pub fn parse(text: &str, ty: PgType, format: &FormatSettings) -> Result<Datum> {
     })
 }
 
-fn is_reg(oid: TypeOid) -> bool {
+/// The types of names of objects, but regtype.
+pub fn is_reg(oid: TypeOid) -> bool {
     use TypeOid as T;
     matches!(
         oid,

@@ -7,8 +7,7 @@
 //! Invariants:
 //! 1. The tree is taken as a whole or not at all ([`taken`]); functions with side effects are never taken, so a walk that
 //!    gives up has done nothing.
-//! 2. A walk takes at most as many steps as it is given; then somebody else runs the query. No row leaves before the walk has
-//!    ended.
+//! 2. A walk takes at most [`STEPS_MAX`] steps; then the general path runs the query. No row leaves before the walk has ended.
 //! 3. Each register is set by one node only: ids are unique in a statement, which [`taken`] checks.
 
 mod plan;
@@ -37,9 +36,7 @@ use crate::types::arrow::to_array;
 use crate::types::{Datum, TypeOid};
 
 /// Rows that a walk looks at before it gives up: some seconds at the worst, where the general path joins by hashing.
-pub(super) const STEPS_MAX: u64 = 3_000_000;
-/// Rows that a walk may look at on the session's own thread: less than a millisecond.
-pub(super) const STEPS_QUICK: u64 = 2_000;
+const STEPS_MAX: u64 = 3_000_000;
 /// Rows of a result batch.
 const BATCH_ROWS: usize = 4096;
 /// Registers of a walk: statements have fewer columns.
@@ -174,11 +171,10 @@ fn is_column(expr: &ScalarExpr, id: ColumnId) -> bool {
     matches!(expr.kind, ExprKind::Column { id: named, .. } if named == id)
 }
 
-/// Runs a query to its end; `None`: it takes more than `most` steps.
-pub(super) fn run(taken: &Taken, context: &QueryContext, most: u64) -> Result<Option<Vec<RecordBatch>>> {
+/// Runs a query to its end; `None`: it is too long for a walk.
+pub(super) fn run(taken: &Taken, context: &QueryContext) -> Result<Option<Vec<RecordBatch>>> {
     let walk = Walk {
         context,
-        most,
         named: &taken.named,
         registers: RefCell::new(vec![Datum::Null; taken.registers]),
         steps: Cell::new(0),
@@ -222,7 +218,6 @@ fn batches(outputs: &[Output], columns: &[Vec<Datum>], count: usize) -> Result<V
 /// One execution.
 pub(super) struct Walk<'c> {
     context: &'c QueryContext,
-    most: u64,
     named: &'c HashSet<ColumnId>,
     registers: RefCell<Vec<Datum>>,
     steps: Cell<u64>,
@@ -303,7 +298,7 @@ impl Walk<'_> {
                 return Err(Error::new(SqlState::QueryCanceled, format!("canceling statement due to {why}")));
             }
         }
-        if steps > self.most { Err(self.give_up()) } else { Ok(()) }
+        if steps > STEPS_MAX { Err(self.give_up()) } else { Ok(()) }
     }
 
     fn give_up(&self) -> Error {

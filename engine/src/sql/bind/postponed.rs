@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::query::calls_volatile;
+use super::query::calls_volatile_itself;
 use crate::expr::{ColumnId, ScalarExpr};
 use crate::sql::rel::{Rel, SortKey};
 
-/// Columns that call volatile functions are computed for the rows that remain, and in their order, as in PostgreSQL, unless they
+/// Columns that call volatile functions, other than in subqueries, are computed for the rows that remain, and in their order, as in PostgreSQL, unless they
 /// are sorted by. `columns` gets what they are computed from instead; `restrict` computes them. Answers whether there are any.
 pub(super) fn postpone(
     rel: &Rel,
@@ -19,7 +19,7 @@ pub(super) fn postpone(
     let (mut needed, mut gone) = (HashSet::new(), HashSet::new());
     for (id, place) in restrict.iter_mut() {
         let Some((_, expr)) = columns.iter().find(|(own, _)| own == id) else { continue };
-        if sorted.contains(id) || !calls_volatile(expr) {
+        if sorted.contains(id) || !calls_volatile_itself(expr) {
             continue;
         }
         *place = expr.clone();

@@ -168,6 +168,12 @@ impl Binder {
         if !is_volatile(&bound.rel) || bound.rel.is_correlated() || names_outer_work_table(&bound.rel) {
             return bound;
         }
+        // Functions that change rows run once by themselves, and before what is run first.
+        let mut scanned = HashSet::new();
+        scans(&bound.rel, &mut scanned);
+        if self.runs.iter().any(|run| scanned.contains(&run.table)) {
+            return bound;
+        }
         let columns = bound.columns.clone();
         let query = self.finish_query(bound);
         let table = self.transient();
@@ -653,14 +659,22 @@ fn is_volatile(rel: &Rel) -> bool {
 }
 
 /// [`is_volatile`] of an expression.
-pub(super) fn calls_volatile(expr: &ScalarExpr) -> bool {
-    use crate::functions::Volatility::Volatile;
+fn calls_volatile(expr: &ScalarExpr) -> bool {
     let mut found = false;
-    expr.walk(&mut |e| {
-        found |= matches!(&e.kind, ExprKind::Call { function, .. } if function.volatility == Volatile)
-            || e.subquery().is_some_and(|rel| is_volatile(rel));
-    });
+    expr.walk(&mut |e| found |= calls_itself(e) || e.subquery().is_some_and(|rel| is_volatile(rel)));
     found
+}
+
+/// Whether an expression, its subqueries apart, calls a volatile function.
+pub(super) fn calls_volatile_itself(expr: &ScalarExpr) -> bool {
+    let mut found = false;
+    expr.walk(&mut |e| found |= calls_itself(e));
+    found
+}
+
+fn calls_itself(expr: &ScalarExpr) -> bool {
+    use crate::functions::Volatility::Volatile;
+    matches!(&expr.kind, ExprKind::Call { function, .. } if function.volatility == Volatile)
 }
 
 /// Whether a query reads the rows of a recursion that it stands in.

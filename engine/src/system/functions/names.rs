@@ -277,7 +277,7 @@ fn find_procedure(context: &SystemContext, args: &[Datum]) -> Result<u32> {
     if let Some(routine) = own.iter().find(|r| r.input_types() == wanted) {
         return Ok(routine.oid.0);
     }
-    if schema.is_some_and(|schema| schema != "pg_catalog") {
+    if schema.is_some_and(|schema| context.catalog.schema(&schema).is_none()) {
         return Err(unknown());
     }
     let found = registry().lookup(&name).iter().find(|f| f.args == wanted);
