@@ -52,13 +52,14 @@ fn compression(tokens: &mut [TokenWithSpan]) {
             true => depth == 1 && matches!(tokens[at].token, Token::LParen | Token::Comma),
             false => depth == 0 && word(&tokens[at], "add"),
         };
-        if begins && let Some(clause) = compression_of_column(tokens, at + 1) {
-            if let Token::Word(method) = &tokens[clause + 1].token {
-                let quoted = method.quote_style.is_some();
-                let method = if quoted { method.value.clone() } else { method.value.to_lowercase() };
-                tokens[clause + 1].token = Token::make_word(&format!("{COMPRESSION_MARK}{method}"), Some('"'));
-                tokens[clause].token = Token::make_keyword("COLLATE");
-            }
+        if begins
+            && let Some(clause) = compression_of_column(tokens, at + 1)
+            && let Token::Word(method) = &tokens[clause + 1].token
+        {
+            let quoted = method.quote_style.is_some();
+            let method = if quoted { method.value.clone() } else { method.value.to_lowercase() };
+            tokens[clause + 1].token = Token::make_word(&format!("{COMPRESSION_MARK}{method}"), Some('"'));
+            tokens[clause].token = Token::make_keyword("COLLATE");
         }
     }
 }
