@@ -19,6 +19,11 @@ const ENDLESS: &[(&str, &str)] = &[
     ("recursion", "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT 1 FROM r) SELECT count(*) FROM r"),
     ("insert", "INSERT INTO sink SELECT 1 FROM generate_series(1, 1000000000000) AS g WHERE g % 1000000 = 0"),
     ("update", "UPDATE sink SET id = (SELECT count(*) FROM generate_series(1, 1000000000000) AS g WHERE g < 0)"),
+    (
+        "frames",
+        "SELECT sum(a) OVER (ORDER BY a ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING EXCLUDE CURRENT ROW)
+         FROM generate_series(1, 200000) AS a",
+    ),
     ("sleep", "SELECT pg_sleep(100000)"),
 ];
 

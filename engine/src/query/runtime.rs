@@ -184,6 +184,35 @@ async fn drive(
     Ok(())
 }
 
+fn canceled() -> Error {
+    Error::new(SqlState::QueryCanceled, "canceling statement due to user request")
+}
+
+fn timed_out() -> Error {
+    Error::new(SqlState::QueryCanceled, "canceling statement due to statement timeout")
+}
+
+/// What work that yields to nobody asks again and again.
+#[derive(Debug, Clone)]
+pub(super) struct Stop {
+    cancel: tokio_util::sync::CancellationToken,
+    deadline: Option<Instant>,
+}
+
+impl Stop {
+    pub fn of(context: &QueryContext) -> Stop {
+        Stop { cancel: context.cancel.clone(), deadline: context.deadline }
+    }
+
+    pub fn check(&self) -> Result<()> {
+        match self.deadline {
+            _ if self.cancel.is_cancelled() => Err(canceled()),
+            Some(deadline) if Instant::now() >= deadline => Err(timed_out()),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Resolves with the reason when the query has to stop.
 pub(super) async fn stopped(cancel: tokio_util::sync::CancellationToken, deadline: Option<Instant>) -> Error {
     let timeout = async {
@@ -193,8 +222,8 @@ pub(super) async fn stopped(cancel: tokio_util::sync::CancellationToken, deadlin
         }
     };
     tokio::select! {
-        _ = cancel.cancelled() => Error::new(SqlState::QueryCanceled, "canceling statement due to user request"),
-        _ = timeout => Error::new(SqlState::QueryCanceled, "canceling statement due to statement timeout"),
+        _ = cancel.cancelled() => canceled(),
+        _ = timeout => timed_out(),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::expr::{ColumnId, ScalarExpr};
 use crate::expr_eval::{NoColumns, eval};
 use crate::functions::lower::aggregate::{AggregateCall, OrderKey, aggregate};
 use crate::functions::lower::{self, Lowered};
+use crate::query::runtime::Stop;
 use crate::query::single::SingleValue;
 use crate::query::unnest::SINGLE_VALUE;
 use crate::sql::rel::{Aggregate, Exclusion, FrameBound, FrameUnits, SortKey, WindowCall};
@@ -251,6 +252,7 @@ impl Lowering<'_> {
             range: range_type,
             descending: call.order_by.first().is_some_and(|key| key.descending),
             ret: call.ty.arrow(),
+            stop: Stop::of(self.context),
         };
         let fun = WindowFunctionDefinition::WindowUDF(Arc::new(framed::udf(framed, args.len())));
         let partition_by = self.partition_keys(call, input)?;

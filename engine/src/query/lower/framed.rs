@@ -2,7 +2,8 @@
 //! that begin ever later, from which it would subtract what has left. A UDF is handed each partition
 //! whole, in its order, and finds the rows of each frame itself.
 //!
-//! Price: an aggregate is computed anew over each frame.
+//! Price: an aggregate is computed anew over each frame, so that a large partition takes long: between two rows it looks whether its
+//! query was given up.
 
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
@@ -21,6 +22,7 @@ use datafusion::physical_expr::expressions::Column;
 
 use crate::error::Result;
 use crate::functions::lower::into_datafusion_error;
+use crate::query::runtime::Stop;
 use crate::sql::rel::{Exclusion, FrameUnits};
 use crate::types::arrow::ColumnReader;
 use crate::types::{Datum, PgType, compare};
@@ -60,6 +62,7 @@ pub(super) struct Framed {
     pub range: Option<PgType>,
     pub descending: bool,
     pub ret: DataType,
+    pub stop: Stop,
 }
 
 #[derive(Debug)]
@@ -132,6 +135,7 @@ impl PartitionEvaluator for Evaluator {
         };
         let mut out = Vec::with_capacity(rows);
         for row in 0..rows {
+            call.stop.check().map_err(into_datafusion_error)?;
             let mut inside = frames.rows(row).filter(|row| passes(*row));
             out.push(match (&call.what, &mut aggregate) {
                 (_, Some(aggregate)) => aggregate.over(args, inside)?,
