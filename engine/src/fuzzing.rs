@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::error::Result;
+use crate::error::{Result, SqlState};
 use crate::record::{self, Operations};
 use crate::session::{Session, Startup};
 use crate::txn::memory_log::MemoryLog;
@@ -53,12 +53,14 @@ impl SqlFront {
         Ok(Self { session, _engine: engine })
     }
 
-    /// Reads and binds one text.
+    /// Reads and binds one text. An error is never XX000.
     pub async fn take(&mut self, sql: &str) {
-        if self.session.prepare("", sql, &[]).await.is_ok() {
-            let _ = self.session.statement("");
+        let prepared = self.session.prepare("", sql, &[]).await;
+        let described = prepared.and_then(|()| self.session.statement("").map(drop));
+        let synced = self.session.sync().await.map(drop);
+        for error in [described.err(), synced.err()].into_iter().flatten() {
+            assert!(error.state() != SqlState::InternalError, "{sql}: {error}");
         }
-        let _ = self.session.sync().await;
     }
 }
 
@@ -74,7 +76,7 @@ mod tests {
 
     use arrow::array::{ArrayRef, Int32Array, StringArray};
 
-    use super::mutate::feed;
+    use super::mutate::Target;
     use super::*;
     use crate::catalog::Oid;
     use crate::commit_log::{Epoch, GroupId};
@@ -139,7 +141,7 @@ mod tests {
         }
         let columns: Vec<Option<ArrayRef>> = vec![Some(Arc::new(Int32Array::from(vec![1, 2, 3])))];
         seeds.push(record::to_ipc(&columns, 3).unwrap());
-        feed(&seeds, record);
+        Target { name: "record", function: None }.feed(&seeds, record);
     }
 
     #[test]
@@ -153,22 +155,18 @@ mod tests {
 
     #[test]
     fn no_text_of_a_statement_ends_the_process() {
-        let mut seeds: Vec<Vec<u8>> = Vec::new();
-        let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/sql");
-        for entry in std::fs::read_dir(directory).unwrap() {
-            let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
-            seeds.extend(text.lines().filter(|line| !line.is_empty()).map(|line| line.as_bytes().to_vec()));
-        }
+        let lines = include_str!("../../fuzz/statements.sql").lines().filter(|line| !line.is_empty());
+        let seeds: Vec<Vec<u8>> = lines.map(|line| line.as_bytes().to_vec()).collect();
         assert!(seeds.len() > 30);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let mut front = runtime.block_on(SqlFront::new()).unwrap();
         for seed in &seeds {
-            // The statements of the corpus can be bound as they are: else the changes of them reach nothing.
+            // The statements can be bound as they are: else the changes of them reach nothing.
             let text = std::str::from_utf8(seed).unwrap();
             runtime.block_on(front.session.prepare("", text, &[])).unwrap_or_else(|error| panic!("{text}: {error}"));
             runtime.block_on(front.session.sync()).unwrap();
         }
-        feed(&seeds, |bytes| {
+        Target { name: "sql", function: None }.feed(&seeds, |bytes| {
             let text = String::from_utf8_lossy(bytes);
             runtime.block_on(front.take(&text));
         });

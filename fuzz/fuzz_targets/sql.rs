@@ -14,6 +14,7 @@ thread_local! {
     });
 }
 
-libfuzzer_sys::fuzz_target!(|text: &str| {
-    FRONT.with_borrow_mut(|(runtime, front)| runtime.block_on(front.take(text)));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let text = String::from_utf8_lossy(bytes);
+    FRONT.with_borrow_mut(|(runtime, front)| runtime.block_on(front.take(&text)));
 });

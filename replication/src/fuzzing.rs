@@ -39,8 +39,13 @@ mod mutate;
 
 #[cfg(test)]
 mod tests {
-    use super::mutate::feed;
+    use super::mutate::Target;
     use super::*;
+
+    /// As `fuzz/fuzz_targets/wal.rs` chooses.
+    fn target(function: u8) -> Target {
+        Target { name: "wal", function: Some((function, 3)) }
+    }
 
     #[test]
     fn no_segment_ends_the_process() {
@@ -53,7 +58,7 @@ mod tests {
                 seeds.push([&[2][..], &segment].concat());
             }
         }
-        feed(&seeds, segments);
+        target(0).feed(&seeds, segments);
     }
 
     #[test]
@@ -64,11 +69,11 @@ mod tests {
                 seeds.push([wal::one(2, 1, 0, 1), wal::one(kind, 1, number, 0), wal::one(2, 2, 1, 0)].concat());
             }
         }
-        feed(&seeds, records);
+        target(1).feed(&seeds, records);
     }
 
     #[test]
     fn no_packed_entry_ends_the_process() {
-        feed(&[vec![3, 0, 0, 0, 1, 2, 3, 1, 0, 0, 0, 9], vec![0, 0, 0, 0]], packed);
+        target(2).feed(&[vec![3, 0, 0, 0, 1, 2, 3, 1, 0, 0, 0, 9], vec![0, 0, 0, 0]], packed);
     }
 }

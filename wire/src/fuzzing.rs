@@ -104,8 +104,13 @@ mod mutate;
 
 #[cfg(test)]
 mod tests {
-    use super::mutate::feed;
+    use super::mutate::Target;
     use super::*;
+
+    /// As `fuzz/fuzz_targets/wire.rs` chooses.
+    fn target(function: u8) -> Target {
+        Target { name: "wire", function: Some((function, 3)) }
+    }
 
     fn framed(kind: u8, body: &[u8]) -> Vec<u8> {
         let mut message = vec![kind];
@@ -129,7 +134,7 @@ mod tests {
         ];
         let mut seeds = one.to_vec();
         seeds.push(one.concat());
-        feed(&seeds, messages);
+        target(0).feed(&seeds, messages);
     }
 
     #[test]
@@ -163,7 +168,7 @@ mod tests {
                 seeds.push([&[ty, 1], binary].concat());
             }
         }
-        feed(&seeds, value);
+        target(1).feed(&seeds, value);
     }
 
     #[test]
@@ -172,6 +177,6 @@ mod tests {
             b"SCRAM-SHA-256\0\0\0\0\x14n,,n=u,r=rOprNGfwEbeR\xffc=biws,r=rOprNGfwEbeR,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=";
         let verifier = b"SCRAM-SHA-256$4096:c2FsdHNhbHRzYWx0c2E=$c3RvcmVk:c2VydmVy";
         let options = b"-c search_path=a\\ b --statement-timeout=5 -cwork_mem=1";
-        feed(&[first.to_vec(), verifier.to_vec(), options.to_vec()], authentication);
+        target(2).feed(&[first.to_vec(), verifier.to_vec(), options.to_vec()], authentication);
     }
 }
