@@ -57,7 +57,9 @@ impl Target {
         let mut seeds = seeds.to_vec();
         let kept = self.corpus();
         for input in &kept {
-            run(input);
+            if catch_unwind(AssertUnwindSafe(|| run(input))).is_err() {
+                panic!("an input of the corpus fails: {input:?}");
+            }
         }
         seeds.extend(kept);
         let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
