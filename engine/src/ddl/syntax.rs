@@ -11,7 +11,6 @@ pub mod statistics;
 pub mod user_type;
 
 use sqlparser::ast::{CommentObject, DataType, Ident, ObjectName, ObjectNamePart};
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -19,6 +18,7 @@ use super::absent::{self, DropAbsent};
 use super::aggregate_syntax::{self, CreateAggregate};
 use super::routine_syntax::{self, CreateRoutine, RoutineChange, RoutineKind, RoutineName};
 use crate::catalog::Policy;
+use crate::sql::dialect::PostgreSql15;
 
 /// A statement of DDL outside sqlparser's trees.
 #[derive(Debug, Clone)]
@@ -1081,8 +1081,8 @@ impl Cursor<'_> {
         &mut self,
         production: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
     ) -> Result<T, SyntaxError> {
-        let dialect = PostgreSqlDialect {};
         let rest = self.tokens.get(self.at..).unwrap_or_default().to_vec();
+        let dialect = PostgreSql15::new(rest.len());
         let mut parser = Parser::new(&dialect).with_recursion_limit(100).with_tokens_with_locations(rest);
         let found = production(&mut parser).map_err(|_| self.at)?;
         self.at += parser.index();

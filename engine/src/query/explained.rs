@@ -42,11 +42,12 @@ impl PlanNode {
 
     /// Costs up to the first and up to the last row.
     pub fn cost(&self) -> (f64, f64) {
-        let inputs: f64 = self.children.iter().map(|c| c.cost().1).sum();
+        let costs: Vec<(f64, f64)> = self.children.iter().map(PlanNode::cost).collect();
+        let inputs: f64 = costs.iter().map(|(_, all)| all).sum();
         let blocks = matches!(self.name.as_str(), "Sort" | "Aggregate" | "Hash Join");
         let first = match blocks {
             true => inputs,
-            false => self.children.first().map_or(0.0, |c| c.cost().0),
+            false => costs.first().map_or(0.0, |(first, _)| *first),
         };
         (first, inputs + self.rows.unwrap_or(0) as f64)
     }

@@ -14,6 +14,7 @@ mod in_order;
 mod interrupt;
 pub mod join_order;
 mod lower;
+mod narrow;
 mod runtime;
 mod scan;
 mod series;
@@ -22,6 +23,7 @@ mod single;
 mod tests;
 mod unnest;
 mod walk;
+mod watched;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -246,7 +248,8 @@ impl QueryEngine {
         let rel = match known.unnested.get() {
             Some(rel) => rel.clone(),
             None => {
-                let rel = Arc::new(unnest::Unnester::new(&query.rel).rel(query.rel.clone())?);
+                let rel =
+                    Arc::new(unnest::Unnester::new(&query.rel, runtime::Stop::of(context)).rel(query.rel.clone())?);
                 // Somebody else may have been faster: both trees say the same.
                 known.unnested.get_or_init(|| rel).clone()
             }
@@ -254,9 +257,10 @@ impl QueryEngine {
         let outputs = query.outputs.clone();
         let context = context.clone();
         let stopped = runtime::stopped(context.cancel.clone(), context.deadline);
+        let (stop, _waiting) = runtime::Stop::with_waiting(&context);
         let work = self.runtime.plan(async move {
-            let logical = lower::Lowering::new(&context).query(&rel, &outputs)?;
-            runtime::physical_plan(&state, &logical).await
+            let logical = lower::Lowering::new(&context, stop.clone()).query(&rel, &outputs)?;
+            runtime::physical_plan(state, &logical, stop).await
         });
         tokio::select! {
             biased;

@@ -21,12 +21,15 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::SessionConfig;
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::QueryContext;
 use super::fault::from_datafusion;
@@ -34,6 +37,7 @@ use super::in_order;
 use super::join_order::JoinOrder;
 use super::scan::Running;
 use super::series::SeriesPlanner;
+use super::watched::{PlannedUntil, Watched};
 use crate::engine::EngineConfig;
 use crate::error::{Error, Result, SqlState};
 use crate::functions::lower::StatementContext;
@@ -97,6 +101,7 @@ impl Runtime {
             // The binder has settled every type: there is nothing to coerce.
             .with_analyzer_rules(Vec::new())
             .with_optimizer_rules(optimizer_rules())
+            .with_physical_optimizer_rules(physical_optimizer_rules())
             .with_query_planner(Arc::new(Planner))
             .build();
         Ok(Runtime { threads: Some(threads), state })
@@ -195,13 +200,19 @@ fn timed_out() -> Error {
 /// What work that yields to nobody asks again and again.
 #[derive(Debug, Clone)]
 pub(super) struct Stop {
-    cancel: tokio_util::sync::CancellationToken,
+    cancel: CancellationToken,
     deadline: Option<Instant>,
 }
 
 impl Stop {
     pub fn of(context: &QueryContext) -> Stop {
         Stop { cancel: context.cancel.clone(), deadline: context.deadline }
+    }
+
+    /// The same, and when the guard goes: what waits for the work may itself be dropped.
+    pub fn with_waiting(context: &QueryContext) -> (Stop, DropGuard) {
+        let cancel = context.cancel.child_token();
+        (Stop { cancel: cancel.clone(), deadline: context.deadline }, cancel.drop_guard())
     }
 
     pub fn check(&self) -> Result<()> {
@@ -214,7 +225,7 @@ impl Stop {
 }
 
 /// Resolves with the reason when the query has to stop.
-pub(super) async fn stopped(cancel: tokio_util::sync::CancellationToken, deadline: Option<Instant>) -> Error {
+pub(super) async fn stopped(cancel: CancellationToken, deadline: Option<Instant>) -> Error {
     let timeout = async {
         match deadline {
             Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
@@ -251,7 +262,11 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
     let pushed = rules.iter().position(|rule| rule.name() == "push_down_filter").map_or(rules.len(), |i| i + 1);
     rules.insert(pushed, Arc::new(JoinOrder));
-    rules
+    rules.into_iter().map(|rule| Arc::new(Watched(rule)) as _).collect()
+}
+
+fn physical_optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    PhysicalOptimizer::new().rules.into_iter().map(|rule| Arc::new(Watched(rule)) as _).collect()
 }
 
 /// Plans our own nodes beside DataFusion's.
@@ -271,15 +286,18 @@ impl QueryPlanner for Planner {
     }
 }
 
-/// Optimises a logical plan and chooses its operators.
-pub(super) async fn physical_plan(state: &SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+/// Optimises a logical plan and chooses its operators; ends early when `stop` says so.
+pub(super) async fn physical_plan(
+    mut state: SessionState,
+    plan: &LogicalPlan,
+    stop: Stop,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    state.config_mut().options_mut().extensions.insert(PlannedUntil(stop));
     let optimized = state.optimize(plan).map_err(from_datafusion)?;
     if !state.config_options().optimizer.prefer_hash_join && !can_merge(&optimized) {
-        let mut state = state.clone();
         state.config_mut().options_mut().optimizer.prefer_hash_join = true;
-        return state.query_planner().create_physical_plan(&optimized, &state).await.map_err(from_datafusion);
     }
-    state.query_planner().create_physical_plan(&optimized, state).await.map_err(from_datafusion)
+    state.query_planner().create_physical_plan(&optimized, &state).await.map_err(from_datafusion)
 }
 
 /// Whether DataFusion's merge join compares the keys of all joins as `=` does.
@@ -315,7 +333,7 @@ pub struct ResultStream {
     batches: mpsc::Receiver<Result<RecordBatch>>,
     /// `None`: all batches are there.
     running: Option<AbortHandle>,
-    cancel: tokio_util::sync::CancellationToken,
+    cancel: CancellationToken,
 }
 
 impl Drop for ResultStream {
@@ -329,7 +347,7 @@ impl Drop for ResultStream {
 
 impl ResultStream {
     /// A result that is complete.
-    pub(super) fn of(found: Vec<RecordBatch>, cancel: tokio_util::sync::CancellationToken) -> ResultStream {
+    pub(super) fn of(found: Vec<RecordBatch>, cancel: CancellationToken) -> ResultStream {
         let (sender, batches) = mpsc::channel(found.len().max(1));
         for batch in found {
             // There is room for all, and the receiver is here.

@@ -204,3 +204,49 @@ async fn a_slow_client_stops_the_query() {
     let mut stream = engine.execute(&query, context(&[])).await.unwrap();
     assert!(stream.next().await.unwrap().unwrap().num_rows() > 0);
 }
+
+#[tokio::test]
+async fn planning_ends_with_its_statement() {
+    use datafusion::logical_expr::LogicalPlanBuilder;
+    let engine = engine();
+    let given_up = context(&[]);
+    let (stop, waiting) = super::runtime::Stop::with_waiting(&given_up);
+    let plan = LogicalPlanBuilder::empty(true).build().unwrap();
+    let state = engine.runtime.state(&given_up, true);
+    super::runtime::physical_plan(state.clone(), &plan, stop.clone()).await.unwrap();
+    // Whoever waited for the plan has been dropped.
+    drop(waiting);
+    assert!(!given_up.cancel.is_cancelled());
+    let end = super::runtime::physical_plan(state, &plan, stop.clone()).await.unwrap_err();
+    assert_eq!(end.state().code(), "57014");
+    let (query, _) = bind_with("select (select max(u.id) from u where u.t_id = t.id) from t", &[]).unwrap();
+    let end = super::unnest::Unnester::new(&query.rel, stop).rel(query.rel.clone()).unwrap_err();
+    assert_eq!(end.state().code(), "57014");
+}
+
+/// `depth` subqueries, each in the one before, that name what is around them on both sides of a join.
+fn nested(depth: usize) -> String {
+    (1..=depth).rev().fold("select 1 as v".to_string(), |inner, i| {
+        let outer = i - 1;
+        format!(
+            "select max((select sum(v) from ({inner}) q{i}) + y.id) as v \
+             from t t{i} left join t y on y.id = t{outer}.id where t{i}.id <> t{outer}.id"
+        )
+    })
+}
+
+#[tokio::test]
+async fn copies_for_correlated_subqueries_are_bounded() {
+    let engine = engine();
+    let sql = |depth| format!("select (select v from ({}) q) from t t0 order by t0.id limit 1", nested(depth));
+    assert_eq!(run(&engine, &sql(4), &[]).await.unwrap(), ["16"]);
+    // Sessions have more stack than tests.
+    let (query, _) = stacker::grow(64 << 20, || bind_with(&sql(24), &[])).unwrap();
+    let unnested = |copied| {
+        let mut unnester = super::unnest::Unnester::new(&query.rel, super::runtime::Stop::of(&context(&[])));
+        unnester.copied = copied;
+        stacker::grow(64 << 20, || unnester.rel(query.rel.clone()).map(drop))
+    };
+    assert!(unnested(0).is_ok());
+    assert_eq!(unnested(super::unnest::MOST_COPIED).unwrap_err().state().code(), "54001");
+}

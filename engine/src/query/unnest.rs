@@ -12,6 +12,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::empty;
+use super::narrow::{exactly_one_row, narrowed};
+use super::runtime::Stop;
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::functions::{Function, registry};
@@ -23,16 +25,22 @@ use crate::types::{Datum, PgType, TypeOid};
 /// Hands out column ids that nothing in the tree uses.
 pub(super) struct Unnester {
     next: u32,
+    stop: Stop,
+    /// Columns that copies of relations define, together.
+    pub(super) copied: usize,
 }
+
+/// [`Unnester::copied`] of the most complex statement: beyond it a plan takes minutes to make, and gigabytes.
+pub(super) const MOST_COPIED: usize = 20_000;
 
 /// The function that DataFusion's side knows as "the only value, or 21000"; not in pg_proc.
 pub(super) const SINGLE_VALUE: &str = "lockstep_single_value";
 
 impl Unnester {
-    pub(super) fn new(rel: &Rel) -> Unnester {
+    pub(super) fn new(rel: &Rel, stop: Stop) -> Unnester {
         let mut defined = HashSet::new();
         rel.defined(&mut defined);
-        Unnester { next: defined.iter().map(|id| id.0).max().unwrap_or(0) + 1 }
+        Unnester { next: defined.iter().map(|id| id.0).max().unwrap_or(0) + 1, stop, copied: 0 }
     }
 
     fn fresh(&mut self) -> ColumnId {
@@ -62,11 +70,8 @@ impl Unnester {
                 let join = Rel::Join { left, right, kind: JoinKind::Inner, condition: None, lateral };
                 self.filter(join, condition)
             }
-            Rel::Join { left, right, kind, condition: Some(mut condition), lateral } => {
-                let (mut left, mut right) = (left, right);
-                let side = if kind == JoinKind::Right { &mut left } else { &mut right };
-                self.attach(side, &mut condition)?;
-                Ok(Rel::Join { left, right, kind, condition: Some(condition), lateral })
+            Rel::Join { left, right, kind, condition: Some(condition), .. } => {
+                self.outer_join(*left, *right, kind, condition)
             }
             Rel::Values { outputs, rows } => {
                 let union = self.rows_as_queries(outputs, rows);
@@ -185,7 +190,7 @@ impl Unnester {
         let mut input = input.filter(ScalarExpr::and(plain));
         let mut rest = Vec::new();
         for mut part in nested {
-            match self.semi_join(input, &part)? {
+            match self.semi_join(input, &mut part)? {
                 (joined, true) => input = joined,
                 (same, false) => {
                     input = same;
@@ -197,22 +202,62 @@ impl Unnester {
         Ok(input.filter(ScalarExpr::and(rest)))
     }
 
+    /// An outer join whose condition holds subqueries: each becomes a column of the side that it names.
+    ///
+    /// Errors: 0A000 for a full join with one that names both.
+    fn outer_join(&mut self, left: Rel, right: Rel, kind: JoinKind, mut condition: ScalarExpr) -> Result<Rel> {
+        let ids = |rel: &Rel| rel.outputs().iter().map(|o| o.id).collect::<HashSet<ColumnId>>();
+        let (of_left, of_right) = (ids(&left), ids(&right));
+        let of_both = |e: &ScalarExpr| e.subquery().is_some() && names(e, &of_left) && names(e, &of_right);
+        if condition.any(&of_both) {
+            // Which rows of one side match is asked anew for each row of the other.
+            let (left, right) = match kind {
+                JoinKind::Left => (left, right),
+                JoinKind::Right => (right, left),
+                _ => {
+                    let message = "FULL JOIN is only supported with merge-joinable or hash-joinable join conditions";
+                    return Err(Error::new(SqlState::FeatureNotSupported, message));
+                }
+            };
+            let right = self.filter(right, condition)?;
+            return self.lateral(left, right, JoinKind::Left, None);
+        }
+        let (mut left, mut right) = (left, right);
+        self.attach_to_sides(&mut left, &mut right, &of_left, &mut condition)?;
+        Ok(Rel::Join { left: Box::new(left), right: Box::new(right), kind, condition: Some(condition), lateral: false })
+    }
+
+    /// [`Unnester::attach`] of each subquery to the left side, if it names one of that side's columns, else to the right.
+    fn attach_to_sides(
+        &mut self,
+        left: &mut Rel,
+        right: &mut Rel,
+        of_left: &HashSet<ColumnId>,
+        expr: &mut ScalarExpr,
+    ) -> Result<()> {
+        if expr.subquery().is_none() {
+            return expr.children_mut(&mut |e| self.attach_to_sides(left, right, of_left, e));
+        }
+        self.attach(if names(expr, of_left) { left } else { right }, expr)
+    }
+
     /// `[NOT] EXISTS`, `IN` and `NOT IN` at the top of a condition. The flag says whether it was one and has gone.
-    fn semi_join(&mut self, input: Rel, part: &ScalarExpr) -> Result<(Rel, bool)> {
-        let (negated, inner) = match &part.kind {
-            ExprKind::Not(inner) => (true, &**inner),
+    fn semi_join(&mut self, input: Rel, part: &mut ScalarExpr) -> Result<(Rel, bool)> {
+        let (negated, inner) = match &mut part.kind {
+            ExprKind::Not(inner) => (true, &mut **inner),
             _ => (false, part),
         };
-        let ExprKind::Query(query) = &inner.kind else {
+        let ExprKind::Query(query) = &mut inner.kind else {
             return Ok((input, false));
         };
-        let (rel, mut conditions, quantified) = match &**query {
-            QueryExpr::Exists { rel } => (self.rel((**rel).clone())?, vec![], false),
-            QueryExpr::Quantified { rel, condition, all: false } => {
-                (self.rel((**rel).clone())?, condition.clone().conjuncts(), true)
-            }
+        let (rel, mut conditions, quantified) = match Arc::make_mut(query) {
+            QueryExpr::Exists { rel } => (rel, vec![], false),
+            QueryExpr::Quantified { rel, condition, all: false } => (rel, condition.clone().conjuncts(), true),
             _ => return Ok((input, false)),
         };
+        // Also where it is no join in the end: nobody does this again.
+        *rel = Arc::new(self.rel((**rel).clone())?);
+        let rel = (**rel).clone();
         if conditions.iter().any(ScalarExpr::has_subquery) {
             return Ok((input, false));
         }
@@ -404,7 +449,7 @@ impl Unnester {
             }
             (right, _) => right,
         };
-        let mut domain = self.domain(&left, &named, &outer);
+        let mut domain = self.domain(&left, &named, &outer)?;
         domain.every = kind != JoinKind::Left || condition.is_some() || !empty::is_null_without_rows(&right);
         let right = self.push(&domain, right)?;
         let mut conditions = condition.map(ScalarExpr::conjuncts).unwrap_or_default();
@@ -421,11 +466,9 @@ impl Unnester {
     }
 
     /// The distinct values of some columns of `input`, in a copy of it under new names.
-    fn domain(&mut self, input: &Rel, named: &[ColumnId], types: &HashMap<ColumnId, PgType>) -> Domain {
-        let mut copy = input.clone();
-        let mut defined = HashSet::new();
-        copy.defined(&mut defined);
-        let map: HashMap<ColumnId, ColumnId> = defined.into_iter().map(|id| (id, self.fresh())).collect();
+    fn domain(&mut self, input: &Rel, named: &[ColumnId], types: &HashMap<ColumnId, PgType>) -> Result<Domain> {
+        let mut copy = narrowed(input, &named.iter().copied().collect());
+        let map = self.anew(&copy)?;
         copy.rename(&map);
         let mut columns = Vec::new();
         let mut projected = Vec::new();
@@ -435,18 +478,31 @@ impl Unnester {
             projected.push((new, ScalarExpr::column(map.get(id).copied().unwrap_or(*id), ty)));
             columns.push((*id, new, ty));
         }
-        Domain { rel: Rel::Distinct { input: Box::new(copy.project(projected)) }, columns, every: true }
+        Ok(Domain { rel: Rel::Distinct { input: Box::new(copy.project(projected)) }, columns, every: true })
     }
 
     /// The same domain under new names.
-    fn copy(&mut self, domain: &Domain) -> Domain {
-        let mut defined = HashSet::new();
-        domain.rel.defined(&mut defined);
-        let map: HashMap<ColumnId, ColumnId> = defined.into_iter().map(|id| (id, self.fresh())).collect();
+    fn copy(&mut self, domain: &Domain) -> Result<Domain> {
+        let map = self.anew(&domain.rel)?;
         let mut rel = domain.rel.clone();
         rel.rename(&map);
         let columns = domain.columns.iter().map(|(o, i, ty)| (*o, map.get(i).copied().unwrap_or(*i), *ty)).collect();
-        Domain { rel, columns, every: domain.every }
+        Ok(Domain { rel, columns, every: domain.every })
+    }
+
+    /// New names for the columns of a copy of `rel`.
+    ///
+    /// Errors: 57014 when the query is given up; 54001 past [`MOST_COPIED`].
+    fn anew(&mut self, rel: &Rel) -> Result<HashMap<ColumnId, ColumnId>> {
+        self.stop.check()?;
+        let mut defined = HashSet::new();
+        rel.defined(&mut defined);
+        self.copied += defined.len();
+        if self.copied > MOST_COPIED {
+            let detail = "Its correlated subqueries would be computed from too many copies of the queries around them.";
+            return Err(Error::new(SqlState::StatementTooComplex, "statement is too complex").detail(detail));
+        }
+        Ok(defined.into_iter().map(|id| (id, self.fresh())).collect())
     }
 
     /// `rel` for every element of the domain: yields the domain's columns beside its own.
@@ -524,7 +580,7 @@ impl Unnester {
                 mut left_columns,
                 mut right_columns,
             } => {
-                let other = self.copy(domain);
+                let other = self.copy(domain)?;
                 let left = self.push(domain, *left)?;
                 let right = self.push(&other, *right)?;
                 let mut renamed = Vec::new();
@@ -581,7 +637,7 @@ impl Unnester {
         let (left, right) = if in_right && !in_left && kind == JoinKind::Inner {
             (left, self.push(domain, right)?)
         } else if in_right {
-            let other = self.copy(domain);
+            let other = self.copy(domain)?;
             for ((_, l, ty), (_, r, _)) in domain.columns.iter().zip(&other.columns) {
                 conditions.push(same(ScalarExpr::column(*l, *ty), ScalarExpr::column(*r, *ty)));
             }
@@ -612,7 +668,7 @@ impl Unnester {
             return Ok(Rel::Aggregate { input, groups, sets: None, grouping, aggregates });
         }
         // Without groups there is a row for every element of the domain, also where nothing was found.
-        let other = self.copy(domain);
+        let other = self.copy(domain)?;
         let mut keys = Vec::new();
         let mut conditions = Vec::new();
         for ((_, own, ty), (_, outer, _)) in domain.columns.iter().zip(&other.columns) {
@@ -766,10 +822,13 @@ struct Domain {
 }
 
 impl Domain {
+    /// Nothing below the query defines one of its outer columns: where one is named it is meant.
     fn occurs_in(&self, rel: &Rel) -> bool {
-        let mut free = HashSet::new();
-        rel.free_columns(&mut free);
-        self.columns.iter().any(|(outer, ..)| free.contains(outer))
+        let outer = |e: &ScalarExpr| match e.kind {
+            ExprKind::Column { id, .. } => self.columns.iter().any(|(outer, ..)| *outer == id),
+            _ => e.subquery().is_some_and(|rel| self.occurs_in(rel)),
+        };
+        rel.expressions().into_iter().any(|e| e.any(&outer)) || rel.inputs().into_iter().any(|r| self.occurs_in(r))
     }
 
     fn substitution(&self) -> HashMap<ColumnId, ScalarExpr> {
@@ -779,6 +838,13 @@ impl Domain {
     fn pass(&self) -> Vec<(ColumnId, ScalarExpr)> {
         self.columns.iter().map(|(_, inner, ty)| (*inner, ScalarExpr::column(*inner, *ty))).collect()
     }
+}
+
+/// Whether an expression names one of the columns, be it in a subquery.
+fn names(expr: &ScalarExpr, columns: &HashSet<ColumnId>) -> bool {
+    let mut free = HashSet::new();
+    expr.free_columns(&mut free);
+    !free.is_disjoint(columns)
 }
 
 fn column(id: ColumnId, ty: TypeOid) -> ScalarExpr {
@@ -855,15 +921,6 @@ fn at_most_one_row(rel: &Rel) -> bool {
         Rel::Join { left, right, kind: JoinKind::Inner | JoinKind::Left, .. } => {
             at_most_one_row(left) && at_most_one_row(right)
         }
-        _ => false,
-    }
-}
-
-fn exactly_one_row(rel: &Rel) -> bool {
-    match rel {
-        Rel::Unit => true,
-        Rel::Aggregate { groups, sets, .. } => groups.is_empty() && sets.is_none(),
-        Rel::Project { input, .. } | Rel::Sort { input, .. } => exactly_one_row(input),
         _ => false,
     }
 }

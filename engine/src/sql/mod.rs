@@ -5,6 +5,7 @@
 pub mod bind;
 mod chain;
 pub mod current_of;
+pub(crate) mod dialect;
 pub mod exclusion;
 pub mod key_details;
 pub mod lift;

@@ -9,10 +9,10 @@
 use std::sync::Arc;
 
 use sqlparser::ast;
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
+use super::dialect::PostgreSql15;
 use super::utility::{self, Utility};
 use crate::error::{Error, Result, SqlState};
 
@@ -217,7 +217,7 @@ fn statement_text<'a>(source: &'a Source, tokens: &[TokenWithSpan]) -> &'a str {
 
 /// Tokens without whitespace and comments.
 fn tokenize(source: &Source) -> Result<Vec<TokenWithSpan>> {
-    let dialect = PostgreSqlDialect {};
+    let dialect = PostgreSql15::new(0);
     let mut tokens = Vec::new();
     let plain = super::quoted::plain(source)?;
     Tokenizer::new(&dialect, &plain.text).tokenize_with_location_into_buf(&mut tokens).map_err(|e| {
@@ -341,7 +341,7 @@ pub(super) fn with_parser<T: ast::VisitMut>(
     tokens: Vec<TokenWithSpan>,
     production: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
 ) -> Result<T> {
-    let dialect = PostgreSqlDialect {};
+    let dialect = PostgreSql15::new(tokens.len());
     let concerned = super::precedence::concerns(&tokens);
     let long = tokens.len() >= super::chain::TOKENS_MIN;
     let mut parser = Parser::new(&dialect).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens);

@@ -23,6 +23,7 @@ use datafusion::logical_expr::{
 };
 
 use super::QueryContext;
+use super::runtime::Stop;
 use super::scan::{ROW_ID, ScanTable, ScannedColumn};
 use super::series::SeriesNode;
 use crate::error::{Error, Result, SqlState};
@@ -36,6 +37,7 @@ use crate::types::{Datum, PgType};
 /// Lowers one query.
 pub(super) struct Lowering<'a> {
     context: &'a QueryContext,
+    stop: Stop,
     /// Arrow types of the columns of the recursive queries around.
     work_tables: HashMap<u32, Vec<DataType>>,
     scans: usize,
@@ -73,8 +75,8 @@ pub(super) fn find_column(schemas: &[&DFSchema], id: ColumnId) -> Result<(Expr, 
 }
 
 impl<'a> Lowering<'a> {
-    pub(super) fn new(context: &'a QueryContext) -> Lowering<'a> {
-        Lowering { context, work_tables: HashMap::new(), scans: 0 }
+    pub(super) fn new(context: &'a QueryContext, stop: Stop) -> Lowering<'a> {
+        Lowering { context, stop, work_tables: HashMap::new(), scans: 0 }
     }
 
     /// The whole query: exactly `outputs`, in order.
@@ -94,6 +96,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn rel(&mut self, rel: &Rel) -> Result<LogicalPlan> {
+        self.stop.check()?;
         stacker::maybe_grow(256 * 1024, 4 * 1024 * 1024, || self.rel_inner(rel))
     }
 

@@ -217,10 +217,13 @@ impl Binder {
                 let function = crate::functions::row_version::row_version();
                 Ok(ScalarExpr::new(ExprKind::Call { function, args }, TypeOid::XID))
             }
-            "xmax" => Ok(match relation.updated {
-                Some(id) => ScalarExpr::new(ExprKind::Column { id, depth }, TypeOid::XID),
-                None => ScalarExpr::constant(Datum::Oid(0), TypeOid::XID),
-            }),
+            "xmax" => {
+                relation.columns.iter().for_each(|c| self.note_column(c.id));
+                Ok(match relation.updated {
+                    Some(id) => ScalarExpr::new(ExprKind::Column { id, depth }, TypeOid::XID),
+                    None => ScalarExpr::constant(Datum::Oid(0), TypeOid::XID),
+                })
+            }
             "ctid" | ROW_ID => {
                 let Some(id) = relation.row_id else {
                     return Err(self.source.locate(Error::unsupported(format!("the system column {name} here")), span));

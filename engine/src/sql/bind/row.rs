@@ -196,7 +196,8 @@ impl Binder {
     }
 
     /// A column that is a row, or a whole relation of FROM.
-    fn named_row(&self, name: &str) -> Option<Fields> {
+    fn named_row(&mut self, name: &str) -> Option<Fields> {
+        let mut fields = None;
         for (depth, scope) in self.scopes.iter().rev().enumerate() {
             match lookup(scope, name) {
                 Lookup::One(column, _) => return self.column_fields(column.id, depth),
@@ -204,10 +205,18 @@ impl Binder {
                 Lookup::None => {}
             }
             if let Some(relation) = scope.relations.iter().find(|r| r.name == name) {
-                return (!relation.scalar).then(|| relation_fields(relation, depth));
+                if relation.scalar {
+                    return None;
+                }
+                let read: Vec<ColumnId> = relation.columns.iter().map(|c| c.id).collect();
+                fields = Some((relation_fields(relation, depth), read));
+                break;
             }
         }
-        None
+        // A name of a row reads all of it, whichever field is wanted: so do privileges and policies see it.
+        let (fields, read) = fields?;
+        read.into_iter().for_each(|id| self.note_column(id));
+        Some(fields)
     }
 
     /// The fields of a subquery's column.

@@ -1,0 +1,123 @@
+//! PostgreSQL 15's grammar for sqlparser: its own dialect, without names of arguments that are expressions
+//! (`json_object('key' : value)`, which came with 16), and with an end to trying again.
+//!
+//! The parser tries a construct, and where that fails goes back and tries another; nested n deep this can take 2^n
+//! steps. Names of arguments did so for every call; what is left does so only for statements that are wrong.
+
+use std::any::TypeId;
+use std::cell::Cell;
+
+use sqlparser::ast::Expr;
+use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+
+/// Expressions that may be begun for each token of a statement, and beside that.
+const STEPS_PER_TOKEN: usize = 64;
+const STEPS_BESIDE: usize = 10_000;
+
+/// For one statement.
+#[derive(Debug)]
+pub(crate) struct PostgreSql15 {
+    base: PostgreSqlDialect,
+    steps_left: Cell<usize>,
+}
+
+impl PostgreSql15 {
+    pub(crate) fn new(tokens: usize) -> PostgreSql15 {
+        PostgreSql15 { base: PostgreSqlDialect {}, steps_left: Cell::new(tokens * STEPS_PER_TOKEN + STEPS_BESIDE) }
+    }
+}
+
+/// What is as in sqlparser's dialect.
+macro_rules! as_in_base {
+    ($($name:ident),* $(,)?) => { $(fn $name(&self) -> bool { self.base.$name() })* };
+}
+
+impl Dialect for PostgreSql15 {
+    fn dialect(&self) -> TypeId {
+        TypeId::of::<PostgreSqlDialect>()
+    }
+
+    fn parse_prefix(&self, _parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        match self.steps_left.get().checked_sub(1) {
+            Some(left) => {
+                self.steps_left.set(left);
+                None
+            }
+            // The only error after which the parser tries little else, and that ends here as well.
+            None => Some(Err(ParserError::RecursionLimitExceeded)),
+        }
+    }
+
+    fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
+        self.base.get_next_precedence(parser)
+    }
+
+    fn supports_named_fn_args_with_expr_name(&self) -> bool {
+        false
+    }
+
+    fn supports_named_fn_args_with_colon_operator(&self) -> bool {
+        false
+    }
+
+    fn identifier_quote_style(&self, identifier: &str) -> Option<char> {
+        self.base.identifier_quote_style(identifier)
+    }
+
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        self.base.is_delimited_identifier_start(ch)
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        self.base.is_identifier_start(ch)
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        self.base.is_identifier_part(ch)
+    }
+
+    fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
+        self.base.is_reserved_for_identifier(keyword)
+    }
+
+    fn is_custom_operator_part(&self, ch: char) -> bool {
+        self.base.is_custom_operator_part(ch)
+    }
+
+    fn prec_value(&self, precedence: Precedence) -> u8 {
+        self.base.prec_value(precedence)
+    }
+
+    as_in_base!(
+        supports_unicode_string_literal,
+        supports_filter_during_aggregation,
+        supports_group_by_expr,
+        allow_extract_custom,
+        allow_extract_single_quotes,
+        supports_create_index_with_clause,
+        supports_explain_with_utility_options,
+        supports_listen_notify,
+        supports_factorial_operator,
+        supports_bitwise_shift_operators,
+        supports_comment_on,
+        supports_load_extension,
+        supports_empty_projections,
+        supports_nested_comments,
+        supports_string_escape_constant,
+        supports_numeric_literal_underscores,
+        supports_array_typedef_with_brackets,
+        supports_geometric_types,
+        supports_set_names,
+        supports_alter_column_type_using,
+        supports_notnull_operator,
+        supports_interval_options,
+        supports_insert_table_alias,
+        supports_create_table_like_parenthesized,
+        supports_select_wildcard_with_alias,
+        supports_comma_separated_trim,
+        supports_xml_expressions,
+        supports_comment_optimizer_hint,
+    );
+}
