@@ -1,5 +1,6 @@
 //! Rewrites of the token stream where PostgreSQL's grammar and sqlparser's differ in form but not in meaning.
 
+mod joins;
 pub mod only;
 
 use sqlparser::keywords::Keyword;
@@ -700,6 +701,7 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     if !routine {
         super::spellings::respell(&mut tokens);
         only::mark(&mut tokens);
+        joins::parenthesise(&mut tokens);
         super::current_of::mark(&mut tokens);
         super::exclusion::mark(&mut tokens);
         mark_calls(&mut tokens);

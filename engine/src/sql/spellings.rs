@@ -13,6 +13,7 @@ pub(super) fn respell(tokens: &mut Vec<TokenWithSpan>) {
     grouping_elements(tokens);
     interval_precision(tokens);
     quantified_operators(tokens);
+    called_users(tokens);
     if tokens.first().is_some_and(|t| word(t, "create")) {
         without_oids(tokens);
         named_columns(tokens);
@@ -28,6 +29,22 @@ fn keyword(text: &str, at: &TokenWithSpan) -> TokenWithSpan {
 
 fn is(tokens: &[TokenWithSpan], at: usize, token: &Token) -> bool {
     tokens.get(at).is_some_and(|t| t.token == *token)
+}
+
+/// `pg_catalog.current_user()`, where sqlparser takes the second word for SQL's CURRENT_USER: is that.
+fn called_users(tokens: &mut Vec<TokenWithSpan>) {
+    for at in (0..tokens.len().saturating_sub(4)).rev() {
+        let user = word(&tokens[at + 2], "current_user") || word(&tokens[at + 2], "session_user");
+        if user
+            && word(&tokens[at], "pg_catalog")
+            && is(tokens, at + 1, &Token::Period)
+            && is(tokens, at + 3, &Token::LParen)
+            && is(tokens, at + 4, &Token::RParen)
+        {
+            tokens.drain(at + 3..=at + 4);
+            tokens.drain(at..=at + 1);
+        }
+    }
 }
 
 /// What begins the name of a collation that is none: how a column is compressed.
