@@ -17,7 +17,7 @@ use sqlparser::ast::{
 use super::constraint::Wanted;
 use super::names::{self, Name};
 use super::syntax::{ColumnChange, IndexChange, RelationChange, RelationKind};
-use super::{DdlContext, inherit, lock, open_table, privilege, put, put_table, schema, table, view};
+use super::{DdlContext, inherit, lock, open_table, ownership, privilege, put, put_table, schema, table, view};
 use crate::catalog::{ConstraintDef, ConstraintKind, IndexDef, Object, Persistence, Relation, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::txn::{TableLock, Transaction};
@@ -223,7 +223,8 @@ pub async fn alter_index(
             check_tablespace(tablespace)?;
             return Ok(tag);
         }
-        IndexChange::Statistics(column) => {
+        IndexChange::Statistics { column, target } => {
+            super::statistics::target(*target, context)?;
             let column = statistics_column(*column, table, &index)?;
             context.notice(SqlState::SuccessfulCompletion, super::column::no_consequence("STATISTICS", &column));
             return Ok(tag);
@@ -322,13 +323,9 @@ fn change_relation(
     privilege::check_owner(&catalog, context.user, owner, relation.kind_name(), relation.name())?;
     match change {
         RelationChange::Rename(to) => rename(relation, &names::ident(to), tx),
-        RelationChange::SetSchema(schema) => set_schema(relation, &names::ident(schema), tx, context),
+        RelationChange::SetSchema(schema) => set_schema(relation, schema, tx, context),
         RelationChange::Owner(role) => {
-            let new = super::grant::role_oid(role, &catalog, context)?;
-            if new != owner {
-                privilege::check_new_owner(&catalog, context.user, new, Some(relation.schema()))?;
-            }
-            let owner = new;
+            let owner = ownership::new_owner(role, owner, relation.schema(), &catalog, context)?;
             match relation {
                 Relation::Table(table) => {
                     for sequence in catalog.owned_sequences(table.oid, None) {
@@ -392,13 +389,9 @@ fn rename(relation: Relation, to: &str, tx: &mut Transaction) -> Result<()> {
     }
 }
 
-fn set_schema(relation: Relation, to: &str, tx: &mut Transaction, context: &DdlContext<'_>) -> Result<()> {
+fn set_schema(relation: Relation, to: &Ident, tx: &mut Transaction, context: &DdlContext<'_>) -> Result<()> {
     let catalog = tx.catalog();
-    let to = catalog.resolve_schema(to)?.oid;
-    privilege::check_create(&catalog, context.user, to)?;
-    if to == crate::catalog::Oid::PG_CATALOG || to == crate::catalog::Oid::INFORMATION_SCHEMA {
-        return Err(Error::new(SqlState::InsufficientPrivilege, "cannot move objects into system schemas"));
-    }
+    let to = ownership::new_schema(to, &catalog, context)?;
     if to == relation.schema() {
         return Ok(());
     }
@@ -473,9 +466,10 @@ pub async fn alter_column(
         ColumnChange::DropIdentity { if_exists } => (column.identity.is_none(), "an identity column", *if_exists),
         ColumnChange::Identity { .. } => (column.identity.is_none(), "an identity column", false),
         ColumnChange::DropExpression { if_exists } => (!column.generated, "a stored generated column", *if_exists),
-        ColumnChange::AddIdentity { .. } | ColumnChange::Physical(_) | ColumnChange::Compression(_) => {
-            (false, "", false)
-        }
+        ColumnChange::AddIdentity { .. }
+        | ColumnChange::Statistics(_)
+        | ColumnChange::Physical(_)
+        | ColumnChange::Compression(_) => (false, "", false),
     };
     if let (true, what, if_exists) = missing {
         if if_exists {
@@ -526,6 +520,11 @@ pub async fn alter_column(
             for sequence in &sequences {
                 super::sequence::change(sequence, options, tx).await?;
             }
+        }
+        ColumnChange::Statistics(target) => {
+            super::statistics::target(*target, context)?;
+            context.notice(SqlState::SuccessfulCompletion, super::column::no_consequence("STATISTICS", &column.name));
+            return Ok(tag);
         }
         ColumnChange::Physical(what) => {
             context.notice(SqlState::SuccessfulCompletion, super::column::no_consequence(what, &column.name));

@@ -10,7 +10,7 @@ use sqlparser::tokenizer::Span;
 
 use super::names::{self, Name};
 use super::syntax::collation::{CollationChange, CollationStatement};
-use super::{DdlContext, allocate, drop, expression, privilege, put};
+use super::{DdlContext, allocate, drop, expression, ownership, privilege, put};
 use crate::catalog::{Catalog, Collation, CollationDef, Object, Oid, Order, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::bind::collation::{not_collatable, of_type};
@@ -188,16 +188,10 @@ fn alter(
             def.name = to;
         }
         CollationChange::Owner(role) => {
-            let owner = catalog.resolve_role(&names::ident(role))?.oid;
-            privilege::check_new_owner(&catalog, context.user, owner, Some(def.schema))?;
-            def.owner = owner;
+            def.owner = ownership::new_owner(role, def.owner, def.schema, &catalog, context)?;
         }
         CollationChange::SetSchema(schema) => {
-            let to = catalog.resolve_schema(&names::ident(schema))?.oid;
-            privilege::check_create(&catalog, context.user, to)?;
-            if to == Oid::PG_CATALOG || to == Oid::INFORMATION_SCHEMA {
-                return Err(Error::new(SqlState::InsufficientPrivilege, "cannot move objects into system schemas"));
-            }
+            let to = ownership::new_schema(schema, &catalog, context)?;
             if to != def.schema {
                 taken(to, &def.name)?;
             }
@@ -231,7 +225,8 @@ async fn drop_collations(
         let name = Name::new(name, &catalog)?;
         match find(&name, &catalog, context) {
             Ok(Collation::Own(def)) => {
-                privilege::check_owner(&catalog, context.user, def.owner, "collation", &def.name)?;
+                let of = (def.owner, def.schema);
+                ownership::check_may_drop(&catalog, context.user, of, "collation", &def.name)?;
                 if !targets.iter().any(|t| t.oid == def.oid) {
                     targets.push(def);
                 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sqlparser::ast::{ObjectName, ObjectType};
 
 use super::names::Name;
-use super::{DdlContext, index, lock, privilege, put_table, schema, sequence};
+use super::{DdlContext, index, lock, ownership, privilege, put_table, schema, sequence};
 use crate::catalog::{
     Catalog, CatalogChange, CollationDef, ConstraintDef, Dependent, ExtensionDef, IndexDef, Oid, Relation, RoutineDef,
     RowPolicy, SearchPath, SequenceDef, StatisticsDef, TableDef, TypeDef, ViewDef,
@@ -262,15 +262,15 @@ async fn drop_relations(
         let name = Name::new(name, &catalog)?;
         let doomed = match find(kind, &name, if_exists, tx, context)? {
             Some(Relation::Table(t)) => {
-                privilege::check_owner(&catalog, context.user, t.owner, "table", &t.name)?;
+                ownership::check_may_drop(&catalog, context.user, (t.owner, t.schema), "table", &t.name)?;
                 Doomed::Table(t)
             }
             Some(Relation::View(v)) => {
-                privilege::check_owner(&catalog, context.user, v.owner, "view", &v.name)?;
+                ownership::check_may_drop(&catalog, context.user, (v.owner, v.schema), "view", &v.name)?;
                 Doomed::View(v)
             }
             Some(Relation::Sequence(s)) => {
-                privilege::check_owner(&catalog, context.user, s.owner, "sequence", &s.name)?;
+                ownership::check_may_drop(&catalog, context.user, (s.owner, s.schema), "sequence", &s.name)?;
                 check_not_identity(&s, &catalog)?;
                 Doomed::Sequence(s)
             }
@@ -636,7 +636,7 @@ async fn drop_indexes(
         let Some(Relation::Index(table, dropped)) = find(ObjectType::Index, &name, if_exists, tx, context)? else {
             continue;
         };
-        privilege::check_owner(&tx.catalog(), context.user, table.owner, "index", &dropped.name)?;
+        ownership::check_may_drop(&tx.catalog(), context.user, (table.owner, table.schema), "index", &dropped.name)?;
         if let Some(constraint) = table.index_constraint(dropped.oid) {
             let constraint = format!("constraint {} on table {}", constraint.name, table.name);
             return Err(Error::new(

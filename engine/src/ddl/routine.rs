@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::names::{self, Name};
 use super::routine_syntax::{Attributes, Body, CreateRoutine, RoutineChange, RoutineKind, RoutineName, WrittenArg};
 use super::syntax::RelationChange;
-use super::{DdlContext, allocate, expression, privilege, put};
+use super::{DdlContext, allocate, expression, ownership, privilege, put};
 use crate::catalog::{ArgMode, Catalog, Object, Oid, Relation, RoutineArg, RoutineDef};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::resolve;
@@ -568,7 +568,8 @@ pub fn drop(
 ) -> Result<String> {
     for name in names {
         let Some(routine) = find_named(kind, name, if_exists, true, tx, context)? else { continue };
-        privilege::check_owner(&tx.catalog(), context.user, routine.owner, routine.kind_name(), &routine.name)?;
+        let (of, kind) = ((routine.owner, routine.schema), routine.kind_name());
+        ownership::check_may_drop(&tx.catalog(), context.user, of, kind, &routine.name)?;
         super::drop::drop_routine(&routine, cascade, tx, context)?;
     }
     Ok(match kind {
@@ -596,10 +597,10 @@ pub fn alter(
     match change {
         RoutineChange::Relation(RelationChange::Rename(to)) => new.name = names::ident(to),
         RoutineChange::Relation(RelationChange::SetSchema(schema)) => {
-            new.schema = catalog.resolve_schema(&names::ident(schema))?.oid;
+            new.schema = ownership::new_schema(schema, &catalog, context)?;
         }
         RoutineChange::Relation(RelationChange::Owner(role)) => {
-            new.owner = catalog.resolve_role(&names::ident(role))?.oid;
+            new.owner = ownership::new_owner(role, routine.owner, routine.schema, &catalog, context)?;
         }
         RoutineChange::Relation(_) => return Err(Error::unsupported("this form of ALTER FUNCTION")),
         RoutineChange::Attributes(a) => set_attributes(&mut new, a)?,

@@ -1,18 +1,20 @@
 //! CREATE, ALTER, DROP and COMMENT ON STATISTICS. The objects are kept, shown and dumped; ANALYZE computes nothing for them, and
 //! who makes one is told so.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use sqlparser::ast::{Expr, Ident, ObjectName};
+use sqlparser::ast::{Expr, Ident, ObjectName, Visit, Visitor};
 
 use super::names::{self, Name};
 use super::syntax::statistics::{Element, MoreRelations, StatisticsChange, StatisticsStatement};
-use super::{DdlContext, allocate, expression, lock, privilege, put, system_relation};
+use super::{DdlContext, allocate, expression, lock, ownership, privilege, put, system_relation};
 use crate::catalog::{
     Catalog, CatalogChange, Object, Oid, Relation, StatisticsDef, StatisticsExpression, StatisticsKind, TableDef,
 };
 use crate::error::{Error, Result, SqlState};
 use crate::expr::ExprKind;
+use crate::sql::parse::parse_expression;
 use crate::system::deparse::{self, type_name};
 use crate::txn::{TableLock, Transaction};
 use crate::types::names::is_unordered;
@@ -35,7 +37,7 @@ pub async fn run(
         StatisticsStatement::Drop { names, if_exists } => drop(names, *if_exists, tx, context).await,
         StatisticsStatement::Comment { name, comment } => {
             let (catalog, def) = open(name, tx, context)?;
-            check_owner(&def, &catalog, context)?;
+            check_owner(&def, name, &catalog, context)?;
             let comment = comment.clone().filter(|c| !c.is_empty());
             put(tx, Object::Statistics(Arc::new(StatisticsDef { comment, ..(*def).clone() })))?;
             Ok("COMMENT".to_owned())
@@ -132,14 +134,51 @@ fn bind(element: &Element, table: &TableDef, tx: &Transaction, context: &DdlCont
         Element::Column(name) => return Ok(Bound::Name(names::ident(name))),
         Element::Expression(expr) => expr,
     };
+    let mut inner = expr;
+    while let Expr::Nested(nested) = inner {
+        inner = nested;
+    }
+    if let Expr::Identifier(name) = inner {
+        return Ok(Bound::Name(names::ident(name)));
+    }
+    if reads_whole_rows(expr, table) {
+        return Err(system_column());
+    }
     let (bound, scope) = expression::over_table(expr, table, "statistics expressions", tx, context)?;
     if let ExprKind::Column { id, .. } = &bound.kind {
         return Ok(Bound::Column(scope.attribute_of(*id).unwrap_or_default()));
+    }
+    if bound.ty.oid == TypeOid::RECORD {
+        return Err(Error::new(SqlState::InvalidTableDefinition, "expression has pseudo-type record"));
     }
     let mut reads = deparse::columns(&bound, &scope);
     reads.sort_unstable();
     reads.dedup();
     Ok(Bound::Expression(StatisticsExpression { text: deparse::stored(&bound, &scope)?, reads }, bound.ty))
+}
+
+/// Whether an expression names a system column of the table, or its rows as values.
+fn reads_whole_rows(expr: &Expr, table: &TableDef) -> bool {
+    struct Names<'a>(&'a TableDef);
+    impl Visitor for Names<'_> {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            let last = match expr {
+                Expr::Identifier(name) => Some(name),
+                Expr::CompoundIdentifier(parts) => parts.last(),
+                Expr::QualifiedWildcard(..) => return ControlFlow::Break(()),
+                _ => None,
+            };
+            let Some(name) = last.map(names::ident) else { return ControlFlow::Continue(()) };
+            let whole = matches!(expr, Expr::Identifier(_)) && name == self.0.name;
+            match self.0.column(&name).is_none() && (whole || super::column::is_system(&name)) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        }
+    }
+    expr.visit(&mut Names(table)).is_break()
 }
 
 /// What is wanted of which columns and expressions; name and owner are the caller's.
@@ -236,8 +275,22 @@ fn open(name: &ObjectName, tx: &Transaction, context: &DdlContext<'_>) -> Result
     Ok((catalog, def))
 }
 
-fn check_owner(def: &StatisticsDef, catalog: &Catalog, context: &DdlContext<'_>) -> Result<()> {
-    privilege::check_owner(catalog, context.user, def.owner, "statistics object", &def.name)
+/// 42501, with the name as it was written.
+fn check_owner(def: &StatisticsDef, written: &ObjectName, catalog: &Catalog, context: &DdlContext<'_>) -> Result<()> {
+    let written = Name::new(written, catalog)?.to_string();
+    privilege::check_owner(catalog, context.user, def.owner, "statistics object", &written)
+}
+
+/// The target that SET STATISTICS asks for (22023); one that is too high is lowered, with a warning.
+pub fn target(wanted: i64, context: &mut DdlContext<'_>) -> Result<i32> {
+    if wanted < -1 {
+        let message = format!("statistics target {wanted} is too low");
+        return Err(Error::new(SqlState::InvalidParameterValue, message));
+    }
+    if wanted > MOST_TARGET {
+        context.warning(SqlState::InvalidParameterValue, format!("lowering statistics target to {MOST_TARGET}"));
+    }
+    Ok(wanted.min(MOST_TARGET) as i32)
 }
 
 fn alter(
@@ -248,17 +301,10 @@ fn alter(
     context: &mut DdlContext<'_>,
 ) -> Result<String> {
     let tag = "ALTER STATISTICS".to_owned();
-    let mut target = None;
-    if let StatisticsChange::SetTarget(wanted) = change {
-        if *wanted < -1 {
-            let message = format!("statistics target {wanted} is too low");
-            return Err(Error::new(SqlState::InvalidParameterValue, message));
-        }
-        if *wanted > MOST_TARGET {
-            context.warning(SqlState::InvalidParameterValue, format!("lowering statistics target to {MOST_TARGET}"));
-        }
-        target = i32::try_from((*wanted).min(MOST_TARGET)).ok();
-    }
+    let target = match change {
+        StatisticsChange::SetTarget(wanted) => Some(target(*wanted, context)?),
+        _ => None,
+    };
     let (catalog, def) = match open(name, tx, context) {
         Ok(found) => found,
         Err(error) if if_exists && error.state() == SqlState::UndefinedObject => {
@@ -267,7 +313,7 @@ fn alter(
         }
         Err(error) => return Err(error),
     };
-    check_owner(&def, &catalog, context)?;
+    check_owner(&def, name, &catalog, context)?;
     let mut def = (*def).clone();
     let taken = |schema: Oid, name: &str| match catalog.statistics_in(schema, name) {
         Some(_) => Err(Error::new(
@@ -284,16 +330,10 @@ fn alter(
             def.name = to;
         }
         StatisticsChange::Owner(role) => {
-            let owner = catalog.resolve_role(&names::ident(role))?.oid;
-            privilege::check_new_owner(&catalog, context.user, owner, Some(def.schema))?;
-            def.owner = owner;
+            def.owner = ownership::new_owner(role, def.owner, def.schema, &catalog, context)?;
         }
         StatisticsChange::SetSchema(schema) => {
-            let to = catalog.resolve_schema(&names::ident(schema))?.oid;
-            privilege::check_create(&catalog, context.user, to)?;
-            if to == Oid::PG_CATALOG || to == Oid::INFORMATION_SCHEMA {
-                return Err(Error::new(SqlState::InsufficientPrivilege, "cannot move objects into system schemas"));
-            }
+            let to = ownership::new_schema(schema, &catalog, context)?;
             if to != def.schema {
                 taken(to, &def.name)?;
             }
@@ -315,7 +355,9 @@ async fn drop(
     for name in names {
         match open(name, tx, context) {
             Ok((catalog, def)) => {
-                check_owner(&def, &catalog, context)?;
+                let (user, written) = (context.user, Name::new(name, &catalog)?.to_string());
+                let of = (def.owner, def.schema);
+                ownership::check_may_drop(&catalog, user, of, "statistics object", &written)?;
                 targets.push(def);
             }
             Err(error) if if_exists => {
@@ -348,6 +390,23 @@ pub fn column_renamed(table: Oid, attnum: i16, from: &str, to: &str, tx: &mut Tr
             expression.text = deparse::rename_column(&expression.text, from, to)?;
         }
         put(tx, Object::Statistics(Arc::new(def)))?;
+    }
+    Ok(())
+}
+
+/// A column of `table`, as it is now, has got another type: what is told of it is bound again, and may be refused.
+pub fn column_retyped(table: &TableDef, attnum: i16, tx: &mut Transaction, context: &DdlContext<'_>) -> Result<()> {
+    let catalog = tx.catalog();
+    for def in catalog.statistics_on(table.oid).filter(|s| s.reads_column(attnum)) {
+        let mut elements: Vec<Bound> = def.columns.iter().map(|attnum| Bound::Column(*attnum)).collect();
+        for known in &def.expressions {
+            let element = Element::Expression(Box::new(parse_expression(&known.text)?.0));
+            elements.push(bind(&element, table, tx, context).map_err(Error::nowhere)?);
+        }
+        let kinds: Vec<Ident> = def.kinds.iter().map(|kind| Ident::new(kind.name())).collect();
+        let new = define(&kinds, elements, table)?;
+        let new = StatisticsDef { columns: new.columns, expressions: new.expressions, ..(**def).clone() };
+        put(tx, Object::Statistics(Arc::new(new)))?;
     }
     Ok(())
 }

@@ -5,20 +5,27 @@
 
 pub mod access;
 pub mod collation;
+mod column;
+mod cursor;
 pub mod databases;
 pub mod policy;
+mod role;
+mod sequence;
 pub mod statistics;
+mod strategy;
 pub mod user_type;
 
-use sqlparser::ast::{CommentObject, DataType, Ident, ObjectName, ObjectNamePart};
-use sqlparser::parser::{Parser, ParserError};
+use sqlparser::ast::{CommentObject, Ident, ObjectName};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::absent::{self, DropAbsent};
 use super::aggregate_syntax::{self, CreateAggregate};
 use super::routine_syntax::{self, CreateRoutine, RoutineChange, RoutineKind, RoutineName};
-use crate::catalog::Policy;
-use crate::sql::dialect::PostgreSql15;
+pub use column::ColumnChange;
+pub(super) use cursor::Cursor;
+pub use role::RoleOptions;
+pub use sequence::SequenceOptions;
+pub use strategy::StrategyDefinition;
 
 /// A statement of DDL outside sqlparser's trees.
 #[derive(Debug, Clone)]
@@ -212,30 +219,6 @@ impl Extra {
     }
 }
 
-#[derive(Debug, Clone)]
-pub enum ColumnChange {
-    DropIdentity {
-        if_exists: bool,
-    },
-    DropExpression {
-        if_exists: bool,
-    },
-    /// SET GENERATED, SET of options of its sequence, RESTART.
-    Identity {
-        always: Option<bool>,
-        options: SequenceOptions,
-    },
-    /// ADD GENERATED … AS IDENTITY.
-    AddIdentity {
-        always: bool,
-        options: SequenceOptions,
-    },
-    /// STATISTICS, STORAGE: how PostgreSQL keeps and counts values.
-    Physical(&'static str),
-    /// SET COMPRESSION: name of the method, or `default`.
-    Compression(String),
-}
-
 /// What ALTER INDEX changes besides the name.
 #[derive(Debug, Clone)]
 pub enum IndexChange {
@@ -243,7 +226,10 @@ pub enum IndexChange {
     ResetOptions(Vec<String>),
     SetTablespace(Ident),
     /// ALTER COLUMN number SET STATISTICS.
-    Statistics(i64),
+    Statistics {
+        column: i64,
+        target: i64,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -261,57 +247,6 @@ pub enum RelationChange {
     SetSchema(Ident),
     Owner(Ident),
     RenameColumn(Ident, Ident),
-}
-
-/// REPLICATE TO … USING … WITH (…).
-#[derive(Debug, Clone)]
-pub struct StrategyDefinition {
-    pub nodes: Vec<Ident>,
-    pub policy: Policy,
-    /// Name and value.
-    pub options: Vec<(String, i64)>,
-}
-
-/// Options of a sequence that were written; the others keep their value.
-#[derive(Debug, Clone, Default)]
-pub struct SequenceOptions {
-    /// SEQUENCE NAME, of an identity column's.
-    pub name: Option<ObjectName>,
-    /// Name of the type.
-    pub ty: Option<String>,
-    pub increment: Option<i64>,
-    /// `Some(None)`: NO MINVALUE.
-    pub min: Option<Option<i64>>,
-    pub max: Option<Option<i64>>,
-    pub start: Option<i64>,
-    /// `Some(None)`: RESTART without a value.
-    pub restart: Option<Option<i64>>,
-    pub cache: Option<i64>,
-    pub cycle: Option<bool>,
-    /// `Some(None)`: OWNED BY NONE.
-    pub owned_by: Option<Option<ObjectName>>,
-}
-
-/// Options of a role that were written.
-#[derive(Debug, Clone, Default)]
-pub struct RoleOptions {
-    pub superuser: Option<bool>,
-    pub login: Option<bool>,
-    pub create_database: Option<bool>,
-    pub create_role: Option<bool>,
-    pub inherit: Option<bool>,
-    pub replication: Option<bool>,
-    pub bypass_row_security: Option<bool>,
-    pub connection_limit: Option<i32>,
-    /// `Some(None)`: PASSWORD NULL.
-    pub password: Option<Option<String>>,
-    pub valid_until: Option<String>,
-    /// IN ROLE: roles that it becomes a member of.
-    pub in_roles: Vec<Ident>,
-    /// ROLE, USER: its first members.
-    pub members: Vec<Ident>,
-    /// ADMIN: members that may grant it.
-    pub admins: Vec<Ident>,
 }
 
 /// A token at which the statement cannot go on; its index.
@@ -333,7 +268,7 @@ pub fn parse(tokens: &[TokenWithSpan]) -> Result<Option<Extra>, SyntaxError> {
         Some("drop") if c.accept("database") => databases::drop(&mut c)?,
         Some("drop") => match access::drop(&mut c)? {
             None => match absent::parse(&mut c)? {
-                None => drop_strategy(&mut c)?,
+                None => strategy::drop(&mut c)?,
                 found => found,
             },
             found => found,
@@ -425,7 +360,7 @@ fn create(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
                 c.expect("exists")?;
             }
             let name = c.object_name()?;
-            let options = sequence_options(c)?;
+            let options = sequence::options(c)?;
             Some(Extra::CreateSequence { name, temporary, if_not_exists, options })
         }
         Some("unlogged") if c.nth_is(0, "sequence") => Some(Extra::Unsupported("CREATE UNLOGGED SEQUENCE")),
@@ -436,7 +371,7 @@ fn create(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
             c.expect("strategy")?;
             let if_not_exists = if_not_exists(c)?;
             let name = c.identifier()?;
-            Some(Extra::CreateStrategy { name, if_not_exists, definition: strategy_definition(c)? })
+            Some(Extra::CreateStrategy { name, if_not_exists, definition: strategy::definition(c)? })
         }
         Some("access") if c.accept("method") => {
             let name = c.identifier()?;
@@ -448,14 +383,14 @@ fn create(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
             c.object_name()?;
             Some(Extra::CreateAccessMethod { name })
         }
-        Some("table") if !temporary => use_strategy(c),
+        Some("table") if !temporary => strategy::of_table(c),
         Some("database") => databases::create(c)?,
         Some("policy") if !temporary => Some(policy::create(c)?),
         Some("statistics") if !temporary => Some(statistics::create(c)?),
         Some("collation") if !temporary => collation::create(c)?,
         Some(kind @ ("role" | "user" | "group")) if !(kind == "user" && c.nth_is(0, "mapping")) => {
             let name = c.identifier()?;
-            let mut options = role_options(c)?;
+            let mut options = role::options(c)?;
             options.login = options.login.or((kind == "user").then_some(true));
             Some(Extra::CreateRole { name, options })
         }
@@ -472,104 +407,6 @@ fn if_not_exists(c: &mut Cursor<'_>) -> Result<bool, SyntaxError> {
     Ok(written)
 }
 
-/// CREATE TABLE with a strategy and nothing else; whatever else it is, is sqlparser's to read.
-fn use_strategy(c: &mut Cursor<'_>) -> Option<Extra> {
-    let if_not_exists = if_not_exists(c).ok()?;
-    let table = c.object_name().ok()?;
-    if !c.accept("using") {
-        return None;
-    }
-    let strategy = c.identifier().ok()?;
-    (c.at == c.tokens.len()).then_some(Extra::UseStrategy { table, if_not_exists, strategy })
-}
-
-/// The commas between nodes may be left out.
-fn strategy_definition(c: &mut Cursor<'_>) -> Result<StrategyDefinition, SyntaxError> {
-    c.expect("replicate")?;
-    c.expect("to")?;
-    let mut nodes = Vec::new();
-    loop {
-        if c.nth_is(0, "using") {
-            return Err(c.at);
-        }
-        nodes.push(c.identifier()?);
-        if !c.accept_token(&Token::Comma) && c.accept("using") {
-            break;
-        }
-    }
-    let start = c.at;
-    let policy = match c.next_word().as_deref() {
-        Some("random") => Policy::Random,
-        Some("row") => Policy::Row,
-        Some("region") => Policy::Region,
-        _ => return Err(start),
-    };
-    let mut options = Vec::new();
-    if c.accept("with") {
-        c.expect_token(&Token::LParen)?;
-        loop {
-            let name = crate::ddl::names::ident(&c.identifier()?);
-            c.expect_token(&Token::Eq)?;
-            options.push((name, c.integer()?));
-            if !c.accept_token(&Token::Comma) {
-                break;
-            }
-        }
-        c.expect_token(&Token::RParen)?;
-    }
-    Ok(StrategyDefinition { nodes, policy, options })
-}
-
-fn alter_strategy(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
-    c.expect("strategy")?;
-    let name = c.identifier()?;
-    if c.accept("rename") {
-        c.expect("to")?;
-        return Ok(Some(Extra::RenameStrategy { name, to: c.identifier()? }));
-    }
-    Ok(Some(Extra::AlterStrategy { name, definition: strategy_definition(c)? }))
-}
-
-fn drop_strategy(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
-    if let Some(kind) = routine_syntax::kind(c) {
-        return routine_syntax::drop(c, kind).map(Some);
-    }
-    if c.nth_is(0, "index") && c.nth_is(1, "concurrently") {
-        c.at += 2;
-        let if_exists = c.accept("if");
-        if if_exists {
-            c.expect("exists")?;
-        }
-        let name = c.object_name()?;
-        let cascade = c.accept("cascade");
-        if !cascade {
-            c.accept("restrict");
-        }
-        return Ok(Some(Extra::DropIndexConcurrently { name, if_exists, cascade }));
-    }
-    let kind = if c.nth_is(0, "replication") && c.nth_is(1, "strategy") {
-        "REPLICATION STRATEGY"
-    } else if c.nth_is(0, "access") && c.nth_is(1, "method") {
-        "ACCESS METHOD"
-    } else {
-        return Ok(None);
-    };
-    c.at += 2;
-    let if_exists = c.accept("if");
-    if if_exists {
-        c.expect("exists")?;
-    }
-    let mut names = vec![c.identifier()?];
-    while c.accept_token(&Token::Comma) {
-        names.push(c.identifier()?);
-    }
-    let cascade = c.accept("cascade");
-    if !cascade {
-        c.accept("restrict");
-    }
-    Ok(Some(Extra::DropStrategy { kind, names, if_exists, cascade }))
-}
-
 fn alter(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
     if let Some(kind) = routine_syntax::kind(c) {
         return routine_syntax::alter(c, kind).map(Some);
@@ -581,13 +418,13 @@ fn alter(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
         Some("index") => RelationKind::Index,
         Some("table") => RelationKind::Table,
         Some(word @ ("role" | "user" | "group")) if !(word == "user" && c.nth_is(0, "mapping")) => {
-            return alter_role(c);
+            return role::alter(c);
         }
         Some("database") => return databases::alter(c),
         Some("policy") => return policy::alter(c).map(Some),
         Some("statistics") => return statistics::alter(c).map(Some),
         Some("default") if c.accept("privileges") => return access::default_privileges(c),
-        Some("replication") => return alter_strategy(c),
+        Some("replication") => return strategy::alter(c),
         Some("type") => return user_type::alter(c),
         Some("collation") => return collation::alter(c),
         Some("domain") => return user_type::alter_domain(c),
@@ -614,7 +451,7 @@ fn alter(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
     match (change, kind) {
         (Some(change), _) => Ok(Some(Extra::AlterRelation { kind, name, if_exists, change })),
         (None, RelationKind::Sequence) => {
-            let options = sequence_options(c)?;
+            let options = sequence::options(c)?;
             Ok(Some(Extra::AlterSequence { name, if_exists, options }))
         }
         (None, RelationKind::MaterializedView) => Ok(Some(Extra::Unsupported("this form of ALTER MATERIALIZED VIEW"))),
@@ -645,8 +482,7 @@ fn index_change(c: &mut Cursor<'_>, name: ObjectName, if_exists: bool) -> Result
             let column = c.integer()?;
             c.expect("set")?;
             c.expect("statistics")?;
-            c.integer()?;
-            IndexChange::Statistics(column)
+            IndexChange::Statistics { column, target: c.integer()? }
         }
         Some("attach") if !if_exists => return Ok(Extra::Unsupported("ALTER INDEX ATTACH PARTITION")),
         Some("no" | "depends") if !if_exists => return Ok(Extra::Unsupported("ALTER INDEX DEPENDS ON EXTENSION")),
@@ -726,7 +562,7 @@ fn table_leftovers(
         }
         c.accept("column");
         let column = c.identifier()?;
-        let change = column_change(c)?;
+        let change = column::change(c)?;
         return Ok(change.map(|change| Extra::AlterColumn { table, if_exists, only, column, change }));
     }
     Ok(None)
@@ -792,167 +628,6 @@ fn alter_constraint(c: &mut Cursor<'_>, table: ObjectName, if_exists: bool) -> R
     Ok(Extra::AlterConstraint { table, if_exists, name, deferrable, deferred })
 }
 
-/// What follows ALTER COLUMN name, if it is none of sqlparser's.
-fn column_change(c: &mut Cursor<'_>) -> Result<Option<ColumnChange>, SyntaxError> {
-    if c.nth_is(0, "add") && c.nth_is(1, "generated") {
-        return add_identity(c).map(Some);
-    }
-    if c.accept("drop") {
-        let identity = c.accept("identity");
-        if !identity && !c.accept("expression") {
-            return Ok(None);
-        }
-        let if_exists = c.accept("if");
-        if if_exists {
-            c.expect("exists")?;
-        }
-        return Ok(Some(match identity {
-            true => ColumnChange::DropIdentity { if_exists },
-            false => ColumnChange::DropExpression { if_exists },
-        }));
-    }
-    if c.nth_is(0, "set") && c.nth_is(1, "compression") {
-        c.at += 2;
-        return Ok(Some(ColumnChange::Compression(crate::ddl::names::ident(&c.identifier()?))));
-    }
-    let physical = [("statistics", "STATISTICS"), ("storage", "STORAGE")];
-    if c.nth_is(0, "set") || c.nth_is(0, "reset") {
-        if let Some((_, name)) = physical.iter().find(|(word, _)| c.nth_is(1, word)) {
-            c.at = c.tokens.len();
-            return Ok(Some(ColumnChange::Physical(name)));
-        }
-        if matches!(c.tokens.get(c.at + 1).map(|t| &t.token), Some(Token::LParen)) {
-            c.at = c.tokens.len();
-            return Ok(Some(ColumnChange::Physical("options")));
-        }
-    }
-    let sequence = ["generated", "increment", "minvalue", "maxvalue", "start", "restart", "cache", "cycle", "no"];
-    let identity = (c.nth_is(0, "set") && sequence.iter().any(|word| c.nth_is(1, word))) || c.nth_is(0, "restart");
-    if !identity {
-        return Ok(None);
-    }
-    let (mut always, mut options) = (None, SequenceOptions::default());
-    while c.at < c.tokens.len() {
-        c.accept("set");
-        if c.accept("generated") {
-            always = Some(c.accept("always"));
-            if always == Some(false) {
-                c.expect("by")?;
-                c.expect("default")?;
-            }
-            continue;
-        }
-        // One option, up to the next SET or RESTART.
-        let start = c.at;
-        let next = |t: &TokenWithSpan| matches!(&t.token, Token::Word(w) if matches!(w.value.to_lowercase().as_str(), "set" | "restart"));
-        let length = c.tokens[start..].iter().skip(1).position(next).map_or(c.tokens.len() - start, |n| n + 1);
-        let mut one = Cursor { tokens: &c.tokens[..start + length], at: start };
-        let given = sequence_options(&mut one)?;
-        options.increment = given.increment.or(options.increment);
-        options.min = given.min.or(options.min);
-        options.max = given.max.or(options.max);
-        options.start = given.start.or(options.start);
-        options.restart = given.restart.or(options.restart);
-        options.cache = given.cache.or(options.cache);
-        options.cycle = given.cycle.or(options.cycle);
-        c.at = start + length;
-    }
-    Ok(Some(ColumnChange::Identity { always, options }))
-}
-
-fn add_identity(c: &mut Cursor<'_>) -> Result<ColumnChange, SyntaxError> {
-    c.expect("add")?;
-    c.expect("generated")?;
-    let always = c.accept("always");
-    if !always {
-        c.expect("by")?;
-        c.expect("default")?;
-    }
-    c.expect("as")?;
-    c.expect("identity")?;
-    let mut options = SequenceOptions::default();
-    if c.accept_token(&Token::LParen) {
-        let end = c.tokens.len().saturating_sub(1);
-        if c.tokens.get(end).is_none_or(|t| t.token != Token::RParen) {
-            return Err(c.tokens.len());
-        }
-        let mut inner = Cursor { tokens: &c.tokens[..end], at: c.at };
-        options = sequence_options(&mut inner)?;
-        c.at = end + 1;
-    }
-    Ok(ColumnChange::AddIdentity { always, options })
-}
-
-fn alter_role(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
-    let name = c.identifier()?;
-    if c.accept("rename") {
-        c.expect("to")?;
-        return Ok(Some(Extra::RenameRole { name, to: c.identifier()? }));
-    }
-    if c.nth_is(0, "set") || c.nth_is(0, "reset") || c.nth_is(0, "in") {
-        let mut database = None;
-        if c.accept("in") {
-            c.expect("database")?;
-            database = Some(c.identifier()?);
-        }
-        let everybody = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
-        return access::setting(c, (!everybody).then_some(name), database);
-    }
-    if c.nth_is(0, "add") || c.nth_is(0, "drop") {
-        return access::group_members(c, name);
-    }
-    let options = role_options(c)?;
-    Ok(Some(Extra::AlterRole { name, options }))
-}
-
-fn role_options(c: &mut Cursor<'_>) -> Result<RoleOptions, SyntaxError> {
-    let mut o = RoleOptions::default();
-    c.accept("with");
-    while c.at < c.tokens.len() {
-        let start = c.at;
-        let word = c.next_word().ok_or(start)?;
-        let (flag, on) = match word.strip_prefix("no") {
-            Some(rest) if !rest.is_empty() => (rest.to_owned(), false),
-            _ => (word, true),
-        };
-        match flag.as_str() {
-            "superuser" => o.superuser = Some(on),
-            "login" => o.login = Some(on),
-            "createdb" => o.create_database = Some(on),
-            "createrole" => o.create_role = Some(on),
-            "inherit" => o.inherit = Some(on),
-            "replication" => o.replication = Some(on),
-            "bypassrls" => o.bypass_row_security = Some(on),
-            "connection" if on => {
-                c.expect("limit")?;
-                o.connection_limit = Some(i32::try_from(c.integer()?).map_err(|_| c.at)?);
-            }
-            "encrypted" if on => {
-                c.expect("password")?;
-                o.password = Some(Some(c.string()?));
-            }
-            "password" if on => o.password = Some(if c.accept("null") { None } else { Some(c.string()?) }),
-            "valid" if on => {
-                c.expect("until")?;
-                o.valid_until = Some(c.string()?);
-            }
-            "in" if on => {
-                if !c.accept("role") {
-                    c.expect("group")?;
-                }
-                o.in_roles.extend(identifiers(c)?);
-            }
-            "role" | "user" if on => o.members.extend(identifiers(c)?),
-            "admin" if on => o.admins.extend(identifiers(c)?),
-            "sysid" if on => {
-                c.integer()?;
-            }
-            _ => return Err(start),
-        }
-    }
-    Ok(o)
-}
-
 fn identifiers(c: &mut Cursor<'_>) -> Result<Vec<Ident>, SyntaxError> {
     let mut all = vec![c.identifier()?];
     while c.accept_token(&Token::Comma) {
@@ -961,165 +636,11 @@ fn identifiers(c: &mut Cursor<'_>) -> Result<Vec<Ident>, SyntaxError> {
     Ok(all)
 }
 
-fn sequence_options(c: &mut Cursor<'_>) -> Result<SequenceOptions, SyntaxError> {
-    let mut o = SequenceOptions::default();
-    while c.at < c.tokens.len() {
-        let start = c.at;
-        match c.next_word().as_deref() {
-            Some("as") => o.ty = Some(c.object_name()?.to_string().to_lowercase()),
-            Some("increment") => {
-                c.accept("by");
-                o.increment = Some(c.integer()?);
-            }
-            Some("minvalue") => o.min = Some(Some(c.integer()?)),
-            Some("maxvalue") => o.max = Some(Some(c.integer()?)),
-            Some("start") => {
-                c.accept("with");
-                o.start = Some(c.integer()?);
-            }
-            Some("restart") => {
-                let with = c.accept("with");
-                let value = if with || c.is_number() { Some(c.integer()?) } else { None };
-                o.restart = Some(value);
-            }
-            Some("cache") => o.cache = Some(c.integer()?),
-            Some("cycle") => o.cycle = Some(true),
-            Some("sequence") if c.accept("name") => o.name = Some(c.object_name()?),
-            Some("no") => match c.next_word().as_deref() {
-                Some("minvalue") => o.min = Some(None),
-                Some("maxvalue") => o.max = Some(None),
-                Some("cycle") => o.cycle = Some(false),
-                _ => return Err(c.at.saturating_sub(1)),
-            },
-            Some("owned") => {
-                c.expect("by")?;
-                o.owned_by = Some(if c.accept("none") { None } else { Some(c.object_name()?) });
-            }
-            _ => return Err(start),
-        }
-    }
-    Ok(o)
-}
-
-pub(super) struct Cursor<'a> {
-    pub tokens: &'a [TokenWithSpan],
-    pub at: usize,
-}
-
-impl Cursor<'_> {
-    fn word_at(&self, at: usize) -> Option<String> {
-        match &self.tokens.get(at)?.token {
-            Token::Word(w) if w.quote_style.is_none() => Some(w.value.to_lowercase()),
-            _ => None,
-        }
-    }
-
-    pub fn next_word(&mut self) -> Option<String> {
-        let word = self.word_at(self.at);
-        self.at += 1;
-        word
-    }
-
-    pub fn nth_is(&self, ahead: usize, word: &str) -> bool {
-        self.word_at(self.at + ahead).as_deref() == Some(word)
-    }
-
-    pub fn accept(&mut self, word: &str) -> bool {
-        let found = self.nth_is(0, word);
-        self.at += usize::from(found);
-        found
-    }
-
-    pub fn accept_token(&mut self, token: &Token) -> bool {
-        let found = self.tokens.get(self.at).is_some_and(|t| t.token == *token);
-        self.at += usize::from(found);
-        found
-    }
-
-    pub fn expect(&mut self, word: &str) -> Result<(), SyntaxError> {
-        if self.accept(word) { Ok(()) } else { Err(self.at) }
-    }
-
-    pub fn expect_token(&mut self, token: &Token) -> Result<(), SyntaxError> {
-        if self.accept_token(token) { Ok(()) } else { Err(self.at) }
-    }
-
-    pub fn identifier(&mut self) -> Result<Ident, SyntaxError> {
-        match self.tokens.get(self.at) {
-            Some(TokenWithSpan { token: Token::Word(w), span }) => {
-                self.at += 1;
-                Ok(w.clone().into_ident(*span))
-            }
-            _ => Err(self.at),
-        }
-    }
-
-    pub fn object_name(&mut self) -> Result<ObjectName, SyntaxError> {
-        let mut parts = vec![ObjectNamePart::Identifier(self.identifier()?)];
-        while self.accept_token(&Token::Period) {
-            parts.push(ObjectNamePart::Identifier(self.identifier()?));
-        }
-        Ok(ObjectName(parts))
-    }
-
-    pub fn string(&mut self) -> Result<String, SyntaxError> {
-        let text = match self.tokens.get(self.at).map(|t| &t.token) {
-            Some(Token::SingleQuotedString(s) | Token::EscapedStringLiteral(s)) => s.clone(),
-            Some(Token::DollarQuotedString(s)) => s.value.clone(),
-            _ => return Err(self.at),
-        };
-        self.at += 1;
-        Ok(text)
-    }
-
-    /// A type, as sqlparser reads it.
-    fn data_type(&mut self) -> Result<DataType, SyntaxError> {
-        self.with_parser(|parser| parser.parse_data_type())
-    }
-
-    fn with_parser<T>(
-        &mut self,
-        production: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
-    ) -> Result<T, SyntaxError> {
-        let rest = self.tokens.get(self.at..).unwrap_or_default().to_vec();
-        let dialect = PostgreSql15::new(rest.len());
-        let mut parser = Parser::new(&dialect).with_recursion_limit(100).with_tokens_with_locations(rest);
-        let found = production(&mut parser).map_err(|_| self.at)?;
-        self.at += parser.index();
-        Ok(found)
-    }
-
-    fn nth_is_paren(&self) -> bool {
-        matches!(self.tokens.get(self.at).map(|t| &t.token), Some(Token::LParen))
-    }
-
-    fn is_eq(&self) -> bool {
-        matches!(self.tokens.get(self.at).map(|t| &t.token), Some(Token::Eq))
-    }
-
-    fn is_number(&self) -> bool {
-        let sign = matches!(self.tokens.get(self.at).map(|t| &t.token), Some(Token::Minus | Token::Plus));
-        matches!(self.tokens.get(self.at + usize::from(sign)).map(|t| &t.token), Some(Token::Number(..)))
-    }
-
-    fn integer(&mut self) -> Result<i64, SyntaxError> {
-        let start = self.at;
-        let sign = if self.accept_token(&Token::Minus) { "-" } else { "" };
-        if sign.is_empty() {
-            self.accept_token(&Token::Plus);
-        }
-        let Some(Token::Number(digits, _)) = self.tokens.get(self.at).map(|t| &t.token) else {
-            return Err(self.at);
-        };
-        self.at += 1;
-        format!("{sign}{digits}").parse().map_err(|_| start)
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::catalog::Policy;
     use crate::sql::{Statement, parse as parse_sql};
 
     fn extra(sql: &str) -> Extra {

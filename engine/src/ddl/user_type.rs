@@ -9,7 +9,7 @@ use sqlparser::ast::ObjectName;
 
 use super::names::{self, Name};
 use super::syntax::user_type::{NewAttribute, TypeChange, TypeStatement};
-use super::{DdlContext, allocate_many, drop, expression, privilege, put};
+use super::{DdlContext, allocate_many, drop, expression, ownership, privilege, put};
 use crate::catalog::{
     Attribute, Catalog, EnumValue, NamedType, Object, Oid, Place, TypeBody, TypeDef, insert_value, position,
 };
@@ -296,13 +296,11 @@ pub fn alter(
             catalog.check_type_name_is_free(def.schema, &to)?;
             def.name = to;
         }
-        TypeChange::Owner(role) => def.owner = catalog.resolve_role(&names::ident(role))?.oid,
+        TypeChange::Owner(role) => {
+            def.owner = ownership::new_owner(role, def.owner, def.schema, &catalog, context)?;
+        }
         TypeChange::SetSchema(schema) => {
-            let to = catalog.resolve_schema(&names::ident(schema))?.oid;
-            privilege::check_create(&catalog, context.user, to)?;
-            if to == Oid::PG_CATALOG || to == Oid::INFORMATION_SCHEMA {
-                return Err(Error::new(SqlState::InsufficientPrivilege, "cannot move objects into system schemas"));
-            }
+            let to = ownership::new_schema(schema, &catalog, context)?;
             if to != def.schema && catalog.type_in(to, &def.name).is_some() {
                 return Err(Error::new(
                     SqlState::DuplicateObject,
@@ -395,7 +393,7 @@ async fn drop_types(
                 return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a domain", def.name)));
             }
             Some(NamedType::Own(def)) => {
-                privilege::check_owner(&catalog, context.user, def.owner, "type", &def.name)?;
+                ownership::check_may_drop(&catalog, context.user, (def.owner, def.schema), "type", &def.name)?;
                 if let Some(extension) = def.extension.and_then(|e| catalog.extensions.get(&e)) {
                     let extension = &extension.name;
                     return Err(Error::new(

@@ -25,7 +25,7 @@ pub async fn run(session: &mut Session, parsed: &Parsed) -> Result<String> {
             if let Some(command) = ddl::alone(extra) {
                 session.forbid_block(command)?;
             }
-            session.check_writable(&ddl::command_name(&parsed.text.to_uppercase()))?;
+            session.check_writable(&ddl::command::of_text(&parsed.text))?;
             if let Some(command) = extra.outside_blocks() {
                 session.forbid_block(command)?;
             }
@@ -47,7 +47,7 @@ pub async fn run(session: &mut Session, parsed: &Parsed) -> Result<String> {
     if !ddl::is_ddl(statement) {
         return Err(Error::unsupported(ddl::command_name(&statement.to_string())));
     }
-    session.check_writable(&ddl::command_name(&statement.to_string()).replace("TEMPORARY ", ""))?;
+    session.check_writable(&ddl::command::of_statement(statement, &parsed.text))?;
     if matches!(&**statement, ast::Statement::CreateIndex(create) if create.concurrently) {
         session.forbid_block("CREATE INDEX CONCURRENTLY")?;
     }

@@ -589,6 +589,7 @@ async fn set_type(
         })?;
     }
     rewrite::with_conversion(&table, old.attnum, &conversion, tx, context).await?;
+    statistics::column_retyped(&table, old.attnum, tx, context)?;
     let checks: Vec<Arc<ConstraintDef>> =
         table.constraints.iter().filter(|c| super::check_reads(c, old.attnum)).cloned().collect();
     for check in checks {
