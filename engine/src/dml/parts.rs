@@ -19,6 +19,7 @@ use super::foreign_key::Pending;
 use crate::catalog::{Oid, Relation};
 use crate::dml;
 use crate::error::{Error, Result, SqlState};
+use crate::session::access::Kept;
 use crate::session::cursor::batch_rows;
 use crate::session::plan::Plan;
 use crate::session::portal::{Changed, PortalState, RowSource, Tag};
@@ -35,8 +36,8 @@ const RESTARTS_MAX: usize = 1000;
 #[derive(Default)]
 pub struct Shared {
     pub scans: HashMap<Oid, ScanSource>,
-    /// Rows that parts returned, and the row at hand, by what their scans name.
-    pub rows: HashMap<Oid, RecordBatch>,
+    /// Rows that parts returned, those of subqueries that run once, and the row at hand, by what their scans name.
+    pub rows: HashMap<Oid, Kept>,
     written: HashSet<(Oid, RowKey)>,
     pending: Pending,
     restart: bool,
@@ -187,7 +188,7 @@ async fn run_parts(session: &mut Session, plan: &PartsPlan, order: &[usize], par
     for part in order.iter().filter_map(|i| plan.parts.get(*i)) {
         let changed = Box::pin(change(session, &part.plan, params)).await?;
         let types: Vec<PgType> = part.columns.iter().map(|c| c.ty).collect();
-        let rows = rows_batch(&types, &changed.returned)?;
+        let rows = session.keep(rows_batch(&types, &changed.returned)?)?;
         if let Some(shared) = &mut session.parts {
             shared.rows.insert(part.table, rows);
         }
@@ -218,7 +219,7 @@ pub async fn row_value(session: &mut Session, query: &RowQuery, row: &[Datum], p
     let values: Row = query.inputs.iter().map(|(slot, _)| row.get(*slot).cloned().unwrap_or(Datum::Null)).collect();
     let rows = rows_batch(&types, &[values])?;
     match &mut session.parts {
-        Some(shared) => shared.rows.insert(query.table, rows),
+        Some(shared) => shared.rows.insert(query.table, Kept::few(rows)),
         None => return Err(Error::internal("a subquery over a row runs outside of its statement")),
     };
     let params: Arc<[Datum]> = params.into();

@@ -95,6 +95,10 @@ impl Lookup {
         parameters: usize,
         methods: Methods,
     ) -> Option<Lookup> {
+        // They run before it, on the general path.
+        if simple.limit.iter().chain(&simple.offset).any(ScalarExpr::has_subquery) {
+            return None;
+        }
         let first_rows = (simple.limit.is_some() || !methods.sort) && lock.is_none();
         let wanted = if first_rows { &simple.order_by[..] } else { &[] };
         let access = PointAccess::choose(&simple.scan, simple.filter.as_ref(), wanted, def, methods)?;

@@ -43,7 +43,8 @@ use crate::system::RowSet;
 use crate::types::Datum;
 
 pub use explained::{Actual, PlanNode};
-pub use runtime::ResultStream;
+pub(crate) use lower::RanFirst;
+pub use runtime::{Collected, ResultStream};
 
 /// What is known of a column's values; `None` where unknown. Estimates for planning only.
 #[derive(Debug, Clone, Default)]
@@ -185,7 +186,7 @@ impl QueryEngine {
     }
 
     /// Memory of rows that are collected before a statement runs.
-    pub fn collected(&self) -> runtime::Collected {
+    pub fn collected(&self) -> Collected {
         self.runtime.collected()
     }
 

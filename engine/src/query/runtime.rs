@@ -75,6 +75,11 @@ impl Collected {
     pub fn grow(&self, bytes: usize) -> Result<()> {
         self.0.try_grow(bytes).map_err(from_datafusion)
     }
+
+    /// Errors: as [`Self::grow`].
+    pub fn resize(&self, bytes: usize) -> Result<()> {
+        self.0.try_resize(bytes).map_err(from_datafusion)
+    }
 }
 
 impl Runtime {
@@ -253,6 +258,8 @@ fn session_config(config: &EngineConfig) -> SessionConfig {
     options.optimizer.hash_join_single_partition_threshold_rows = SHARED_BUILD_ROWS;
     // A join drops NULL keys by itself; a filter below it would copy every row, mostly to find none.
     options.optimizer.filter_null_join_keys = false;
+    // Before it was made physical an expression may be known never to be NULL, and after that not any more.
+    options.execution.skip_physical_aggregate_schema_check = true;
     options.explain.physical_plan_only = true;
     session
 }

@@ -54,7 +54,8 @@ impl Unnester {
             *input = stacker::maybe_grow(128 * 1024, 2 * 1024 * 1024, || self.rel(taken))?;
         }
         let rel = self.simplify(rel)?;
-        if !rel.expressions().iter().any(|e| e.has_subquery()) {
+        // Subqueries of LIMIT have run before, or name columns around, from which they are parted with them.
+        if matches!(rel, Rel::Limit { .. }) || !rel.expressions().iter().any(|e| e.has_subquery()) {
             return Ok(rel);
         }
         match rel {
@@ -77,9 +78,20 @@ impl Unnester {
                 let union = self.rows_as_queries(outputs, rows);
                 self.rel(union)
             }
-            Rel::Limit { .. } => Err(Error::unsupported("a subquery in LIMIT")),
+            Rel::Window { input, mut calls } => {
+                // The offsets of frames have run before.
+                let mut input = *input;
+                for (_, call) in &mut calls {
+                    let order = call.order_by.iter_mut().map(|key| &mut key.expr);
+                    let parts = call.args.iter_mut().chain(&mut call.filter).chain(&mut call.partition_by).chain(order);
+                    for part in parts {
+                        self.attach(&mut input, part)?;
+                    }
+                }
+                Ok(Rel::Window { input: Box::new(input), calls })
+            }
             mut rel => {
-                // Aggregates, windows, series, sorts: their input gains the columns.
+                // Aggregates, series, sorts: their input gains the columns.
                 let mut input = match rel.inputs_mut().into_iter().next() {
                     Some(input) => std::mem::replace(input, Rel::Unit),
                     None => return Err(Error::internal("a subquery in a leaf")),
@@ -114,22 +126,23 @@ impl Unnester {
                 let columns = input.outputs();
                 let id = self.fresh();
                 let mut calls = vec![(id, self.window("rank", vec![], keys.clone())?)];
-                let kept = match offset {
-                    None => self.compare("<=", column(id, TypeOid::INT8), count)?,
-                    Some(offset) => {
-                        // The rows behind the offset, up to the peers of the last one.
-                        let place = self.fresh();
-                        calls.push((place, self.window("row_number", vec![], keys.clone())?));
-                        let skipped = ScalarExpr::new(ExprKind::Coalesce(vec![offset, int8(0)]), TypeOid::INT8);
-                        let last = self.compare("+", count, skipped.clone())?;
-                        let upper = self.compare("<=", column(id, TypeOid::INT8), last)?;
-                        let lower = self.compare(">", column(place, TypeOid::INT8), skipped)?;
-                        ScalarExpr::new(ExprKind::And(vec![upper, lower]), TypeOid::BOOL)
-                    }
-                };
-                let ranked = Rel::Window { input, calls };
+                let place = offset.as_ref().map(|_| self.fresh());
+                if let Some(place) = place {
+                    calls.push((place, self.window("row_number", vec![], keys.clone())?));
+                }
+                let mut ranked = Rel::Window { input, calls };
+                let (mut offset, mut count) = (offset, count);
+                offset.iter_mut().chain([&mut count]).try_for_each(|e| self.attach(&mut ranked, e))?;
+                let (mut rank, mut kept) = (column(id, TypeOid::INT8), Vec::new());
+                if let (Some(place), Some(offset)) = (place, offset) {
+                    // The rows behind the offset, up to the peers of the last one.
+                    let skipped = row_count(&OFFSET_ROWS, offset)?;
+                    rank = self.compare("-", rank, skipped.clone())?;
+                    kept.push(self.compare(">", column(place, TypeOid::INT8), skipped)?);
+                }
+                kept.push(self.compare("<=", rank, row_count(&LIMIT_ROWS, count)?)?);
                 let columns = columns.iter().map(|o| (o.id, ScalarExpr::column(o.id, o.ty))).collect();
-                let rel = ranked.filter(Some(kept)).project(columns);
+                let rel = ranked.filter(ScalarExpr::and(kept)).project(columns);
                 Ok(Rel::Sort { input: Box::new(rel), keys })
             }
             Rel::SetOperation { operation, all, left, right, outputs, left_columns, right_columns }
@@ -560,13 +573,14 @@ impl Unnester {
                 Ok(Rel::Sort { input: Box::new(self.push(domain, *input)?), keys })
             }
             Rel::Distinct { input } => Ok(Rel::Distinct { input: Box::new(self.push(domain, *input)?) }),
-            Rel::Limit { input, offset, count, .. } => {
+            Rel::Limit { input, mut offset, mut count, .. } => {
                 let order = match &*input {
                     Rel::Sort { keys, .. } => keys.clone(),
                     _ => vec![],
                 };
                 let mut order = order;
                 order.iter_mut().for_each(|k| k.expr.substitute(&map));
+                offset.iter_mut().chain(&mut count).for_each(|e| e.substitute(&map));
                 let keys = domain.pass().into_iter().map(|(_, e)| e).collect();
                 let input = self.push(domain, *input)?;
                 self.push_limit(input, keys, order, offset, count)
@@ -723,18 +737,17 @@ impl Unnester {
         count: Option<ScalarExpr>,
     ) -> Result<Rel> {
         let id = self.fresh();
-        let numbered = self.numbered(input, id, keys, order.clone())?;
-        let row = || column(id, TypeOid::INT8);
+        let mut numbered = self.numbered(input, id, keys, order.clone())?;
+        let (mut offset, mut count) = (offset, count);
+        offset.iter_mut().chain(&mut count).try_for_each(|e| self.attach(&mut numbered, e))?;
+        let mut row = column(id, TypeOid::INT8);
         let mut conditions = Vec::new();
-        if let Some(count) = count {
-            let last = match &offset {
-                Some(offset) => self.compare("+", count, offset.clone())?,
-                None => count,
-            };
-            conditions.push(self.compare("<=", row(), last)?);
-        }
         if let Some(offset) = offset {
-            conditions.push(self.compare(">", row(), offset)?);
+            row = self.compare("-", row, row_count(&OFFSET_ROWS, offset)?)?;
+            conditions.push(self.compare(">", row.clone(), int8(0))?);
+        }
+        if let Some(count) = count {
+            conditions.push(self.compare("<=", row, row_count(&LIMIT_ROWS, count)?)?);
         }
         let rel = numbered.filter(ScalarExpr::and(conditions));
         Ok(if order.is_empty() { rel } else { Rel::Sort { input: Box::new(rel), keys: order } })
@@ -899,6 +912,43 @@ fn single_value() -> Result<Arc<Function>> {
     function.symbol = SINGLE_VALUE;
     function.oid = 0;
     Ok(Arc::new(function))
+}
+
+/// What a number of rows means in LIMIT or OFFSET: functions that are not in pg_proc.
+struct RowCount {
+    name: &'static str,
+    oid: u32,
+    scalar: crate::functions::RowFunction,
+}
+
+const LIMIT_ROWS: RowCount = RowCount {
+    name: "lockstep_limit",
+    oid: 1,
+    scalar: |_, args| rows_of(args, "LIMIT", SqlState::InvalidRowCountInLimitClause, i64::MAX),
+};
+
+const OFFSET_ROWS: RowCount = RowCount {
+    name: "lockstep_offset",
+    oid: 2,
+    scalar: |_, args| rows_of(args, "OFFSET", SqlState::InvalidRowCountInOffsetClause, 0),
+};
+
+fn rows_of(args: &[Datum], clause: &str, state: SqlState, none: i64) -> Result<Datum> {
+    match args.first() {
+        Some(Datum::Int8(n)) if *n < 0 => Err(Error::new(state, format!("{clause} must not be negative"))),
+        Some(Datum::Int8(n)) => Ok(Datum::Int8(*n)),
+        _ => Ok(Datum::Int8(none)),
+    }
+}
+
+fn row_count(rule: &RowCount, count: ScalarExpr) -> Result<ScalarExpr> {
+    let mut function = (*lookup("int8um")?).clone();
+    function.name = rule.name;
+    function.symbol = rule.name;
+    function.oid = rule.oid;
+    function.strict = false;
+    function.scalar = Some(rule.scalar);
+    Ok(ScalarExpr::new(ExprKind::Call { function: Arc::new(function), args: vec![count] }, TypeOid::INT8))
 }
 
 fn is_equality(function: &Function) -> bool {

@@ -14,7 +14,9 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use crate::catalog::Oid;
 use crate::error::{Error, Result};
-use crate::query::{ColumnBound, ColumnStatistics, Comparison, ScanRequest, ScanStream, TableAccess, TableStatistics};
+use crate::query::{
+    Collected, ColumnBound, ColumnStatistics, Comparison, ScanRequest, ScanStream, TableAccess, TableStatistics,
+};
 use crate::storage::{ChunkStats, Prune, ScanSource};
 use crate::system::{self, RowSet, SystemContext};
 use crate::types::arrow::datum_at;
@@ -26,8 +28,31 @@ pub struct StatementTables {
     pub tables: HashMap<Oid, ScanSource>,
     /// `None` when the statement reads no system relation.
     pub system: Option<SystemContext>,
-    /// Rows of subqueries that locked them, by what their scans name.
-    pub locked: HashMap<Oid, RecordBatch>,
+    /// Rows of subqueries that have run, by what their scans name.
+    pub locked: HashMap<Oid, Kept>,
+}
+
+/// Rows that lie in memory until what scans them has run, and count against its limit for as long.
+#[derive(Clone)]
+pub struct Kept {
+    rows: RecordBatch,
+    _counted: Option<Arc<Collected>>,
+}
+
+impl Kept {
+    pub fn counted(rows: RecordBatch, counted: Collected) -> Result<Kept> {
+        counted.resize(rows.get_array_memory_size())?;
+        Ok(Kept { rows, _counted: Some(Arc::new(counted)) })
+    }
+
+    /// So few rows that they are not counted.
+    pub fn few(rows: RecordBatch) -> Kept {
+        Kept { rows, _counted: None }
+    }
+
+    pub fn rows(&self) -> &RecordBatch {
+        &self.rows
+    }
 }
 
 impl StatementTables {
@@ -96,7 +121,7 @@ impl TableAccess for StatementTables {
 
     fn system_rows(&self, relation: Oid) -> Result<RecordBatch> {
         if let Some(rows) = self.locked.get(&relation) {
-            return Ok(rows.clone());
+            return Ok(rows.rows.clone());
         }
         let context = self.system.as_ref().ok_or_else(|| Error::internal("no system context"))?;
         let relation =

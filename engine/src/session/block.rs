@@ -42,6 +42,8 @@ pub struct Block {
     settings: Option<SettingsMark>,
     /// `now()` of the transaction.
     pub started: i64,
+    /// When the first message came that belongs to the transaction, before there is one.
+    pub came: Option<i64>,
     /// A query has run: isolation can't change any more.
     pub queried: bool,
     /// SET CONSTRAINTS of this transaction: ALL, then single ones.
@@ -119,6 +121,18 @@ impl Session {
         Ok(transaction)
     }
 
+    /// `now()`: of the transaction, or of the one that what is being bound will start. It is when the client's message came, so
+    /// that what is bound, planned and run by several messages sees one moment.
+    pub(super) fn transaction_time(&self) -> i64 {
+        match (&self.block.transaction, self.block.came) {
+            (Some(_), _) => self.block.started,
+            (None, Some(came)) => came,
+            // Behind a transaction that another statement of the same message ended.
+            (None, None) if self.busy => self.shared.activity.lock().query_start,
+            (None, None) => now_micros(),
+        }
+    }
+
     /// Starts a transaction with the session's default modes, or with `keep` (AND CHAIN).
     fn start_transaction(&mut self, keep: Option<TransactionModes>) {
         let values = self.settings.values().clone();
@@ -127,7 +141,7 @@ impl Session {
         if self.settings.standby {
             self.settings.modes.read_only = true;
         }
-        self.block.started = now_micros();
+        self.block.started = self.transaction_time();
         self.block.queried = false;
         self.block.settings = Some(self.settings.mark());
         let mut transaction = self.new_transaction();

@@ -58,7 +58,7 @@ impl Session {
         let values = self.settings.values().clone();
         let catalog = self.catalog();
         let query_start = self.shared.activity.lock().query_start;
-        let transaction_time = if self.block.transaction.is_some() { self.block.started } else { query_start };
+        let transaction_time = self.transaction_time();
         // The statement that starts a transaction is not older than it.
         let statement_time = query_start.max(transaction_time);
         let cached = self.context.take();

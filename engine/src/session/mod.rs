@@ -8,7 +8,7 @@
 //! 1. After an error inside a transaction block every statement but COMMIT, ROLLBACK and ROLLBACK TO answers 25P02.
 //! 2. Nothing is sent to a client that depends on a commit which is not yet durable on a majority.
 
-mod access;
+pub(crate) mod access;
 pub mod advisory;
 pub(crate) mod block;
 mod cluster;
@@ -244,6 +244,9 @@ impl Session {
         if !std::mem::replace(&mut self.busy, true) {
             self.shared.clear_interrupt();
         }
+        if self.block.transaction.is_none() && self.simple_total == 0 {
+            self.block.came.get_or_insert_with(now_micros);
+        }
     }
 
     pub fn backend_key(&self) -> BackendKey {
@@ -456,6 +459,7 @@ impl Session {
     pub async fn sync(&mut self) -> Result<()> {
         self.simple.clear();
         self.simple_total = 0;
+        self.block.came = None;
         let ended = match (self.block.explicit, self.block.transaction.is_some()) {
             (true, _) => Ok(()),
             (false, true) => self.commit_transaction().await,
@@ -514,7 +518,7 @@ impl Session {
         if goes_on && activity.state == registry::ActivityState::Active {
             return;
         }
-        let now = now_micros();
+        let now = self.block.came.filter(|_| self.simple_total > 0).unwrap_or_else(now_micros);
         activity.state = registry::ActivityState::Active;
         activity.query = whole.unwrap_or(query).clone();
         activity.query_start = now;

@@ -4,11 +4,10 @@
 //! 1. A plan is used only under the catalog and the settings that it was bound under; else it is bound again.
 //! 2. Binding again may not change the result's columns under a client that was told of them (0A000).
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use sqlparser::ast::{self, ValueWithSpan, Visit, Visitor};
+use sqlparser::ast;
 
 use super::registry::now_micros;
 use super::settings::{Settings, Values};
@@ -20,6 +19,7 @@ use crate::dml::parts::{Part, PartsPlan};
 use crate::error::{Error, Result, SqlState};
 use crate::monitor::statements::Statement as Counted;
 use crate::point::PointSelect;
+use crate::sql::bind::LockedSubquery;
 use crate::sql::bind::row_security::Policing;
 use crate::sql::bind::view_target::{ViewChange, ViewLevel, view_levels};
 use crate::sql::lift;
@@ -49,6 +49,8 @@ pub struct Prepared {
     pub prepared_at: i64,
     /// By PREPARE, not by the protocol.
     pub by_sql: bool,
+    /// The same text, sent again, may mean another moment: 'now' is a constant once it is bound.
+    pub(super) names_moment: bool,
     /// Why the user may not run it.
     pub(super) denied: Option<Box<Error>>,
 }
@@ -102,6 +104,8 @@ pub struct QueryPlan {
 pub struct LockedLimit {
     pub limit: Option<crate::expr::ScalarExpr>,
     pub offset: Option<crate::expr::ScalarExpr>,
+    /// What runs before them.
+    pub before: Vec<Arc<LockedSubquery>>,
 }
 
 impl Prepared {
@@ -209,7 +213,7 @@ impl Session {
                 ));
             }
         };
-        if !names_moment(&prepared.parsed) {
+        if !prepared.names_moment {
             self.cache.keep(sql, &prepared);
         }
         Ok(prepared)
@@ -234,6 +238,7 @@ impl Session {
             counted: self.engine.monitor.statements.place(self.user(), "", 0),
             prepared_at: now_micros(),
             by_sql: false,
+            names_moment: false,
             denied: None,
         })
     }
@@ -287,6 +292,10 @@ impl Session {
         if matches!(plan, Plan::Utility | Plan::Ddl) && !declared.is_empty() && parameters.is_empty() {
             parameters = declared.clone();
         }
+        let names_moment = match parsed.statement {
+            Statement::Sql(_) => binder.names_moment(),
+            Statement::Utility(_) | Statement::Ddl(_) => lift::names_moment(&parsed.text),
+        };
         Ok(Arc::new(Prepared {
             counted: counted
                 .unwrap_or_else(|| self.engine.monitor.statements.place(self.user(), &parsed.text, parsed.parameters)),
@@ -300,6 +309,7 @@ impl Session {
             values: self.settings.values().clone(),
             prepared_at: now_micros(),
             by_sql: false,
+            names_moment,
             denied: binder.check_privileges().err().map(Box::new),
         }))
     }
@@ -355,16 +365,15 @@ impl Session {
     ) -> Result<(Plan, Option<Vec<Column>>)> {
         binder.check_with_names(with)?;
         let mut parts: Vec<Part> = Vec::new();
-        // Place of each part among the names in reach.
-        let mut places: Vec<usize> = Vec::new();
-        let mut plain_needs: Vec<usize> = Vec::new();
+        let mut readers = Readers::default();
         let first = binder.cte_count();
         for cte in &with.cte_tables {
             let before = binder.cte_references();
             let (plan, columns) = match (changing(&cte.query.body), &cte.query.with) {
                 (None, _) => {
                     binder.bind_cte(cte, with.recursive)?;
-                    plain_needs.extend(needs(&before, binder, &places));
+                    let needs = readers.needs(&before, binder);
+                    readers.add(binder, needs);
                     continue;
                 }
                 (Some(change), None) => self.plan_sql(change, catalog, binder, parameters)?,
@@ -384,9 +393,9 @@ impl Session {
                 }
                 plan => plan,
             };
-            let needs = needs(&before, binder, &places);
+            let needs = readers.needs(&before, binder);
             let table = binder.add_changed_cte(cte, columns.as_deref())?;
-            places.push(binder.cte_count() - 1);
+            readers.add(binder, vec![parts.len()]);
             parts.push(Part { table, plan, columns: columns.unwrap_or_default().into(), needs });
         }
         let before = binder.cte_references();
@@ -399,9 +408,7 @@ impl Session {
                 (Plan::Query(Box::new(plan)), Some(columns))
             }
         };
-        let mut needs = needs(&before, binder, &places);
-        // What a plain query of WITH reads is read by whoever reads that.
-        needs.extend(plain_needs);
+        let needs = readers.needs(&before, binder);
         binder.forget_ctes(first);
         if parts.is_empty() {
             return Ok((main, columns));
@@ -427,7 +434,9 @@ impl Session {
             let whole = binder.bind_query(query)?;
             match &whole.simple {
                 Some(simple) if whole.locks.len() == 1 => {
-                    locked_limit = Some(LockedLimit { limit: simple.limit.clone(), offset: simple.offset.clone() });
+                    let (limit, offset) = (simple.limit.clone(), simple.offset.clone());
+                    let before = binder.run_for_limits([limit.as_ref(), offset.as_ref()]);
+                    locked_limit = Some(LockedLimit { limit, offset, before });
                     let mut unlimited = query.clone();
                     unlimited.limit_clause = None;
                     binder.bind_query(&unlimited)?
@@ -613,11 +622,25 @@ fn lockable(reads: &[Oid], catalog: &Catalog) -> Arc<[Oid]> {
     relations.into()
 }
 
-/// Which parts were named since `before` was taken.
-fn needs(before: &[usize], binder: &Binder, places: &[usize]) -> Vec<usize> {
-    let now = binder.cte_references();
-    let named = |place: &usize| now.get(*place) > before.get(*place);
-    places.iter().enumerate().filter(|(_, place)| named(place)).map(|(part, _)| part).collect()
+/// Queries of WITH by their place among the names in reach, with the parts whose rows one gets who reads them.
+#[derive(Default)]
+struct Readers(Vec<(usize, Vec<usize>)>);
+
+impl Readers {
+    /// The query that was bound last.
+    fn add(&mut self, binder: &Binder, parts: Vec<usize>) {
+        self.0.push((binder.cte_count() - 1, parts));
+    }
+
+    /// Parts whose rows are read by what was bound since `before`.
+    fn needs(&self, before: &[usize], binder: &Binder) -> Vec<usize> {
+        let now = binder.cte_references();
+        let named = self.0.iter().filter(|(place, _)| now.get(*place) > before.get(*place));
+        let mut parts: Vec<usize> = named.flat_map(|(_, parts)| parts).copied().collect();
+        parts.sort_unstable();
+        parts.dedup();
+        parts
+    }
 }
 
 /// The WITH of a statement that changes rows, itself or in one of the WITH's queries.
@@ -708,26 +731,4 @@ pub(super) fn no_statement(name: &str) -> Error {
 
 pub(super) fn duplicate_statement(name: &str) -> Error {
     Error::new(SqlState::DuplicatePreparedStatement, format!("prepared statement \"{name}\" already exists"))
-}
-
-/// Whether a literal may be a moment that passes, as 'now' is one: the same text, sent again, means another one.
-fn names_moment(parsed: &Parsed) -> bool {
-    struct Moments;
-    impl Visitor for Moments {
-        type Break = ();
-
-        fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<()> {
-            let text = value.value.clone().into_string();
-            if text.is_some_and(|text| lift::names_moment(&text)) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        }
-    }
-    lift::names_moment(&parsed.text)
-        && match &parsed.statement {
-            Statement::Sql(statement) => statement.visit(&mut Moments).is_break(),
-            _ => true,
-        }
 }

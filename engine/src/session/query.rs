@@ -10,18 +10,23 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use tokio_util::sync::CancellationToken;
 
 use super::Session;
-use super::access::StatementTables;
+use super::access::{Kept, StatementTables};
 use super::plan::{LockedLimit, QueryPlan};
 use super::portal::RowSource;
 use crate::catalog::{Catalog, Oid, Relation};
 use crate::error::{Error, Result, SqlState};
-use crate::expr_eval::{NoColumns, eval};
-use crate::query::{QueryContext, ResultStream};
+use crate::expr::ScalarExpr;
+use crate::expr_eval::eval;
+use crate::query::{QueryContext, RanFirst, ResultStream};
+use crate::sql::bind::LockedSubquery;
 use crate::sql::{BoundQuery, LockStrength};
 use crate::storage::RowId;
 use crate::txn::{Locked, Reads, RowLock, Wait};
 use crate::types::arrow::datum_at;
 use crate::types::{Datum, TypeOid};
+
+/// Rows of subqueries that have run, by what their scans name.
+type Known = HashMap<Oid, Kept>;
 
 /// How often a statement starts over because rows changed under it before the client is told.
 const RESTARTS_MAX: usize = 1000;
@@ -39,9 +44,15 @@ impl Session {
             if !plan.bound.runs.is_empty() {
                 return Err(Error::unsupported("a SQL function that changes rows in a query that locks rows"));
             }
-            let none = LockedLimit { limit: None, offset: None };
-            let limits = self.limits(plan.locked_limit.as_ref().unwrap_or(&none), params)?;
-            let batches = Box::pin(self.lock_rows(&plan.bound, limits, params)).await?;
+            self.begin_statement(Reads::Snapshot).await?;
+            let (before, limits) = match &plan.locked_limit {
+                None => (&[][..], [None, None]),
+                Some(LockedLimit { limit, offset, before }) => (&before[..], [limit.as_ref(), offset.as_ref()]),
+            };
+            let known = Box::pin(self.subqueries_first(before, Known::new(), params)).await?;
+            let known = Box::pin(self.subqueries_first(&plan.bound.locked, known, params)).await?;
+            let limits = self.limits(limits, &known, params)?;
+            let batches = Box::pin(self.lock_rows(&plan.bound, limits, &known, params)).await?;
             return Ok(RowSource::Batches(batches.into()));
         }
         self.begin_statement(Reads::Snapshot).await?;
@@ -62,14 +73,37 @@ impl Session {
     /// Runs a bound query on the general path, over the statement's snapshot.
     pub(crate) async fn execute_bound(&mut self, bound: &BoundQuery, params: &Arc<[Datum]>) -> Result<ResultStream> {
         // Boxed, like all that short statements seldom come to: it would make every statement's future larger.
-        let context = Box::pin(self.query_context(bound, params)).await?;
+        Box::pin(self.execute_over(bound, &Known::new(), params)).await
+    }
+
+    /// [`Self::execute_bound`], where some of the subqueries have run already.
+    async fn execute_over(&mut self, bound: &BoundQuery, known: &Known, params: &Arc<[Datum]>) -> Result<ResultStream> {
+        let context = Box::pin(self.query_context_knowing(bound, known.clone(), params)).await?;
         let engine = self.engine.clone();
         Box::pin(engine.query().execute(bound, context)).await
     }
 
     pub(crate) async fn query_context(&mut self, bound: &BoundQuery, params: &Arc<[Datum]>) -> Result<QueryContext> {
-        let locked = self.locked_subqueries(bound, params).await?;
-        self.query_context_over(bound, params, locked).await
+        self.query_context_knowing(bound, Known::new(), params).await
+    }
+
+    async fn query_context_knowing(
+        &mut self,
+        bound: &BoundQuery,
+        known: Known,
+        params: &Arc<[Datum]>,
+    ) -> Result<QueryContext> {
+        let mut known = self.subqueries_first(&bound.locked, known, params).await?;
+        for run in &bound.runs {
+            let rows = crate::dml::call::run_function(self, run, params).await?;
+            known.insert(run.table, self.keep(rows)?);
+        }
+        self.query_context_over(bound, params, known).await
+    }
+
+    /// Counts rows that are held against the memory limit.
+    pub(crate) fn keep(&self, rows: RecordBatch) -> Result<Kept> {
+        Kept::counted(rows, self.engine.query().collected())
     }
 
     /// For EXPLAIN, which locks nothing: the subqueries that would lock rows return none.
@@ -78,10 +112,10 @@ impl Session {
         bound: &BoundQuery,
         params: &Arc<[Datum]>,
     ) -> Result<QueryContext> {
-        let none = bound.locked.iter().map(|l| Ok((l.table, one_batch(&l.query, &[])?)));
-        let mut none: HashMap<Oid, RecordBatch> = none.collect::<Result<_>>()?;
+        let none = bound.locked.iter().map(|l| Ok((l.table, Kept::few(one_batch(&l.query, &[])?))));
+        let mut none = none.collect::<Result<Known>>()?;
         for run in &bound.runs {
-            none.insert(run.table, crate::dml::parts::rows_batch(&run.columns, &[])?);
+            none.insert(run.table, Kept::few(crate::dml::parts::rows_batch(&run.columns, &[])?));
         }
         self.query_context_over(bound, params, none).await
     }
@@ -90,7 +124,7 @@ impl Session {
         &mut self,
         bound: &BoundQuery,
         params: &Arc<[Datum]>,
-        mut locked: HashMap<Oid, RecordBatch>,
+        mut locked: Known,
     ) -> Result<QueryContext> {
         if let Some(shared) = &self.parts {
             locked.extend(shared.rows.iter().map(|(oid, rows)| (*oid, rows.clone())));
@@ -136,42 +170,42 @@ impl Session {
         })
     }
 
-    /// Rows of the subqueries that lock them.
-    async fn locked_subqueries(
+    /// Rows of subqueries that run before what they stand in, with those that are known. What several parts of a statement
+    /// name runs once for all of them.
+    async fn subqueries_first(
         &mut self,
-        bound: &BoundQuery,
+        subqueries: &[Arc<LockedSubquery>],
+        mut known: Known,
         params: &Arc<[Datum]>,
-    ) -> Result<HashMap<Oid, RecordBatch>> {
-        let mut locked = HashMap::with_capacity(bound.locked.len());
-        for subquery in &bound.locked {
-            if subquery.query.locks.is_empty() {
-                let batches = self.run_once(&subquery.query, &locked, params).await?;
-                locked.insert(subquery.table, one_batch(&subquery.query, &batches)?);
+    ) -> Result<Known> {
+        for subquery in subqueries {
+            if known.contains_key(&subquery.table) {
                 continue;
             }
-            self.check_writable(lock_command(&subquery.query))?;
-            let limits = LockedLimit { limit: subquery.limit.clone(), offset: subquery.offset.clone() };
-            let limits = self.limits(&limits, params)?;
-            let batches = Box::pin(self.lock_rows(&subquery.query, limits, params)).await?;
-            locked.insert(subquery.table, one_batch(&subquery.query, &batches)?);
+            let shared = self.parts.as_ref().and_then(|shared| shared.rows.get(&subquery.table).cloned());
+            let rows = match shared {
+                Some(rows) => rows,
+                None => Box::pin(self.run_first(subquery, &known, params)).await?,
+            };
+            if let Some(shared) = &mut self.parts {
+                shared.rows.insert(subquery.table, rows.clone());
+            }
+            known.insert(subquery.table, rows);
         }
-        for run in &bound.runs {
-            locked.insert(run.table, crate::dml::call::run_function(self, run, params).await?);
-        }
-        Ok(locked)
+        Ok(known)
     }
 
     /// All rows of a subquery; `known`: those of the ones before it.
-    async fn run_once(
-        &mut self,
-        query: &BoundQuery,
-        known: &HashMap<Oid, RecordBatch>,
-        params: &Arc<[Datum]>,
-    ) -> Result<Vec<RecordBatch>> {
-        let context = Box::pin(self.query_context_over(query, params, known.clone())).await?;
-        let engine = self.engine.clone();
-        let collected = engine.query().collected();
-        let mut stream = Box::pin(engine.query().execute(query, context)).await?;
+    async fn run_first(&mut self, subquery: &LockedSubquery, known: &Known, params: &Arc<[Datum]>) -> Result<Kept> {
+        let query = &subquery.query;
+        if !query.locks.is_empty() {
+            self.check_writable(lock_command(query))?;
+            let limits = self.limits([subquery.limit.as_ref(), subquery.offset.as_ref()], known, params)?;
+            let batches = self.lock_rows(query, limits, known, params).await?;
+            return self.keep(one_batch(query, &batches)?);
+        }
+        let mut stream = self.execute_over(query, known, params).await?;
+        let collected = self.engine.query().collected();
         let mut batches = Vec::new();
         while let Some(batch) = stream.next().await.transpose()? {
             tokio::task::yield_now().await;
@@ -179,7 +213,7 @@ impl Session {
             collected.grow(2 * batch.get_array_memory_size())?;
             batches.push(batch);
         }
-        Ok(batches)
+        Kept::counted(one_batch(query, &batches)?, collected)
     }
 
     /// FOR UPDATE and FOR SHARE: finds the rows, locks them, and starts over on a newer snapshot when one of them
@@ -188,11 +222,12 @@ impl Session {
         &mut self,
         bound: &BoundQuery,
         (limit, offset): (usize, usize),
+        known: &Known,
         params: &Arc<[Datum]>,
     ) -> Result<Vec<RecordBatch>> {
         for _ in 0..RESTARTS_MAX {
             self.begin_statement(Reads::Snapshot).await?;
-            let mut stream = self.execute_bound(bound, params).await?;
+            let mut stream = self.execute_over(bound, known, params).await?;
             let mut kept = Vec::new();
             let (mut skip, mut room, mut changed) = (offset, limit, false);
             while room > 0 && !changed {
@@ -214,15 +249,24 @@ impl Session {
         Err(Error::new(SqlState::SerializationFailure, "could not lock rows because they kept changing"))
     }
 
-    /// Rows to return and rows to skip before.
-    fn limits(&mut self, limits: &LockedLimit, params: &[Datum]) -> Result<(usize, usize)> {
+    /// Rows to return and rows to skip before; `known`: those of the subqueries that have run.
+    fn limits(
+        &mut self,
+        [limit, offset]: [Option<&ScalarExpr>; 2],
+        known: &Known,
+        params: &[Datum],
+    ) -> Result<(usize, usize)> {
         let context = self.eval_context();
-        let value = |expr: &Option<crate::expr::ScalarExpr>, state, what: &str| match expr {
+        let ran = RanFirst(|table| {
+            let rows = known.get(&table).map(|kept| kept.rows().clone());
+            rows.ok_or_else(|| Error::internal("a subquery of LIMIT has not run"))
+        });
+        let value = |expr: Option<&ScalarExpr>, state, what: &str| match expr {
             None => Ok(None),
-            Some(expr) => count(eval(expr, &NoColumns, params, &context)?, state, what),
+            Some(expr) => count(eval(expr, &ran, params, &context)?, state, what),
         };
-        let limit = value(&limits.limit, SqlState::InvalidRowCountInLimitClause, "LIMIT")?;
-        let offset = value(&limits.offset, SqlState::InvalidRowCountInOffsetClause, "OFFSET")?;
+        let limit = value(limit, SqlState::InvalidRowCountInLimitClause, "LIMIT")?;
+        let offset = value(offset, SqlState::InvalidRowCountInOffsetClause, "OFFSET")?;
         Ok((limit.unwrap_or(usize::MAX), offset.unwrap_or(0)))
     }
 

@@ -132,7 +132,7 @@ impl Session {
             Plan::Ddl | Plan::Empty | Plan::Merge(_) | Plan::Parts(_) => false,
         };
         // The general path plans by the literals.
-        Ok(short.then_some(prepared))
+        Ok((short && !prepared.names_moment).then_some(prepared))
     }
 
     /// Takes note of a query that was bound as it is: one over the catalog that comes again is bound for others too.

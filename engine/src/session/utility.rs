@@ -14,7 +14,7 @@ use crate::error::{Error, NoticeLevel, Result, SqlState};
 use crate::expr_eval::{NoColumns, eval};
 use crate::sql::rewrite::only;
 use crate::sql::utility::Utility;
-use crate::sql::{Binder, Parsed, Scope, Statement};
+use crate::sql::{Binder, Parsed, Statement};
 use crate::txn::{TableLock, Wait};
 use crate::types::{Datum, TypeOid};
 
@@ -375,11 +375,10 @@ impl Session {
         let environment = self.environment(&catalog);
         let source = portal.prepared.parsed.source.clone();
         let mut binder = Binder::new(environment, source, &[]);
-        let scope = Scope::default();
         let context = self.eval_context();
         let mut params = Vec::with_capacity(args.len());
         for (i, (arg, ty)) in args.iter().zip(prepared.parameters.iter()).enumerate() {
-            let bound = binder.bind_assignment(arg, &scope, &format!("parameter ${}", i + 1), (*ty).into())?;
+            let bound = binder.bind_execute_parameter(arg, i + 1, (*ty).into())?;
             params.push(eval(&bound, &NoColumns, &portal.params, &context)?);
         }
         Ok((self.current(&prepared)?, params.into()))

@@ -10,9 +10,9 @@
 use std::sync::Arc;
 
 use crate::catalog::Oid;
-use crate::expr::{ColumnId, ScalarExpr};
+use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::functions::Function;
-use crate::types::{PgType, TypeOid};
+use crate::types::{Datum, PgType, TypeOid};
 
 /// A column that a node defines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +81,39 @@ impl WindowCall {
         let floating = |arg: &ScalarExpr| matches!(arg.ty.oid, TypeOid::FLOAT4 | TypeOid::FLOAT8);
         let slides = !matches!(self.frame.start, FrameBound::UnboundedPreceding);
         self.aggregate && slides && self.args.iter().any(floating)
+    }
+
+    /// Whether its rows are looked at one by one.
+    pub fn is_framed(&self) -> bool {
+        self.frame.exclude != Exclusion::NoOthers || self.is_added_anew() || self.computes_numbers()
+    }
+
+    /// Whether an argument that DataFusion wants to be a constant, and one that it can do with, is something else.
+    fn computes_numbers(&self) -> bool {
+        fn number(expr: &ScalarExpr) -> Option<i32> {
+            match expr.kind {
+                ExprKind::Const(Datum::Int4(n)) => Some(n),
+                _ => None,
+            }
+        }
+        fn is_constant(expr: &ScalarExpr) -> bool {
+            match &expr.kind {
+                ExprKind::Const(_) => true,
+                ExprKind::Cast(cast) => is_constant(&cast.arg),
+                _ => false,
+            }
+        }
+        let counts = |at: usize| self.args.get(at).and_then(number).is_some_and(|n| n > 0);
+        match self.function.name {
+            _ if self.aggregate => false,
+            "ntile" => !counts(0),
+            "nth_value" => !counts(1),
+            "lag" | "lead" => {
+                self.args.get(1).is_some_and(|n| number(n).is_none())
+                    || self.args.get(2).is_some_and(|default| !is_constant(default))
+            }
+            _ => false,
+        }
     }
 }
 

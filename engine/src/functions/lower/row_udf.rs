@@ -86,7 +86,7 @@ impl RowUdf {
         types: Vec<PgType>,
         ret: PgType,
         arrow: DataType,
-        args: Vec<Expr>,
+        mut args: Vec<Expr>,
     ) -> Expr {
         use datafusion::logical_expr::Volatility as V;
         let (volatility, name) = match &operation {
@@ -102,8 +102,11 @@ impl RowUdf {
             RowOperation::Layout => (V::Immutable, "layout".to_string()),
             RowOperation::Key => (V::Immutable, "key".to_string()),
         };
+        if volatility == V::Volatile && !args.is_empty() {
+            args.push(ScalarUDF::new_from_impl(Anew::new()).call(Vec::new()));
+        }
         let signature =
-            if types.is_empty() { Signature::nullary(volatility) } else { Signature::any(types.len(), volatility) };
+            if args.is_empty() { Signature::nullary(volatility) } else { Signature::any(args.len(), volatility) };
         let udf = RowUdf { operation, types, ret, arrow, signature, name };
         ScalarUDF::new_from_impl(udf).call(args)
     }
@@ -155,25 +158,56 @@ impl RowUdf {
         let fallback = EvalContext::default();
         let extension = args.config_options.extensions.get::<StatementContext>();
         let context = extension.map_or(&fallback, |e| e.0.as_ref());
-        let constant = args.args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
+        // What stands behind them says only that there are others with each row.
+        let given = args.args.get(..self.types.len()).unwrap_or_default();
+        let constant = given.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
         let volatile = matches!(&self.operation, RowOperation::Call(f) if f.volatility == Volatility::Volatile);
         if constant && !volatile {
-            let array = self.rows(context, &args.args, 1)?;
+            let array = self.rows(context, given, 1)?;
             let scalar = ScalarValue::try_from_array(&array, 0).map_err(|e| Error::internal(e.to_string()))?;
             return Ok(ColumnarValue::Scalar(scalar));
         }
         let kernel = match &self.operation {
             RowOperation::Call(function) => {
-                super::vector::kernel(function, &args.args, &self.types, &self.arrow, args.number_rows)
+                super::vector::kernel(function, given, &self.types, &self.arrow, args.number_rows)
             }
-            RowOperation::Cast { from, to, .. } => super::vector::cast_kernel(&args.args, *from, *to, &self.arrow),
-            RowOperation::Layout => super::decimal::layout_kernel(&args.args, &self.arrow),
-            RowOperation::Key => super::vector::key_kernel(&args.args, &self.types),
+            RowOperation::Cast { from, to, .. } => super::vector::cast_kernel(given, *from, *to, &self.arrow),
+            RowOperation::Layout => super::decimal::layout_kernel(given, &self.arrow),
+            RowOperation::Key => super::vector::key_kernel(given, &self.types),
         };
         match kernel.filter(|a| a.data_type() == &self.arrow && a.len() == args.number_rows) {
             Some(array) => Ok(ColumnarValue::Array(array)),
-            None => self.rows(context, &args.args, args.number_rows).map(ColumnarValue::Array),
+            None => self.rows(context, given, args.number_rows).map(ColumnarValue::Array),
         }
+    }
+}
+
+/// The last argument of a volatile function: DataFusion takes for constant what has nothing but constant arguments, and sorts
+/// by nothing that is constant.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Anew(Signature);
+
+impl Anew {
+    fn new() -> Anew {
+        Anew(Signature::nullary(datafusion::logical_expr::Volatility::Volatile))
+    }
+}
+
+impl ScalarUDFImpl for Anew {
+    fn name(&self) -> &str {
+        "anew"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.0
+    }
+
+    fn return_type(&self, _: &[DataType]) -> datafusion::common::Result<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> datafusion::common::Result<ColumnarValue> {
+        Ok(ColumnarValue::Scalar(ScalarValue::Boolean(None)))
     }
 }
 

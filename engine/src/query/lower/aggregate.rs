@@ -12,16 +12,16 @@ use datafusion::logical_expr::{
 };
 
 use super::framed;
-use super::{Lowering, alias, find_column, name, plan_error, project};
+use super::{Lowering, RanFirst, alias, find_column, name, plan_error, project};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ScalarExpr};
-use crate::expr_eval::{NoColumns, eval};
+use crate::expr_eval::eval;
 use crate::functions::lower::aggregate::{AggregateCall, OrderKey, aggregate};
 use crate::functions::lower::{self, Lowered};
 use crate::query::runtime::Stop;
 use crate::query::single::SingleValue;
 use crate::query::unnest::SINGLE_VALUE;
-use crate::sql::rel::{Aggregate, Exclusion, FrameBound, FrameUnits, SortKey, WindowCall};
+use crate::sql::rel::{Aggregate, FrameBound, FrameUnits, SortKey, WindowCall};
 use crate::types::compare::compare;
 use crate::types::{Datum, Interval, PgType, TypeOid};
 
@@ -196,16 +196,16 @@ impl Lowering<'_> {
                 let Expr::AggregateFunction(f) = lowered.expr else { return Err(call.function.unsupported()) };
                 (framed::What::Aggregate(f.func), f.params.args)
             }
-            (_, "first_value") => (framed::What::FirstValue, lowered.into_iter().map(|a| a.expr).collect()),
-            (_, "last_value") => (framed::What::LastValue, lowered.into_iter().map(|a| a.expr).collect()),
-            (_, "nth_value") => {
-                let mut args: Vec<Expr> = lowered.into_iter().map(|a| a.expr).collect();
-                if let Some(nth) = args.get_mut(1) {
-                    *nth = cast(nth.clone(), DataType::Int64);
-                }
-                (framed::What::NthValue, args)
+            (_, name) => {
+                let Some(what) = framed::What::of(name) else { return Ok(None) };
+                let number = if name == "ntile" { 0 } else { 1 };
+                let args = lowered.into_iter().enumerate().map(|(at, arg)| match at == number {
+                    true => Ok(cast(arg.expr, DataType::Int64)),
+                    // A value, or what stands for it.
+                    false => Ok(lower::to_layout(arg, &call.ty.arrow())?.expr),
+                });
+                (what, args.collect::<Result<Vec<Expr>>>()?)
             }
-            _ => return Ok(None),
         };
         let (what, mut args) = what;
         let own = args.len();
@@ -281,7 +281,7 @@ impl Lowering<'_> {
     }
 
     fn window_call(&mut self, call: &WindowCall, input: &LogicalPlan) -> Result<(Expr, Option<DataType>)> {
-        if (call.frame.exclude != Exclusion::NoOthers || call.is_added_anew())
+        if call.is_framed()
             && let Some(framed) = self.framed_call(call, input)?
         {
             return Ok((framed, None));
@@ -393,7 +393,8 @@ impl Lowering<'_> {
     }
 
     fn offset_value(&self, offset: &ScalarExpr, units: WindowFrameUnits, which: &str) -> Result<Datum> {
-        let value = eval(offset, &NoColumns, &self.context.params, &self.context.eval)?;
+        let ran = RanFirst(|table| self.context.tables.system_rows(table));
+        let value = eval(offset, &ran, &self.context.params, &self.context.eval)?;
         if value.is_null() {
             return Err(Error::new(SqlState::NullValueNotAllowed, format!("frame {which} offset must not be null")));
         }
@@ -411,8 +412,9 @@ impl Lowering<'_> {
         key: Option<&DataType>,
         which: &str,
     ) -> Result<ScalarValue> {
-        let negative =
-            || Error::new(SqlState::InvalidParameterValue, format!("frame {which} offset must not be negative"));
+        let negative = || {
+            Error::new(SqlState::InvalidPrecedingOrFollowingSize, format!("frame {which} offset must not be negative"))
+        };
         match (units, self.offset_value(offset, units, which)?) {
             (WindowFrameUnits::Range, value) => match (&value, key) {
                 (Datum::Numeric(_), Some(DataType::Binary)) => {

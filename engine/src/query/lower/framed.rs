@@ -1,5 +1,5 @@
-//! Window calls whose frames leave out rows near the current one, for which DataFusion has no form, and sums of floats over frames
-//! that begin ever later, from which it would subtract what has left. A UDF is handed each partition
+//! Window calls whose frames leave out rows near the current one, for which DataFusion has no form, sums of floats over frames
+//! that begin ever later, from which it would subtract what has left, and numbers of rows that are no constants. A UDF is handed each partition
 //! whole, in its order, and finds the rows of each frame itself.
 //!
 //! Price: an aggregate is computed anew over each frame, so that a large partition takes long: between two rows it looks whether its
@@ -13,14 +13,14 @@ use std::sync::atomic::{AtomicU64, Ordering as Memory};
 
 use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema};
 use datafusion::common::{DataFusionError, Result as DfResult, ScalarValue};
 use datafusion::logical_expr::function::{AccumulatorArgs, PartitionEvaluatorArgs, WindowUDFFieldArgs};
 use datafusion::logical_expr::{AggregateUDF, PartitionEvaluator, Signature, Volatility, WindowUDF, WindowUDFImpl};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
-use crate::error::Result;
+use crate::error::{Error, Result, SqlState};
 use crate::functions::lower::into_datafusion_error;
 use crate::query::runtime::Stop;
 use crate::sql::rel::{Exclusion, FrameUnits};
@@ -35,6 +35,25 @@ pub(super) enum What {
     LastValue,
     /// The second argument says which.
     NthValue,
+    /// Of a row that lies as far behind the current one as the second argument says; the third is for where there is none.
+    Lead,
+    Lag,
+    /// Which of as many parts of the partition as the argument says.
+    Ntile,
+}
+
+impl What {
+    pub fn of(function: &str) -> Option<What> {
+        Some(match function {
+            "first_value" => What::FirstValue,
+            "last_value" => What::LastValue,
+            "nth_value" => What::NthValue,
+            "lead" => What::Lead,
+            "lag" => What::Lag,
+            "ntile" => What::Ntile,
+            _ => return None,
+        })
+    }
 }
 
 /// Where a frame begins or ends.
@@ -133,6 +152,7 @@ impl PartitionEvaluator for Evaluator {
             What::Aggregate(function) => Some(Aggregation::new(function, args, &call.ret)),
             _ => None,
         };
+        let mut parts = Parts::default();
         let mut out = Vec::with_capacity(rows);
         for row in 0..rows {
             call.stop.check().map_err(into_datafusion_error)?;
@@ -140,16 +160,24 @@ impl PartitionEvaluator for Evaluator {
             out.push(match (&call.what, &mut aggregate) {
                 (_, Some(aggregate)) => aggregate.over(args, inside)?,
                 (What::LastValue, _) => picked(args, frames.rows(row).last(), &call.ret)?,
-                (What::NthValue, _) => {
-                    let nth = args.get(1).map(|n| ScalarValue::try_from_array(n, row)).transpose()?;
-                    match nth {
-                        Some(ScalarValue::Int64(Some(n))) if n > 0 => {
-                            picked(args, inside.nth(n as usize - 1), &call.ret)?
-                        }
-                        Some(ScalarValue::Int64(None)) => ScalarValue::try_new_null(&call.ret)?,
-                        _ => return Err(nth_value_argument()),
+                (What::NthValue, _) => match number(args, 1, row) {
+                    Some(n) if n > 0 => picked(args, inside.nth(n as usize - 1), &call.ret)?,
+                    Some(_) => return Err(not_positive("nth_value", SqlState::InvalidArgumentForNthValue)),
+                    None => ScalarValue::try_new_null(&call.ret)?,
+                },
+                (What::Lead | What::Lag, _) => {
+                    let distance = if args.len() > 1 { number(args, 1, row) } else { Some(1) };
+                    let from = |n: i64| match call.what {
+                        What::Lag => (row as i64).checked_sub(n),
+                        _ => (row as i64).checked_add(n),
+                    };
+                    match distance.map(|n| from(n).and_then(|at| usize::try_from(at).ok()).filter(|at| *at < rows)) {
+                        None => ScalarValue::try_new_null(&call.ret)?,
+                        Some(Some(at)) => picked(args, Some(at), &call.ret)?,
+                        Some(None) => picked(args.get(2..).unwrap_or_default(), Some(row), &call.ret)?,
                     }
                 }
+                (What::Ntile, _) => parts.next(number(args, 0, row), rows)?,
                 _ => picked(args, inside.next(), &call.ret)?,
             });
         }
@@ -160,9 +188,48 @@ impl PartitionEvaluator for Evaluator {
     }
 }
 
-fn nth_value_argument() -> DataFusionError {
-    let message = "argument of nth_value must be greater than zero";
-    into_datafusion_error(crate::error::Error::new(crate::error::SqlState::InvalidArgumentForNthValue, message))
+fn not_positive(function: &str, state: SqlState) -> DataFusionError {
+    into_datafusion_error(Error::new(state, format!("argument of {function} must be greater than zero")))
+}
+
+/// An argument that is a number, at a row.
+fn number(args: &[ArrayRef], at: usize, row: usize) -> Option<i64> {
+    let numbers = args.get(at)?.as_primitive_opt::<Int64Type>()?;
+    numbers.is_valid(row).then(|| numbers.value(row))
+}
+
+/// Parts of a partition that differ by one row at most. How many there are says the first row whose argument is not NULL.
+#[derive(Default)]
+struct Parts {
+    /// The part at hand; 0: none yet.
+    part: i64,
+    /// Rows that it has, and that it is to have.
+    inside: i64,
+    size: i64,
+    /// How many of the first parts have one row more.
+    longer: i64,
+}
+
+impl Parts {
+    fn next(&mut self, count: Option<i64>, rows: usize) -> DfResult<ScalarValue> {
+        if self.part == 0 {
+            let Some(count) = count else { return Ok(ScalarValue::Int32(None)) };
+            if count <= 0 {
+                return Err(not_positive("ntile", SqlState::InvalidArgumentForNtile));
+            }
+            let rows = rows as i64;
+            self.part = 1;
+            (self.size, self.longer) = if rows < count { (1, 0) } else { (rows / count, rows % count) };
+            self.size += i64::from(self.longer > 0);
+        }
+        self.inside += 1;
+        if self.inside > self.size {
+            self.part += 1;
+            self.inside = 1;
+            self.size -= i64::from(self.longer > 0 && self.part == self.longer + 1);
+        }
+        Ok(ScalarValue::Int32(i32::try_from(self.part).ok()))
+    }
 }
 
 fn picked(args: &[ArrayRef], row: Option<usize>, ret: &DataType) -> DfResult<ScalarValue> {
@@ -233,7 +300,7 @@ impl<'a> Frames<'a> {
         let mut column = |ty: PgType| -> Result<Vec<Datum>> {
             let array = values.get(at);
             at += 1;
-            let array = array.ok_or_else(|| crate::error::Error::internal("a window call lacks an argument"))?;
+            let array = array.ok_or_else(|| Error::internal("a window call lacks an argument"))?;
             let reader = ColumnReader::new(array.as_ref(), ty)?;
             Ok((0..rows).map(|row| reader.get(row)).collect())
         };

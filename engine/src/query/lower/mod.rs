@@ -13,7 +13,9 @@ mod shell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow::array::Array;
 use arrow::datatypes::{DataType, Field, Schema};
+use arrow::record_batch::RecordBatch;
 use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::common::{Column, DFSchema, DFSchemaRef, DataFusionError};
 use datafusion::datasource::provider_as_source;
@@ -26,12 +28,13 @@ use super::QueryContext;
 use super::runtime::Stop;
 use super::scan::{ROW_ID, ScanTable, ScannedColumn};
 use super::series::SeriesNode;
+use crate::catalog::Oid;
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ScalarExpr};
-use crate::expr_eval::{NoColumns, eval};
-use crate::functions::EvalContext;
+use crate::expr_eval::{ColumnSource, NoColumns, eval};
 use crate::functions::lower::{self, Lowered};
-use crate::sql::rel::{Output, Rel, Scan, SetOperation, SortKey};
+use crate::sql::rel::{Output, QueryExpr, Rel, Scan, SetOperation, SortKey};
+use crate::types::arrow::datum_at;
 use crate::types::{Datum, PgType};
 
 /// Lowers one query.
@@ -156,10 +159,9 @@ impl<'a> Lowering<'a> {
             }
             Rel::Limit { input, offset, count, .. } => {
                 let input = self.rel(input)?;
-                let (params, context) = (&self.context.params, &self.context.eval);
                 let (offset, count) = (offset.as_ref(), count.as_ref());
-                let skip = row_count(offset, "OFFSET", SqlState::InvalidRowCountInOffsetClause, params, context)?;
-                let fetch = row_count(count, "LIMIT", SqlState::InvalidRowCountInLimitClause, params, context)?;
+                let skip = row_count(offset, "OFFSET", SqlState::InvalidRowCountInOffsetClause, self.context)?;
+                let fetch = row_count(count, "LIMIT", SqlState::InvalidRowCountInLimitClause, self.context)?;
                 Ok(LogicalPlan::Limit(Limit {
                     skip: skip.map(|n| Box::new(lit(n))),
                     fetch: fetch.map(|n| Box::new(lit(n))),
@@ -329,16 +331,36 @@ impl<'a> Lowering<'a> {
     }
 }
 
+/// No row, and the values of the subqueries that have run before.
+pub(crate) struct RanFirst<F>(pub F);
+
+impl<F: Fn(Oid) -> Result<RecordBatch>> ColumnSource for RanFirst<F> {
+    fn column(&self, _: ColumnId) -> Option<Datum> {
+        None
+    }
+
+    fn subquery(&self, query: &QueryExpr) -> Result<Datum> {
+        let QueryExpr::Scalar { rel, column } = query else { return NoColumns.subquery(query) };
+        let Rel::Scan(scan) = &**rel else { return NoColumns.subquery(query) };
+        let rows = self.0(scan.table)?;
+        let place = scan.columns.iter().position(|c| c.output.id == *column);
+        match place.and_then(|at| Some((rows.columns().get(at)?, scan.columns.get(at)?.output.ty))) {
+            Some((values, ty)) if !values.is_empty() => datum_at(values.as_ref(), 0, ty),
+            _ => Ok(Datum::Null),
+        }
+    }
+}
+
 /// The value of LIMIT or OFFSET; NULL is none.
 pub(super) fn row_count(
     expr: Option<&ScalarExpr>,
     clause: &str,
     state: SqlState,
-    params: &[Datum],
-    context: &EvalContext,
+    context: &QueryContext,
 ) -> Result<Option<i64>> {
     let Some(expr) = expr else { return Ok(None) };
-    match eval(expr, &NoColumns, params, context)? {
+    let ran = RanFirst(|table| context.tables.system_rows(table));
+    match eval(expr, &ran, &context.params, &context.eval)? {
         Datum::Int8(n) if n < 0 => Err(Error::new(state, format!("{clause} must not be negative"))),
         Datum::Int8(n) => Ok(Some(n)),
         _ => Ok(None),

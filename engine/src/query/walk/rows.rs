@@ -100,9 +100,8 @@ impl Walk<'_> {
         count: Option<&ScalarExpr>,
         emit: &mut Emit<'_>,
     ) -> Result<bool> {
-        let (params, eval) = (&self.context.params, &self.context.eval);
-        let offset = row_count(offset, "OFFSET", SqlState::InvalidRowCountInOffsetClause, params, eval)?;
-        let count = row_count(count, "LIMIT", SqlState::InvalidRowCountInLimitClause, params, eval)?;
+        let offset = row_count(offset, "OFFSET", SqlState::InvalidRowCountInOffsetClause, self.context)?;
+        let count = row_count(count, "LIMIT", SqlState::InvalidRowCountInLimitClause, self.context)?;
         let (mut skip, mut room) = (offset.unwrap_or(0), count.unwrap_or(i64::MAX));
         if room == 0 {
             return Ok(true);

@@ -147,6 +147,8 @@ impl Binder {
             let cast = Cast { arg, to, explicit: true };
             return Ok(ScalarExpr::new(ExprKind::Cast(Box::new(cast)), to));
         }
+        let is_text = matches!(to.oid, TypeOid::TEXT | TypeOid::VARCHAR | TypeOid::BPCHAR | TypeOid::NAME);
+        self.names_moment |= !is_text && crate::sql::lift::names_moment(value);
         let parsed =
             text::parse(value, base, &self.environment.eval.format).map_err(|e| self.source.locate(e, span))?;
         Ok(apply_modifier(ScalarExpr::constant(parsed, base), to, situation))

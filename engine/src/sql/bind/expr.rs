@@ -156,7 +156,7 @@ impl Binder {
             }
             Expr::Function(function) => self.function(function, expr.span()),
             Expr::Exists { subquery, negated } => {
-                let test = self.exists(subquery)?;
+                let test = self.exists(subquery, expr.span())?;
                 Ok(negate(test, *negated))
             }
             Expr::Subquery(subquery) => self.scalar_subquery(subquery, expr.span()),

@@ -254,7 +254,7 @@ impl Binder {
         let list = match &call.args {
             FunctionArguments::None => return self.call(name, vec![], span),
             FunctionArguments::Subquery(subquery) if name == "array" => return self.array_subquery(subquery),
-            FunctionArguments::Subquery(subquery) if name == "exists" => return self.exists(subquery),
+            FunctionArguments::Subquery(subquery) if name == "exists" => return self.exists(subquery, span),
             FunctionArguments::Subquery(subquery) => {
                 let arg = self.scalar_subquery(subquery, span)?;
                 return self.call(name, vec![arg], span);

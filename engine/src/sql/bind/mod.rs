@@ -261,6 +261,8 @@ pub struct Binder {
     frame: Option<routine::Frame>,
     /// Bodies stood in bodies more often than is followed.
     too_nested: bool,
+    /// A literal, also in the body of a function, may be a moment that passes, as 'now' is one.
+    names_moment: bool,
     /// Whether what is being bound is evaluated depends on a condition.
     unsure: bool,
     runs: Vec<Arc<RoutineRun>>,
@@ -321,6 +323,7 @@ impl Binder {
             known_as: Arc::from([]),
             frame: None,
             too_nested: false,
+            names_moment: false,
             unsure: false,
             locked: Vec::new(),
             runs: Vec::new(),
@@ -397,6 +400,11 @@ impl Binder {
     /// Names the clause for messages: `aggregate functions are not allowed in CHECK constraints`.
     pub fn set_clause(&mut self, clause: &'static str) {
         self.expects = Expects::Other(clause);
+    }
+
+    /// Whether the same text, bound again, may mean another moment.
+    pub fn names_moment(&self) -> bool {
+        self.names_moment
     }
 
     /// Types of `$1`, `$2`, … (42P18 for one that nothing determined).

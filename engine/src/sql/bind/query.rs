@@ -11,7 +11,7 @@ use crate::catalog::Oid;
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::session::Column;
-use crate::sql::rel::{Output, Rel, SetOperation, SortKey};
+use crate::sql::rel::{Output, QueryExpr, Rel, SetOperation, SortKey};
 use crate::sql::rewrite::KEY_MARK;
 use crate::types::{Datum, PgType, TypeOid};
 
@@ -154,9 +154,8 @@ impl Binder {
             if !scanned.contains(&subquery.table) {
                 continue;
             }
-            if subquery.query.locks.is_empty() {
-                scans(&subquery.query.rel, scanned);
-            }
+            scans(&subquery.query.rel, scanned);
+            subquery.limit.iter().chain(&subquery.offset).for_each(|limit| scans_of(limit, scanned));
             found.push(subquery.clone());
         }
         found.reverse();
@@ -165,21 +164,52 @@ impl Binder {
 
     /// A query of WITH that calls volatile functions runs once, however often it is named: a scan of what it will have returned.
     pub(super) fn once(&mut self, bound: Bound) -> Bound {
-        if !is_volatile(&bound.rel) || bound.rel.is_correlated() || names_outer_work_table(&bound.rel) {
-            return bound;
+        match is_volatile(&bound.rel) && self.can_be_first(&bound.rel) {
+            true => self.first(bound, "rows of WITH"),
+            false => bound,
         }
-        // Functions that change rows run once by themselves, and before what is run first.
+    }
+
+    /// A number of rows whose subqueries are run before the query around it. One that names columns of queries around is left
+    /// to be counted for each of their rows.
+    pub(super) fn before(&mut self, expr: ScalarExpr, clause: &'static str) -> Result<ScalarExpr> {
+        let mut free = HashSet::new();
+        expr.free_columns(&mut free);
+        if !expr.has_subquery() || !free.is_empty() {
+            return Ok(expr);
+        }
+        let (id, ty) = (self.fresh(), expr.ty);
+        let column = OutColumn { name: String::new(), id, ty, table: 0, attribute: 0 };
+        let bound = Bound::new(Rel::Unit.project(vec![(id, expr)]), vec![column]);
+        if !self.can_be_first(&bound.rel) {
+            return Err(Error::unsupported(format!("this subquery in {clause}")));
+        }
+        let rel = Arc::new(self.first(bound, clause).rel);
+        Ok(super::expr::query(QueryExpr::Scalar { rel, column: id }, ty))
+    }
+
+    /// Whether a query can run before the one around it. Functions that change rows run once by themselves, and behind those that
+    /// are run first.
+    fn can_be_first(&self, rel: &Rel) -> bool {
         let mut scanned = HashSet::new();
-        scans(&bound.rel, &mut scanned);
-        if self.runs.iter().any(|run| scanned.contains(&run.table)) {
-            return bound;
-        }
+        scans(rel, &mut scanned);
+        !rel.is_correlated()
+            && !names_outer_work_table(rel)
+            && !self.runs.iter().any(|run| scanned.contains(&run.table))
+    }
+
+    /// Has a query run before the one around it: a scan of what it will have returned.
+    fn first(&mut self, bound: Bound, name: &str) -> Bound {
         let columns = bound.columns.clone();
         let query = self.finish_query(bound);
+        self.run_before(query, Limits::default(), name, columns)
+    }
+
+    fn run_before(&mut self, query: BoundQuery, limits: Limits, name: &str, columns: Vec<OutColumn>) -> Bound {
         let table = self.transient();
-        self.locked.push(Arc::new(LockedSubquery { table, query, limit: None, offset: None }));
+        self.locked.push(Arc::new(LockedSubquery { table, query, limit: limits.count, offset: limits.offset }));
         let outputs = columns.iter().map(|c| Output { id: c.id, ty: c.ty });
-        Bound::new(Rel::Scan(Self::transient_scan(table, "rows of WITH", outputs)), columns)
+        Bound::new(Rel::Scan(Self::transient_scan(table, name, outputs)), columns)
     }
 
     pub(super) fn finish_query(&mut self, bound: Bound) -> BoundQuery {
@@ -580,18 +610,9 @@ impl Binder {
         // No names are in reach here.
         let scope = super::Scope::default();
         let bound = self.in_scope(&scope, Expects::Other(clause), |b| b.expr(expr))?;
-        let mut free = std::collections::HashSet::new();
-        bound.free_columns(&mut free);
-        if !free.is_empty() {
-            let error = Error::new(
-                SqlState::InvalidColumnReference,
-                format!("argument of {clause} must not contain variables"),
-            );
-            return Err(self.source.locate(error, expr.span()));
-        }
         let from = bound.ty;
         match self.coerce(bound, TypeOid::INT8.into(), super::coerce::Situation::Assignment, expr.span())? {
-            Some(bound) => Ok(bound),
+            Some(bound) => self.before(bound, clause),
             None => {
                 let error = Error::new(
                     SqlState::DatatypeMismatch,
@@ -630,21 +651,24 @@ impl Binder {
         if bound.rel.is_correlated() {
             return Err(Error::unsupported("FOR UPDATE in a subquery that depends on the query around it"));
         }
-        let (mut limit, mut offset) = (None, None);
+        let mut limits = Limits::default();
         bound.rel = match bound.rel {
-            Rel::Limit { input, offset: skip, count, with_ties: false } => {
-                (limit, offset) = (count, skip);
+            Rel::Limit { input, offset, count, with_ties: false } => {
+                limits = Limits { count, offset, with_ties: false };
                 *input
             }
             other => other,
         };
         let columns = bound.columns.clone();
         let query = self.finish_query(bound);
-        let table = self.transient();
-        self.locked.push(Arc::new(LockedSubquery { table, query, limit, offset }));
-        let outputs = columns.iter().map(|c| Output { id: c.id, ty: c.ty });
-        let scan = Self::transient_scan(table, "locked rows", outputs);
-        Ok(Bound::new(Rel::Scan(scan), columns))
+        Ok(self.run_before(query, limits, "locked rows", columns))
+    }
+
+    /// The queries that run before one whose rows are counted by these.
+    pub(crate) fn run_for_limits(&self, limits: [Option<&ScalarExpr>; 2]) -> Vec<Arc<LockedSubquery>> {
+        let mut scanned = HashSet::new();
+        limits.into_iter().flatten().for_each(|limit| scans_of(limit, &mut scanned));
+        self.run_first(&mut scanned)
     }
 }
 
@@ -704,14 +728,17 @@ pub(super) fn scans(rel: &Rel, out: &mut HashSet<Oid>) {
     if let Rel::Scan(scan) = rel {
         out.insert(scan.table);
     }
-    for expr in rel.expressions() {
-        expr.walk(&mut |e| {
-            if let Some(rel) = e.subquery() {
-                scans(rel, out);
-            }
-        });
-    }
+    rel.expressions().into_iter().for_each(|expr| scans_of(expr, out));
     rel.inputs().into_iter().for_each(|input| scans(input, out));
+}
+
+/// [`scans`] of an expression's subqueries.
+fn scans_of(expr: &ScalarExpr, out: &mut HashSet<Oid>) {
+    expr.walk(&mut |e| {
+        if let Some(rel) = e.subquery() {
+            scans(rel, out);
+        }
+    });
 }
 
 /// LIMIT, OFFSET, FETCH.

@@ -230,15 +230,17 @@ impl Binder {
             ast::FunctionArguments::List(list) => &list.args,
             _ => &[],
         };
-        if let Some(found) = self.in_scope(&Scope::default(), super::Expects::Other("CALL"), |b| {
-            b.find_named_routine(&parts, args, true, span)
-        })? {
+        if let Some(found) =
+            self.in_scope(&Scope::default(), super::Expects::Other(super::subquery::CALL_ARGUMENTS), |b| {
+                b.find_named_routine(&parts, args, true, span)
+            })?
+        {
             return Ok(found);
         }
         let bound = args.iter().map(|arg| match arg {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => {
-                self.in_scope(&Scope::default(), super::Expects::Other("CALL"), |b| b.expr(expr)).map(|e| e.ty.oid)
-            }
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => self
+                .in_scope(&Scope::default(), super::Expects::Other(super::subquery::CALL_ARGUMENTS), |b| b.expr(expr))
+                .map(|e| e.ty.oid),
             _ => Err(Error::unsupported("this argument of CALL")),
         });
         let types = bound.collect::<Result<Vec<_>>>()?;

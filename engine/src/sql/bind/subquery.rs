@@ -2,19 +2,53 @@
 
 use std::sync::Arc;
 
-use sqlparser::ast::{self, Expr};
+use sqlparser::ast::{self, Expr, Spanned};
 use sqlparser::tokenizer::Span;
 
-use super::Binder;
+use super::coerce::Situation;
 use super::expr::{query, row_items};
 use super::query::Bound;
+use super::{Binder, Expects};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::ScalarExpr;
 use crate::sql::rel::{QueryExpr, Rel};
+use crate::sql::scope::Scope;
 use crate::types::{PgType, TypeOid};
 
+pub(super) const CALL_ARGUMENTS: &str = "CALL arguments";
+const EXECUTE_PARAMETERS: &str = "EXECUTE parameters";
+
 impl Binder {
+    /// The value that EXECUTE gives a parameter, counted from 1.
+    pub fn bind_execute_parameter(&mut self, expr: &Expr, number: usize, to: PgType) -> Result<ScalarExpr> {
+        self.in_scope(&Scope::default(), Expects::Other(EXECUTE_PARAMETERS), |b| {
+            let bound = b.expr(expr)?;
+            let from = bound.ty;
+            b.coerce(bound, to, Situation::Assignment, expr.span())?.ok_or_else(|| {
+                let name = |ty: PgType| super::resolve::type_name(PgType::from(ty.oid));
+                let (from, to) = (name(from), name(to));
+                let message = format!("parameter ${number} of type {from} cannot be coerced to the expected type {to}");
+                let error = Error::new(SqlState::DatatypeMismatch, message)
+                    .hint("You will need to rewrite or cast the expression.");
+                b.source.locate(error, expr.span())
+            })
+        })
+    }
+
+    /// 0A000 for a subquery where a statement needs values before it has a plan.
+    fn check_subquery_place(&self, span: Span) -> Result<()> {
+        match self.expects {
+            Expects::Other(clause @ (CALL_ARGUMENTS | EXECUTE_PARAMETERS)) => {
+                // PostgreSQL says it in the singular.
+                let message = format!("cannot use subquery in {}", clause.trim_end_matches('s'));
+                Err(self.source.locate(Error::new(SqlState::FeatureNotSupported, message), span))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn one_column(&mut self, subquery: &ast::Query, span: Span) -> Result<(Bound, crate::expr::ColumnId, PgType)> {
+        self.check_subquery_place(self.source.open_parenthesis(span))?;
         let bound = self.subquery(subquery)?;
         match bound.columns.as_slice() {
             [column] => {
@@ -47,7 +81,8 @@ impl Binder {
         Ok(query(QueryExpr::Array { rel, column }, PgType::new(array, ty.typmod)))
     }
 
-    pub(super) fn exists(&mut self, subquery: &ast::Query) -> Result<ScalarExpr> {
+    pub(super) fn exists(&mut self, subquery: &ast::Query, span: Span) -> Result<ScalarExpr> {
+        self.check_subquery_place(span)?;
         let bound = self.subquery(subquery)?;
         let rel = self.noted(subquery, bound)?;
         Ok(query(QueryExpr::Exists { rel }, TypeOid::BOOL.into()))
@@ -68,6 +103,7 @@ impl Binder {
         all: bool,
         span: Span,
     ) -> Result<ScalarExpr> {
+        self.check_subquery_place(span)?;
         let operands = match row_items(left) {
             Some(items) => items.iter().map(|e| self.expr(e)).collect::<Result<Vec<_>>>()?,
             None => vec![self.expr(left)?],

@@ -55,7 +55,7 @@ impl Binder {
         let (args, ty) = self.window_extreme(&resolved.function, args, resolved.ty)?;
         let mut call =
             WindowCall { function: resolved.function, aggregate, args, filter, partition_by, order_by, frame, ty };
-        if exclude != Exclusion::NoOthers || call.is_added_anew() {
+        if call.is_framed() {
             self.range_as_arguments(&mut call.frame, &call.order_by, &mut call.args, span)?;
         }
         Ok(Self::read_extreme(query(QueryExpr::Window(call), ty), resolved.ty))
@@ -262,8 +262,14 @@ impl Binder {
         let bound = self.expr(offset);
         self.expects = outer;
         let bound = bound?;
+        let clause = match units {
+            FrameUnits::Rows => "ROWS",
+            FrameUnits::Range => "RANGE",
+            FrameUnits::Groups => "GROUPS",
+        };
         if units != FrameUnits::Range {
-            return self.coerce_implicit(bound, TypeOid::INT8.into(), offset.span());
+            let rows = self.coerce_implicit(bound, TypeOid::INT8.into(), offset.span())?;
+            return self.constant_offset(rows, clause, offset.span());
         }
         let [key] = order_by else {
             let error = Error::new(
@@ -278,6 +284,23 @@ impl Binder {
             }
             oid => oid,
         };
-        self.coerce_implicit(bound, to.into(), offset.span())
+        let distance = self.coerce_implicit(bound, to.into(), offset.span())?;
+        self.constant_offset(distance, clause, offset.span())
+    }
+
+    /// An offset of a frame is the same for all rows; its subqueries run before.
+    fn constant_offset(&mut self, offset: ScalarExpr, clause: &'static str, span: Span) -> Result<ScalarExpr> {
+        let mut free = std::collections::HashSet::new();
+        offset.free_columns(&mut free);
+        let own =
+            self.scopes.last().into_iter().flat_map(|s| s.relations.iter().flat_map(|r| &r.columns).chain(&s.merged));
+        if own.into_iter().any(|column| free.contains(&column.id)) {
+            let message = format!("argument of {clause} must not contain variables");
+            return Err(self.source.locate(Error::new(SqlState::InvalidColumnReference, message), span));
+        }
+        match free.is_empty() {
+            true => self.before(offset, clause),
+            false => Err(Error::unsupported("a frame's offset that depends on the query around it")),
+        }
     }
 }
