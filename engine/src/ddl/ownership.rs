@@ -27,7 +27,7 @@ pub fn new_schema(schema: &Ident, catalog: &Catalog, context: &DdlContext<'_>) -
 
 /// 42501 unless the user owns the object or the schema that it is in, whose owner may drop what others made there.
 pub fn check_may_drop(catalog: &Catalog, user: Oid, (owner, schema): (Oid, Oid), kind: &str, name: &str) -> Result<()> {
-    let owns_schema = catalog.schemas.get(&schema).is_some_and(|schema| catalog.is_member(user, schema.owner));
+    let owns_schema = catalog.schemas.get(&schema).is_some_and(|schema| catalog.has_privileges_of(user, schema.owner));
     match owns_schema {
         true => Ok(()),
         false => privilege::check_owner(catalog, user, owner, kind, name),

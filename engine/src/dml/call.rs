@@ -77,6 +77,9 @@ pub fn run<'a>(
             let message = "calling procedures with output arguments is not supported in SQL functions";
             return Err(Error::new(SqlState::FeatureNotSupported, message));
         }
+        if args.iter().any(ScalarExpr::has_subquery) {
+            return Err(Error::unsupported("a SQL function that reads rows, in an argument of CALL"));
+        }
         let context = session.eval_context();
         let values = args.iter().map(|arg| eval(arg, &NoColumns, params, &context)).collect::<Result<Vec<_>>>()?;
         session.routines.push(routine.clone());

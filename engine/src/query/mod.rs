@@ -128,6 +128,8 @@ pub struct QueryContext {
     pub deadline: Option<Instant>,
     /// Rows with equal keys are joined by hashing; else by merging sorted rows, where that can be done.
     pub hash_joins: bool,
+    /// For EXPLAIN: what runs before a query has not, so that its values are not known.
+    pub only_planned: bool,
 }
 
 /// What is remembered between executions of a query.

@@ -39,7 +39,9 @@ pub(super) fn narrowed(rel: &Rel, needed: &HashSet<ColumnId>) -> Rel {
             narrowed(input, &needed).project(kept)
         }
         Rel::Window { input, calls } if calls.iter().all(|(id, _)| !needed.contains(id)) => narrowed(input, needed),
-        Rel::Sort { input, .. } | Rel::Distinct { input } => narrowed(input, needed),
+        Rel::Sort { input, .. } => narrowed(input, needed),
+        // Of nested subqueries each takes its domain from the one around it, whose own would multiply.
+        Rel::Distinct { input } => Rel::Distinct { input: Box::new(narrowed(input, needed)) },
         // Other nodes count or order the rows of their inputs, or tell them apart by more than these columns.
         rel => rel.clone(),
     }

@@ -92,6 +92,7 @@ fn context(params: &[Datum]) -> QueryContext {
         cancel: CancellationToken::new(),
         deadline: None,
         hash_joins: true,
+        only_planned: false,
     }
 }
 

@@ -5,7 +5,8 @@
 //! names (its *domain*) are joined into it, it is computed for all of them at once, and the result is joined back.
 //!
 //! Invariants:
-//! 1. The tree that leaves here holds no subquery expression, no LATERAL join and no free column.
+//! 1. The tree that leaves here holds no subquery expression, no LATERAL join and no free column; rows of subqueries that ran
+//!    before are named by LIMIT, OFFSET and the offsets of frames alone.
 //! 2. NULL is a value of the domain like any other: joins on it are null-safe.
 
 use std::collections::{HashMap, HashSet};

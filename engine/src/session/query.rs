@@ -25,6 +25,9 @@ use crate::txn::{Locked, Reads, RowLock, Wait};
 use crate::types::arrow::datum_at;
 use crate::types::{Datum, TypeOid};
 
+/// Locking starts over on a newer snapshot, which would run the function again.
+pub(crate) const CHANGES_AND_LOCKS: &str = "a SQL function that changes rows in a query that locks rows";
+
 /// Rows of subqueries that have run, by what their scans name.
 type Known = HashMap<Oid, Kept>;
 
@@ -42,7 +45,7 @@ impl Session {
         if !plan.bound.locks.is_empty() {
             self.check_writable(lock_command(&plan.bound))?;
             if !plan.bound.runs.is_empty() {
-                return Err(Error::unsupported("a SQL function that changes rows in a query that locks rows"));
+                return Err(Error::unsupported(CHANGES_AND_LOCKS));
             }
             self.begin_statement(Reads::Snapshot).await?;
             let (before, limits) = match &plan.locked_limit {
@@ -117,7 +120,8 @@ impl Session {
         for run in &bound.runs {
             none.insert(run.table, Kept::few(crate::dml::parts::rows_batch(&run.columns, &[])?));
         }
-        self.query_context_over(bound, params, none).await
+        let context = self.query_context_over(bound, params, none).await?;
+        Ok(QueryContext { only_planned: true, ..context })
     }
 
     async fn query_context_over(
@@ -167,6 +171,7 @@ impl Session {
             cancel: CancellationToken::new(),
             deadline: None,
             hash_joins: self.settings.values().methods.hashes_joins(),
+            only_planned: false,
         })
     }
 

@@ -379,6 +379,9 @@ impl Session {
         let mut params = Vec::with_capacity(args.len());
         for (i, (arg, ty)) in args.iter().zip(prepared.parameters.iter()).enumerate() {
             let bound = binder.bind_execute_parameter(arg, i + 1, (*ty).into())?;
+            if bound.has_subquery() {
+                return Err(Error::unsupported("a SQL function that reads rows, in a parameter of EXECUTE"));
+            }
             params.push(eval(&bound, &NoColumns, &portal.params, &context)?);
         }
         Ok((self.current(&prepared)?, params.into()))

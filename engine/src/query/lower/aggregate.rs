@@ -387,6 +387,11 @@ impl Lowering<'_> {
             FrameBound::CurrentRow if everything && start => WindowFrameBound::Preceding(unbounded_of(units, key)),
             FrameBound::CurrentRow if everything => WindowFrameBound::Following(unbounded_of(units, key)),
             FrameBound::CurrentRow => WindowFrameBound::CurrentRow,
+            FrameBound::Preceding(offset) | FrameBound::Following(offset)
+                if self.context.only_planned && offset.has_subquery() =>
+            {
+                WindowFrameBound::CurrentRow
+            }
             FrameBound::Preceding(offset) => WindowFrameBound::Preceding(self.offset(offset, units, key, "starting")?),
             FrameBound::Following(offset) => WindowFrameBound::Following(self.offset(offset, units, key, "ending")?),
         })

@@ -1,7 +1,7 @@
 //! Scalar expressions.
 
 use arrow::datatypes::DataType;
-use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::common::DFSchema;
 use datafusion::logical_expr::expr::{Case, InList};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, lit};
 
@@ -23,43 +23,8 @@ fn boolean(expr: Expr) -> Lowered {
     Lowered::new(expr, TypeOid::BOOL.into(), DataType::Boolean)
 }
 
-/// Whether a condition can be true, and whether it can be false, as far as its constants say.
-fn truths(condition: &Expr) -> (bool, bool) {
-    let null = |expr: &Expr| matches!(expr, Expr::Literal(value, _) if value.is_null());
-    match condition {
-        Expr::Literal(ScalarValue::Boolean(Some(value)), _) => (*value, !value),
-        Expr::Not(arg) => {
-            let (can_hold, can_fail) = truths(arg);
-            (can_fail, can_hold)
-        }
-        Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
-            let (left, right) = (truths(left), truths(right));
-            if *op == Operator::And {
-                (left.0 && right.0, left.1 || right.1)
-            } else {
-                (left.0 || right.0, left.1 && right.1)
-            }
-        }
-        Expr::BinaryExpr(BinaryExpr { left, op, right })
-            if op.returns_null_on_null() && (null(left) || null(right)) =>
-        {
-            (false, false)
-        }
-        other if null(other) => (false, false),
-        _ => (true, true),
-    }
-}
-
 /// `CASE WHEN … THEN … ELSE … END`
-fn case(mut whens: Vec<(Expr, Expr)>, otherwise: Option<Expr>) -> Expr {
-    // DataFusion's logical plan knows of more branches than its physical plan does that they are never taken, and the two
-    // disagree then about whether the whole may be NULL. None of these is left.
-    if let Some(otherwise) = &otherwise {
-        whens.retain(|(condition, _)| truths(condition).0);
-        if whens.is_empty() {
-            return otherwise.clone();
-        }
-    }
+fn case(whens: Vec<(Expr, Expr)>, otherwise: Option<Expr>) -> Expr {
     let whens = whens.into_iter().map(|(a, b)| (Box::new(a), Box::new(b))).collect();
     Expr::Case(Case::new(None, whens, otherwise.map(Box::new)))
 }

@@ -360,7 +360,11 @@ pub(super) fn row_count(
 ) -> Result<Option<i64>> {
     let Some(expr) = expr else { return Ok(None) };
     let ran = RanFirst(|table| context.tables.system_rows(table));
-    match eval(expr, &ran, &context.params, &context.eval)? {
+    row_count_of(eval(expr, &ran, &context.params, &context.eval)?, clause, state)
+}
+
+pub(super) fn row_count_of(value: Datum, clause: &str, state: SqlState) -> Result<Option<i64>> {
+    match value {
         Datum::Int8(n) if n < 0 => Err(Error::new(state, format!("{clause} must not be negative"))),
         Datum::Int8(n) => Ok(Some(n)),
         _ => Ok(None),

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use super::{Emit, INT8, Walk};
 use crate::error::{Result, SqlState};
 use crate::expr::{ColumnId, ScalarExpr};
-use crate::query::lower::row_count;
+use crate::query::lower::row_count_of;
 use crate::sql::rel::{Aggregate, Output, Rel, SetCall, SortKey, WindowCall};
 use crate::types::compare::{compare, encode_key};
 use crate::types::{Datum, PgType, TypeOid};
@@ -100,8 +100,12 @@ impl Walk<'_> {
         count: Option<&ScalarExpr>,
         emit: &mut Emit<'_>,
     ) -> Result<bool> {
-        let offset = row_count(offset, "OFFSET", SqlState::InvalidRowCountInOffsetClause, self.context)?;
-        let count = row_count(count, "LIMIT", SqlState::InvalidRowCountInLimitClause, self.context)?;
+        let number = |expr: Option<&ScalarExpr>, clause, state| match expr {
+            None => Ok(None),
+            Some(expr) => row_count_of(self.value(expr)?, clause, state),
+        };
+        let offset = number(offset, "OFFSET", SqlState::InvalidRowCountInOffsetClause)?;
+        let count = number(count, "LIMIT", SqlState::InvalidRowCountInLimitClause)?;
         let (mut skip, mut room) = (offset.unwrap_or(0), count.unwrap_or(i64::MAX));
         if room == 0 {
             return Ok(true);

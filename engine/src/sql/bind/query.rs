@@ -282,8 +282,7 @@ impl Binder {
         };
         let mut bound = match &*query.body {
             SetExpr::Select(select) => {
-                let limits = self.limits(query)?;
-                return self.select(select, order_by, limits, &query.locks);
+                return self.select(select, order_by, Some(query));
             }
             body => self.set_expr(body)?,
         };
@@ -307,7 +306,11 @@ impl Binder {
             bound.simple = None;
             bound.constant = None;
         }
-        let limits = self.limits(query)?;
+        // No names are in reach there but those of the queries around.
+        self.scopes.push(super::Scope::default());
+        let limits = self.limits(query);
+        self.scopes.pop();
+        let limits = limits?;
         if !limits.is_none() {
             bound.rel = limits.apply(bound.rel);
             bound.simple = None;
@@ -358,7 +361,7 @@ impl Binder {
 
     fn set_expr(&mut self, body: &SetExpr) -> Result<Bound> {
         match body {
-            SetExpr::Select(select) => self.select(select, &[], Limits::default(), &[]),
+            SetExpr::Select(select) => self.select(select, &[], None),
             SetExpr::Query(query) => self.query(query),
             SetExpr::Values(values) => self.values(values),
             SetExpr::SetOperation { left, op, set_quantifier, right } => {
@@ -570,7 +573,7 @@ impl Binder {
         Ok(Bound::new(Rel::Values { outputs, rows }, columns))
     }
 
-    fn limits(&mut self, query: &ast::Query) -> Result<Limits> {
+    pub(super) fn limits(&mut self, query: &ast::Query) -> Result<Limits> {
         let mut out = Limits::default();
         match &query.limit_clause {
             None => {}
@@ -607,9 +610,11 @@ impl Binder {
     }
 
     fn limit(&mut self, expr: &Expr, clause: &'static str) -> Result<ScalarExpr> {
-        // No names are in reach here.
-        let scope = super::Scope::default();
-        let bound = self.in_scope(&scope, Expects::Other(clause), |b| b.expr(expr))?;
+        let expects = std::mem::replace(&mut self.expects, Expects::Other(clause));
+        let bound = self.expr(expr);
+        self.expects = expects;
+        let bound = bound?;
+        self.refuse_own_columns(&bound, clause, expr.span())?;
         let from = bound.ty;
         match self.coerce(bound, TypeOid::INT8.into(), super::coerce::Situation::Assignment, expr.span())? {
             Some(bound) => self.before(bound, clause),
@@ -661,6 +666,9 @@ impl Binder {
         };
         let columns = bound.columns.clone();
         let query = self.finish_query(bound);
+        if !query.runs.is_empty() {
+            return Err(Error::unsupported(crate::session::query::CHANGES_AND_LOCKS));
+        }
         Ok(self.run_before(query, limits, "locked rows", columns))
     }
 

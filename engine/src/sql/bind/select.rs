@@ -47,14 +47,13 @@ impl Binder {
         &mut self,
         select: &ast::Select,
         order_by: &[ast::OrderByExpr],
-        limits: Limits,
-        locks: &[ast::LockClause],
+        query: Option<&ast::Query>,
     ) -> Result<Bound> {
         refuse_foreign_clauses(select)?;
         let rewritten = self.with_set_in_from(select);
         let select = rewritten.as_ref().unwrap_or(select);
         let (mut rel, mut scope) = self.from(&select.from)?;
-        let locks = self.locks(&mut rel, &scope, select, locks)?;
+        let locks = self.locks(&mut rel, &scope, select, query.map_or(&[], |query| &query.locks))?;
         if asks_for_row_ids(select, self.source.text()) {
             self.give_row_ids(&mut rel, &mut scope);
         }
@@ -63,7 +62,8 @@ impl Binder {
         let fields = std::mem::take(&mut self.series_fields);
         let uses = std::mem::take(&mut self.uses);
         let (expects, unsure) = (self.expects, self.unsure);
-        let out = self.select_in_scope(rel, select, order_by, limits, locks);
+        let limits = query.map_or_else(|| Ok(Limits::default()), |query| self.limits(query));
+        let out = limits.and_then(|limits| self.select_in_scope(rel, select, order_by, limits, locks));
         (self.expects, self.unsure) = (expects, unsure);
         self.windows = windows;
         self.series_fields = fields;

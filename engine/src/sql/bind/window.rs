@@ -1,5 +1,7 @@
 //! OVER: window specifications and frames.
 
+use std::collections::HashSet;
+
 use sqlparser::ast::{self, Expr, Spanned};
 use sqlparser::tokenizer::Span;
 
@@ -288,16 +290,24 @@ impl Binder {
         self.constant_offset(distance, clause, offset.span())
     }
 
-    /// An offset of a frame is the same for all rows; its subqueries run before.
-    fn constant_offset(&mut self, offset: ScalarExpr, clause: &'static str, span: Span) -> Result<ScalarExpr> {
-        let mut free = std::collections::HashSet::new();
-        offset.free_columns(&mut free);
-        let own =
-            self.scopes.last().into_iter().flat_map(|s| s.relations.iter().flat_map(|r| &r.columns).chain(&s.merged));
-        if own.into_iter().any(|column| free.contains(&column.id)) {
+    /// 42P10 if an expression names columns of the query that it belongs to.
+    pub(super) fn refuse_own_columns(&self, expr: &ScalarExpr, clause: &str, span: Span) -> Result<()> {
+        let mut free = HashSet::new();
+        expr.free_columns(&mut free);
+        let own = self.scopes.last().into_iter();
+        let mut own = own.flat_map(|s| s.relations.iter().flat_map(|r| &r.columns).chain(&s.merged));
+        if own.any(|column| free.contains(&column.id)) {
             let message = format!("argument of {clause} must not contain variables");
             return Err(self.source.locate(Error::new(SqlState::InvalidColumnReference, message), span));
         }
+        Ok(())
+    }
+
+    /// An offset of a frame is the same for all rows; its subqueries run before.
+    fn constant_offset(&mut self, offset: ScalarExpr, clause: &'static str, span: Span) -> Result<ScalarExpr> {
+        self.refuse_own_columns(&offset, clause, span)?;
+        let mut free = HashSet::new();
+        offset.free_columns(&mut free);
         match free.is_empty() {
             true => self.before(offset, clause),
             false => Err(Error::unsupported("a frame's offset that depends on the query around it")),
