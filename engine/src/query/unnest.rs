@@ -9,18 +9,23 @@
 //!    before are named by LIMIT, OFFSET and the offsets of frames alone.
 //! 2. NULL is a value of the domain like any other: joins on it are null-safe.
 
+mod calls;
+mod domain;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use self::calls::{
+    LIMIT_ROWS, OFFSET_ROWS, aggregate, boolean, column, compare, int8, not, numbered, row_count, same,
+    scalar_aggregate, single_value, window,
+};
 use super::empty;
-use super::narrow::{exactly_one_row, narrowed};
+use super::narrow::exactly_one_row;
 use super::runtime::Stop;
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::functions::{Function, registry};
-use crate::sql::rel::{
-    Aggregate, Frame, FrameBound, FrameUnits, JoinKind, QueryExpr, Rel, SetOperation, SortKey, WindowCall,
-};
+use crate::sql::rel::{Aggregate, JoinKind, QueryExpr, Rel, SetOperation, SortKey};
 use crate::types::{Datum, PgType, TypeOid};
 
 /// Hands out column ids that nothing in the tree uses.
@@ -114,8 +119,8 @@ impl Unnester {
                 let columns = input.outputs();
                 let rest = order.into_iter().skip(keys.len()).collect::<Vec<_>>();
                 let id = self.fresh();
-                let numbered = self.numbered(*input, id, keys, rest)?;
-                let first = self.compare("=", column(id, TypeOid::INT8), int8(1))?;
+                let numbered = numbered(*input, id, keys, rest)?;
+                let first = compare("=", column(id, TypeOid::INT8), int8(1))?;
                 let kept = columns.iter().map(|o| (o.id, ScalarExpr::column(o.id, o.ty))).collect();
                 Ok(numbered.filter(Some(first)).project(kept))
             }
@@ -126,10 +131,10 @@ impl Unnester {
                 };
                 let columns = input.outputs();
                 let id = self.fresh();
-                let mut calls = vec![(id, self.window("rank", vec![], keys.clone())?)];
+                let mut calls = vec![(id, window("rank", vec![], keys.clone())?)];
                 let place = offset.as_ref().map(|_| self.fresh());
                 if let Some(place) = place {
-                    calls.push((place, self.window("row_number", vec![], keys.clone())?));
+                    calls.push((place, window("row_number", vec![], keys.clone())?));
                 }
                 let mut ranked = Rel::Window { input, calls };
                 let (mut offset, mut count) = (offset, count);
@@ -138,10 +143,10 @@ impl Unnester {
                 if let (Some(place), Some(offset)) = (place, offset) {
                     // The rows behind the offset, up to the peers of the last one.
                     let skipped = row_count(&OFFSET_ROWS, offset)?;
-                    rank = self.compare("-", rank, skipped.clone())?;
-                    kept.push(self.compare(">", column(place, TypeOid::INT8), skipped)?);
+                    rank = compare("-", rank, skipped.clone())?;
+                    kept.push(compare(">", column(place, TypeOid::INT8), skipped)?);
                 }
-                kept.push(self.compare("<=", rank, row_count(&LIMIT_ROWS, count)?)?);
+                kept.push(compare("<=", rank, row_count(&LIMIT_ROWS, count)?)?);
                 let columns = columns.iter().map(|o| (o.id, ScalarExpr::column(o.id, o.ty))).collect();
                 let rel = ranked.filter(ScalarExpr::and(kept)).project(columns);
                 Ok(Rel::Sort { input: Box::new(rel), keys })
@@ -185,8 +190,8 @@ impl Unnester {
         if all {
             let (l, r) = (self.fresh(), self.fresh());
             let keys = |side: &[(ColumnId, PgType)]| side.iter().map(|(id, ty)| ScalarExpr::column(*id, *ty)).collect();
-            left = self.numbered(left, l, keys(&to), vec![])?;
-            right = self.numbered(right, r, keys(&copies), vec![])?;
+            left = numbered(left, l, keys(&to), vec![])?;
+            right = numbered(right, r, keys(&copies), vec![])?;
             pairs.push((column(l, TypeOid::INT8), column(r, TypeOid::INT8)));
         } else {
             left = Rel::Distinct { input: Box::new(left) };
@@ -359,7 +364,7 @@ impl Unnester {
                 let count = aggregate("count", vec![], TypeOid::INT8.into())?;
                 let rel = scalar_aggregate(rel, vec![(id, count)]);
                 self.join_back(input, rel)?;
-                self.compare(">", column(id, TypeOid::INT8), int8(0))?
+                compare(">", column(id, TypeOid::INT8), int8(0))?
             }
             QueryExpr::Array { rel, column: wanted } => {
                 let rel = self.rel(Arc::unwrap_or_clone(rel))?;
@@ -478,380 +483,6 @@ impl Unnester {
             lateral: false,
         })
     }
-
-    /// The distinct values of some columns of `input`, in a copy of it under new names.
-    fn domain(&mut self, input: &Rel, named: &[ColumnId], types: &HashMap<ColumnId, PgType>) -> Result<Domain> {
-        let mut copy = narrowed(input, &named.iter().copied().collect());
-        let map = self.anew(&copy)?;
-        copy.rename(&map);
-        let mut columns = Vec::new();
-        let mut projected = Vec::new();
-        for id in named {
-            let ty = types.get(id).copied().unwrap_or(TypeOid::TEXT.into());
-            let new = self.fresh();
-            projected.push((new, ScalarExpr::column(map.get(id).copied().unwrap_or(*id), ty)));
-            columns.push((*id, new, ty));
-        }
-        Ok(Domain { rel: Rel::Distinct { input: Box::new(copy.project(projected)) }, columns, every: true })
-    }
-
-    /// The same domain under new names.
-    fn copy(&mut self, domain: &Domain) -> Result<Domain> {
-        let map = self.anew(&domain.rel)?;
-        let mut rel = domain.rel.clone();
-        rel.rename(&map);
-        let columns = domain.columns.iter().map(|(o, i, ty)| (*o, map.get(i).copied().unwrap_or(*i), *ty)).collect();
-        Ok(Domain { rel, columns, every: domain.every })
-    }
-
-    /// New names for the columns of a copy of `rel`.
-    ///
-    /// Errors: 57014 when the query is given up; 54001 past [`MOST_COPIED`].
-    fn anew(&mut self, rel: &Rel) -> Result<HashMap<ColumnId, ColumnId>> {
-        self.stop.check()?;
-        let mut defined = HashSet::new();
-        rel.defined(&mut defined);
-        self.copied += defined.len();
-        if self.copied > MOST_COPIED {
-            let detail = "Its correlated subqueries would be computed from too many copies of the queries around them.";
-            return Err(Error::new(SqlState::StatementTooComplex, "statement is too complex").detail(detail));
-        }
-        Ok(defined.into_iter().map(|id| (id, self.fresh())).collect())
-    }
-
-    /// `rel` for every element of the domain: yields the domain's columns beside its own.
-    fn push(&mut self, domain: &Domain, rel: Rel) -> Result<Rel> {
-        if !domain.occurs_in(&rel) {
-            if matches!(rel, Rel::Unit) {
-                return Ok(domain.rel.clone());
-            }
-            return Ok(inner_join(domain.rel.clone(), rel, None));
-        }
-        let map = domain.substitution();
-        match rel {
-            Rel::Filter { input, mut predicate } => {
-                predicate.substitute(&map);
-                Ok(self.push(domain, *input)?.filter(Some(predicate)))
-            }
-            Rel::Project { input, mut columns } => {
-                columns.iter_mut().for_each(|(_, e)| e.substitute(&map));
-                columns.extend(domain.pass());
-                Ok(self.push(domain, *input)?.project(columns))
-            }
-            Rel::Series { input, mut calls, ordinality } => {
-                calls.iter_mut().flat_map(|c| &mut c.args).for_each(|e| e.substitute(&map));
-                let input = Box::new(self.push(domain, *input)?);
-                Ok(Rel::Series { input, calls, ordinality })
-            }
-            Rel::Join { left, right, kind: JoinKind::Right, condition, lateral } => {
-                let swapped = Rel::Join { left: right, right: left, kind: JoinKind::Left, condition, lateral };
-                self.push(domain, swapped)
-            }
-            Rel::Join { left, right, kind, condition, .. } => {
-                self.push_join(domain, *left, *right, kind, condition, &map)
-            }
-            Rel::Aggregate { input, groups, sets, grouping, aggregates } => {
-                let mut node = Rel::Aggregate { input: Box::new(Rel::Unit), groups, sets, grouping, aggregates };
-                node.expressions_mut(&mut |e| {
-                    e.substitute(&map);
-                    Ok(())
-                })?;
-                // What is below this aggregation has to be complete for it.
-                let input = self.push(&Domain { every: true, ..domain.clone() }, *input)?;
-                self.push_aggregate(domain, input, node)
-            }
-            Rel::Window { input, mut calls } => {
-                for (_, call) in &mut calls {
-                    call.args.iter_mut().chain(&mut call.filter).for_each(|e| e.substitute(&map));
-                    call.partition_by.iter_mut().for_each(|e| e.substitute(&map));
-                    call.order_by.iter_mut().for_each(|k| k.expr.substitute(&map));
-                    call.partition_by.extend(domain.pass().into_iter().map(|(_, e)| e));
-                }
-                Ok(Rel::Window { input: Box::new(self.push(domain, *input)?), calls })
-            }
-            Rel::Sort { input, mut keys } => {
-                keys.iter_mut().for_each(|k| k.expr.substitute(&map));
-                Ok(Rel::Sort { input: Box::new(self.push(domain, *input)?), keys })
-            }
-            Rel::Distinct { input } => Ok(Rel::Distinct { input: Box::new(self.push(domain, *input)?) }),
-            Rel::Limit { input, mut offset, mut count, .. } => {
-                let order = match &*input {
-                    Rel::Sort { keys, .. } => keys.clone(),
-                    _ => vec![],
-                };
-                let mut order = order;
-                order.iter_mut().for_each(|k| k.expr.substitute(&map));
-                offset.iter_mut().chain(&mut count).for_each(|e| e.substitute(&map));
-                let keys = domain.pass().into_iter().map(|(_, e)| e).collect();
-                let input = self.push(domain, *input)?;
-                self.push_limit(input, keys, order, offset, count)
-            }
-            Rel::SetOperation {
-                operation: SetOperation::Union,
-                all,
-                left,
-                right,
-                mut outputs,
-                mut left_columns,
-                mut right_columns,
-            } => {
-                let other = self.copy(domain)?;
-                let left = self.push(domain, *left)?;
-                let right = self.push(&other, *right)?;
-                let mut renamed = Vec::new();
-                for ((_, l, ty), (_, r, _)) in domain.columns.iter().zip(&other.columns) {
-                    let id = self.fresh();
-                    outputs.push(crate::sql::rel::Output { id, ty: *ty });
-                    left_columns.push(*l);
-                    right_columns.push(*r);
-                    renamed.push((*l, ScalarExpr::column(id, *ty)));
-                }
-                let mut columns: Vec<_> = outputs
-                    .iter()
-                    .take(outputs.len() - renamed.len())
-                    .map(|o| (o.id, ScalarExpr::column(o.id, o.ty)))
-                    .collect();
-                columns.extend(renamed);
-                let union = Rel::SetOperation {
-                    operation: SetOperation::Union,
-                    all,
-                    left: Box::new(left),
-                    right: Box::new(right),
-                    outputs,
-                    left_columns,
-                    right_columns,
-                };
-                Ok(union.project(columns))
-            }
-            Rel::Values { outputs, rows } => {
-                let union = self.rows_as_queries(outputs, rows);
-                self.push(domain, union)
-            }
-            Rel::Recursive { .. } | Rel::WorkTable { .. } => {
-                Err(Error::unsupported("a recursive query that refers to an outer query"))
-            }
-            _ => Err(Error::unsupported("this reference to an outer query")),
-        }
-    }
-
-    fn push_join(
-        &mut self,
-        domain: &Domain,
-        left: Rel,
-        right: Rel,
-        kind: JoinKind,
-        condition: Option<ScalarExpr>,
-        map: &HashMap<ColumnId, ScalarExpr>,
-    ) -> Result<Rel> {
-        if kind == JoinKind::Full || kind == JoinKind::NullAwareAnti {
-            return Err(Error::unsupported("this join of a reference to an outer query"));
-        }
-        let mut conditions: Vec<ScalarExpr> = condition.map(ScalarExpr::conjuncts).unwrap_or_default();
-        conditions.iter_mut().for_each(|c| c.substitute(map));
-        let (in_left, in_right) = (domain.occurs_in(&left), domain.occurs_in(&right));
-        let (left, right) = if in_right && !in_left && kind == JoinKind::Inner {
-            (left, self.push(domain, right)?)
-        } else if in_right {
-            let other = self.copy(domain)?;
-            for ((_, l, ty), (_, r, _)) in domain.columns.iter().zip(&other.columns) {
-                conditions.push(same(ScalarExpr::column(*l, *ty), ScalarExpr::column(*r, *ty)));
-            }
-            (self.push(domain, left)?, self.push(&other, right)?)
-        } else {
-            (self.push(domain, left)?, right)
-        };
-        Ok(Rel::Join {
-            left: Box::new(left),
-            right: Box::new(right),
-            kind,
-            condition: ScalarExpr::and(conditions),
-            lateral: false,
-        })
-    }
-
-    fn push_aggregate(&mut self, domain: &Domain, pushed: Rel, node: Rel) -> Result<Rel> {
-        let Rel::Aggregate { mut groups, sets, grouping, aggregates, .. } = node else {
-            return Err(Error::internal("not an aggregation"));
-        };
-        if sets.is_some() {
-            return Err(Error::unsupported("grouping sets that refer to an outer query"));
-        }
-        let input = Box::new(pushed);
-        if !groups.is_empty() || !domain.every {
-            // The domain's columns pass through the grouping under their own ids.
-            let input = Box::new(self.rename_pass(domain, *input, &mut groups));
-            return Ok(Rel::Aggregate { input, groups, sets: None, grouping, aggregates });
-        }
-        // Without groups there is a row for every element of the domain, also where nothing was found.
-        let other = self.copy(domain)?;
-        let mut keys = Vec::new();
-        let mut conditions = Vec::new();
-        for ((_, own, ty), (_, outer, _)) in domain.columns.iter().zip(&other.columns) {
-            let id = self.fresh();
-            keys.push((id, ScalarExpr::column(*own, *ty)));
-            conditions.push(same(ScalarExpr::column(*outer, *ty), ScalarExpr::column(id, *ty)));
-        }
-        let mut columns = Vec::new();
-        let mut found = Vec::new();
-        for (id, call) in aggregates {
-            let inner = self.fresh();
-            let value = ScalarExpr::column(inner, call.ty);
-            let value = if empty::counts(call.function.name) {
-                ScalarExpr::new(ExprKind::Coalesce(vec![value, int8(0)]), call.ty)
-            } else {
-                value
-            };
-            columns.push((id, value));
-            found.push((inner, call));
-        }
-        for ((_, own, ty), (_, outer, _)) in domain.columns.iter().zip(&other.columns) {
-            columns.push((*own, ScalarExpr::column(*outer, *ty)));
-        }
-        let grouped = Rel::Aggregate { input, groups: keys, sets: None, grouping: None, aggregates: found };
-        let joined = Rel::Join {
-            left: Box::new(other.rel),
-            right: Box::new(grouped),
-            kind: JoinKind::Left,
-            condition: ScalarExpr::and(conditions),
-            lateral: false,
-        };
-        Ok(joined.project(columns))
-    }
-
-    /// Adds the domain's columns to `groups` under their own ids; in the input they get others.
-    fn rename_pass(&mut self, domain: &Domain, input: Rel, groups: &mut Vec<(ColumnId, ScalarExpr)>) -> Rel {
-        let mut columns: Vec<_> = input.outputs().into_iter().map(|o| (o.id, ScalarExpr::column(o.id, o.ty))).collect();
-        for (_, own, ty) in &domain.columns {
-            let id = self.fresh();
-            columns.push((id, ScalarExpr::column(*own, *ty)));
-            groups.push((*own, ScalarExpr::column(id, *ty)));
-        }
-        input.project(columns)
-    }
-
-    fn push_limit(
-        &mut self,
-        input: Rel,
-        keys: Vec<ScalarExpr>,
-        order: Vec<SortKey>,
-        offset: Option<ScalarExpr>,
-        count: Option<ScalarExpr>,
-    ) -> Result<Rel> {
-        let id = self.fresh();
-        let mut numbered = self.numbered(input, id, keys, order.clone())?;
-        let (mut offset, mut count) = (offset, count);
-        offset.iter_mut().chain(&mut count).try_for_each(|e| self.attach(&mut numbered, e))?;
-        let mut row = column(id, TypeOid::INT8);
-        let mut conditions = Vec::new();
-        if let Some(offset) = offset {
-            row = self.compare("-", row, row_count(&OFFSET_ROWS, offset)?)?;
-            conditions.push(self.compare(">", row.clone(), int8(0))?);
-        }
-        if let Some(count) = count {
-            conditions.push(self.compare("<=", row, row_count(&LIMIT_ROWS, count)?)?);
-        }
-        let rel = numbered.filter(ScalarExpr::and(conditions));
-        Ok(if order.is_empty() { rel } else { Rel::Sort { input: Box::new(rel), keys: order } })
-    }
-
-    /// VALUES as a union of one-row queries.
-    fn rows_as_queries(&mut self, outputs: Vec<crate::sql::rel::Output>, rows: Vec<Vec<ScalarExpr>>) -> Rel {
-        let mut union: Option<(Rel, Vec<ColumnId>)> = None;
-        let count = rows.len();
-        for (i, row) in rows.into_iter().enumerate() {
-            let last = i + 1 == count;
-            let ids: Vec<ColumnId> = if last && count == 1 {
-                outputs.iter().map(|o| o.id).collect()
-            } else {
-                outputs.iter().map(|_| self.fresh()).collect()
-            };
-            let query = Rel::Unit.project(ids.iter().copied().zip(row).collect());
-            union = Some(match union {
-                None => (query, ids),
-                Some((left, left_columns)) => {
-                    let outputs: Vec<_> = if last {
-                        outputs.clone()
-                    } else {
-                        outputs.iter().map(|o| crate::sql::rel::Output { id: self.fresh(), ty: o.ty }).collect()
-                    };
-                    let new: Vec<ColumnId> = outputs.iter().map(|o| o.id).collect();
-                    let rel = Rel::SetOperation {
-                        operation: SetOperation::Union,
-                        all: true,
-                        left: Box::new(left),
-                        right: Box::new(query),
-                        outputs,
-                        left_columns,
-                        right_columns: ids,
-                    };
-                    (rel, new)
-                }
-            });
-        }
-        union.map_or(Rel::Unit, |(rel, _)| rel)
-    }
-
-    /// Numbers the rows of each group of equal keys from 1, in column `id`.
-    fn numbered(&mut self, input: Rel, id: ColumnId, keys: Vec<ScalarExpr>, order: Vec<SortKey>) -> Result<Rel> {
-        let call = self.window("row_number", keys, order)?;
-        Ok(Rel::Window { input: Box::new(input), calls: vec![(id, call)] })
-    }
-
-    fn window(&self, name: &str, partition_by: Vec<ScalarExpr>, order_by: Vec<SortKey>) -> Result<WindowCall> {
-        Ok(WindowCall {
-            function: lookup(name)?,
-            aggregate: false,
-            args: vec![],
-            filter: None,
-            partition_by,
-            order_by,
-            frame: Frame {
-                units: FrameUnits::Range,
-                start: FrameBound::UnboundedPreceding,
-                end: FrameBound::CurrentRow,
-                exclude: crate::sql::rel::Exclusion::NoOthers,
-                computed: None,
-            },
-            ty: TypeOid::INT8.into(),
-        })
-    }
-
-    /// A call of a built-in operator on two int8.
-    fn compare(&self, operator: &str, left: ScalarExpr, right: ScalarExpr) -> Result<ScalarExpr> {
-        let resolved = crate::functions::resolve_operator(operator, Some(TypeOid::INT8), TypeOid::INT8)?;
-        let function = resolved.operator.function.clone();
-        Ok(ScalarExpr::new(ExprKind::Call { function, args: vec![left, right] }, resolved.ret))
-    }
-}
-
-/// The outer columns that a tree names, and the query that yields their distinct values.
-#[derive(Clone)]
-struct Domain {
-    rel: Rel,
-    /// Outer id, id in `rel`, type.
-    columns: Vec<(ColumnId, ColumnId, PgType)>,
-    /// An ungrouped aggregation must have a row for every element, also where it finds nothing. Without it, it may
-    /// leave those out: they are joined back as NULLs, which is what they would be.
-    every: bool,
-}
-
-impl Domain {
-    /// Nothing below the query defines one of its outer columns: where one is named it is meant.
-    fn occurs_in(&self, rel: &Rel) -> bool {
-        let outer = |e: &ScalarExpr| match e.kind {
-            ExprKind::Column { id, .. } => self.columns.iter().any(|(outer, ..)| *outer == id),
-            _ => e.subquery().is_some_and(|rel| self.occurs_in(rel)),
-        };
-        rel.expressions().into_iter().any(|e| e.any(&outer)) || rel.inputs().into_iter().any(|r| self.occurs_in(r))
-    }
-
-    fn substitution(&self) -> HashMap<ColumnId, ScalarExpr> {
-        self.columns.iter().map(|(outer, inner, ty)| (*outer, ScalarExpr::column(*inner, *ty))).collect()
-    }
-
-    fn pass(&self) -> Vec<(ColumnId, ScalarExpr)> {
-        self.columns.iter().map(|(_, inner, ty)| (*inner, ScalarExpr::column(*inner, *ty))).collect()
-    }
 }
 
 /// Whether an expression names one of the columns, be it in a subquery.
@@ -859,97 +490,6 @@ fn names(expr: &ScalarExpr, columns: &HashSet<ColumnId>) -> bool {
     let mut free = HashSet::new();
     expr.free_columns(&mut free);
     !free.is_disjoint(columns)
-}
-
-fn column(id: ColumnId, ty: TypeOid) -> ScalarExpr {
-    ScalarExpr::column(id, ty)
-}
-
-fn int8(value: i64) -> ScalarExpr {
-    ScalarExpr::constant(Datum::Int8(value), TypeOid::INT8)
-}
-
-fn boolean(value: Datum) -> ScalarExpr {
-    ScalarExpr::constant(value, TypeOid::BOOL)
-}
-
-fn not(expr: ScalarExpr) -> ScalarExpr {
-    ScalarExpr::new(ExprKind::Not(Box::new(expr)), TypeOid::BOOL)
-}
-
-/// Null-safe equality.
-fn same(left: ScalarExpr, right: ScalarExpr) -> ScalarExpr {
-    let kind = ExprKind::IsDistinct { left: Box::new(left), right: Box::new(right), negated: true };
-    ScalarExpr::new(kind, TypeOid::BOOL)
-}
-
-fn inner_join(left: Rel, right: Rel, condition: Option<ScalarExpr>) -> Rel {
-    Rel::Join { left: Box::new(left), right: Box::new(right), kind: JoinKind::Inner, condition, lateral: false }
-}
-
-fn scalar_aggregate(input: Rel, aggregates: Vec<(ColumnId, Aggregate)>) -> Rel {
-    Rel::Aggregate { input: Box::new(input), groups: vec![], sets: None, grouping: None, aggregates }
-}
-
-fn lookup(name: &str) -> Result<Arc<Function>> {
-    let found = registry().lookup(name).first().cloned();
-    found.ok_or_else(|| Error::internal(format!("{name} is not in the registry")))
-}
-
-/// A call of a built-in aggregate: the overload with as many arguments.
-fn aggregate(name: &str, args: Vec<ScalarExpr>, ty: PgType) -> Result<Aggregate> {
-    let types: Vec<TypeOid> = args.iter().map(|a| a.ty.oid).collect();
-    let function = match crate::functions::resolve_function(name, &types)? {
-        crate::functions::Resolution::Function(found) => found.function,
-        crate::functions::Resolution::Cast(_) => return Err(Error::internal("an aggregate is a cast")),
-    };
-    Ok(Aggregate { function, args, distinct: false, order_by: vec![], filter: None, ty })
-}
-
-/// The aggregate behind scalar subqueries: not in pg_proc, known to lowering by its name.
-fn single_value() -> Result<Arc<Function>> {
-    let mut function = (*lookup("count")?).clone();
-    function.name = SINGLE_VALUE;
-    function.symbol = SINGLE_VALUE;
-    function.oid = 0;
-    Ok(Arc::new(function))
-}
-
-/// What a number of rows means in LIMIT or OFFSET: functions that are not in pg_proc.
-struct RowCount {
-    name: &'static str,
-    oid: u32,
-    scalar: crate::functions::RowFunction,
-}
-
-const LIMIT_ROWS: RowCount = RowCount {
-    name: "lockstep_limit",
-    oid: 1,
-    scalar: |_, args| rows_of(args, "LIMIT", SqlState::InvalidRowCountInLimitClause, i64::MAX),
-};
-
-const OFFSET_ROWS: RowCount = RowCount {
-    name: "lockstep_offset",
-    oid: 2,
-    scalar: |_, args| rows_of(args, "OFFSET", SqlState::InvalidRowCountInOffsetClause, 0),
-};
-
-fn rows_of(args: &[Datum], clause: &str, state: SqlState, none: i64) -> Result<Datum> {
-    match args.first() {
-        Some(Datum::Int8(n)) if *n < 0 => Err(Error::new(state, format!("{clause} must not be negative"))),
-        Some(Datum::Int8(n)) => Ok(Datum::Int8(*n)),
-        _ => Ok(Datum::Int8(none)),
-    }
-}
-
-fn row_count(rule: &RowCount, count: ScalarExpr) -> Result<ScalarExpr> {
-    let mut function = (*lookup("int8um")?).clone();
-    function.name = rule.name;
-    function.symbol = rule.name;
-    function.oid = rule.oid;
-    function.strict = false;
-    function.scalar = Some(rule.scalar);
-    Ok(ScalarExpr::new(ExprKind::Call { function: Arc::new(function), args: vec![count] }, TypeOid::INT8))
 }
 
 fn is_equality(function: &Function) -> bool {
