@@ -38,6 +38,8 @@ pub struct Shared {
     pub scans: HashMap<Oid, ScanSource>,
     /// Rows that parts returned, those of subqueries that run once, and the row at hand, by what their scans name.
     pub rows: HashMap<Oid, Kept>,
+    /// Values of expressions that are the same for all rows, by what their scan of a row would name.
+    values: HashMap<Oid, Datum>,
     written: HashSet<(Oid, RowKey)>,
     pending: Pending,
     restart: bool,
@@ -215,6 +217,9 @@ pub fn rows_batch(types: &[PgType], rows: &[Row]) -> Result<RecordBatch> {
 
 /// The value of an expression with subqueries over a row.
 pub async fn row_value(session: &mut Session, query: &RowQuery, row: &[Datum], params: &[Datum]) -> Result<Datum> {
+    if let Some(known) = session.parts.as_ref().and_then(|shared| shared.values.get(&query.table)) {
+        return Ok(known.clone());
+    }
     let types: Vec<PgType> = query.inputs.iter().map(|(_, ty)| *ty).collect();
     let values: Row = query.inputs.iter().map(|(slot, _)| row.get(*slot).cloned().unwrap_or(Datum::Null)).collect();
     let rows = rows_batch(&types, &[values])?;
@@ -230,6 +235,9 @@ pub async fn row_value(session: &mut Session, query: &RowQuery, row: &[Datum], p
         if let Some(found) = rows.into_iter().next().and_then(|r| r.into_iter().next()) {
             value = found;
         }
+    }
+    if let Some(shared) = session.parts.as_mut().filter(|_| query.once) {
+        shared.values.insert(query.table, value.clone());
     }
     Ok(value)
 }

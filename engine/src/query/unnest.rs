@@ -351,6 +351,10 @@ impl Unnester {
         };
         let query = (**query).clone();
         *expr = match query {
+            // An expression that stands there twice, like an operand of a comparison of rows, has its subquery once.
+            QueryExpr::Scalar { column: wanted, .. } if input.outputs().iter().any(|o| o.id == wanted) => {
+                ScalarExpr::column(wanted, ty)
+            }
             QueryExpr::Scalar { rel, column: wanted } => {
                 let rel = self.rel(Arc::unwrap_or_clone(rel))?;
                 let rel = if at_most_one_row(&rel) { rel } else { self.single(rel, wanted, ty)? };

@@ -7,10 +7,11 @@
 use std::any::TypeId;
 use std::cell::Cell;
 
-use sqlparser::ast::Expr;
+use sqlparser::ast::{Expr, SetExpr};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
 
 /// Expressions that may be begun for each token of a statement, and beside that.
 const STEPS_PER_TOKEN: usize = 64;
@@ -29,6 +30,40 @@ impl PostgreSql15 {
     }
 }
 
+/// A subquery that begins with VALUES, or with a query in parentheses of its own: sqlparser takes these for other things.
+fn subquery(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+    let mut opened = 0;
+    while parser.peek_nth_token_ref(opened).token == Token::LParen {
+        opened += 1;
+    }
+    let keyword = match &parser.peek_nth_token_ref(opened).token {
+        Token::Word(word) => word.keyword,
+        _ => return None,
+    };
+    let in_parentheses = |parser: &mut Parser<'_>| {
+        parser.expect_token(&Token::LParen)?;
+        let query = parser.parse_query()?;
+        parser.expect_token(&Token::RParen)?;
+        Ok(query)
+    };
+    match (opened, keyword) {
+        (1, Keyword::VALUES) => Some(in_parentheses(parser).map(Expr::Subquery)),
+        // `((SELECT …) + 1)` is none, and `((SELECT …))` is one in any case.
+        (2.., Keyword::VALUES | Keyword::SELECT | Keyword::WITH) => {
+            let found = parser.maybe_parse(|parser| {
+                let query = in_parentheses(parser)?;
+                let plain = matches!(*query.body, SetExpr::Query(_)) && query.order_by.is_none();
+                match plain && query.limit_clause.is_none() && query.fetch.is_none() {
+                    true => Err(ParserError::ParserError(String::new())),
+                    false => Ok(Expr::Subquery(query)),
+                }
+            });
+            found.transpose()
+        }
+        _ => None,
+    }
+}
+
 /// What is as in sqlparser's dialect.
 macro_rules! as_in_base {
     ($($name:ident),* $(,)?) => { $(fn $name(&self) -> bool { self.base.$name() })* };
@@ -39,11 +74,11 @@ impl Dialect for PostgreSql15 {
         TypeId::of::<PostgreSqlDialect>()
     }
 
-    fn parse_prefix(&self, _parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+    fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
         match self.steps_left.get().checked_sub(1) {
             Some(left) => {
                 self.steps_left.set(left);
-                None
+                subquery(parser)
             }
             // The only error after which the parser tries little else, and that ends here as well.
             None => Some(Err(ParserError::RecursionLimitExceeded)),

@@ -14,6 +14,7 @@ pub(super) fn respell(tokens: &mut Vec<TokenWithSpan>) {
     interval_precision(tokens);
     quantified_operators(tokens);
     called_users(tokens);
+    quantified_values(tokens);
     if tokens.first().is_some_and(|t| word(t, "create")) {
         without_oids(tokens);
         named_columns(tokens);
@@ -29,6 +30,18 @@ fn keyword(text: &str, at: &TokenWithSpan) -> TokenWithSpan {
 
 fn is(tokens: &[TokenWithSpan], at: usize, token: &Token) -> bool {
     tokens.get(at).is_some_and(|t| t.token == *token)
+}
+
+/// `ANY (VALUES …)`: sqlparser looks for SELECT there, and finds a subquery within further parentheses.
+fn quantified_values(tokens: &mut Vec<TokenWithSpan>) {
+    for at in (0..tokens.len().saturating_sub(2)).rev() {
+        let quantifier = ["any", "all", "some"].iter().any(|w| word(&tokens[at], w));
+        if quantifier && is(tokens, at + 1, &Token::LParen) && word(&tokens[at + 2], "values") {
+            let Some(close) = super::key_details::closing(tokens, at + 1) else { return };
+            tokens.insert(close, tokens[close].clone());
+            tokens.insert(at + 1, tokens[at + 1].clone());
+        }
+    }
 }
 
 /// `pg_catalog.current_user()`, where sqlparser takes the second word for SQL's CURRENT_USER: is that.

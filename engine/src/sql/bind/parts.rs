@@ -22,6 +22,8 @@ pub struct RowQuery {
     pub table: Oid,
     /// Where the columns of the scanned row lie in the row at hand, and their types.
     pub inputs: Vec<(usize, PgType)>,
+    /// It is the same for all rows of the statement.
+    pub once: bool,
     pub query: BoundQuery,
 }
 
@@ -78,6 +80,7 @@ impl Binder {
                 outputs.push(Output { id: column.id, ty: column.ty });
             }
         }
+        let once = inputs.is_empty() && !super::query::calls_volatile_itself(&expr);
         let table = self.transient();
         let rel = match outputs.is_empty() {
             true => Rel::Unit,
@@ -86,7 +89,7 @@ impl Binder {
         let (id, ty) = (self.fresh(), expr.ty);
         let column = OutColumn { name: String::new(), id, ty, table: 0, attribute: 0 };
         let query = self.finish_query(Bound::new(rel.project(vec![(id, expr)]), vec![column]));
-        Ok(RowQuery { table, inputs, query })
+        Ok(RowQuery { table, inputs, once, query })
     }
 
     /// Column `index` of the only row of a query of `width` columns, for a column of a table: `SET (a, b) = (SELECT …)`.
