@@ -14,6 +14,7 @@ pub(super) fn respell(tokens: &mut Vec<TokenWithSpan>) {
     interval_precision(tokens);
     quantified_operators(tokens);
     called_users(tokens);
+    called_keywords(tokens);
     quantified_values(tokens);
     if tokens.first().is_some_and(|t| word(t, "create")) {
         without_oids(tokens);
@@ -40,6 +41,19 @@ fn quantified_values(tokens: &mut Vec<TokenWithSpan>) {
             let Some(close) = super::key_details::closing(tokens, at + 1) else { return };
             tokens.insert(close, tokens[close].clone());
             tokens.insert(at + 1, tokens[at + 1].clone());
+        }
+    }
+}
+
+/// `pg_catalog.substring(…)`: the name of a function, and not what sqlparser reads behind the keyword.
+fn called_keywords(tokens: &mut [TokenWithSpan]) {
+    const SPECIAL: [&str; 8] = ["ceil", "extract", "floor", "interval", "overlay", "position", "substring", "trim"];
+    for at in 1..tokens.len().saturating_sub(1) {
+        if tokens[at - 1].token == Token::Period
+            && is(tokens, at + 1, &Token::LParen)
+            && let Some(name) = SPECIAL.iter().find(|name| word(&tokens[at], name))
+        {
+            tokens[at].token = Token::make_word(name, Some('"'));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Joins within joins without parentheses: `a JOIN b JOIN c ON … ON …`, where the second join stands to the right of the
-//! first. sqlparser joins from left to right; the inner join gets parentheses here.
+//! first. sqlparser joins from left to right; the inner join gets parentheses here. So does a join that MERGE takes its rows from,
+//! where sqlparser reads one table.
 
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -18,9 +19,13 @@ const ENDS: [&str; 10] =
     ["select", "where", "group", "having", "order", "union", "intersect", "except", "set", "returning"];
 
 pub(super) fn parenthesise(tokens: &mut Vec<TokenWithSpan>) {
-    if tokens.iter().filter(|t| word(t, "join")).count() < 2 {
+    let merges = tokens.first().is_some_and(|t| word(t, "merge"));
+    if tokens.iter().filter(|t| word(t, "join")).count() < if merges { 1 } else { 2 } {
         return;
     }
+    // Where the rows of MERGE come from, until its own ON.
+    let mut source = None;
+    let mut joined = false;
     let is = |at: usize, text: &str| tokens.get(at).is_some_and(|t| word(t, text));
     // Where parentheses are lacking.
     let mut places = Vec::new();
@@ -32,6 +37,7 @@ pub(super) fn parenthesise(tokens: &mut Vec<TokenWithSpan>) {
             Token::RParen => _ = levels.pop(),
             _ => {}
         }
+        let outermost = merges && levels.len() == 1;
         let Some(open) = levels.last_mut() else { return };
         if tokens[at].token == Token::Comma || ENDS.iter().any(|w| is(at, w)) {
             open.clear();
@@ -39,9 +45,16 @@ pub(super) fn parenthesise(tokens: &mut Vec<TokenWithSpan>) {
             if let Some(outer) = open.last_mut() {
                 outer.nested = true;
             }
+            joined |= outermost;
             if !unconditional(tokens, at) {
                 open.push(Open { right: at + 1, nested: false });
             }
+        } else if outermost && source.is_none() && is(at, "using") {
+            source = Some(at + 1);
+        } else if outermost && joined && open.is_empty() && is(at, "on") {
+            let Some(begin) = source else { return };
+            places.extend([(begin, Token::LParen), (at, Token::RParen)]);
+            joined = false;
         } else if (is(at, "on") || is(at, "using"))
             && let Some(join) = open.pop()
             && join.nested
