@@ -61,8 +61,9 @@ fn called_keywords(tokens: &mut [TokenWithSpan]) {
 /// `pg_catalog.current_user()`, where sqlparser takes the second word for SQL's CURRENT_USER: is that.
 fn called_users(tokens: &mut Vec<TokenWithSpan>) {
     for at in (0..tokens.len().saturating_sub(4)).rev() {
-        let user = word(&tokens[at + 2], "current_user") || word(&tokens[at + 2], "session_user");
-        if user
+        let user = |t: &TokenWithSpan| word(t, "current_user") || word(t, "session_user");
+        // What was taken out behind `at` may leave less than this.
+        if tokens.get(at + 2).is_some_and(user)
             && word(&tokens[at], "pg_catalog")
             && is(tokens, at + 1, &Token::Period)
             && is(tokens, at + 3, &Token::LParen)
