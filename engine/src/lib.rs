@@ -10,6 +10,7 @@ pub mod catalog;
 mod checkpoint;
 pub mod cluster;
 pub mod commit_log;
+mod configuration;
 mod copy;
 pub mod ddl;
 pub mod divergence;

@@ -1,7 +1,6 @@
 //! DROP of kinds of objects that cannot be made here: there is none of them, and that is what PostgreSQL says then.
 
 use sqlparser::ast::{Ident, ObjectName};
-use sqlparser::tokenizer::Token;
 
 use super::DdlContext;
 use super::names::{self, Name};
@@ -64,14 +63,8 @@ pub fn parse(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
     let matches = |words: &[&str]| words.iter().enumerate().all(|(i, word)| c.nth_is(i, word));
     let Some((words, kind, tag)) = KINDS.iter().find(|(words, ..)| matches(words)) else { return Ok(None) };
     c.at += words.len();
-    let if_exists = c.accept("if");
-    if if_exists {
-        c.expect("exists")?;
-    }
-    let mut names = vec![c.object_name()?];
-    while c.accept_token(&Token::Comma) {
-        names.push(c.object_name()?);
-    }
+    let if_exists = c.if_exists()?;
+    let names = c.list(Cursor::object_name)?;
     let related = matches!(*kind, "rule" | "trigger" | "policy");
     let on = match related {
         true => {
@@ -87,9 +80,7 @@ pub fn parse(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
         }
         false => None,
     };
-    if !c.accept("cascade") {
-        c.accept("restrict");
-    }
+    c.cascade();
     let built_in = names.iter().filter_map(|n| n.0.last()?.as_ident()).any(|n| comes_with_it(kind, &names::ident(n)));
     if built_in {
         c.at = start;

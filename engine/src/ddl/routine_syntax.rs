@@ -312,18 +312,9 @@ pub fn routine_name(c: &mut Cursor<'_>) -> Result<RoutineName, SyntaxError> {
 
 /// Behind DROP FUNCTION.
 pub fn drop(c: &mut Cursor<'_>, kind: RoutineKind) -> Result<Extra, SyntaxError> {
-    let if_exists = c.accept("if");
-    if if_exists {
-        c.expect("exists")?;
-    }
-    let mut names = vec![routine_name(c)?];
-    while c.accept_token(&Token::Comma) {
-        names.push(routine_name(c)?);
-    }
-    let cascade = c.accept("cascade");
-    if !cascade {
-        c.accept("restrict");
-    }
+    let if_exists = c.if_exists()?;
+    let names = c.list(routine_name)?;
+    let cascade = c.cascade();
     Ok(Extra::DropRoutines { kind, names, if_exists, cascade })
 }
 

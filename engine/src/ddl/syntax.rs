@@ -431,10 +431,7 @@ fn alter(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
         Some("extension") => return Ok(Some(Extra::Unsupported("ALTER EXTENSION"))),
         _ => return Ok(None),
     };
-    let if_exists = c.accept("if");
-    if if_exists {
-        c.expect("exists")?;
-    }
+    let if_exists = c.if_exists()?;
     let only = c.accept("only");
     let name = c.object_name()?;
     c.accept_token(&Token::Mul);
@@ -626,14 +623,6 @@ fn alter_constraint(c: &mut Cursor<'_>, table: ObjectName, if_exists: bool) -> R
         }
     }
     Ok(Extra::AlterConstraint { table, if_exists, name, deferrable, deferred })
-}
-
-fn identifiers(c: &mut Cursor<'_>) -> Result<Vec<Ident>, SyntaxError> {
-    let mut all = vec![c.identifier()?];
-    while c.accept_token(&Token::Comma) {
-        all.push(c.identifier()?);
-    }
-    Ok(all)
 }
 
 #[cfg(test)]

@@ -198,7 +198,7 @@ impl Unnester {
         }
         let kind = if operation == SetOperation::Intersect { JoinKind::Semi } else { JoinKind::Anti };
         let condition = ScalarExpr::and(pairs.into_iter().map(|(l, r)| same(l, r)).collect());
-        let joined = Rel::Join { left: Box::new(left), right: Box::new(right), kind, condition, lateral: false };
+        let joined = left.join(right, kind, condition);
         Ok(joined.project(to.iter().map(|(id, ty)| (*id, ScalarExpr::column(*id, *ty))).collect()))
     }
 
@@ -297,7 +297,7 @@ impl Unnester {
             },
         };
         let condition = ScalarExpr::and(conditions);
-        let join = Rel::Join { left: Box::new(input), right: Box::new(inner), kind, condition, lateral: false };
+        let join = input.join(inner, kind, condition);
         Ok((join, true))
     }
 
@@ -453,7 +453,7 @@ impl Unnester {
         if named.is_empty() {
             // Exactly one row on the right: no row of the left can stay alone.
             let kind = if condition.is_none() && exactly_one_row(&right) { JoinKind::Inner } else { kind };
-            return Ok(Rel::Join { left: Box::new(left), right: Box::new(right), kind, condition, lateral: false });
+            return Ok(left.join(right, kind, condition));
         }
         let right = match (right, kind) {
             // A function over the columns of its neighbour: rows for each row.
@@ -479,13 +479,7 @@ impl Unnester {
         for (outer_id, inner_id, ty) in &domain.columns {
             conditions.push(same(ScalarExpr::column(*outer_id, *ty), ScalarExpr::column(*inner_id, *ty)));
         }
-        Ok(Rel::Join {
-            left: Box::new(left),
-            right: Box::new(right),
-            kind,
-            condition: ScalarExpr::and(conditions),
-            lateral: false,
-        })
+        Ok(left.join(right, kind, ScalarExpr::and(conditions)))
     }
 }
 

@@ -4,13 +4,12 @@
 //! A plan is made without a pause, so that nothing else could end it: neither a cancellation, nor the statement's
 //! deadline, nor that its client has left.
 
-use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
+use datafusion::common::Result;
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 use datafusion::physical_optimizer::{PhysicalOptimizerContext, PhysicalOptimizerRule};
@@ -18,6 +17,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::fault::to_datafusion;
 use super::runtime::Stop;
+use crate::configuration::in_configuration;
 
 /// When to give up, in the configuration of one statement's planning.
 #[derive(Debug, Clone)]
@@ -32,31 +32,7 @@ impl PlannedUntil {
     }
 }
 
-impl ConfigExtension for PlannedUntil {
-    const PREFIX: &'static str = "lockstep_planned_until";
-}
-
-impl ExtensionOptions for PlannedUntil {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-
-    fn cloned(&self) -> Box<dyn ExtensionOptions> {
-        Box::new(self.clone())
-    }
-
-    fn set(&mut self, key: &str, _value: &str) -> Result<()> {
-        Err(DataFusionError::Configuration(format!("{key} is not a setting")))
-    }
-
-    fn entries(&self) -> Vec<ConfigEntry> {
-        Vec::new()
-    }
-}
+in_configuration!(PlannedUntil, "lockstep_planned_until");
 
 /// A rule that looks first. `R` is a rule of the logical or of the physical optimizer.
 pub(super) struct Watched<R: ?Sized>(pub Arc<R>);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
-use crate::sql::rel::{Aggregate, FrameBound, Output, QueryExpr, Rel, WindowCall};
+use crate::sql::rel::{Aggregate, FrameBound, JoinKind, Output, QueryExpr, Rel, WindowCall};
 use crate::types::Datum;
 
 /// Called with each direct part of an expression.
@@ -350,6 +350,11 @@ impl Rel {
     /// The same rows; no condition goes below it, so that none looks at rows that what is below keeps back.
     pub fn barrier(self) -> Rel {
         Rel::Series { input: Box::new(self), calls: Vec::new(), ordinality: None }
+    }
+
+    /// Joined with `right`, which names none of its columns.
+    pub fn join(self, right: Rel, kind: JoinKind, condition: Option<ScalarExpr>) -> Rel {
+        Rel::Join { left: Box::new(self), right: Box::new(right), kind, condition, lateral: false }
     }
 
     pub fn project(self, columns: Vec<(ColumnId, ScalarExpr)>) -> Rel {

@@ -4,7 +4,7 @@
 use sqlparser::ast::{Ident, ObjectName};
 use sqlparser::tokenizer::Token;
 
-use super::{Cursor, Extra, SyntaxError, identifiers};
+use super::{Cursor, Extra, SyntaxError};
 
 /// Statements about roles and privileges.
 #[derive(Debug, Clone)]
@@ -103,22 +103,6 @@ fn statement(statement: AccessStatement) -> Parsed {
     Ok(Some(Extra::Access(Box::new(statement))))
 }
 
-fn names(c: &mut Cursor<'_>) -> Result<Vec<ObjectName>, SyntaxError> {
-    let mut all = vec![c.object_name()?];
-    while c.accept_token(&Token::Comma) {
-        all.push(c.object_name()?);
-    }
-    Ok(all)
-}
-
-fn cascade(c: &mut Cursor<'_>) -> bool {
-    let cascade = c.accept("cascade");
-    if !cascade {
-        c.accept("restrict");
-    }
-    cascade
-}
-
 /// Behind GRANT or REVOKE.
 pub(super) fn grant(c: &mut Cursor<'_>, grant: bool) -> Parsed {
     let mut option = false;
@@ -157,7 +141,7 @@ fn privileges(c: &mut Cursor<'_>) -> Result<Vec<(String, Vec<Ident>)>, SyntaxErr
         };
         let mut columns = Vec::new();
         if c.accept_token(&Token::LParen) {
-            columns = identifiers(c)?;
+            columns = c.list(Cursor::identifier)?;
             c.expect_token(&Token::RParen)?;
         }
         privileges.push((name, columns));
@@ -182,7 +166,7 @@ fn objects(c: &mut Cursor<'_>) -> Result<Objects, SyntaxError> {
         let kind = KINDS.into_iter().find(|kind| *kind == word).unwrap_or("tables");
         c.expect("in")?;
         c.expect("schema")?;
-        return Ok(Objects::AllIn(kind, identifiers(c)?));
+        return Ok(Objects::AllIn(kind, c.list(Cursor::identifier)?));
     }
     let start = c.at;
     // A table may have the name of a kind: then no other name follows.
@@ -191,18 +175,18 @@ fn objects(c: &mut Cursor<'_>) -> Result<Objects, SyntaxError> {
         && !c.nth_is(1, "from");
     if next_is_name {
         match c.next_word().as_deref() {
-            Some("table") => return Ok(Objects::Tables(names(c)?)),
-            Some("sequence") => return Ok(Objects::Sequences(names(c)?)),
-            Some("database") => return Ok(Objects::Databases(identifiers(c)?)),
-            Some("schema") => return Ok(Objects::Schemas(identifiers(c)?)),
-            Some("type" | "domain") => return Ok(Objects::Types(names(c)?)),
-            Some("language") => return Ok(Objects::Languages(identifiers(c)?)),
-            Some("tablespace") => return Ok(Objects::Tablespaces(identifiers(c)?)),
+            Some("table") => return Ok(Objects::Tables(c.list(Cursor::object_name)?)),
+            Some("sequence") => return Ok(Objects::Sequences(c.list(Cursor::object_name)?)),
+            Some("database") => return Ok(Objects::Databases(c.list(Cursor::identifier)?)),
+            Some("schema") => return Ok(Objects::Schemas(c.list(Cursor::identifier)?)),
+            Some("type" | "domain") => return Ok(Objects::Types(c.list(Cursor::object_name)?)),
+            Some("language") => return Ok(Objects::Languages(c.list(Cursor::identifier)?)),
+            Some("tablespace") => return Ok(Objects::Tablespaces(c.list(Cursor::identifier)?)),
             Some("function") => return Ok(Objects::Functions("function", functions(c)?)),
             Some("procedure") => return Ok(Objects::Functions("procedure", functions(c)?)),
             Some("routine") => return Ok(Objects::Functions("routine", functions(c)?)),
             Some("parameter") => {
-                names(c)?;
+                c.list(Cursor::object_name)?;
                 return Ok(Objects::Other("GRANT ON PARAMETER"));
             }
             Some("large") => {
@@ -215,14 +199,14 @@ fn objects(c: &mut Cursor<'_>) -> Result<Objects, SyntaxError> {
                     c.expect("data")?;
                     c.expect("wrapper")?;
                 }
-                identifiers(c)?;
+                c.list(Cursor::identifier)?;
                 return Ok(Objects::Other("foreign data"));
             }
             _ => {}
         }
     }
     c.at = start;
-    Ok(Objects::Tables(names(c)?))
+    Ok(Objects::Tables(c.list(Cursor::object_name)?))
 }
 
 /// Names, and the types of the arguments where they are given.
@@ -284,7 +268,7 @@ fn grantees(
         option = true;
     }
     let granted_by = granted_by(c)?;
-    let cascade = !grant && cascade(c);
+    let cascade = !grant && c.cascade();
     Ok(GrantPrivileges { grant, option, privileges, objects, grantees, granted_by, cascade })
 }
 
@@ -308,7 +292,7 @@ fn roles_list(c: &mut Cursor<'_>) -> Result<Vec<Ident>, SyntaxError> {
 }
 
 fn roles(c: &mut Cursor<'_>, grant: bool, mut option: bool) -> Parsed {
-    let roles = identifiers(c)?;
+    let roles = c.list(Cursor::identifier)?;
     c.expect(if grant { "to" } else { "from" })?;
     let grantees = roles_list(c)?;
     if grant && c.accept("with") {
@@ -318,7 +302,7 @@ fn roles(c: &mut Cursor<'_>, grant: bool, mut option: bool) -> Parsed {
     }
     let granted_by = granted_by(c)?;
     if !grant {
-        cascade(c);
+        c.cascade();
     }
     statement(AccessStatement::Roles(GrantRoles { grant, option, roles, grantees, granted_by }))
 }
@@ -331,10 +315,10 @@ pub(super) fn default_privileges(c: &mut Cursor<'_>) -> Parsed {
             if !c.accept("role") {
                 c.expect("user")?;
             }
-            roles.extend(identifiers(c)?);
+            roles.extend(c.list(Cursor::identifier)?);
         } else if c.accept("in") {
             c.expect("schema")?;
-            schemas.extend(identifiers(c)?);
+            schemas.extend(c.list(Cursor::identifier)?);
         } else {
             break;
         }
@@ -368,7 +352,7 @@ pub(super) fn default_privileges(c: &mut Cursor<'_>) -> Parsed {
 pub(super) fn reassign(c: &mut Cursor<'_>) -> Parsed {
     c.expect("owned")?;
     c.expect("by")?;
-    let from = identifiers(c)?;
+    let from = c.list(Cursor::identifier)?;
     c.expect("to")?;
     statement(AccessStatement::Reassign { from, to: c.identifier()? })
 }
@@ -379,16 +363,13 @@ pub(super) fn drop(c: &mut Cursor<'_>) -> Parsed {
     match c.next_word().as_deref() {
         Some("owned") => {
             c.expect("by")?;
-            let roles = identifiers(c)?;
-            let cascade = cascade(c);
+            let roles = c.list(Cursor::identifier)?;
+            let cascade = c.cascade();
             statement(AccessStatement::DropOwned { roles, cascade })
         }
         Some(kind @ ("role" | "user" | "group")) if !(kind == "user" && c.nth_is(0, "mapping")) => {
-            let if_exists = c.accept("if");
-            if if_exists {
-                c.expect("exists")?;
-            }
-            statement(AccessStatement::DropRoles { roles: identifiers(c)?, if_exists })
+            let if_exists = c.if_exists()?;
+            statement(AccessStatement::DropRoles { roles: c.list(Cursor::identifier)?, if_exists })
         }
         _ => {
             c.at = start;
@@ -404,7 +385,7 @@ pub(super) fn group_members(c: &mut Cursor<'_>, group: Ident) -> Parsed {
         c.expect("drop")?;
     }
     c.expect("user")?;
-    statement(AccessStatement::GroupMembers { group, add, members: identifiers(c)? })
+    statement(AccessStatement::GroupMembers { group, add, members: c.list(Cursor::identifier)? })
 }
 
 /// SET or RESET behind ALTER ROLE name or ALTER DATABASE name.

@@ -96,17 +96,8 @@ pub(super) fn alter(c: &mut Cursor<'_>) -> Parsed {
 
 /// Behind DROP COLLATION.
 pub(super) fn drop(c: &mut Cursor<'_>) -> Parsed {
-    let if_exists = c.accept("if");
-    if if_exists {
-        c.expect("exists")?;
-    }
-    let mut names = vec![c.object_name()?];
-    while c.accept_token(&Token::Comma) {
-        names.push(c.object_name()?);
-    }
-    let cascade = c.accept("cascade");
-    if !cascade {
-        c.accept("restrict");
-    }
+    let if_exists = c.if_exists()?;
+    let names = c.list(Cursor::object_name)?;
+    let cascade = c.cascade();
     statement(CollationStatement::Drop { names, if_exists, cascade })
 }

@@ -42,10 +42,7 @@ pub(super) fn change(c: &mut Cursor<'_>) -> Result<Option<ColumnChange>, SyntaxE
         if !identity && !c.accept("expression") {
             return Ok(None);
         }
-        let if_exists = c.accept("if");
-        if if_exists {
-            c.expect("exists")?;
-        }
+        let if_exists = c.if_exists()?;
         return Ok(Some(match identity {
             true => ColumnChange::DropIdentity { if_exists },
             false => ColumnChange::DropExpression { if_exists },

@@ -50,6 +50,33 @@ impl Cursor<'_> {
         if self.accept_token(token) { Ok(()) } else { Err(self.at) }
     }
 
+    /// `[IF EXISTS]`
+    pub fn if_exists(&mut self) -> Result<bool, SyntaxError> {
+        let found = self.accept("if");
+        if found {
+            self.expect("exists")?;
+        }
+        Ok(found)
+    }
+
+    /// `[CASCADE | RESTRICT]`: whether it is CASCADE.
+    pub fn cascade(&mut self) -> bool {
+        let found = self.accept("cascade");
+        if !found {
+            self.accept("restrict");
+        }
+        found
+    }
+
+    /// One or more, with commas between them.
+    pub fn list<T>(&mut self, item: impl Fn(&mut Self) -> Result<T, SyntaxError>) -> Result<Vec<T>, SyntaxError> {
+        let mut all = vec![item(self)?];
+        while self.accept_token(&Token::Comma) {
+            all.push(item(self)?);
+        }
+        Ok(all)
+    }
+
     pub fn identifier(&mut self) -> Result<Ident, SyntaxError> {
         match self.tokens.get(self.at) {
             Some(TokenWithSpan { token: Token::Word(w), span }) => {

@@ -70,10 +70,7 @@ pub(super) fn alter(c: &mut Cursor<'_>) -> Parsed {
 
 /// Behind DROP DATABASE.
 pub(super) fn drop(c: &mut Cursor<'_>) -> Parsed {
-    let if_exists = c.accept("if");
-    if if_exists {
-        c.expect("exists")?;
-    }
+    let if_exists = c.if_exists()?;
     let name = c.identifier()?;
     let with = c.accept("with");
     let mut force = false;

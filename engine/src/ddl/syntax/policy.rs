@@ -114,14 +114,9 @@ pub(super) fn alter(c: &mut Cursor<'_>) -> Result<Extra, SyntaxError> {
 
 /// Behind DROP POLICY.
 pub(super) fn drop(c: &mut Cursor<'_>) -> Result<Extra, SyntaxError> {
-    let if_exists = c.accept("if");
-    if if_exists {
-        c.expect("exists")?;
-    }
+    let if_exists = c.if_exists()?;
     let (name, table) = named(c)?;
-    if !c.accept("cascade") {
-        c.accept("restrict");
-    }
+    c.cascade();
     Ok(statement(name, table, PolicyChange::Drop { if_exists }))
 }
 
@@ -135,7 +130,7 @@ pub(super) fn comment(c: &mut Cursor<'_>) -> Result<Extra, SyntaxError> {
 fn terms(c: &mut Cursor<'_>) -> Result<PolicyTerms, SyntaxError> {
     let mut terms = PolicyTerms { roles: None, using: None, check: None };
     if c.accept("to") {
-        terms.roles = Some(super::identifiers(c)?);
+        terms.roles = Some(c.list(Cursor::identifier)?);
     }
     if c.accept("using") {
         terms.using = Some(condition(c)?);

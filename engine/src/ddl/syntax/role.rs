@@ -3,7 +3,7 @@
 use sqlparser::ast::Ident;
 
 use super::cursor::Cursor;
-use super::{Extra, SyntaxError, access, identifiers};
+use super::{Extra, SyntaxError, access};
 
 /// Options of a role that were written.
 #[derive(Debug, Clone, Default)]
@@ -84,10 +84,10 @@ pub(super) fn options(c: &mut Cursor<'_>) -> Result<RoleOptions, SyntaxError> {
                 if !c.accept("role") {
                     c.expect("group")?;
                 }
-                o.in_roles.extend(identifiers(c)?);
+                o.in_roles.extend(c.list(Cursor::identifier)?);
             }
-            "role" | "user" if on => o.members.extend(identifiers(c)?),
-            "admin" if on => o.admins.extend(identifiers(c)?),
+            "role" | "user" if on => o.members.extend(c.list(Cursor::identifier)?),
+            "admin" if on => o.admins.extend(c.list(Cursor::identifier)?),
             "sysid" if on => {
                 c.integer()?;
             }

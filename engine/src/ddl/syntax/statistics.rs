@@ -66,7 +66,7 @@ pub(super) fn create(c: &mut Cursor<'_>) -> Result<Extra, SyntaxError> {
     let name = c.object_name()?;
     let mut kinds = Vec::new();
     if c.accept_token(&Token::LParen) {
-        kinds = super::identifiers(c)?;
+        kinds = c.list(Cursor::identifier)?;
         c.expect_token(&Token::RParen)?;
     }
     c.expect("on")?;
@@ -119,10 +119,7 @@ fn element(c: &mut Cursor<'_>) -> Result<Element, SyntaxError> {
 
 /// Behind ALTER STATISTICS.
 pub(super) fn alter(c: &mut Cursor<'_>) -> Result<Extra, SyntaxError> {
-    let if_exists = c.accept("if");
-    if if_exists {
-        c.expect("exists")?;
-    }
+    let if_exists = c.if_exists()?;
     let name = c.object_name()?;
     let at = c.at;
     let change = match c.next_word().as_deref() {
@@ -146,18 +143,10 @@ pub(super) fn alter(c: &mut Cursor<'_>) -> Result<Extra, SyntaxError> {
 
 /// Behind DROP STATISTICS.
 pub(super) fn drop(c: &mut Cursor<'_>) -> Result<Extra, SyntaxError> {
-    let if_exists = c.accept("if");
-    if if_exists {
-        c.expect("exists")?;
-    }
-    let mut names = vec![c.object_name()?];
-    while c.accept_token(&Token::Comma) {
-        names.push(c.object_name()?);
-    }
+    let if_exists = c.if_exists()?;
+    let names = c.list(Cursor::object_name)?;
     // Nothing depends on statistics.
-    if !c.accept("cascade") {
-        c.accept("restrict");
-    }
+    c.cascade();
     statement(StatisticsStatement::Drop { names, if_exists })
 }
 

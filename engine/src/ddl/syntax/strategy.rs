@@ -81,15 +81,9 @@ pub(super) fn drop(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
     }
     if c.nth_is(0, "index") && c.nth_is(1, "concurrently") {
         c.at += 2;
-        let if_exists = c.accept("if");
-        if if_exists {
-            c.expect("exists")?;
-        }
+        let if_exists = c.if_exists()?;
         let name = c.object_name()?;
-        let cascade = c.accept("cascade");
-        if !cascade {
-            c.accept("restrict");
-        }
+        let cascade = c.cascade();
         return Ok(Some(Extra::DropIndexConcurrently { name, if_exists, cascade }));
     }
     let kind = if c.nth_is(0, "replication") && c.nth_is(1, "strategy") {
@@ -100,17 +94,8 @@ pub(super) fn drop(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
         return Ok(None);
     };
     c.at += 2;
-    let if_exists = c.accept("if");
-    if if_exists {
-        c.expect("exists")?;
-    }
-    let mut names = vec![c.identifier()?];
-    while c.accept_token(&Token::Comma) {
-        names.push(c.identifier()?);
-    }
-    let cascade = c.accept("cascade");
-    if !cascade {
-        c.accept("restrict");
-    }
+    let if_exists = c.if_exists()?;
+    let names = c.list(Cursor::identifier)?;
+    let cascade = c.cascade();
     Ok(Some(Extra::DropStrategy { kind, names, if_exists, cascade }))
 }

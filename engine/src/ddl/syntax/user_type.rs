@@ -216,14 +216,9 @@ pub(super) fn alter_domain(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxEr
             DomainChange::NotNull(false)
         }
         Some("drop") if c.accept("constraint") => {
-            let if_exists = c.accept("if");
-            if if_exists {
-                c.expect("exists")?;
-            }
+            let if_exists = c.if_exists()?;
             let name = c.identifier()?;
-            if !c.accept("cascade") {
-                c.accept("restrict");
-            }
+            c.cascade();
             DomainChange::DropConstraint { name, if_exists }
         }
         Some("add") => {
@@ -325,10 +320,7 @@ fn alter_attribute(c: &mut Cursor<'_>, word: &str) -> Result<TypeChange, SyntaxE
     let change = match word {
         "add" => TypeChange::AddAttribute(attribute(c)?),
         "drop" => {
-            let if_exists = c.accept("if");
-            if if_exists {
-                c.expect("exists")?;
-            }
+            let if_exists = c.if_exists()?;
             TypeChange::DropAttribute { name: c.identifier()?, if_exists, cascade: false }
         }
         "alter" => {
@@ -403,33 +395,15 @@ pub(super) fn create_extension(c: &mut Cursor<'_>) -> Result<Option<Extra>, Synt
 }
 
 pub(super) fn drop_extension(c: &mut Cursor<'_>) -> Result<Option<Extra>, SyntaxError> {
-    let if_exists = c.accept("if");
-    if if_exists {
-        c.expect("exists")?;
-    }
-    let mut names = vec![c.identifier()?];
-    while c.accept_token(&Token::Comma) {
-        names.push(c.identifier()?);
-    }
-    let cascade = c.accept("cascade");
-    if !cascade {
-        c.accept("restrict");
-    }
+    let if_exists = c.if_exists()?;
+    let names = c.list(Cursor::identifier)?;
+    let cascade = c.cascade();
     Ok(statement(TypeStatement::DropExtension { names, if_exists, cascade }))
 }
 
 pub(super) fn drop(c: &mut Cursor<'_>, domain: bool) -> Result<Option<Extra>, SyntaxError> {
-    let if_exists = c.accept("if");
-    if if_exists {
-        c.expect("exists")?;
-    }
-    let mut names = vec![c.object_name()?];
-    while c.accept_token(&Token::Comma) {
-        names.push(c.object_name()?);
-    }
-    let cascade = c.accept("cascade");
-    if !cascade {
-        c.accept("restrict");
-    }
+    let if_exists = c.if_exists()?;
+    let names = c.list(Cursor::object_name)?;
+    let cascade = c.cascade();
     Ok(statement(TypeStatement::Drop { names, if_exists, cascade, domain }))
 }

@@ -2,16 +2,15 @@
 //!
 //! Invariant: the kernel answers only what the row function would answer; where it can't, it returns `None`.
 
-use std::any::Any;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
-use datafusion::common::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
 
+use crate::configuration::in_configuration;
 use crate::error::{Error, Result};
 use crate::functions::casts::{self, CastPath};
 use crate::functions::{EvalContext, Function, Volatility};
@@ -23,31 +22,7 @@ use crate::types::{Datum, PgType, TypeOid, compare};
 #[derive(Debug, Clone, Default)]
 pub struct StatementContext(pub Arc<EvalContext>);
 
-impl ConfigExtension for StatementContext {
-    const PREFIX: &'static str = "lockstep_statement";
-}
-
-impl ExtensionOptions for StatementContext {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-
-    fn cloned(&self) -> Box<dyn ExtensionOptions> {
-        Box::new(self.clone())
-    }
-
-    fn set(&mut self, key: &str, _value: &str) -> datafusion::common::Result<()> {
-        Err(DataFusionError::Configuration(format!("{key} is not a setting")))
-    }
-
-    fn entries(&self) -> Vec<ConfigEntry> {
-        Vec::new()
-    }
-}
+in_configuration!(StatementContext, "lockstep_statement");
 
 /// Our error inside DataFusion's; taken out again where results leave it.
 pub fn into_datafusion_error(error: Error) -> DataFusionError {

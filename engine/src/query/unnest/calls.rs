@@ -6,7 +6,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::functions::{Function, registry};
 use crate::query::unnest::SINGLE_VALUE;
-use crate::sql::rel::{Aggregate, Exclusion, Frame, FrameBound, FrameUnits, JoinKind, Rel, SortKey, WindowCall};
+use crate::sql::rel::{Aggregate, Exclusion, Frame, FrameBound, FrameUnits, Rel, SortKey, WindowCall};
 use crate::types::{Datum, PgType, TypeOid};
 
 pub(super) fn column(id: ColumnId, ty: TypeOid) -> ScalarExpr {
@@ -29,10 +29,6 @@ pub(super) fn not(expr: ScalarExpr) -> ScalarExpr {
 pub(super) fn same(left: ScalarExpr, right: ScalarExpr) -> ScalarExpr {
     let kind = ExprKind::IsDistinct { left: Box::new(left), right: Box::new(right), negated: true };
     ScalarExpr::new(kind, TypeOid::BOOL)
-}
-
-pub(super) fn inner_join(left: Rel, right: Rel, condition: Option<ScalarExpr>) -> Rel {
-    Rel::Join { left: Box::new(left), right: Box::new(right), kind: JoinKind::Inner, condition, lateral: false }
 }
 
 pub(super) fn scalar_aggregate(input: Rel, aggregates: Vec<(ColumnId, Aggregate)>) -> Rel {

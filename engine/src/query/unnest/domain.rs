@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::calls::{LIMIT_ROWS, OFFSET_ROWS, column, compare, inner_join, int8, numbered, row_count, same};
+use super::calls::{LIMIT_ROWS, OFFSET_ROWS, column, compare, int8, numbered, row_count, same};
 use super::{MOST_COPIED, Unnester};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
@@ -93,7 +93,7 @@ impl Unnester {
             if matches!(rel, Rel::Unit) {
                 return Ok(domain.rel.clone());
             }
-            return Ok(inner_join(domain.rel.clone(), rel, None));
+            return Ok(domain.rel.clone().join(rel, JoinKind::Inner, None));
         }
         let map = domain.substitution();
         match rel {
@@ -228,13 +228,7 @@ impl Unnester {
         } else {
             (self.push(domain, left)?, right)
         };
-        Ok(Rel::Join {
-            left: Box::new(left),
-            right: Box::new(right),
-            kind,
-            condition: ScalarExpr::and(conditions),
-            lateral: false,
-        })
+        Ok(left.join(right, kind, ScalarExpr::and(conditions)))
     }
 
     fn push_aggregate(&mut self, domain: &Domain, pushed: Rel, node: Rel) -> Result<Rel> {

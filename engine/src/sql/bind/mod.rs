@@ -22,6 +22,7 @@ pub(crate) mod from;
 mod function;
 mod group;
 mod inherited;
+mod limits;
 mod names;
 mod ordered_set;
 pub(crate) mod parts;

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use sqlparser::ast::{self, Expr, SetExpr, Spanned};
 
 use super::inherited::Place;
+use super::limits::Limits;
 use super::{Binder, BoundQuery, Expects, LockRequest, LockStrength, LockedSubquery, SimpleSelect, fold, resolve};
 use crate::catalog::Oid;
 use crate::error::{Error, Result, SqlState};
@@ -13,7 +14,7 @@ use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::session::Column;
 use crate::sql::rel::{Output, QueryExpr, Rel, SetOperation, SortKey};
 use crate::sql::rewrite::KEY_MARK;
-use crate::types::{Datum, PgType, TypeOid};
+use crate::types::{PgType, TypeOid};
 
 /// An output column of a bound query.
 #[derive(Debug, Clone)]
@@ -573,61 +574,6 @@ impl Binder {
         Ok(Bound::new(Rel::Values { outputs, rows }, columns))
     }
 
-    pub(super) fn limits(&mut self, query: &ast::Query) -> Result<Limits> {
-        let mut out = Limits::default();
-        match &query.limit_clause {
-            None => {}
-            Some(ast::LimitClause::LimitOffset { limit, offset, limit_by }) => {
-                if !limit_by.is_empty() {
-                    return Err(Error::unsupported("LIMIT BY"));
-                }
-                out.count = limit.as_ref().map(|e| self.limit(e, "LIMIT")).transpose()?;
-                out.offset = offset.as_ref().map(|o| self.limit(&o.value, "OFFSET")).transpose()?;
-            }
-            Some(ast::LimitClause::OffsetCommaLimit { .. }) => {
-                return Err(Error::new(SqlState::SyntaxError, "LIMIT #,# syntax is not supported")
-                    .hint("Use separate LIMIT and OFFSET clauses."));
-            }
-        }
-        if let Some(fetch) = &query.fetch {
-            if fetch.percent {
-                return Err(Error::new(SqlState::SyntaxError, "syntax error at or near \"percent\""));
-            }
-            out.with_ties = fetch.with_ties;
-            out.count = Some(match (&fetch.quantity, out.count.take()) {
-                (Some(quantity), Some(count)) if is_expression_with_ties(quantity) => count,
-                (_, Some(_)) => {
-                    return Err(Error::new(SqlState::SyntaxError, "syntax error at or near \"FETCH\""));
-                }
-                (Some(quantity), None) => self.limit(quantity, "LIMIT")?,
-                (None, None) => ScalarExpr::constant(crate::types::Datum::Int8(1), TypeOid::INT8),
-            });
-        }
-        if out.with_ties && query.order_by.is_none() {
-            return Err(Error::new(SqlState::SyntaxError, "WITH TIES cannot be specified without ORDER BY clause"));
-        }
-        Ok(out)
-    }
-
-    fn limit(&mut self, expr: &Expr, clause: &'static str) -> Result<ScalarExpr> {
-        let expects = std::mem::replace(&mut self.expects, Expects::Other(clause));
-        let bound = self.expr(expr);
-        self.expects = expects;
-        let bound = bound?;
-        self.refuse_own_columns(&bound, clause, expr.span())?;
-        let from = bound.ty;
-        match self.coerce(bound, TypeOid::INT8.into(), super::coerce::Situation::Assignment, expr.span())? {
-            Some(bound) => self.before(bound, clause),
-            None => {
-                let error = Error::new(
-                    SqlState::DatatypeMismatch,
-                    format!("argument of {clause} must be type bigint, not type {}", resolve::type_name(from)),
-                );
-                Err(self.source.locate(error, expr.span()))
-            }
-        }
-    }
-
     /// A query inside another one: its own clause state, its names above those around.
     pub(super) fn subquery(&mut self, query: &ast::Query) -> Result<Bound> {
         let expects = std::mem::replace(&mut self.expects, Expects::SelectList);
@@ -691,7 +637,7 @@ fn is_volatile(rel: &Rel) -> bool {
 }
 
 /// [`is_volatile`] of an expression.
-fn calls_volatile(expr: &ScalarExpr) -> bool {
+pub(super) fn calls_volatile(expr: &ScalarExpr) -> bool {
     let mut found = false;
     expr.walk(&mut |e| found |= calls_itself(e) || e.subquery().is_some_and(|rel| is_volatile(rel)));
     found
@@ -749,39 +695,6 @@ fn scans_of(expr: &ScalarExpr, out: &mut HashSet<Oid>) {
     });
 }
 
-/// LIMIT, OFFSET, FETCH.
-#[derive(Debug, Default)]
-pub(super) struct Limits {
-    pub count: Option<ScalarExpr>,
-    pub offset: Option<ScalarExpr>,
-    pub with_ties: bool,
-}
-
-impl Limits {
-    /// Whether no row may be left of some.
-    pub fn may_be_none(&self) -> bool {
-        fn is_positive(count: &ScalarExpr) -> bool {
-            match &count.kind {
-                ExprKind::Const(Datum::Int8(1..) | Datum::Int4(1..)) => true,
-                ExprKind::Cast(cast) => is_positive(&cast.arg),
-                _ => false,
-            }
-        }
-        self.offset.is_some() || !self.count.as_ref().is_none_or(is_positive)
-    }
-
-    pub(super) fn is_none(&self) -> bool {
-        self.count.is_none() && self.offset.is_none()
-    }
-
-    pub(super) fn apply(self, rel: Rel) -> Rel {
-        if self.is_none() {
-            return rel;
-        }
-        Rel::Limit { input: Box::new(rel), offset: self.offset, count: self.count, with_ties: self.with_ties }
-    }
-}
-
 /// A bare integer: a position in the select list.
 pub(super) fn ordinal(expr: &Expr) -> Option<i64> {
     match expr {
@@ -803,9 +716,4 @@ pub(super) fn lock_strength(lock: &ast::LockClause) -> LockStrength {
         (ast::LockType::Update, false) => LockStrength::Update,
         (ast::LockType::Update, true) => LockStrength::NoKeyUpdate,
     }
-}
-
-fn is_expression_with_ties(quantity: &Expr) -> bool {
-    let Expr::Value(value) = quantity else { return false };
-    matches!(&value.value, ast::Value::Number(n, _) if n.as_str() == crate::sql::query_tail::EXPRESSION_WITH_TIES)
 }

@@ -6,8 +6,9 @@ use sqlparser::ast::{self, Expr, SelectItem, Spanned};
 
 use super::group::Grouping;
 use super::inherited::Place;
+use super::limits::Limits;
 use super::postponed::postpone;
-use super::query::{Bound, Limits, OutColumn, lock_strength, ordinal};
+use super::query::{Bound, OutColumn, lock_strength, ordinal};
 use super::row::{Fields, row_of};
 use super::{Binder, Expects, LockRequest, SimpleSelect, fold, names};
 use crate::catalog::Oid;
