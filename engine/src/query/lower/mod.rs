@@ -20,6 +20,7 @@ use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::common::{Column, DFSchema, DFSchemaRef, DataFusionError};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::logical_plan::{Projection, RecursiveQuery, TableScanBuilder, Values};
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
     Distinct, EmptyRelation, Expr, Extension, Filter, Limit, LogicalPlan, Sort, SortExpr, Union, lit,
 };
@@ -129,7 +130,25 @@ impl<'a> Lowering<'a> {
             Rel::Filter { input, predicate } => {
                 let input = self.rel(input)?;
                 let predicate = self.expr(predicate, &[input.schema()])?.expr;
-                Ok(LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(input)).map_err(plan_error)?))
+                let filter = |input, condition| {
+                    Ok(LogicalPlan::Filter(Filter::try_new(condition, Arc::new(input)).map_err(plan_error)?))
+                };
+                if !predicate.is_volatile() {
+                    return filter(input, predicate);
+                }
+                let (anew, rest) = split_conjunction_owned(predicate).into_iter().partition::<Vec<_>, _>(is_asked_anew);
+                let input = match conjunction(rest) {
+                    Some(condition) => filter(input, condition)?,
+                    None => input,
+                };
+                let Some(condition) = conjunction(anew) else { return Ok(input) };
+                // As a column, it stays where it is.
+                let mut columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+                columns.push(condition.alias(ASKED_ANEW));
+                let input = project(input, columns.clone())?;
+                let filtered = filter(input, Expr::Column(Column::new_unqualified(ASKED_ANEW)))?;
+                columns.pop();
+                project(filtered, columns)
             }
             Rel::Project { input, columns } => {
                 let input = self.rel(input)?;
@@ -329,6 +348,14 @@ impl<'a> Lowering<'a> {
             .map_err(plan_error)?;
         Ok(LogicalPlan::TableScan(scan))
     }
+}
+
+/// The column of a condition that names none.
+const ASKED_ANEW: &str = "asked_anew";
+
+/// Whether a condition may differ from row to row and names no column: DataFusion takes it below what makes the rows.
+fn is_asked_anew(condition: &Expr) -> bool {
+    condition.is_volatile() && condition.column_refs().is_empty()
 }
 
 /// No row, and the values of the subqueries that have run before.

@@ -80,7 +80,7 @@ impl Binder {
                 outputs.push(Output { id: column.id, ty: column.ty });
             }
         }
-        let once = inputs.is_empty() && !super::query::calls_volatile_itself(&expr);
+        let once = inputs.is_empty() && !super::query::calls_volatile(&expr);
         let table = self.transient();
         let rel = match outputs.is_empty() {
             true => Rel::Unit,
