@@ -307,7 +307,11 @@ impl Binder {
                 expr.rename(&map);
             }
         }
-        expr.children_mut(&mut |e| self.regroup(grouping, e))
+        // A constant that a grouping set is of is NULL where it stands alone, and itself within another expression.
+        expr.children_mut(&mut |e| match e.kind {
+            ExprKind::Const(_) => Ok(()),
+            _ => self.regroup(grouping, e),
+        })
     }
 
     fn ungrouped(&self, id: ColumnId) -> Error {
