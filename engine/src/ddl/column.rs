@@ -85,6 +85,15 @@ pub fn is_system(name: &str) -> bool {
     SYSTEM_COLUMNS.contains(&name)
 }
 
+/// 42P16 for a type that no column can have.
+pub fn check_type(name: &str, ty: PgType) -> Result<()> {
+    if crate::types::names::row(ty.oid).is_some_and(|t| t.kind == b'p') {
+        let message = format!("column \"{name}\" has pseudo-type {}", crate::system::deparse::type_name(ty));
+        return Err(Error::new(SqlState::InvalidTableDefinition, message));
+    }
+    Ok(())
+}
+
 pub fn check_name(name: &str) -> Result<()> {
     if is_system(name) {
         return Err(Error::new(

@@ -1,6 +1,7 @@
 //! PRIMARY KEY, UNIQUE, CHECK and FOREIGN KEY: from what was written to definitions, with PostgreSQL's names, and the
 //! check of rows that are already there.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use sqlparser::ast::{
@@ -13,14 +14,15 @@ use super::inherit::{self, Meeting};
 use super::names::{self, Name, choose, joined};
 use super::{DdlContext, allocate, expression, index, lock, privilege};
 use crate::catalog::{
-    ConstraintDef, ConstraintKind, ForeignKey, IndexColumn, IndexDef, IndexMethod, Oid, Persistence, ReferentialAction,
-    Relation, TableDef,
+    Catalog, ConstraintDef, ConstraintKind, ForeignKey, IndexColumn, IndexDef, IndexMethod, Oid, Persistence,
+    ReferentialAction, Relation, TableDef,
 };
 use crate::error::{Error, Result, SqlState};
 use crate::sql::key_details::{self, KeyDetails};
 use crate::storage::IndexRange;
 use crate::system::deparse::type_name;
 use crate::txn::{TableLock, Transaction};
+use crate::types::equal::{comparable, equal_values};
 use crate::types::{Datum, PgType, TypeOid, text};
 
 /// A constraint that a statement asks for.
@@ -543,15 +545,52 @@ fn foreign_key_columns(table: &TableDef, names: &[String], repeats: bool) -> Res
     Ok(attnums)
 }
 
-/// Types whose values can be compared with each other by value.
-fn family(ty: PgType) -> u8 {
-    match ty.oid {
-        TypeOid::INT2 | TypeOid::INT4 | TypeOid::INT8 => 1,
-        TypeOid::TEXT | TypeOid::VARCHAR | TypeOid::NAME => 2,
-        TypeOid::NUMERIC => 3,
-        TypeOid::FLOAT4 | TypeOid::FLOAT8 => 4,
-        TypeOid::TIMESTAMP | TypeOid::TIMESTAMPTZ | TypeOid::DATE => 5,
-        _ => 0,
+/// What PostgreSQL compares with each other, and we only where [`crate::types::equal`] does.
+fn has_equality(from: TypeOid, to: TypeOid) -> bool {
+    use TypeOid as T;
+    let number = |ty| matches!(ty, T::INT2 | T::INT4 | T::INT8 | T::NUMERIC);
+    match to {
+        T::FLOAT4 | T::FLOAT8 => number(from) || matches!(from, T::FLOAT4 | T::FLOAT8),
+        T::OID => matches!(from, T::INT2 | T::INT4 | T::INT8),
+        T::DATE | T::TIMESTAMP | T::TIMESTAMPTZ => matches!(from, T::DATE | T::TIMESTAMP | T::TIMESTAMPTZ),
+        T::TEXT | T::VARCHAR | T::NAME => from == T::BPCHAR,
+        T::BPCHAR => matches!(from, T::TEXT | T::VARCHAR),
+        _ => false,
+    }
+}
+
+/// The foreign keys that a column of `table` is part of, on either side, with the tables that they reference from.
+pub fn foreign_keys_with(table: &TableDef, attnum: i16, catalog: &Catalog) -> Vec<(Arc<TableDef>, Arc<ConstraintDef>)> {
+    let of_others = catalog.foreign_keys_to(table.oid).filter(|(_, _, key)| key.referenced_columns.contains(&attnum));
+    let mut found: Vec<_> = of_others.map(|(child, constraint, _)| (child.clone(), constraint.clone())).collect();
+    for (constraint, key) in table.foreign_keys() {
+        if key.columns.contains(&attnum)
+            && !found.iter().any(|(_, other)| other.oid == constraint.oid)
+            && let Some(table) = catalog.tables.get(&table.oid)
+        {
+            found.push((table.clone(), constraint.clone()));
+        }
+    }
+    found
+}
+
+/// The rows of a foreign key whose columns got another type, and the types themselves.
+pub async fn revalidate(
+    table: &TableDef,
+    constraint: &ConstraintDef,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    let ConstraintKind::ForeignKey(key) = &constraint.kind else { return Ok(()) };
+    let Some(referenced) = tx.catalog().tables.get(&key.references).cloned() else {
+        return Err(Error::internal("the referenced table is missing"));
+    };
+    for (a, b) in key.columns.iter().zip(&key.referenced_columns) {
+        check_types(table, *a, &referenced, *b, &constraint.name)?;
+    }
+    match constraint.not_valid {
+        true => Ok(()),
+        false => validate(table, constraint, tx, context).await,
     }
 }
 
@@ -559,11 +598,10 @@ fn check_types(table: &TableDef, a: i16, referenced: &TableDef, b: i16, constrai
     let (Some(a), Some(b)) = (table.attribute(a), referenced.attribute(b)) else {
         return Err(Error::internal("a key column is missing"));
     };
-    if a.ty.oid == b.ty.oid || (family(a.ty) == family(b.ty) && matches!(family(a.ty), 1 | 2)) {
+    if comparable(a.ty.oid, b.ty.oid) {
         return Ok(());
     }
-    let numbers = |ty| matches!(family(ty), 1 | 3 | 4);
-    if (family(a.ty) != 0 && family(a.ty) == family(b.ty)) || (numbers(a.ty) && numbers(b.ty)) {
+    if has_equality(a.ty.oid, b.ty.oid) {
         return Err(Error::unsupported(format!("a foreign key from {} to {}", type_name(a.ty), type_name(b.ty))));
     }
     Err(Error::new(
@@ -659,18 +697,20 @@ fn validate_foreign_key(
     let Some(index) = def.index(key.referenced_index) else {
         return Err(Error::internal("the referenced index is missing"));
     };
-    // The referencing columns in the order of the index, each with the type that its values need.
-    let mut order = Vec::new();
+    // The referencing columns in the order of the index, with their types and those that they reference.
+    let (mut order, mut own, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for attnum in index.attnums() {
         let at = key.referenced_columns.iter().position(|a| *a == attnum);
         let (Some(from), Some(to)) = (at.and_then(|i| key.columns.get(i)), def.attribute(attnum)) else {
             return Err(Error::internal("a referenced column is missing"));
         };
-        order.push((usize::try_from(*from - 1).unwrap_or_default(), to.ty));
+        order.push(usize::try_from(*from - 1).unwrap_or_default());
+        own.push(table.attribute(*from).map_or(to.ty, |column| column.ty));
+        others.push(to.ty);
     }
     let mut rows: Vec<Vec<Datum>> = Vec::new();
     for_each_row(table, tx, |row| {
-        rows.push(order.iter().map(|(i, ty)| widen(row.get(*i).cloned().unwrap_or(Datum::Null), *ty)).collect());
+        rows.push(order.iter().map(|i| row.get(*i).cloned().unwrap_or(Datum::Null)).collect());
         Ok(())
     })?;
     rows.retain(|values| !values.iter().any(Datum::is_null) || key.match_full);
@@ -680,8 +720,10 @@ fn validate_foreign_key(
             continue;
         }
         let mixed = nulls > 0;
-        let found = !mixed && !tx.lookup(&referenced, index.oid, &IndexRange::equal(values.clone()), 1)?.is_empty();
-        if found {
+        let named = equal_values(&values, &others).filter(|_| !mixed).map(Cow::into_owned);
+        if let Some(named) = named
+            && !tx.lookup(&referenced, index.oid, &IndexRange::equal(named), 1)?.is_empty()
+        {
             continue;
         }
         let message = format!(
@@ -692,30 +734,15 @@ fn validate_foreign_key(
             "MATCH FULL does not allow mixing of null and nonnull key values.".to_owned()
         } else {
             let names: Vec<&str> =
-                order.iter().filter_map(|(i, _)| table.columns.get(*i)).map(|c| c.name.as_str()).collect();
+                order.iter().filter_map(|i| table.columns.get(*i)).map(|c| c.name.as_str()).collect();
             let texts: Vec<String> =
-                values.iter().zip(&order).map(|(v, (_, ty))| text::to_string(v, *ty, &context.eval.format)).collect();
+                values.iter().zip(&own).map(|(v, ty)| text::to_string(v, *ty, &context.eval.format)).collect();
             format!("Key ({})=({}) is not present in table \"{}\".", names.join(", "), texts.join(", "), def.name)
         };
         let error = Error::new(SqlState::ForeignKeyViolation, message).detail(detail);
         return Err(located(error, table, Some(&constraint.name), tx));
     }
     Ok(())
-}
-
-/// An integer in the width of the column that it is compared with.
-fn widen(value: Datum, ty: PgType) -> Datum {
-    let number = match value {
-        Datum::Int2(n) => i64::from(n),
-        Datum::Int4(n) => i64::from(n),
-        Datum::Int8(n) => n,
-        other => return other,
-    };
-    match ty.oid {
-        TypeOid::INT2 => i16::try_from(number).map_or(Datum::Int8(number), Datum::Int2),
-        TypeOid::INT4 => i32::try_from(number).map_or(Datum::Int8(number), Datum::Int4),
-        _ => Datum::Int8(number),
-    }
 }
 
 /// Calls `check` with every row that the transaction sees in a stored table; values by attnum - 1, NULL in columns that

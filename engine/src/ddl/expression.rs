@@ -31,13 +31,7 @@ pub fn binder(source: Source, tx: &Transaction, context: &DdlContext<'_>) -> Bin
 /// The type of a column (42704 for a name that is none, 42P16 for one that no column can have).
 pub fn column_type(ty: &ast::DataType, column: &str, tx: &Transaction, context: &DdlContext<'_>) -> Result<PgType> {
     let ty = tx.catalog().base_type(binder(context.source.clone(), tx, context).bind_type(ty)?);
-    let row = crate::types::names::row(ty.oid);
-    if row.is_some_and(|t| t.kind == b'p') {
-        return Err(Error::new(
-            SqlState::InvalidTableDefinition,
-            format!("column \"{column}\" has pseudo-type {}", crate::system::deparse::type_name(ty)),
-        ));
-    }
+    super::column::check_type(column, ty)?;
     Ok(ty)
 }
 

@@ -145,12 +145,7 @@ pub async fn create_table_as(
         if ty.oid == crate::types::TypeOid::UNKNOWN {
             ty = crate::types::TypeOid::TEXT.into();
         }
-        if crate::types::names::row(ty.oid).is_some_and(|t| t.kind == b'p') {
-            return Err(Error::new(
-                SqlState::InvalidTableDefinition,
-                format!("column \"{name}\" has pseudo-type {}", crate::system::deparse::type_name(ty)),
-            ));
-        }
+        column::check_type(&name, ty)?;
         let mut column = column::blank(next_attnum(&table)?, name, ty);
         if let Some((_, derived)) = collations.iter().find(|(at, _)| *at == i) {
             let underived = || {

@@ -209,6 +209,9 @@ fn definition(
         column.0 = names::ident(&given.name);
     }
     check_column_names(&columns)?;
+    for (name, ty) in &columns {
+        super::column::check_type(name, *ty)?;
+    }
     let mut collations = Vec::new();
     for (i, derived) in expression::binder(context.source.clone(), tx, context).bind_query(&create.query)?.collations {
         let undetermined = || {

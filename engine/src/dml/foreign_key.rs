@@ -5,6 +5,7 @@
 //! 1. What a new reference names is locked (KEY SHARE) until the transaction ends, so it can't be deleted under it.
 //! 2. Checks of NO ACTION and of new references run after the whole statement, on a snapshot taken after its locks;
 //!    deferred ones at COMMIT.
+//! 3. The two sides may differ in type ([`crate::types::equal`]): values are of the side that was written until the other is looked at.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,11 +18,13 @@ use sqlparser::ast;
 use super::rules::{TableRules, key_text};
 use crate::catalog::{Catalog, ConstraintDef, ConstraintKind, ForeignKey, IndexDef, Oid, ReferentialAction, TableDef};
 use crate::error::{Error, Result, SqlState};
+use crate::functions::casts::cast_value;
 use crate::session::{Row, Session};
 use crate::storage::{IndexRange, RowId, RowKey, Table};
 use crate::txn::{Locked, Reads, RowImage, RowLock, TableLock, Transaction, Wait};
 use crate::types::arrow::ColumnReader;
 use crate::types::compare::compare;
+use crate::types::equal::equal_values;
 use crate::types::{Datum, PgType};
 
 /// From this many references on, the referenced table is locked as a whole instead of row by row.
@@ -407,7 +410,9 @@ impl Session {
             return Ok(());
         };
         if check.reference {
-            if has_parent(transaction, &parent, &key, &check.values, table_locked).await? {
+            if let Some(named) = equal_values(&check.values, &column_types(&parent.def, &key.referenced_columns))
+                && has_parent(transaction, &parent, &key, &named, table_locked).await?
+            {
                 return Ok(());
             }
             let context = self.eval_context();
@@ -431,10 +436,11 @@ impl Session {
             .constraint(&constraint.name));
         }
         // A parent row went away: nobody may name it, unless another row took its place.
-        if find_rows(transaction, &child_table, &key.columns, &check.values, 1)?.is_empty() {
+        let columns = &key.referenced_columns;
+        let Some(naming) = equal_values(&check.values, &column_types(&child, &key.columns)) else { return Ok(()) };
+        if find_rows(transaction, &child_table, &key.columns, &naming, 1)?.is_empty() {
             return Ok(());
         }
-        let columns = &key.referenced_columns;
         if !find_rows(transaction, &parent, columns, &check.values, 1)?.is_empty() {
             return Ok(());
         }
@@ -474,14 +480,24 @@ impl Session {
         let transaction = self.transaction()?;
         let Some(table) = transaction.table(def.oid) else { return Ok(()) };
         transaction.lock_table(def.oid, TableLock::RowExclusive, Wait::Block).await?;
-        let rows = find_rows(transaction, &table, &fk.key.columns, old, usize::MAX)?;
+        let Some(parent) = transaction.table(fk.key.references) else { return Ok(()) };
         let action = if new.is_some() { fk.key.on_update } else { fk.key.on_delete };
         let types = column_types(&def, &fk.key.columns);
+        let parent_types = column_types(&parent.def, &fk.key.referenced_columns);
+        let context = self.eval_context();
+        let follow = |(value, (from, to)): (&Datum, (&PgType, &PgType))| match action {
+            ReferentialAction::Cascade => cast_value(value, *from, *to, false, &context),
+            _ => Ok(Datum::Null),
+        };
+        let columns = |new: &[Datum]| new.iter().zip(parent_types.iter().zip(&types)).map(follow).collect();
+        let assigned: Option<Vec<Datum>> = new.map(columns).transpose()?;
+        let Some(named) = equal_values(old, &types) else { return Ok(()) };
+        let rows = find_rows(self.transaction()?, &table, &fk.key.columns, &named, usize::MAX)?;
         for image in rows {
             let transaction = self.transaction()?;
             let locked = transaction.lock_row(&table, &image.key, RowLock::Update, Wait::Block).await?;
             let Locked::Held { latest: Some(row), .. } = locked else { continue };
-            if !equal(&values_of(&row, &fk.key.columns), old, &types) {
+            if !equal(&values_of(&row, &fk.key.columns), &named, &types) {
                 continue;
             }
             if action == ReferentialAction::Cascade && new.is_none() {
@@ -489,15 +505,15 @@ impl Session {
                 pending.gone(&def, &keys, &row, None);
                 continue;
             }
-            let mut changed = self.followed(fk, &rules, &row, new).await?;
+            let mut changed = self.followed(fk, &rules, &row, assigned.as_deref()).await?;
             let context = self.eval_context();
             rules.finish(&mut changed, &context)?;
-            if action == ReferentialAction::SetDefault && equal(&values_of(&changed, &fk.key.columns), old, &types) {
+            if action == ReferentialAction::SetDefault && equal(&values_of(&changed, &fk.key.columns), &named, &types) {
                 // The default is the very key that goes: nothing changes, and the row would be left without what it names.
                 let (child, parent) = (def.oid, fk.key.references);
                 let (constraint, values) = (fk.constraint.oid, old.to_vec());
                 let check = DeferredCheck { constraint, child, parent, values, reference: false, now: true };
-                pending.add(check, &types);
+                pending.add(check, &parent_types);
                 continue;
             }
             let written = self.transaction()?.update(&table, &image.key, changed.clone()).await?;
@@ -509,7 +525,7 @@ impl Session {
         Ok(())
     }
 
-    /// The child row after the action.
+    /// The child row after the action; `new`: what its key becomes by CASCADE.
     async fn followed(&mut self, fk: &Incoming, rules: &TableRules, row: &Row, new: Option<&[Datum]>) -> Result<Row> {
         let action = if new.is_some() { fk.key.on_update } else { fk.key.on_delete };
         let mut changed = row.clone();

@@ -89,6 +89,14 @@ impl Dialect for PostgreSql15 {
         self.base.get_next_precedence(parser)
     }
 
+    /// COLLATE behind a cast: elsewhere sqlparser reads it as a part of its operand.
+    fn parse_infix(&self, parser: &mut Parser<'_>, expr: &Expr, _: u8) -> Option<Result<Expr, ParserError>> {
+        parser.parse_keyword(Keyword::COLLATE).then(|| {
+            let collation = parser.parse_object_name(false)?;
+            Ok(Expr::Collate { expr: Box::new(expr.clone()), collation })
+        })
+    }
+
     fn supports_named_fn_args_with_expr_name(&self) -> bool {
         false
     }

@@ -18,6 +18,7 @@ pub(crate) mod rewrite;
 pub mod scope;
 mod several;
 pub mod spellings;
+mod stars;
 mod subscripted;
 pub mod utility;
 mod visit;

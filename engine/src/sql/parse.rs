@@ -343,6 +343,7 @@ pub(super) fn with_parser<T: ast::VisitMut>(
 ) -> Result<T> {
     let dialect = PostgreSql15::new(tokens.len());
     let concerned = super::precedence::concerns(&tokens);
+    let starred = super::stars::concerns(&tokens);
     let long = tokens.len() >= super::chain::TOKENS_MIN;
     let mut parser = Parser::new(&dialect).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens);
     let mut out = production(&mut parser).map_err(|e| parser_error(source, &parser, e))?;
@@ -352,6 +353,9 @@ pub(super) fn with_parser<T: ast::VisitMut>(
     }
     if concerned {
         super::precedence::mend(&mut out);
+    }
+    if starred {
+        super::stars::mend(&mut out);
     }
     if long && !super::chain::balance(&mut out) {
         return Err(too_deep());

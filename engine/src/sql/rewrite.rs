@@ -709,6 +709,7 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         cast_literals(&mut tokens);
         mark_frame_offsets(&mut tokens);
         mark_row_stars(&mut tokens);
+        super::stars::parenthesise(&mut tokens);
         join_image_operators(&mut tokens);
         name_column_definitions(&mut tokens);
         expand_recursive_view(&mut tokens);

@@ -38,6 +38,11 @@ const INDENT: usize = 4;
 pub trait Names {
     fn column(&self, id: ColumnId) -> Option<String>;
 
+    /// `t.*`, if these are the columns of one relation.
+    fn whole_row(&self, _: &[ScalarExpr]) -> Option<String> {
+        None
+    }
+
     /// The text of a subquery, indented by nothing.
     fn subquery(&self, _: &Arc<Rel>) -> Option<&str> {
         None
@@ -206,6 +211,7 @@ impl Writer<'_> {
                     self.full(')');
                 }
             }
+            K::Case { .. } | K::Row(..) if let Some(star) = self.whole_row(expr) => self.push(&star),
             K::Case { whens, otherwise, simple } => self.case(expr.ty, whens, otherwise.as_deref(), *simple)?,
             K::Coalesce(args) => self.list("COALESCE", args)?,
             K::Greatest(args) => self.list("GREATEST", args)?,
@@ -238,6 +244,18 @@ impl Writer<'_> {
             K::Query(query) => self.query(query)?,
         }
         Ok(())
+    }
+
+    /// The row of a relation, or NULL where an outer join found none.
+    fn whole_row(&self, expr: &ScalarExpr) -> Option<String> {
+        match &expr.kind {
+            K::Row(items, Some(_)) => self.names.whole_row(items),
+            K::Case { whens, otherwise: Some(row), simple: false } => match (whens.as_slice(), &row.kind) {
+                ([(_, missing)], K::Row(..)) if matches!(missing.kind, K::Const(Datum::Null)) => self.whole_row(row),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     fn query(&mut self, query: &QueryExpr) -> Result<()> {

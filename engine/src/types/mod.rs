@@ -32,6 +32,7 @@ pub mod collation;
 pub mod compare;
 pub mod datetime;
 pub mod datetime_out;
+pub mod equal;
 pub mod float;
 pub mod geometry;
 pub mod interval;

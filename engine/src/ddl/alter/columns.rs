@@ -10,12 +10,12 @@ use crate::ddl::constraint;
 use crate::ddl::names::Name;
 use crate::ddl::syntax::SequenceOptions;
 use crate::ddl::{
-    DdlContext, column, drop as dropping, expression, inherit, put_table, statistics, table as tables, view,
+    DdlContext, column, drop as dropping, expression, inherit, lock, put_table, statistics, table as tables, view,
 };
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ExprKind, ScalarExpr};
 use crate::system::deparse::type_name;
-use crate::txn::Transaction;
+use crate::txn::{TableLock, Transaction};
 use crate::types::{Datum, TypeOid, text};
 
 pub async fn add(
@@ -561,10 +561,14 @@ async fn set_type(
         )
         .detail(format!("Column \"{name}\" is used by generated column \"{generated}\".")));
     }
-    let keyed = table.foreign_keys().any(|(_, k)| k.columns.contains(&old.attnum))
-        || tx.catalog().foreign_keys_to(table.oid).any(|(_, _, k)| k.referenced_columns.contains(&old.attnum));
-    if keyed && ty.oid != old.ty.oid {
-        return Err(Error::unsupported("ALTER COLUMN TYPE of a column in a foreign key"));
+    // The other tables may not change until the keys were looked at.
+    let keys = constraint::foreign_keys_with(&table, old.attnum, &tx.catalog());
+    for (child, key) in &keys {
+        let ConstraintKind::ForeignKey(foreign) = &key.kind else { continue };
+        let other = if child.oid == table.oid { foreign.references } else { child.oid };
+        if other != table.oid {
+            lock(tx, other, TableLock::ShareRowExclusive, context).await?;
+        }
     }
     check_rows_are_not_stored(&table, tx)?;
     if tx.catalog().row_holds(ty.oid, crate::types::TypeOid(table.row_type.0)) {
@@ -594,6 +598,10 @@ async fn set_type(
         table.constraints.iter().filter(|c| super::check_reads(c, old.attnum)).cloned().collect();
     for check in checks {
         constraint::validate(&table, &check, tx, context).await?;
+    }
+    for (child, key) in keys {
+        let child = tx.catalog().tables.get(&child.oid).cloned().unwrap_or(child);
+        constraint::revalidate(&child, &key, tx, context).await?;
     }
     if old.identity.is_some() && ty.oid != old.ty.oid {
         check_identity_type(ty.oid)?;

@@ -154,7 +154,7 @@ impl Binder {
         ScalarExpr::new(ExprKind::Column { id: column.id, depth }, column.ty)
     }
 
-    fn whole_row(&mut self, relation: &ScopeRelation, depth: usize, span: Span) -> Result<ScalarExpr> {
+    pub(super) fn whole_row(&mut self, relation: &ScopeRelation, depth: usize, span: Span) -> Result<ScalarExpr> {
         if relation.scalar
             && let Some(column) = relation.columns.first()
         {

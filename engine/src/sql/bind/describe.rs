@@ -78,6 +78,14 @@ impl Names for Binder {
         })
     }
 
+    fn whole_row(&self, items: &[ScalarExpr]) -> Option<String> {
+        let is = |(item, column): (&ScalarExpr, &crate::sql::ScopeColumn)| matches!(item.kind, ExprKind::Column { id, .. } if id == column.id);
+        let mut relations = self.scopes.iter().rev().flat_map(|scope| &scope.relations);
+        let found = relations.find(|r| r.columns.len() == items.len() && items.iter().zip(&r.columns).all(is))?;
+        let renamed = found.columns.first().and_then(|c| self.described.as_ref()?.renamed.get(&c.id));
+        Some(format!("{}.*", quote_ident(renamed.unwrap_or(&found.name))))
+    }
+
     fn subquery(&self, rel: &Arc<Rel>) -> Option<&str> {
         self.described.as_ref()?.subqueries.get(&(Arc::as_ptr(rel) as usize)).map(String::as_str)
     }
@@ -410,6 +418,10 @@ impl Binder {
     /// A select item with its name, unless it is a column of that name.
     fn item_text(&self, item: &Item, i: usize, titles: Titles<'_>, base: usize) -> Result<String> {
         let mut text = self.text(&item.expr, base, true)?;
+        // Alone it would stand for the columns.
+        if matches!(item.expr.kind, ExprKind::Row(..) | ExprKind::Case { .. }) && text.ends_with(".*") {
+            text.push_str(&format!("::{}", crate::system::deparse::type_name(item.expr.ty)));
+        }
         let own = match item.expr.kind {
             ExprKind::Column { id, .. } => self.column_name(id),
             _ => None,

@@ -161,11 +161,15 @@ impl Binder {
             }
             Expr::Subquery(subquery) => self.scalar_subquery(subquery, expr.span()),
             Expr::Tuple(items) => {
-                let items = items.iter().map(|e| self.known(e)).collect::<Result<Vec<_>>>()?;
+                let items = self.spread(items)?.iter().map(|e| self.known(e)).collect::<Result<Vec<_>>>()?;
                 Ok(ScalarExpr::new(ExprKind::Row(items, None), TypeOid::RECORD))
             }
             Expr::Array(array) => self.array(&array.elem, expr.span()),
             Expr::CompoundFieldAccess { root, access_chain } => self.field_access(root, access_chain),
+            Expr::QualifiedWildcard(name, _) => {
+                let (relation, depth) = self.starred(name)?;
+                self.whole_row(&relation, depth, name.span())
+            }
             Expr::Wildcard(token) => Err(self.syntax_at("*", token.0.span)),
             Expr::IsNormalized { expr: arg, form, negated } => self.normalized_test(arg, *form, *negated, expr.span()),
             Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => {
@@ -291,7 +295,7 @@ impl Binder {
             }
             _ => {
                 let name = operator_name(op);
-                let rows = (row_items(left), row_items(right));
+                let rows = (self.row_items(left)?, self.row_items(right)?);
                 if let (ast::BinaryOperator::Overlaps, Some([a, b]), Some([c, d])) =
                     (op, rows.0.as_deref(), rows.1.as_deref())
                 {
@@ -376,7 +380,11 @@ impl Binder {
     }
 
     fn distinct_test(&mut self, left: &Expr, right: &Expr, negated: bool, span: Span) -> Result<ScalarExpr> {
-        if let (Some(l), Some(r)) = (row_items(left), row_items(right)) {
+        if let (Some(l), Some(r)) = (self.row_items(left)?, self.row_items(right)?) {
+            if l.len() != r.len() {
+                let error = Error::new(SqlState::SyntaxError, "unequal number of entries in row expressions");
+                return Err(self.source.locate(error, span));
+            }
             let mut parts = Vec::new();
             for (l, r) in l.iter().zip(r.iter()) {
                 let test = self.distinct_test(l, r, true, span)?;
@@ -424,12 +432,19 @@ impl Binder {
     }
 
     fn in_list(&mut self, arg: &Expr, list: &[Expr], negated: bool, span: Span) -> Result<ScalarExpr> {
-        if let Some(items) = row_items(arg) {
-            let mut tests = Vec::new();
-            for item in list {
-                let other = row_items(item).ok_or_else(|| Error::unsupported("IN over whole rows"))?;
-                tests.push(self.row_comparison("=", &items, &other, span)?);
+        let rows = match self.row_items(arg)? {
+            Some(items) => {
+                let others: Option<Vec<_>> = list.iter().map(|item| self.row_items(item).transpose()).collect();
+                others
+                    .map(|others| Ok::<_, Error>((items, others.into_iter().collect::<Result<Vec<_>>>()?)))
+                    .transpose()?
             }
+            None => None,
+        };
+        // A row that is a value, not written out, compares as one.
+        if let Some((items, others)) = rows {
+            let tests = others.iter().map(|other| self.row_comparison("=", &items, other, span));
+            let mut tests = tests.collect::<Result<Vec<_>>>()?;
             let any = match tests.len() {
                 1 => tests.remove(0),
                 _ => ScalarExpr::new(ExprKind::Or(tests), TypeOid::BOOL),
@@ -784,10 +799,10 @@ fn minus_before_power(arg: &Expr) -> Option<Expr> {
 }
 
 /// The items of `(a, b)` or `ROW(a, b)`.
-pub(super) fn row_items(expr: &Expr) -> Option<Cow<'_, [Expr]>> {
+pub(super) fn written_items(expr: &Expr) -> Option<Cow<'_, [Expr]>> {
     match expr {
         Expr::Tuple(items) => Some(Cow::Borrowed(items)),
-        Expr::Nested(inner) => row_items(inner),
+        Expr::Nested(inner) => written_items(inner),
         Expr::Function(call) => {
             let [ast::ObjectNamePart::Identifier(name)] = call.name.0.as_slice() else { return None };
             let ast::FunctionArguments::List(list) = &call.args else { return None };

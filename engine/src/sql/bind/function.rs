@@ -447,7 +447,12 @@ impl Binder {
                 return self.null_if(left, right, span).map(Some);
             }
             "row" => {
-                let items = args.iter().map(|e| self.known(e)).collect::<Result<Vec<_>>>()?;
+                let mut items = Vec::with_capacity(args.len());
+                for arg in args {
+                    for item in self.spread(std::slice::from_ref(*arg))?.iter() {
+                        items.push(self.known(item)?);
+                    }
+                }
                 return Ok(Some(ScalarExpr::new(ExprKind::Row(items, None), TypeOid::RECORD)));
             }
             "grouping" => return self.grouping_call(args, span).map(Some),

@@ -31,6 +31,7 @@ fn figure(expr: &Expr) -> Option<(String, bool)> {
             });
             field.map(|f| (f, true)).or_else(|| figure(root))
         }
+        Expr::QualifiedWildcard(name, _) => Some((fold(name.0.last()?.as_ident()?), true)),
         Expr::Nested(inner) => figure(inner),
         Expr::Collate { expr, .. } => figure(expr),
         Expr::Function(function) => {

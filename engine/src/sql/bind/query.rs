@@ -521,7 +521,7 @@ impl Binder {
         let bound: Result<()> = (|| {
             for row in &values.rows {
                 let mut out = Vec::new();
-                for expr in &row.content {
+                for expr in self.spread(&row.content)?.iter() {
                     out.push((self.expr(expr)?, expr.span()));
                 }
                 if rows.first().is_some_and(|first| first.len() != out.len()) {

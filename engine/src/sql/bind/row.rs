@@ -3,10 +3,13 @@
 //! Invariant: a column in [`Binder::row_columns`] stands beside the columns of its fields: whatever yields the one yields the
 //! others. A column that is not there (a set operation's, a CTE's) is a row without known fields.
 
+use std::borrow::Cow;
+
 use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned};
 use sqlparser::tokenizer::Span;
 
-use super::column::{Lookup, lookup};
+use super::column::{Lookup, find_relation, lookup};
+use super::expr::written_items;
 use super::function::{called_name, is_value_function};
 use super::resolve::{self, Kind, Resolved};
 use super::{Binder, fold};
@@ -37,6 +40,10 @@ impl Binder {
             Expr::Function(call) => self.call_fields(call, expr.span()),
             Expr::Identifier(ident) if ident.quote_style.is_none() && is_value_function(&fold(ident)) => Ok(None),
             Expr::Identifier(ident) => Ok(self.named_row(&fold(ident))),
+            Expr::QualifiedWildcard(name, _) => {
+                let (relation, depth) = self.starred(name)?;
+                Ok((!relation.scalar).then(|| self.read_fields(&relation, depth)))
+            }
             Expr::CompoundIdentifier(parts) => match self.column_reference(parts)?.kind {
                 ExprKind::Column { id, depth } => Ok(self.column_fields(id, depth)),
                 _ => Ok(None),
@@ -47,14 +54,18 @@ impl Binder {
 
     /// [`Self::row_fields`] of a row that is there whenever its fields are: not one that an outer join may leave out.
     pub(super) fn certain_row_fields(&mut self, expr: &Expr) -> Result<Option<Fields>> {
-        if let Expr::Identifier(ident) = expr {
-            let name = fold(ident);
-            let relation = self.scopes.iter().rev().find_map(|s| s.relations.iter().find(|r| r.name == name));
-            if relation.is_some_and(|r| r.nullable) {
-                return Ok(None);
+        let relation = match expr {
+            Expr::Identifier(ident) => {
+                let name = fold(ident);
+                self.scopes.iter().rev().find_map(|s| s.relations.iter().find(|r| r.name == name)).cloned()
             }
+            Expr::QualifiedWildcard(name, _) => Some(self.starred(name)?.0),
+            _ => None,
+        };
+        match relation {
+            Some(relation) if relation.nullable => Ok(None),
+            _ => self.row_fields(expr),
         }
-        self.row_fields(expr)
     }
 
     /// The field that `(root).field` names; `None` when the root is no row.
@@ -129,7 +140,13 @@ impl Binder {
 
     /// The type of a row that a name stands for: a relation's own, or a record.
     pub(super) fn named_row_type(&self, expr: &Expr) -> TypeOid {
-        let Expr::Identifier(ident) = expr else { return TypeOid::RECORD };
+        let ident = match expr {
+            Expr::Identifier(ident) => ident,
+            Expr::QualifiedWildcard(name, _) => {
+                return self.starred(name).map_or(TypeOid::RECORD, |(relation, _)| self.row_type_of(&relation));
+            }
+            _ => return TypeOid::RECORD,
+        };
         let name = fold(ident);
         for scope in self.scopes.iter().rev() {
             if !matches!(lookup(scope, &name), Lookup::None) {
@@ -143,7 +160,13 @@ impl Binder {
     }
 
     fn numbered_fields<'a>(&mut self, items: impl Iterator<Item = &'a Expr>) -> Result<Fields> {
-        items.enumerate().map(|(i, e)| Ok((format!("f{}", i + 1), self.known(e)?))).collect()
+        let mut fields = Fields::new();
+        for item in items {
+            for item in self.spread(std::slice::from_ref(item))?.iter() {
+                fields.push((format!("f{}", fields.len() + 1), self.known(item)?));
+            }
+        }
+        Ok(fields)
     }
 
     fn call_fields(&mut self, call: &ast::Function, span: Span) -> Result<Option<Fields>> {
@@ -197,7 +220,7 @@ impl Binder {
 
     /// A column that is a row, or a whole relation of FROM.
     fn named_row(&mut self, name: &str) -> Option<Fields> {
-        let mut fields = None;
+        let mut found = None;
         for (depth, scope) in self.scopes.iter().rev().enumerate() {
             match lookup(scope, name) {
                 Lookup::One(column, _) => return self.column_fields(column.id, depth),
@@ -208,15 +231,62 @@ impl Binder {
                 if relation.scalar {
                     return None;
                 }
-                let read: Vec<ColumnId> = relation.columns.iter().map(|c| c.id).collect();
-                fields = Some((relation_fields(relation, depth), read));
+                found = Some((relation.clone(), depth));
                 break;
             }
         }
-        // A name of a row reads all of it, whichever field is wanted: so do privileges and policies see it.
-        let (fields, read) = fields?;
-        read.into_iter().for_each(|id| self.note_column(id));
-        Some(fields)
+        let (relation, depth) = found?;
+        Some(self.read_fields(&relation, depth))
+    }
+
+    /// The columns of a relation. A name of a row reads all of it, whichever field is wanted: so do privileges and policies see it.
+    fn read_fields(&mut self, relation: &ScopeRelation, depth: usize) -> Fields {
+        relation.columns.iter().for_each(|c| self.note_column(c.id));
+        relation.columns.iter().map(|c| (c.name.clone(), column_at(c.id, c.ty, depth))).collect()
+    }
+
+    /// The relation whose `name.*` is written, and how many scopes out it stands.
+    pub(super) fn starred(&self, name: &ast::ObjectName) -> Result<(ScopeRelation, usize)> {
+        let parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(fold).collect();
+        let (schema, table) = match parts.as_slice() {
+            [table] => (None, table),
+            [schema, table] => (Some(schema.as_str()), table),
+            _ => return Err(Error::new(SqlState::SyntaxError, "improper qualified name")),
+        };
+        let found = |(depth, scope)| Some((find_relation(scope, schema, table)?.clone(), depth));
+        self.scopes.iter().rev().enumerate().find_map(found).ok_or_else(|| {
+            let message = format!("missing FROM-clause entry for table \"{table}\"");
+            self.source.locate(Error::new(SqlState::UndefinedTable, message), name.span())
+        })
+    }
+
+    /// The items of `(a, b)` or `ROW(a, b)`.
+    pub(super) fn row_items<'e>(&self, expr: &'e Expr) -> Result<Option<Cow<'e, [Expr]>>> {
+        match written_items(expr) {
+            Some(Cow::Borrowed(items)) => self.spread(items).map(Some),
+            Some(Cow::Owned(items)) => Ok(Some(Cow::Owned(self.spread(&items)?.into_owned()))),
+            None => Ok(None),
+        }
+    }
+
+    /// The items of a list in which `t.*` stands for the columns of `t`.
+    pub(super) fn spread<'e>(&self, items: &'e [Expr]) -> Result<Cow<'e, [Expr]>> {
+        if !items.iter().any(|item| matches!(item, Expr::QualifiedWildcard(..))) {
+            return Ok(Cow::Borrowed(items));
+        }
+        let mut out = Vec::with_capacity(items.len());
+        for item in items {
+            let Expr::QualifiedWildcard(name, _) = item else {
+                out.push(item.clone());
+                continue;
+            };
+            let relation: Vec<ast::Ident> = name.0.iter().filter_map(|p| p.as_ident()).cloned().collect();
+            for column in &self.starred(name)?.0.columns {
+                let column = ast::Ident { span: name.span(), ..ast::Ident::with_quote('"', &column.name) };
+                out.push(Expr::CompoundIdentifier(relation.iter().cloned().chain([column]).collect()));
+            }
+        }
+        Ok(Cow::Owned(out))
     }
 
     /// The fields of a subquery's column.
@@ -224,10 +294,6 @@ impl Binder {
         let fields = self.row_columns.get(&id)?;
         Some(fields.iter().map(|(name, id, ty)| (name.clone(), column_at(*id, *ty, depth))).collect())
     }
-}
-
-fn relation_fields(relation: &ScopeRelation, depth: usize) -> Fields {
-    relation.columns.iter().map(|c| (c.name.clone(), column_at(c.id, c.ty, depth))).collect()
 }
 
 fn column_at(id: ColumnId, ty: PgType, depth: usize) -> ScalarExpr {

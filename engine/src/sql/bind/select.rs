@@ -424,19 +424,7 @@ impl Binder {
         let ast::SelectItemQualifiedWildcardKind::ObjectName(name) = kind else {
             return Err(Error::unsupported("expansion of a row with .*"));
         };
-        let parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(fold).collect();
-        let (schema, table) = match parts.as_slice() {
-            [table] => (None, table),
-            [schema, table] => (Some(schema.as_str()), table),
-            _ => return Err(Error::new(SqlState::SyntaxError, "improper qualified name")),
-        };
-        for scope in self.scopes.iter().rev() {
-            if let Some(relation) = super::column::find_relation(scope, schema, table) {
-                return Ok(relation.columns.clone());
-            }
-        }
-        let error = Error::new(SqlState::UndefinedTable, format!("missing FROM-clause entry for table \"{table}\""));
-        Err(self.source.locate(error, name.span()))
+        Ok(self.starred(name)?.0.columns)
     }
 
     fn select_item(&mut self, name: String, expr: &Expr) -> Result<Item> {

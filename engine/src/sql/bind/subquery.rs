@@ -6,7 +6,7 @@ use sqlparser::ast::{self, Expr, Spanned};
 use sqlparser::tokenizer::Span;
 
 use super::coerce::Situation;
-use super::expr::{query, row_items};
+use super::expr::query;
 use super::query::Bound;
 use super::{Binder, Expects};
 use crate::error::{Error, Result, SqlState};
@@ -104,7 +104,7 @@ impl Binder {
         span: Span,
     ) -> Result<ScalarExpr> {
         self.check_subquery_place(span)?;
-        let operands = match row_items(left) {
+        let operands = match self.row_items(left)? {
             Some(items) => items.iter().map(|e| self.expr(e)).collect::<Result<Vec<_>>>()?,
             None => vec![self.expr(left)?],
         };
