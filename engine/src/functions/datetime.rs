@@ -466,7 +466,7 @@ pub(super) fn register(implementations: &mut Implementations) {
         (
             "timestamptz_trunc",
             row!(call, |u: text, t: timestamp| {
-                let zone = Zone::Named(call.context.format.time_zone);
+                let zone = call.context.format.time_zone;
                 truncate_zoned(u, t, zone).map(Datum::Timestamptz)
             }),
         ),

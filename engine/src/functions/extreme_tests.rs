@@ -125,7 +125,7 @@ fn formats() -> Vec<FormatSettings> {
     vec![
         plain(),
         FormatSettings {
-            time_zone: chrono_tz::America::New_York,
+            time_zone: chrono_tz::America::New_York.into(),
             date_order: DateOrder::Dmy,
             date_style: DateStyle::Postgres,
             interval_style: IntervalStyle::SqlStandard,
@@ -134,7 +134,7 @@ fn formats() -> Vec<FormatSettings> {
             ..plain()
         },
         FormatSettings {
-            time_zone: chrono_tz::Pacific::Kiritimati,
+            time_zone: chrono_tz::Pacific::Kiritimati.into(),
             date_order: DateOrder::Ymd,
             date_style: DateStyle::German,
             interval_style: IntervalStyle::Iso8601,

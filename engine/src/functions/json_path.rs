@@ -11,6 +11,7 @@ use super::registry::Implementations;
 use super::{Call, Rows};
 use crate::error::{Error, Result, SqlState};
 use crate::types::Datum;
+use crate::types::calendar::Zone;
 use crate::types::json::{self, Json};
 use crate::types::jsonpath::{Accessor, Arithmetic, Comparison, Head, Item, Level, Method, Path, parsed};
 use crate::types::numeric::Numeric;
@@ -101,7 +102,7 @@ struct Run<'a> {
     /// Size of the innermost array that is subscripted.
     innermost: Option<i64>,
     zoned: bool,
-    time_zone: chrono_tz::Tz,
+    time_zone: Zone,
 }
 
 impl<'a> Run<'a> {
@@ -556,7 +557,7 @@ fn compare(
     comparison: Comparison,
     left: &Value<'_>,
     right: &Value<'_>,
-    (zoned, time_zone): (bool, chrono_tz::Tz),
+    (zoned, time_zone): (bool, Zone),
 ) -> Outcome<Truth> {
     let order = match (left, right) {
         (Value::Moment(a), Value::Moment(b)) => match json_path_time::compare(a, b, zoned, time_zone)? {
@@ -587,7 +588,7 @@ struct Question {
     variables: Json,
     silent: bool,
     zoned: bool,
-    time_zone: chrono_tz::Tz,
+    time_zone: Zone,
 }
 
 impl Question {

@@ -2,13 +2,11 @@
 
 use std::cmp::Ordering;
 
-use chrono_tz::Tz;
-
 use super::EvalContext;
 use super::format::read_moment;
 use super::json_path::{Failure, Outcome, soft};
 use crate::error::{Error, SqlState};
-use crate::types::calendar::{local_to_utc, utc_to_local};
+use crate::types::calendar::{Zone, local_to_utc, utc_to_local};
 use crate::types::interval::MICROS_PER_DAY;
 use crate::types::text::FormatSettings;
 use crate::types::{Datum, PgType, TypeOid, text};
@@ -142,7 +140,7 @@ fn iso(text: &str) -> Option<Moment> {
 }
 
 /// Order of two moments; `None`: they are not comparable. Local against zoned wants the `_tz` functions.
-pub(super) fn compare(a: &Moment, b: &Moment, zoned: bool, zone: Tz) -> Outcome<Option<Ordering>> {
+pub(super) fn compare(a: &Moment, b: &Moment, zoned: bool, zone: Zone) -> Outcome<Option<Ordering>> {
     use Moment as M;
     let midnight = |days: &i32| i64::from(*days) * MICROS_PER_DAY;
     let instant = |local: i64, from: &Moment, to: &Moment| -> Outcome<i64> {
@@ -196,7 +194,7 @@ fn with_zone(micros: i64, zone: i32) -> (i64, i32) {
     (micros - i64::from(zone) * 1_000_000, -zone)
 }
 
-fn today_displacement(zone: Tz) -> i32 {
+fn today_displacement(zone: Zone) -> i32 {
     let now = EvalContext::default().transaction_time;
     ((utc_to_local(zone, now) - now) / 1_000_000) as i32
 }

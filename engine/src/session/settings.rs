@@ -138,8 +138,9 @@ impl Values {
         let timeout = || text.parse::<u64>().ok().filter(|ms| *ms > 0).map(Duration::from_millis);
         match SETTINGS[id.0].name {
             "TimeZone" => {
-                if let Ok((zone, _)) = value::parse_time_zone(&text) {
-                    self.format.time_zone = zone;
+                if let Ok(found) = value::parse_time_zone(&text) {
+                    self.format.time_zone = found.zone;
+                    self.format.zone_abbreviation = found.abbreviation.into();
                 }
             }
             "DateStyle" => {

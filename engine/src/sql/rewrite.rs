@@ -473,7 +473,7 @@ fn mark_merge(tokens: &mut Vec<TokenWithSpan>) {
 pub(super) const VARIADIC_MARK: &str = "\u{1}variadic";
 
 /// The function that stands for ROWS FROM.
-pub(super) const ROWS_FROM: &str = "\u{1}rows_from";
+pub(crate) const ROWS_FROM: &str = "\u{1}rows_from";
 
 /// sqlparser knows neither `f(VARIADIC x)` nor `ROWS FROM (…)`: they become a named argument and a function.
 fn mark_calls(tokens: &mut Vec<TokenWithSpan>) {

@@ -654,8 +654,10 @@ fn set(c: &mut Cursor<'_>) -> Result<Utility> {
         c.expect("zone")?;
         if c.accept("interval") {
             let text = c.string()?;
-            c.rest();
-            return Ok(plain("timezone", Some(vec![text])));
+            let fields: Vec<String> = c.rest().iter().map(|t| t.token.to_string().to_lowercase()).collect();
+            let fields = (!fields.is_empty()).then(|| fields.join(" "));
+            let zone = crate::session::settings::value::time_zone_of_interval(&text, fields.as_deref())?;
+            return Ok(plain("timezone", Some(vec![zone])));
         }
         let value = if c.accept_one(&["default", "local"]).is_some() { None } else { Some(vec![c.value()?]) };
         return Ok(plain("timezone", value));

@@ -16,6 +16,7 @@ use crate::functions::collation::{self, Shown};
 use crate::functions::range;
 use crate::functions::{CastContext, CastPath, Function, Operator, find_cast, registry};
 use crate::sql::Scope;
+use crate::sql::bind::is_ordered_set;
 use crate::sql::rel::{Aggregate, FrameBound, FrameUnits, QueryExpr, Rel, SortKey, WindowCall};
 use crate::types::text::{self, FormatSettings};
 use crate::types::{Datum, PgType, TypeOid, user};
@@ -330,10 +331,11 @@ impl Writer<'_> {
     fn aggregate_named(&mut self, name: &str, call: &Aggregate) -> Result<()> {
         self.push(&quote_ident(name));
         self.push(if call.distinct { "(DISTINCT " } else { "(" });
-        self.push(if call.args.is_empty() { "*" } else { "" });
+        let ordered_set = is_ordered_set(call.function.name);
+        self.push(if call.args.is_empty() && !ordered_set { "*" } else { "" });
         self.items(&call.args)?;
         if !call.order_by.is_empty() {
-            self.push(" ORDER BY ");
+            self.push(if ordered_set { ") WITHIN GROUP (ORDER BY " } else { " ORDER BY " });
             self.sort_keys(&call.order_by)?;
         }
         self.push(")");
@@ -780,7 +782,7 @@ pub fn key_text(key: &ScalarExpr, names: &dyn Names, style: Style<'_>) -> Result
     let call = match &key.kind {
         K::Call { function, args } if matches!(collation::shown(function, args), Some(Shown::Collate(..))) => false,
         K::Call { function, args } => operator_of(function, args.len()).is_none(),
-        K::Cast(cast) => cast.explicit && converts(cast),
+        K::Cast(cast) => converts(cast),
         K::Query(query) => matches!(**query, QueryExpr::Aggregate(_) | QueryExpr::Window(_)),
         _ => false,
     };

@@ -12,7 +12,7 @@ use sqlparser::ast::{
 use super::deparse::{Display, quote_ident};
 use crate::catalog::{Catalog, SearchPath, ViewDef};
 use crate::sql::parse::parse_query;
-use crate::sql::rewrite::only;
+use crate::sql::rewrite::{ROWS_FROM, only};
 
 /// The definition as pg_get_viewdef shows it, with a semicolon.
 pub fn definition(view: &ViewDef, display: &Display<'_>) -> String {
@@ -30,7 +30,7 @@ pub fn definition(view: &ViewDef, display: &Display<'_>) -> String {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut out = String::new();
         write_query(&query, &names, 0, &mut out);
-        out
+        out.replace(&format!("\"{ROWS_FROM}\"("), "ROWS FROM(")
     });
     out.push(';');
     out

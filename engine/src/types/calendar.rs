@@ -93,8 +93,11 @@ pub fn checked_timestamp(micros: i128) -> Result<i64> {
 }
 
 /// Offset of the zone east of Greenwich, in seconds, at an instant.
-pub fn offset_at(zone: Tz, utc_micros: i64) -> i64 {
-    i64::from(zone.offset_from_utc_datetime(&naive(utc_micros)).fix().local_minus_utc())
+pub fn offset_at(zone: impl Into<Zone>, utc_micros: i64) -> i64 {
+    match zone.into() {
+        Zone::Fixed(seconds) => seconds,
+        Zone::Named(zone) => i64::from(zone.offset_from_utc_datetime(&naive(utc_micros)).fix().local_minus_utc()),
+    }
 }
 
 /// Abbreviation of the zone at an instant, as in "EST".
@@ -110,7 +113,11 @@ fn naive(micros: i64) -> NaiveDateTime {
 }
 
 /// Local wall-clock microseconds → UTC. In a gap the offset before it holds, in an overlap the one after it.
-pub fn local_to_utc(zone: Tz, local_micros: i64) -> i64 {
+pub fn local_to_utc(zone: impl Into<Zone>, local_micros: i64) -> i64 {
+    let zone = match zone.into() {
+        Zone::Fixed(seconds) => return local_micros.saturating_sub(seconds * MICROS_PER_SECOND),
+        Zone::Named(zone) => zone,
+    };
     let before = offset_at(zone, local_micros.saturating_sub(MICROS_PER_DAY));
     let after = offset_at(zone, local_micros.saturating_add(MICROS_PER_DAY));
     if before == after {
@@ -123,7 +130,7 @@ pub fn local_to_utc(zone: Tz, local_micros: i64) -> i64 {
 }
 
 /// UTC microseconds → local wall clock.
-pub fn utc_to_local(zone: Tz, utc_micros: i64) -> i64 {
+pub fn utc_to_local(zone: impl Into<Zone>, utc_micros: i64) -> i64 {
     utc_micros.saturating_add(offset_at(zone, utc_micros) * MICROS_PER_SECOND)
 }
 
@@ -132,7 +139,7 @@ pub fn clock_micros() -> i64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64)
 }
 
-/// A zone in input: an offset in seconds east, or a name with rules.
+/// A time zone: an offset in seconds east, or a name with rules.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Zone {
     Fixed(i64),
@@ -149,17 +156,17 @@ impl Zone {
     }
 
     pub fn to_utc(self, local_micros: i64) -> i64 {
-        match self {
-            Zone::Fixed(seconds) => local_micros.saturating_sub(seconds * MICROS_PER_SECOND),
-            Zone::Named(tz) => local_to_utc(tz, local_micros),
-        }
+        local_to_utc(self, local_micros)
     }
 
     pub fn to_local(self, utc_micros: i64) -> i64 {
-        match self {
-            Zone::Fixed(seconds) => utc_micros.saturating_add(seconds * MICROS_PER_SECOND),
-            Zone::Named(tz) => utc_to_local(tz, utc_micros),
-        }
+        utc_to_local(self, utc_micros)
+    }
+}
+
+impl From<Tz> for Zone {
+    fn from(zone: Tz) -> Zone {
+        Zone::Named(zone)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::calendar::{abbreviation_at, civil_from_days, day_of_week};
+use super::calendar::{civil_from_days, day_of_week};
 use super::datetime::output_offset;
 use super::interval::{MICROS_PER_DAY, MICROS_PER_SECOND};
 use super::text::{DateOrder, DateStyle, FormatSettings};
@@ -110,13 +110,8 @@ fn write_instant(local: i64, zone: Option<(i64, i64)>, format: &FormatSettings, 
     let (year, bc) = era(year);
     let dmy = format.date_order == DateOrder::Dmy;
     let named_zone = |out: &mut Vec<u8>| {
-        if let Some((utc, offset)) = zone {
-            let abbreviation = abbreviation_at(format.time_zone, utc);
-            if abbreviation.starts_with(['+', '-']) {
-                write_offset(offset, out);
-            } else {
-                let _ = write!(out, " {abbreviation}");
-            }
+        if let Some((utc, _)) = zone {
+            let _ = write!(out, " {}", format.abbreviation_at(utc));
         }
     };
     match format.date_style {

@@ -6,6 +6,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use super::calendar::{Zone, abbreviation_at};
 use super::numeric::Numeric;
 use super::timetz::TimeTz;
 use super::user::UserTypes;
@@ -19,7 +20,9 @@ use crate::functions::extension::hstore;
 /// The settings that text input and output depend on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FormatSettings {
-    pub time_zone: chrono_tz::Tz,
+    pub time_zone: Zone,
+    /// What a zone that is an offset alone calls itself.
+    pub zone_abbreviation: Arc<str>,
     pub date_order: DateOrder,
     pub date_style: DateStyle,
     pub interval_style: IntervalStyle,
@@ -60,7 +63,8 @@ impl PartialEq for RegNames {
 impl Default for FormatSettings {
     fn default() -> Self {
         FormatSettings {
-            time_zone: chrono_tz::UTC,
+            time_zone: Zone::Named(chrono_tz::UTC),
+            zone_abbreviation: Arc::from(""),
             date_order: DateOrder::Mdy,
             date_style: DateStyle::Iso,
             interval_style: IntervalStyle::Postgres,
@@ -69,6 +73,16 @@ impl Default for FormatSettings {
             transaction_time: None,
             reg_names: RegNames::default(),
             types: UserTypes::default(),
+        }
+    }
+}
+
+impl FormatSettings {
+    /// What the session's time zone is called at an instant, as in "EST".
+    pub fn abbreviation_at(&self, utc_micros: i64) -> Arc<str> {
+        match self.time_zone {
+            Zone::Fixed(_) => self.zone_abbreviation.clone(),
+            Zone::Named(zone) => abbreviation_at(zone, utc_micros).into(),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::args::row;
 use super::comparison::local;
 use super::registry::Implementations;
 use crate::error::{Error, Result, SqlState};
-use crate::types::calendar::{abbreviation_at, offset_at};
+use crate::types::calendar::offset_at;
 use crate::types::interval::MICROS_PER_SECOND;
 use crate::types::{Datum, Interval};
 
@@ -340,10 +340,9 @@ pub(super) fn register(implementations: &mut Implementations) {
                 if template.is_empty() || infinite(v) {
                     return Ok(Datum::Null);
                 }
-                let zone = call.context.format.time_zone;
                 let mut broken = write::Broken::local(local(v, call.context));
-                broken.zone = abbreviation_at(zone, v);
-                broken.offset = offset_at(zone, v);
+                broken.zone = call.context.format.abbreviation_at(v).to_string();
+                broken.offset = offset_at(call.context.format.time_zone, v);
                 write::time(&broken, &parse_template(template)).map(Datum::from)
             }),
         ),

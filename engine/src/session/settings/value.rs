@@ -2,7 +2,9 @@
 //! few texts with a syntax of their own (DateStyle, TimeZone, client_encoding). Messages are PostgreSQL's (guc.c).
 
 use crate::error::{Error, Result, SqlState};
-use crate::types::text::{DateOrder, DateStyle};
+use crate::types::calendar::{Zone, zone_by_rule};
+use crate::types::text::{DateOrder, DateStyle, IntervalStyle};
+use crate::types::{interval, interval_in};
 
 use super::table::{Kind, Setting, Unit};
 use crate::txn::Position;
@@ -97,7 +99,7 @@ fn text_value(name: &str, value: &str) -> Result<String> {
     match name {
         "client_encoding" => client_encoding(value),
         "DateStyle" => Ok(date_style_text(parse_date_style(value, None)?)),
-        "TimeZone" => Ok(parse_time_zone(value)?.1),
+        "TimeZone" => Ok(parse_time_zone(value)?.shown),
         "search_path" => {
             if split_identifiers(value).is_none() {
                 return Err(invalid(name, value).detail("List syntax is invalid."));
@@ -306,63 +308,77 @@ pub fn date_style_text((style, order): (DateStyle, DateOrder)) -> String {
     format!("{style}, {order}")
 }
 
-/// A time zone by its name in the IANA database, or as hours from UTC; with the text that SHOW prints.
-pub fn parse_time_zone(value: &str) -> Result<(chrono_tz::Tz, String)> {
+/// A value of the setting TimeZone.
+pub struct TimeZone {
+    pub zone: Zone,
+    /// Of a zone that is an offset alone.
+    pub abbreviation: String,
+    /// What SHOW prints.
+    pub shown: String,
+}
+
+/// A time zone as hours from UTC, by its name in the IANA database, or as a rule of POSIX.
+pub fn parse_time_zone(value: &str) -> Result<TimeZone> {
     let text = value.trim();
     if let Ok(hours) = text.parse::<f64>() {
-        if hours.fract() != 0.0 {
-            return Err(Error::unsupported("a time zone of fractional hours"));
+        let east = (hours * 3600.0).trunc();
+        let within = east.abs() < WEEK as f64;
+        return if within { Ok(zone_of_offset(east as i64)) } else { Err(invalid("TimeZone", value)) };
+    }
+    match zone_by_rule(text) {
+        Some(Zone::Named(zone)) => {
+            Ok(TimeZone { zone: zone.into(), abbreviation: String::new(), shown: zone.name().to_string() })
         }
-        let hours = hours as i64;
-        // POSIX counts westward: three hours east of Greenwich is Etc/GMT-3.
-        let tz = match hours {
-            0 => chrono_tz::UTC,
-            -14..=14 => format!("Etc/GMT{:+}", -hours).parse().map_err(|_| invalid("TimeZone", value))?,
-            _ => return Err(invalid("TimeZone", value)),
-        };
-        let shown = match hours {
-            0 => "<+00>-00".to_string(),
-            h if h > 0 => format!("<+{h:02}>-{h:02}"),
-            h => format!("<-{:02}>+{:02}", -h, -h),
-        };
-        return Ok((tz, shown));
-    }
-    if let Some(zone) = hours_west(text) {
-        return zone
-            .map(|zone| (zone, text.to_string()))
-            .ok_or_else(|| Error::unsupported("a time zone of fractional hours"));
-    }
-    let found = chrono_tz::TZ_VARIANTS.iter().find(|tz| tz.name().eq_ignore_ascii_case(text));
-    found
-        .map(|tz| (*tz, tz.name().to_string()))
-        .or_else(|| posix_offset(text))
-        .ok_or_else(|| invalid("TimeZone", value))
-}
-
-/// `+02:00`, which POSIX counts westward; `Some(None)`: the minutes are not 0.
-fn hours_west(text: &str) -> Option<Option<chrono_tz::Tz>> {
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(rest) => (-1, rest),
-        None => (1, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let (hours, minutes) = digits.split_once(':')?;
-    let number = |s: &str| s.bytes().all(|b| b.is_ascii_digit()).then(|| s.parse::<i64>().ok())?;
-    let west = sign * number(hours)?;
-    if number(minutes)? != 0 {
-        return Some(None);
-    }
-    match west {
-        0 => Some(Some(chrono_tz::UTC)),
-        west => format!("Etc/GMT{west:+}").parse().ok().map(Some),
+        // Written back by [`zone_of_offset`] it may have seconds.
+        Some(Zone::Fixed(east)) if east % 60 != 0 && !text.starts_with('<') => Err(Error::new(
+            SqlState::InvalidParameterValue,
+            format!("time zone \"{text}\" appears to use leap seconds"),
+        )
+        .detail("PostgreSQL does not support leap seconds.")),
+        Some(zone) => {
+            let shown = text.to_uppercase();
+            let quoted = shown.strip_prefix('<').and_then(|rest| rest.split_once('>')).map(|(name, _)| name);
+            let name = quoted.unwrap_or_else(|| shown.split(|c: char| !c.is_alphabetic()).next().unwrap_or_default());
+            Ok(TimeZone { zone, abbreviation: name.to_string(), shown })
+        }
+        None if text.contains(',') => {
+            Err(Error::unsupported("a time zone with rules of its own for daylight saving time"))
+        }
+        None => Err(invalid("TimeZone", value)),
     }
 }
 
-/// The form that SHOW prints for whole hours, `<+03>-03`.
-fn posix_offset(text: &str) -> Option<(chrono_tz::Tz, String)> {
-    let (_, offset) = text.strip_prefix('<')?.split_once('>')?;
-    let west: i64 = offset.parse().ok()?;
-    let tz = if west == 0 { chrono_tz::UTC } else { format!("Etc/GMT{west:+}").parse().ok()? };
-    Some((tz, text.to_string()))
+/// What `SET TIME ZONE INTERVAL '…' HOUR TO MINUTE` sets: the interval is the offset east of Greenwich.
+pub fn time_zone_of_interval(text: &str, fields: Option<&str>) -> Result<String> {
+    let typmod = crate::sql::bind::types::interval_typmod(fields, None)
+        .filter(|_| matches!(fields, None | Some("hour" | "minute" | "hour to minute")))
+        .ok_or_else(|| Error::new(SqlState::SyntaxError, "time zone interval must be HOUR or HOUR TO MINUTE"))?;
+    let offset = interval_in::parse(text, typmod, IntervalStyle::Postgres)?;
+    let east = offset.micros / 1_000_000;
+    if offset.months != 0 || offset.days != 0 || east.abs() >= WEEK {
+        let mut shown = Vec::new();
+        interval::write(&offset, IntervalStyle::Postgres, &mut shown);
+        return Err(invalid("TimeZone", &format!("INTERVAL '{}'", String::from_utf8_lossy(&shown))));
+    }
+    Ok(zone_of_offset(east).shown)
+}
+
+/// Seconds.
+const WEEK: i64 = 7 * 24 * 3600;
+
+/// So many seconds east of Greenwich; shown as POSIX does it, which counts westward: `<+03>-03`.
+fn zone_of_offset(east: i64) -> TimeZone {
+    let (hours, minutes, seconds) = (east.abs() / 3600, east.abs() / 60 % 60, east.abs() % 60);
+    let mut offset = format!("{hours:02}");
+    if minutes != 0 || seconds != 0 {
+        offset.push_str(&format!(":{minutes:02}"));
+    }
+    if seconds != 0 {
+        offset.push_str(&format!(":{seconds:02}"));
+    }
+    let (sign, opposite) = if east < 0 { ('-', '+') } else { ('+', '-') };
+    let abbreviation = format!("{sign}{offset}");
+    TimeZone { zone: Zone::Fixed(east), shown: format!("<{abbreviation}>{opposite}{offset}"), abbreviation }
 }
 
 /// `a, "B c", d` → the names, folded to lower case unless quoted (PostgreSQL's SplitIdentifierString).

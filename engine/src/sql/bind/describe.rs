@@ -13,7 +13,7 @@ use super::{Binder, Expects, fold};
 use crate::error::{Error, Result};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::sql::rel::Rel;
-use crate::sql::rewrite::only;
+use crate::sql::rewrite::{ROWS_FROM, only};
 use crate::sql::scope::Scope;
 use crate::system::deparse::{quote_ident, relation_name};
 use crate::system::expression::{self, Layout, Names, Style};
@@ -617,10 +617,52 @@ impl Binder {
         leaves: &mut Leaves,
     ) -> Result<String> {
         let (at, shown) = leaves.next()?;
-        let function = name.0.last().and_then(|p| p.as_ident()).map(fold).unwrap_or_default();
         let expects = std::mem::replace(&mut self.expects, Expects::From);
-        let texts: Result<Vec<String>> = args
-            .iter()
+        let text = self.calls_text(name, args, base);
+        self.expects = expects;
+        let scope: Option<&Scope> = self.scopes.last();
+        let relation = scope.and_then(|s| s.relations.get(at));
+        let columns = column_list(relation.into_iter().flat_map(|r| &r.columns).map(|c| c.name.clone()));
+        let ordinality = if ordinality { " WITH ORDINALITY" } else { "" };
+        Ok(format!("{}{ordinality} {}{columns}", text?, quote_ident(&shown)))
+    }
+
+    /// A call in FROM, or the calls of ROWS FROM; arrays side by side are UNNEST.
+    fn calls_text(&mut self, name: &ast::ObjectName, args: &[ast::FunctionArg], base: usize) -> Result<String> {
+        let function = name.0.last().and_then(|p| p.as_ident()).map(fold).unwrap_or_default();
+        if function != ROWS_FROM {
+            let texts = self.arguments_text(args, base)?;
+            let written =
+                if function == "unnest" && texts.len() > 1 { "UNNEST".into() } else { quote_ident(&function) };
+            return Ok(format!("{written}({})", texts.join(", ")));
+        }
+        let (mut calls, mut arrays) = (Vec::new(), Vec::new());
+        for arg in args {
+            let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(Expr::Function(call))) = arg else {
+                return Err(Error::unsupported("the text of ROWS FROM"));
+            };
+            let ast::FunctionArguments::List(list) = &call.args else {
+                return Err(Error::unsupported("the text of ROWS FROM"));
+            };
+            let function = call.name.0.last().and_then(|p| p.as_ident()).map(fold).unwrap_or_default();
+            let texts = self.arguments_text(&list.args, base)?;
+            match function.as_str() {
+                "unnest" => {
+                    calls.extend(texts.iter().map(|text| format!("unnest({text})")));
+                    arrays.extend(texts);
+                }
+                function => calls.push(format!("{}({})", quote_ident(function), texts.join(", "))),
+            }
+        }
+        Ok(match calls.as_slice() {
+            [only] => only.clone(),
+            calls if calls.len() == arrays.len() => format!("UNNEST({})", arrays.join(", ")),
+            calls => format!("ROWS FROM({})", calls.join(", ")),
+        })
+    }
+
+    fn arguments_text(&mut self, args: &[ast::FunctionArg], base: usize) -> Result<Vec<String>> {
+        args.iter()
             .map(|arg| match arg {
                 ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => {
                     let bound = self.known(expr)?;
@@ -628,14 +670,7 @@ impl Binder {
                 }
                 _ => Err(self.source.locate(Error::unsupported("the text of this argument"), arg.span())),
             })
-            .collect();
-        self.expects = expects;
-        let scope: Option<&Scope> = self.scopes.last();
-        let relation = scope.and_then(|s| s.relations.get(at));
-        let columns = column_list(relation.into_iter().flat_map(|r| &r.columns).map(|c| c.name.clone()));
-        let ordinality = if ordinality { " WITH ORDINALITY" } else { "" };
-        let texts = texts?.join(", ");
-        Ok(format!("{}({texts}){ordinality} {}{columns}", quote_ident(&function), quote_ident(&shown)))
+            .collect()
     }
 }
 

@@ -576,8 +576,8 @@ impl Binder {
             let bound = self.routine_rows(&parts, args, span);
             self.expects = outer;
             self.scopes.pop();
-            if let Some((rel, names, scalar)) = bound? {
-                return self.routine_factor(rel, names, scalar, &function, (ordinality, alias));
+            if let Some((rel, names, shape)) = bound? {
+                return self.routine_factor(rel, names, shape, &function, (ordinality, alias));
             }
         }
         let args: Vec<&ast::Expr> = args

@@ -513,7 +513,8 @@ impl Binder {
             args.iter().try_for_each(|arg| self.check_distinct(arg.ty, span))?;
         }
         let mut named = std::collections::HashSet::new();
-        args.iter().for_each(|a| a.free_columns(&mut named));
+        let parts = args.iter().chain(order_by.iter().map(|key| &key.expr)).chain(&filter);
+        parts.for_each(|part| part.free_columns(&mut named));
         let local = self.scopes.last().is_some_and(|s| {
             s.relations.iter().flat_map(|r| &r.columns).chain(&s.merged).any(|c| named.contains(&c.id))
                 || s.relations.iter().any(|r| r.row_id.is_some_and(|id| named.contains(&id)))

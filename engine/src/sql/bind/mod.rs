@@ -47,6 +47,7 @@ pub mod view_target;
 mod window;
 
 pub(crate) use names::expression_name;
+pub(crate) use ordered_set::is_ordered_set;
 
 pub use routine_run::RoutineRun;
 

@@ -12,7 +12,7 @@ use crate::sql::rel::SortKey;
 use crate::types::TypeOid;
 
 /// Whether the aggregate of this name takes its rows in an order.
-pub(super) fn is_ordered_set(name: &str) -> bool {
+pub(crate) fn is_ordered_set(name: &str) -> bool {
     matches!(name, "percentile_cont" | "percentile_disc" | "mode") || is_hypothetical(name)
 }
 

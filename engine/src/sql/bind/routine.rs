@@ -513,16 +513,15 @@ impl Binder {
         parts: &[String],
         args: &[FunctionArg],
         span: Span,
-    ) -> Result<Option<(Rel, Vec<(String, ColumnId, PgType)>, bool)>> {
+    ) -> Result<Option<(Rel, Vec<(String, ColumnId, PgType)>, Shape)>> {
         let Some((routine, args)) = self.find_routine(parts, args, span)? else { return Ok(None) };
         if routine.runs {
             let (mut rel, columns) = self.run_of_routine(&routine, args, true, span)?;
             if !routine.returns_set {
                 rel = first_row(rel);
             }
-            let row = routine.row_type(&self.environment.catalog).is_some();
-            let scalar = columns.len() == 1 && routine.outputs().count() == 0 && !row;
-            return Ok(Some((rel, columns, scalar)));
+            let shape = self.shape_of(&routine);
+            return Ok(Some((rel, columns, shape)));
         }
         let (body, _) = parse_query(query_of(&routine.body))?;
         let (mut rel, columns) = self.in_body(&routine, &args, |b| {
@@ -538,9 +537,13 @@ impl Binder {
             let predicate = ScalarExpr::new(ExprKind::Not(Box::new(null)), TypeOid::BOOL);
             rel = Rel::Filter { input: Box::new(rel), predicate };
         }
+        let shape = self.shape_of(&routine);
+        Ok(Some((rel, columns, shape)))
+    }
+
+    fn shape_of(&self, routine: &RoutineDef) -> Shape {
         let row = routine.row_type(&self.environment.catalog).is_some();
-        let scalar = columns.len() == 1 && routine.outputs().count() == 0 && !row;
-        Ok(Some((rel, columns, scalar)))
+        Shape { scalar: routine.columns.len() == 1 && !row, named: routine.outputs().count() > 0 }
     }
 
     /// Rows with their numbers, in the order in which they come.
@@ -571,12 +574,13 @@ impl Binder {
         &mut self,
         mut rel: Rel,
         mut names: Vec<(String, ColumnId, PgType)>,
-        scalar: bool,
+        shape: Shape,
         function: &str,
         (ordinality, alias): (bool, Option<&ast::TableAlias>),
     ) -> Result<(Rel, Scope, bool)> {
         let shown = alias.map_or_else(|| function.to_owned(), |a| fold(&a.name));
-        if scalar
+        if shape.scalar
+            && !shape.named
             && let Some(alias) = alias
             && let Some(first) = names.first_mut()
         {
@@ -593,7 +597,7 @@ impl Binder {
             .collect();
         let mut scope = self.relation_scope(shown, None, columns, alias)?;
         for relation in &mut scope.relations {
-            relation.scalar = scalar && !ordinality;
+            relation.scalar = shape.scalar && !ordinality;
         }
         let lateral = rel.is_correlated();
         Ok((rel, scope, lateral))
@@ -628,10 +632,13 @@ impl Binder {
                 format!("function \"{}\" returns other columns than it was declared with", routine.name),
             ));
         }
+        // Columns of a named type have its lengths and scales; those of a declaration have none.
+        let of_type =
+            routine.row_type(&self.environment.catalog).and_then(|ty| self.environment.catalog.attributes_of(ty));
         for (i, (name, ty)) in routine.columns.iter().enumerate() {
-            let same = bound.columns.get(i).is_some_and(|c| c.ty.oid == ty.oid);
+            let to = of_type.as_ref().and_then(|of_type| of_type.get(i)).map_or(PgType::from(ty.oid), |(_, ty)| *ty);
+            let same = bound.columns.get(i).is_some_and(|c| c.ty.oid == to.oid && (c.ty == to || to.typmod < 0));
             if !same {
-                let to = PgType::from(ty.oid);
                 self.project_cast(&mut bound, i, |b, e| b.coerce_assign(e, name, to))?;
             }
             if let Some(column) = bound.columns.get(i) {
@@ -640,6 +647,14 @@ impl Binder {
         }
         Ok((bound, columns))
     }
+}
+
+/// What the rows of a function are in FROM.
+pub(super) struct Shape {
+    /// Values of one column, not rows.
+    pub scalar: bool,
+    /// The declaration names the columns.
+    pub named: bool,
 }
 
 /// A body without the semicolon that may end it.

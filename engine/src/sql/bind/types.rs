@@ -167,7 +167,7 @@ fn undefined(name: &str) -> Error {
 }
 
 /// Modifier of `interval day to second(3)` (PostgreSQL, datatype/timestamp.h: a mask of fields and the precision).
-pub(super) fn interval_typmod(fields: Option<&str>, precision: Option<u64>) -> Option<i32> {
+pub fn interval_typmod(fields: Option<&str>, precision: Option<u64>) -> Option<i32> {
     let mask = match fields {
         None => 0x7fff,
         Some("year") => 0x0004,

@@ -472,7 +472,7 @@ impl<'a> Decoder<'a> {
             Reserved::Now => {
                 (self.year, self.month, self.day) = civil_from_days(today);
                 self.set_time(local.rem_euclid(MICROS_PER_DAY));
-                self.zone = Some(Zone::Named(self.format.time_zone));
+                self.zone = Some(self.format.time_zone);
                 return Ok(mask::DATE | mask::TIME | mask::ZONE);
             }
             Reserved::Epoch | Reserved::Infinity | Reserved::NegInfinity => {

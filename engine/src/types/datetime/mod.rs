@@ -68,11 +68,11 @@ pub fn parse_time(text: &str, precision: i32, format: &FormatSettings) -> Result
 pub fn parse_timetz(text: &str, precision: i32, format: &FormatSettings) -> Result<TimeTz> {
     let (micros, zone, days) =
         decode::time_and_zone(text, format).map_err(|bad| bad.error("time with time zone", text))?;
-    let zone = zone.unwrap_or(Zone::Named(format.time_zone));
+    let zone = zone.unwrap_or(format.time_zone);
     let east = match zone {
         Zone::Fixed(seconds) => seconds,
         named => {
-            let today = Zone::Named(format.time_zone).to_local(now(format)).div_euclid(MICROS_PER_DAY);
+            let today = format.time_zone.to_local(now(format)).div_euclid(MICROS_PER_DAY);
             let local = days.unwrap_or(today).saturating_mul(MICROS_PER_DAY).saturating_add(micros);
             (local - named.to_utc(local)) / MICROS_PER_SECOND
         }
@@ -88,7 +88,7 @@ pub fn parse_timestamp(text: &str, precision: i32, format: &FormatSettings) -> R
 /// Reads a timestamp with time zone: UTC microseconds.
 pub fn parse_timestamptz(text: &str, precision: i32, format: &FormatSettings) -> Result<i64> {
     instant(text, "timestamp with time zone", precision, format, |local, zone| {
-        zone.unwrap_or(Zone::Named(format.time_zone)).to_utc(local)
+        zone.unwrap_or(format.time_zone).to_utc(local)
     })
 }
 
