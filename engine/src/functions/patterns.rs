@@ -452,7 +452,7 @@ fn regexp_matches(text: &str, pattern: &str, options: &str) -> Result<Vec<Datum>
     let flags = flags(options)?;
     let regex = compile(pattern, flags)?;
     let limit = if flags.global { usize::MAX } else { 1 };
-    regex.all(text).take(limit).map(|found| Ok(groups(&found?))).collect()
+    regex.all(text, 0).take(limit).map(|found| Ok(groups(&found?))).collect()
 }
 
 /// The replacement text of one match: `\1` to `\9`, `\&`, `\\`.
@@ -485,14 +485,14 @@ fn regexp_replace(text: &str, pattern: &str, with: &str, flags: Flags, start: i3
     let Some(from) = search_start(text, start) else { return Ok(Datum::from(text)) };
     let mut out = String::from(&text[..from]);
     let mut last = from;
-    for (i, found) in regex.all(&text[from..]).enumerate() {
+    for (i, found) in regex.all(text, from).enumerate() {
         let found = found?;
         if nth != 0 && i as i32 + 1 != nth {
             continue;
         }
-        out.push_str(&text[last..from + found.start()]);
+        out.push_str(&text[last..found.start()]);
         expand(with, &found, &mut out);
-        last = from + found.end();
+        last = found.end();
         if nth != 0 {
             break;
         }
@@ -531,19 +531,15 @@ fn split(text: &str, pattern: &str, options: &str) -> Result<Vec<Datum>> {
     }
     let regex = compile(pattern, flags)?;
     let mut parts = Vec::new();
-    let mut last = 0;
-    for found in regex.all(text) {
+    let (mut last, mut end) = (0, 0);
+    for found in regex.all(text, 0) {
         let found = found?;
-        // An empty match splits between characters, not at the ends.
-        let empty = found.start() == found.end();
-        if empty && (found.start() == 0 || found.start() >= text.len()) {
-            continue;
+        // An empty match splits between characters, not at the ends nor behind another match.
+        if found.start() < text.len() && found.end() > end {
+            parts.push(Datum::from(&text[last..found.start()]));
+            last = found.end();
         }
-        if empty && found.start() == last {
-            continue;
-        }
-        parts.push(Datum::from(&text[last..found.start()]));
-        last = found.end();
+        end = found.end();
     }
     parts.push(Datum::from(&text[last..]));
     Ok(parts)
@@ -562,7 +558,7 @@ fn regexp_substr(text: &str, pattern: &str, start: i32, nth: i32, options: &str,
     positive("n", nth)?;
     let regex = compile(pattern, single("regexp_substr", options)?)?;
     let Some(from) = search_start(text, start) else { return Ok(Datum::Null) };
-    let found = regex.all(&text[from..]).nth(nth as usize - 1).transpose()?;
+    let found = regex.all(text, from).nth(nth as usize - 1).transpose()?;
     let group = subexpression(group)?;
     Ok(found.and_then(|found| found.part(group)).map_or(Datum::Null, Datum::from))
 }
@@ -572,7 +568,7 @@ fn regexp_count(text: &str, pattern: &str, start: i32, options: &str) -> Result<
     let regex = compile(pattern, single("regexp_count", options)?)?;
     let Some(from) = search_start(text, start) else { return Ok(Datum::Int4(0)) };
     let mut count = 0;
-    for found in regex.all(&text[from..]) {
+    for found in regex.all(text, from) {
         found?;
         count += 1;
     }
@@ -601,10 +597,10 @@ fn regexp_instr(text: &str, pattern: &str, place: Place, options: &str, group: i
     let regex = compile(pattern, single("regexp_instr", options)?)?;
     let group = subexpression(group)?;
     let Some(from) = search_start(text, start) else { return Ok(Datum::Int4(0)) };
-    let found = regex.all(&text[from..]).nth(nth as usize - 1).transpose()?;
+    let found = regex.all(text, from).nth(nth as usize - 1).transpose()?;
     let found = found.and_then(|found| found.place(group));
     let at = found.map(|place| if end == 1 { place.1 } else { place.0 });
-    Ok(Datum::Int4(at.map_or(0, |at| text[..from + at].chars().count() as i32 + 1)))
+    Ok(Datum::Int4(at.map_or(0, |at| text[..at].chars().count() as i32 + 1)))
 }
 
 macro_rules! like_row {

@@ -76,22 +76,35 @@ impl Compiled {
     }
 
     pub fn first<'t>(&self, text: &'t str) -> Result<Option<Found<'t>>> {
-        self.all(text).next().transpose()
+        self.all(text, 0).next().transpose()
     }
 
-    /// Matches one after another.
-    pub fn all<'r, 't: 'r>(&'r self, text: &'t str) -> Box<dyn Iterator<Item = Result<Found<'t>>> + 'r> {
-        match self {
-            Compiled::Automaton(regex) => Box::new(regex.captures_iter(text).map(move |captures| {
-                let places = captures.iter().map(|m| m.map(|m| (m.start(), m.end()))).collect();
-                Ok(Found { text, places })
-            })),
-            Compiled::Backtracking(regex) => Box::new(regex.captures_iter(text).map(move |captures| {
-                let captures = captures.map_err(failed)?;
-                let places = captures.iter().map(|m| m.map(|m| (m.start(), m.end()))).collect();
-                Ok(Found { text, places })
-            })),
-        }
+    /// Matches one after another from a byte on; what lies before it counts for anchors. An empty match may begin where the one
+    /// before ended, unless that was empty too.
+    pub fn all<'r, 't: 'r>(&'r self, text: &'t str, from: usize) -> impl Iterator<Item = Result<Found<'t>>> + 'r {
+        let mut next = Some(from);
+        std::iter::from_fn(move || {
+            let found = self.at(text, next?).transpose()?;
+            next = found.as_ref().ok().and_then(|found| match (found.start(), found.end()) {
+                (start, end) if start < end => Some(end),
+                (_, end) => text.get(end..)?.chars().next().map(|c| end + c.len_utf8()),
+            });
+            Some(found)
+        })
+    }
+
+    /// The first match from a byte on.
+    fn at<'t>(&self, text: &'t str, from: usize) -> Result<Option<Found<'t>>> {
+        let places = match self {
+            Compiled::Automaton(regex) => regex
+                .captures_at(text, from)
+                .map(|captures| captures.iter().map(|m| m.map(|m| (m.start(), m.end()))).collect()),
+            Compiled::Backtracking(regex) => regex
+                .captures_from_pos(text, from)
+                .map_err(failed)?
+                .map(|captures| captures.iter().map(|m| m.map(|m| (m.start(), m.end()))).collect()),
+        };
+        Ok(places.map(|places| Found { text, places }))
     }
 }
 

@@ -69,7 +69,7 @@ pub(super) fn lower(function: &Arc<Function>, args: &[Lowered], ret: PgType) -> 
 
 /// Casts between integers, decimals and float8 that Arrow does right.
 pub(super) fn lower_cast(arg: &Lowered, to: PgType) -> Option<Lowered> {
-    if to.oid != TypeOid::NUMERIC {
+    if to.oid != TypeOid::NUMERIC || !super::is_number(arg.ty.oid) {
         return None;
     }
     let precision = match arg.arrow {

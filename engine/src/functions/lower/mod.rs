@@ -187,7 +187,9 @@ pub fn cast(arg: Lowered, to: PgType, explicit: bool) -> Result<Lowered> {
             // Only the name changes.
             (CastPath::Relabel, from, target) if *from == target => return Ok(Lowered::new(arg.expr, to, target)),
             // Widening casts of numbers can't fail.
-            (CastPath::Function(_), from, target) if widens(from, &target) => {
+            (CastPath::Function(_), from, target)
+                if is_number(arg.ty.oid) && is_number(to.oid) && widens(from, &target) =>
+            {
                 return Ok(Lowered::new(arrow_cast(arg.expr, target.clone()), to, target));
             }
             _ => {}
@@ -217,6 +219,12 @@ fn timed(oid: TypeOid) -> bool {
                 | T::REGCLASS
                 | T::REGPROC
         )
+}
+
+/// Numbers whose layout is what they are: a layout of integers alone does not say so, money has one.
+fn is_number(oid: TypeOid) -> bool {
+    use TypeOid as T;
+    matches!(oid, T::INT2 | T::INT4 | T::INT8 | T::FLOAT4 | T::FLOAT8 | T::NUMERIC | T::OID)
 }
 
 fn widens(from: &DataType, to: &DataType) -> bool {

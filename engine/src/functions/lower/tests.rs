@@ -41,6 +41,7 @@ fn types() -> Vec<PgType> {
         T::TIMESTAMPTZ,
         T::INTERVAL,
         T::OID,
+        T::MONEY,
     ]
     .map(PgType::from)
     .to_vec();
@@ -65,7 +66,7 @@ fn value(ty: PgType, wild: bool, rng: &mut StdRng) -> Datum {
         TypeOid::INT4 if extreme => Datum::Int4([i32::MIN, i32::MAX][rng.random_range(0..2)]),
         TypeOid::INT4 => Datum::Int4(small as i32),
         TypeOid::INT8 if extreme => Datum::Int8([i64::MIN, i64::MAX][rng.random_range(0..2)]),
-        TypeOid::INT8 => Datum::Int8(small),
+        TypeOid::INT8 | TypeOid::MONEY => Datum::Int8(small),
         TypeOid::FLOAT4 => {
             Datum::Float4(if extreme { [f32::MAX, f32::NAN, -0.0][rng.random_range(0..3)] } else { small as f32 / 4.0 })
         }

@@ -58,7 +58,7 @@ impl Fold {
         let exact = matches!(arg, Some(T::INT2 | T::INT4 | T::INT8 | T::NUMERIC));
         let summable = exact || matches!(arg, Some(T::INTERVAL | T::FLOAT4 | T::FLOAT8));
         Some(match function.name {
-            "sum" if summable => Fold::Sum,
+            "sum" if summable || arg == Some(T::MONEY) => Fold::Sum,
             "avg" if summable => Fold::Average,
             "min" => Fold::Minimum,
             "max" => Fold::Maximum,
@@ -336,8 +336,9 @@ impl State {
         }
         let Some(sum) = &self.sum else { return Ok(Datum::Null) };
         match (fold, sum) {
-            (Fold::Sum, Datum::Numeric(v)) if ret.oid == TypeOid::INT8 => {
-                v.to_i64().map(Datum::Int8).ok_or_else(|| crate::functions::arithmetic::overflow("bigint"))
+            (Fold::Sum, Datum::Numeric(v)) if matches!(ret.oid, TypeOid::INT8 | TypeOid::MONEY) => {
+                let name = if ret.oid == TypeOid::INT8 { "bigint" } else { "money" };
+                v.to_i64().map(Datum::Int8).ok_or_else(|| crate::functions::arithmetic::overflow(name))
             }
             (Fold::Sum, Datum::Float8(v)) if ret.oid == TypeOid::FLOAT4 => Ok(Datum::Float4(*v as f32)),
             (Fold::Sum, Datum::Numeric(v)) => v.as_ref().clone().in_format().map(Datum::from),
