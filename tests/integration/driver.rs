@@ -284,6 +284,9 @@ async fn errors_carry_their_fields() {
     let duplicate = fails(&client, "INSERT INTO par VALUES (1, 1, 2)").await;
     assert_eq!(duplicate.message(), "duplicate key value violates unique constraint \"par_pkey\"");
     assert_eq!(duplicate.detail(), Some("Key (id)=(1) already exists."));
+    // The other row is of the statement itself.
+    let duplicate = fails(&client, "INSERT INTO par SELECT x, 1, 5 FROM generate_series(2, 4) x").await;
+    assert_eq!(duplicate.detail(), Some("Key (w)=(5) already exists."));
     for (sql, code, position) in [
         ("SELEC 1", "42601", 1),
         ("SELECT 1 FROM nothing", "42P01", 15),

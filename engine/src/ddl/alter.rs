@@ -46,6 +46,13 @@ pub async fn alter_table(alter: &AlterTable, tx: &mut Transaction, context: &mut
         )
         .detail("This operation is not supported for materialized views."));
     }
+    let renames = |o: &AlterTableOperation| {
+        matches!(o, AlterTableOperation::RenameColumn { .. } | AlterTableOperation::RenameConstraint { .. })
+    };
+    if context.unchecked.contains(&table.oid) && !alter.operations.iter().all(renames) {
+        let message = format!("cannot ALTER TABLE \"{}\" because it has pending trigger events", table.name);
+        return Err(Error::new(SqlState::ObjectInUse, message));
+    }
     for operation in &alter.operations {
         let table = current(&table, tx)?;
         alter_one(&table, operation, alter.only, tx, context).await?;

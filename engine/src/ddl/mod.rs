@@ -90,6 +90,8 @@ pub struct DdlContext<'a> {
     /// The statement's text, for positions.
     pub source: Source,
     pub notices: &'a mut Vec<Notice>,
+    /// Tables whose rows have checks that wait for COMMIT.
+    pub unchecked: Vec<Oid>,
     pub awaited: Awaited,
 }
 

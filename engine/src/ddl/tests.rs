@@ -77,6 +77,7 @@ impl Server {
                     eval: self.eval.clone(),
                     source: parsed.source,
                     notices: &mut notices,
+                    unchecked: Vec::new(),
                 };
                 match &parsed.statement {
                     Parsed::Sql(statement) => execute(statement, &mut tx, &mut context).await,

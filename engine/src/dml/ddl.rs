@@ -91,6 +91,8 @@ async fn with_context<T>(
     let settings = session.settings.clone();
     let engine = session.engine.clone();
     let values = session.settings.values().clone();
+    let checks = session.deferred.iter().map(|check| check.table());
+    let unchecked = checks.chain(session.deferred_keys.iter().map(|key| key.table)).collect();
     let mut notices = Vec::new();
     session.show_writing()?;
     let mut context = DdlContext {
@@ -105,6 +107,7 @@ async fn with_context<T>(
         eval,
         source: parsed.source.clone(),
         notices: &mut notices,
+        unchecked,
         awaited: ddl::Awaited::Blocks,
     };
     let done = work(session.transaction()?, &mut context).await;

@@ -97,11 +97,18 @@ pub struct DeferredCheck {
     now: bool,
 }
 
+impl DeferredCheck {
+    /// The table whose row was written.
+    pub fn table(&self) -> Oid {
+        if self.reference { self.child } else { self.parent }
+    }
+}
+
 /// A key of a deferrable constraint that a row got.
 #[derive(Debug, Clone)]
 pub struct DeferredKey {
     pub constraint: Oid,
-    table: Oid,
+    pub table: Oid,
     index: Oid,
     row: Row,
 }

@@ -27,7 +27,7 @@ use crate::sql::bind::row_security::{CheckTime, TargetChange};
 use crate::sql::bind::view_target::{ViewChange, ViewLevel, base_column};
 use crate::sql::{Binder, BoundQuery, Scope};
 use crate::storage::{RowKey, Table};
-use crate::txn::{Duplicate, Locked, Reads, RowLock, Wait};
+use crate::txn::{Duplicate, Locked, Reads, RowLock, Transaction, Wait};
 use crate::types::arrow::{ColumnBuilder, ColumnReader};
 use crate::types::{Datum, PgType};
 
@@ -965,7 +965,18 @@ impl Inserter {
                 }
             }
         }
-        Ok(session.transaction()?.get(&self.table, &duplicate.existing, None))
+        if let Some(row) = session.transaction()?.get(&self.table, &duplicate.existing, None) {
+            return Ok(Some(row));
+        }
+        // It was of the batch itself, of which nothing is left.
+        let mut seen = HashSet::new();
+        for i in 0..batch.num_rows() {
+            let row = self.batch_row(batch, live, i)?;
+            if Transaction::unique_key(&self.table, duplicate.index, &row).is_some_and(|key| !seen.insert(key)) {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
     }
 }
 
