@@ -44,6 +44,23 @@ fn codes(word: &str) -> Vec<u8> {
     out
 }
 
+/// Values in hexadecimal or NULL, behind their count and lengths.
+fn values(word: &str) -> Vec<u8> {
+    let values = list(word);
+    let mut out = (values.len() as u16).to_be_bytes().to_vec();
+    for value in values {
+        match value {
+            "NULL" => out.extend((-1i32).to_be_bytes()),
+            _ => {
+                let bytes = hex(value);
+                out.extend((bytes.len() as u32).to_be_bytes());
+                out.extend(bytes);
+            }
+        }
+    }
+    out
+}
+
 /// The message that a line of a trace stands for.
 fn client_message(line: &str) -> Vec<u8> {
     let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -59,27 +76,21 @@ fn client_message(line: &str) -> Vec<u8> {
             message(b'P', &body)
         }
         "bind" => {
-            let params = list(words[3]);
-            let mut body = [name(words[0]), name(words[1]), codes(words[2])].concat();
-            body.extend((params.len() as u16).to_be_bytes());
-            for param in params {
-                match param {
-                    "NULL" => body.extend((-1i32).to_be_bytes()),
-                    _ => {
-                        let bytes = hex(param);
-                        body.extend((bytes.len() as u32).to_be_bytes());
-                        body.extend(bytes);
-                    }
-                }
-            }
-            body.extend(codes(words[4]));
-            message(b'B', &body)
+            let values = values(words[3]);
+            let body = [name(words[0]), name(words[1]), codes(words[2]), values, codes(words[4])];
+            message(b'B', &body.concat())
         }
         "describe" => message(b'D', &[words[0].as_bytes(), &name(words[1])].concat()),
         "close" => message(b'C', &[words[0].as_bytes(), &name(words[1])].concat()),
         "execute" => {
             let rows: u32 = words[1].parse().expect("a row limit");
             message(b'E', &[&name(words[0])[..], &rows.to_be_bytes()].concat())
+        }
+        "call" => {
+            let function: u32 = words[0].parse().expect("an OID");
+            let format: u16 = words[3].parse().expect("a format code");
+            let body = [&function.to_be_bytes()[..], &codes(words[1]), &values(words[2]), &format.to_be_bytes()];
+            message(b'F', &body.concat())
         }
         "sync" => message(b'S', b""),
         "flush" => message(b'H', b""),
@@ -139,8 +150,9 @@ fn server_line(kind: u8, mut body: &[u8]) -> String {
             };
             (0..count).map(column).collect::<Vec<_>>().join(" ")
         }
-        b'D' => {
-            let count = number::<2>(&mut body);
+        b'D' | b'V' => {
+            // The answer to a function call is one value without a count.
+            let count = if kind == b'D' { number::<2>(&mut body) } else { 1 };
             let value = |_| match number::<4>(&mut body) as u32 {
                 u32::MAX => "NULL".to_owned(),
                 length => shown(take(&mut body, length as usize)),

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use tokio_postgres::{Client, NoTls};
 
 use crate::target::Target;
@@ -27,6 +28,18 @@ async fn statements_and_locks_end_in_time() {
     one.batch_execute("SET statement_timeout = '20ms'").await.expect("set");
     let (code, message) = refused(&one, "SELECT pg_sleep(100)").await;
     assert_eq!((code.as_str(), message.as_str()), ("57014", "canceling statement due to statement timeout"));
+    // Rows that are always at hand, and few rows that take long to write.
+    let endless = "COPY (SELECT repeat('x', 100) FROM generate_series(1, 1000000000)) TO STDOUT";
+    let mut rows = std::pin::pin!(one.copy_out(endless).await.expect("rows"));
+    let ended = loop {
+        match rows.next().await.expect("an end") {
+            Ok(_) => continue,
+            Err(error) => break said(&error).0,
+        }
+    };
+    assert_eq!(ended, "57014");
+    let wide = "SELECT array_fill(1, ARRAY[1000]) FROM generate_series(1, 100000)";
+    assert_eq!(refused(&one, wide).await.0, "57014");
     one.batch_execute("RESET statement_timeout; SELECT pg_sleep(0.05)").await.expect("no limit");
 
     two.batch_execute("BEGIN; UPDATE timed SET a = a").await.expect("lock");

@@ -43,6 +43,9 @@ pub trait BackendSession: Send + 'static {
     fn portal_columns(&self, name: &str) -> Result<Option<Arc<[Column]>>>;
     fn bind(&mut self, portal: &str, statement: &str, values: Vec<Datum>) -> impl Future<Output = Result<()>> + Send;
     fn step(&mut self, portal: &str, max_rows: usize) -> impl Future<Output = Result<Step>> + Send;
+    fn check_interrupted(&self, _portal: &str) -> Result<()> {
+        Ok(())
+    }
     fn copy_data(&mut self, data: Bytes) -> impl Future<Output = Result<()>> + Send;
     fn copy_rows(&mut self, rows: Vec<Row>) -> impl Future<Output = Result<()>> + Send {
         let _ = rows;
@@ -57,6 +60,10 @@ pub trait BackendSession: Send + 'static {
     fn format(&self) -> FormatSettings;
     /// A value of a reg type, of which a client has sent the name.
     fn read_name(&self, name: &str, ty: TypeOid) -> Result<Datum>;
+    fn function_call(&self, function: u32) -> Result<(String, Vec<u32>)> {
+        let _ = function;
+        Err(Error::unsupported("the function call message"))
+    }
     fn termination(&self) -> BoxFuture<'static, Error>;
     fn close(&mut self) -> impl Future<Output = ()> + Send;
     fn routes_writes(&self) -> bool {
@@ -165,6 +172,10 @@ impl BackendSession for Session {
         Session::step(self, portal, max_rows)
     }
 
+    fn check_interrupted(&self, portal: &str) -> Result<()> {
+        Session::check_interrupted(self, portal)
+    }
+
     fn copy_data(&mut self, data: Bytes) -> impl Future<Output = Result<()>> + Send {
         Session::copy_data(self, data)
     }
@@ -203,6 +214,10 @@ impl BackendSession for Session {
 
     fn read_name(&self, name: &str, ty: TypeOid) -> Result<Datum> {
         Session::read_name(self, name, ty)
+    }
+
+    fn function_call(&self, function: u32) -> Result<(String, Vec<u32>)> {
+        Session::function_call(self, function)
     }
 
     fn termination(&self) -> BoxFuture<'static, Error> {

@@ -87,6 +87,15 @@ impl<'a> Reader<'a> {
         Ok(text)
     }
 
+    /// A value behind its length, `None` for NULL.
+    fn value(&mut self) -> Result<Option<&'a [u8]>> {
+        match self.i32()? {
+            -1 => Ok(None),
+            // A negative length is a huge one, as in PostgreSQL: there are never that many bytes.
+            length => self.bytes(length as u32 as usize).map(Some),
+        }
+    }
+
     /// The message must end here.
     pub fn end(self) -> Result<()> {
         if self.0.is_empty() { Ok(()) } else { Err(violation("invalid message format")) }
@@ -171,19 +180,44 @@ impl<'a> Bind<'a> {
 
     /// The next parameter, `None` for NULL. To be called `parameters` times, then [`Self::result_formats`].
     pub fn next_value(&mut self) -> Result<Option<&'a [u8]>> {
-        match self.values.i32()? {
-            -1 => Ok(None),
-            length => {
-                // A negative length is a huge one, as in PostgreSQL: there are never that many bytes.
-                self.values.bytes(length as u32 as usize).map(Some)
-            }
-        }
+        self.values.value()
     }
 
     pub fn result_formats(mut self) -> Result<Formats<'a>> {
         let formats = Formats::decode(&mut self.values)?;
         self.values.end()?;
         Ok(formats)
+    }
+}
+
+/// A FunctionCall message, with its lists as [`Bind`]'s.
+#[derive(Debug)]
+pub(crate) struct FunctionCall<'a> {
+    /// OID of the function.
+    pub function: u32,
+    pub formats: Formats<'a>,
+    pub arguments: usize,
+    values: Reader<'a>,
+}
+
+impl<'a> FunctionCall<'a> {
+    pub fn decode(body: &'a [u8]) -> Result<Self> {
+        let mut reader = Reader::new(body);
+        let function = reader.i32()? as u32;
+        let formats = Formats::decode(&mut reader)?;
+        let arguments = usize::from(reader.u16()?);
+        Ok(FunctionCall { function, formats, arguments, values: reader })
+    }
+
+    /// The next argument, `None` for NULL. To be called `arguments` times, then [`Self::result_format`].
+    pub fn next_value(&mut self) -> Result<Option<&'a [u8]>> {
+        self.values.value()
+    }
+
+    pub fn result_format(mut self) -> Result<Format> {
+        let code = self.values.i16()?;
+        self.values.end()?;
+        Format::decode(code)
     }
 }
 

@@ -280,6 +280,7 @@ fn bind_rows(
                 continue;
             }
             let Some(column) = def.columns.get(*target) else { continue };
+            binder.set_clause("VALUES");
             let value = binder.bind_assignment(expr, &empty, &column.name, column.ty)?;
             if !defaults && has_query(&value) {
                 return Ok(None);

@@ -271,6 +271,7 @@ fn bind_insert(
             out.push((index, None));
             continue;
         }
+        binder.set_clause("VALUES");
         let bound = binder.bind_assignment(expr, scope, &column.name, column.ty)?;
         out.push((index, Some(RowExpr::with_queries(bound, scope, columns, parameters, binder)?)));
     }

@@ -68,6 +68,7 @@ impl Assignments {
                 list.push((index, None));
                 continue;
             }
+            binder.set_clause("UPDATE");
             let bound = match value {
                 Value::Expr(value) => binder.bind_assignment(value, scope, &column.name, column.ty)?,
                 Value::Field(query, field) => {

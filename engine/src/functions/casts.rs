@@ -75,7 +75,7 @@ pub fn find_cast(source: TypeOid, target: TypeOid, context: CastContext) -> Opti
     }
     let category = names::category;
     let pseudo = |oid: TypeOid| match names::row(oid) {
-        Some(row) => row.kind == b'p' && oid != TypeOid::RECORD,
+        Some(row) => row.kind == b'p' && !matches!(oid, TypeOid::RECORD | TypeOid::RECORD_ARRAY),
         None => oid.user_kind().is_none(),
     };
     if pseudo(source) || pseudo(target) {

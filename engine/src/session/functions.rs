@@ -8,12 +8,14 @@ use std::sync::{Arc, OnceLock};
 
 use super::host::StatementHost;
 use super::settings::Values;
-use super::{Session, host};
+use super::{Session, TransactionStatus, host};
 use crate::catalog::Catalog;
+use crate::catalog::Oid;
 use crate::catalog::acl::Rights;
 use crate::dml::sequence::sequence_of;
 use crate::error::{Error, Result, SqlState};
-use crate::functions::{Call, EvalContext, Function, FunctionHost, Rows};
+use crate::functions::{Call, EvalContext, Function, FunctionHost, Kind, Rows, registry};
+use crate::system::deparse::quote_ident;
 use crate::system::{self, SystemContext};
 use crate::types::text::{FormatSettings, NameRegType, RegNames};
 use crate::types::user::UserTypes;
@@ -46,6 +48,40 @@ impl Session {
         let host = Arc::new(SessionFunctions::new(self, self.catalog()));
         let context = EvalContext { format: self.format(), host: Some(host), ..EvalContext::default() };
         crate::functions::casts::input(name, ty.into(), &context)
+    }
+
+    /// FunctionCall message: the query that calls the function with this OID, and its parameters' types. 42883 if there
+    /// is none, 0A000 for one that is not called like this (an aggregate, say), 25P02 in a failed transaction.
+    pub fn function_call(&self, function: u32) -> Result<(String, Vec<u32>)> {
+        if self.transaction_status() == TransactionStatus::Failed {
+            return Err(super::plan::in_failed_block());
+        }
+        let catalog = self.catalog();
+        let (schema, name, types, plain, variadic) = if let Some(routine) = catalog.routines.get(&Oid(function)) {
+            let plain = !routine.procedure && routine.aggregate.is_none() && !routine.returns_set;
+            let variadic = routine.variadic_element().is_some();
+            (catalog.schema_name(routine.schema), &*routine.name, routine.input_types(), plain, variadic)
+        } else if let Some(function) = registry::registry().function(function) {
+            let plain = function.kind == Kind::Scalar && !function.returns_set;
+            ("pg_catalog", function.name, function.args.clone(), plain, function.variadic.is_some())
+        } else {
+            let message = format!("function with OID {function} does not exist");
+            return Err(Error::new(SqlState::UndefinedFunction, message));
+        };
+        if !plain {
+            return Err(Error::new(
+                SqlState::FeatureNotSupported,
+                format!("cannot call function \"{name}\" via fastpath interface"),
+            ));
+        }
+        let arguments: Vec<String> =
+            (1..=types.len())
+                .map(|number| {
+                    if variadic && number == types.len() { format!("VARIADIC ${number}") } else { format!("${number}") }
+                })
+                .collect();
+        let sql = format!("SELECT {}.{}({})", quote_ident(schema), quote_ident(name), arguments.join(", "));
+        Ok((sql, types.into_iter().map(|ty| ty.0).collect()))
     }
 
     fn user_types(&self, catalog: &Arc<Catalog>) -> UserTypes {

@@ -388,6 +388,11 @@ impl Session {
         }
     }
 
+    /// Whether the statement of a portal is to end, for whoever sends the rows of one [`Self::step`] (57014).
+    pub fn check_interrupted(&self, portal: &str) -> Result<()> {
+        self.shared.check(self.portals.get(portal).and_then(|portal| portal.deadline))
+    }
+
     /// A piece of COPY input, cut anywhere.
     pub async fn copy_data(&mut self, data: Bytes) -> Result<()> {
         match self.copy_in_data(data).await {

@@ -195,13 +195,27 @@ impl SessionShared {
             let notified = self.interrupted.notified();
             tokio::pin!(notified);
             notified.as_mut().enable();
-            if self.interrupt.swap(NONE, Ordering::AcqRel) != NONE {
-                return match self.terminate.load(Ordering::Acquire) {
-                    true => admin_shutdown(),
-                    false => canceled(),
-                };
+            if let Err(error) = self.check_interrupt() {
+                return error;
             }
             notified.await;
+        }
+    }
+
+    /// Whether the running statement was interrupted: once for each interruption.
+    fn check_interrupt(&self) -> Result<()> {
+        if !self.is_interrupted() || self.interrupt.swap(NONE, Ordering::AcqRel) == NONE {
+            return Ok(());
+        }
+        Err(if self.terminate.load(Ordering::Acquire) { admin_shutdown() } else { canceled() })
+    }
+
+    /// Whether the running statement is to end now, for what it does without waiting: see [`Self::interruptible`].
+    pub fn check(&self, deadline: Option<Instant>) -> Result<()> {
+        self.check_interrupt()?;
+        match deadline {
+            Some(at) if at <= Instant::now() => Err(statement_timeout()),
+            _ => Ok(()),
         }
     }
 
@@ -212,6 +226,8 @@ impl SessionShared {
         deadline: Option<Instant>,
         mut work: Pin<&mut impl Future<Output = Result<T>>>,
     ) -> Result<T> {
+        // Work that is always ready has to end, too.
+        self.check(deadline)?;
         if let Some(done) = work.as_mut().now_or_never() {
             return done;
         }
@@ -225,7 +241,7 @@ impl SessionShared {
             biased;
             error = self.wait_interrupted() => Err(error),
             done = work => done,
-            () = timeout => Err(Error::new(SqlState::QueryCanceled, "canceling statement due to statement timeout")),
+            () = timeout => Err(statement_timeout()),
         }
     }
 
@@ -264,6 +280,10 @@ impl SessionShared {
 
 fn canceled() -> Error {
     Error::new(SqlState::QueryCanceled, "canceling statement due to user request")
+}
+
+fn statement_timeout() -> Error {
+    Error::new(SqlState::QueryCanceled, "canceling statement due to statement timeout")
 }
 
 fn admin_shutdown() -> Error {

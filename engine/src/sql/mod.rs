@@ -20,6 +20,7 @@ mod several;
 pub mod spellings;
 mod stars;
 mod subscripted;
+pub mod traversal;
 pub mod utility;
 mod visit;
 

@@ -201,6 +201,13 @@ pub fn parse_query(sql: &str) -> Result<(Box<ast::Query>, Source)> {
     Ok((query, source))
 }
 
+/// A query of ours as a part of a statement: errors in it are errors at `span`.
+pub(super) fn parse_query_at(sql: &str, span: Span) -> Result<Box<ast::Query>> {
+    let source = Source::new(sql);
+    let tokens = tokenize(&source)?.into_iter().map(|token| TokenWithSpan::new(token.token, span)).collect();
+    with_parser(&source, super::rewrite::rewrite(tokens), |p| p.parse_query())
+}
+
 fn parameter_number(token: &TokenWithSpan) -> Option<usize> {
     match &token.token {
         Token::Placeholder(p) => p.strip_prefix('$')?.parse().ok(),

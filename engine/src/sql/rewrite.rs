@@ -55,36 +55,10 @@ pub(super) fn unsupported(tokens: &[TokenWithSpan]) -> Option<String> {
     if excludes(tokens) {
         return Some("an EXCLUDE constraint".to_owned());
     }
-    if let Some(clause) = recursion_clause(tokens) {
-        return Some(format!("{clause} of a recursive query"));
-    }
     let words = STATEMENTS
         .iter()
         .find(|words| words.iter().enumerate().all(|(i, w)| tokens.get(i).is_some_and(|t| word(t, w))))?;
     Some(words.join(" ").to_uppercase())
-}
-
-/// `) SEARCH DEPTH FIRST BY …` or `) CYCLE column, … SET …` behind a query in WITH.
-fn recursion_clause(tokens: &[TokenWithSpan]) -> Option<&'static str> {
-    if !tokens.windows(2).any(|pair| word(&pair[0], "with") && word(&pair[1], "recursive")) {
-        return None;
-    }
-    tokens.windows(3).enumerate().find_map(|(at, three)| match three {
-        [close, _, _] if close.token != Token::RParen => None,
-        [_, clause, order] if word(clause, "search") && (word(order, "depth") || word(order, "breadth")) => {
-            Some("SEARCH")
-        }
-        [_, clause, _] if word(clause, "cycle") => {
-            let rest = tokens.get(at + 2..)?;
-            let columns = rest.get(..rest.iter().position(|t| word(t, "set"))?)?;
-            let listed = |(i, t): (usize, &TokenWithSpan)| match i % 2 {
-                0 => matches!(t.token, Token::Word(_)),
-                _ => t.token == Token::Comma,
-            };
-            (columns.len() % 2 == 1 && columns.iter().enumerate().all(listed)).then_some("CYCLE")
-        }
-        _ => None,
-    })
 }
 
 /// `EXCLUDE USING gist (…)` or `EXCLUDE (…)` in the definition of a table.
@@ -704,6 +678,7 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         joins::parenthesise(&mut tokens);
         super::current_of::mark(&mut tokens);
         super::exclusion::mark(&mut tokens);
+        super::traversal::mark(&mut tokens);
         mark_calls(&mut tokens);
         super::subscripted::rewrite(&mut tokens);
         cast_literals(&mut tokens);

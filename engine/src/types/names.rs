@@ -190,9 +190,14 @@ pub fn range_alignment(subtype: Option<TypeOid>) -> u8 {
 /// The element type of an array, int2vector and oidvector included.
 pub fn element_of(array: TypeOid) -> Option<TypeOid> {
     match row(array) {
-        Some(row) => (row.category == b'A' && row.element.0 != 0).then_some(row.element),
+        Some(row) => (is_array(row) && row.element.0 != 0).then_some(row.element),
         None => array.user_element(),
     }
+}
+
+/// Arrays of records are pseudo-types, too.
+fn is_array(row: &TypeRow) -> bool {
+    row.category == b'A' || row.oid == TypeOid::RECORD_ARRAY
 }
 
 /// The array type over a type.
@@ -324,7 +329,7 @@ pub fn format_type(oid: TypeOid, typmod: i32) -> String {
         return name;
     }
     if let Some(row) = row(oid) {
-        let true_array = row.category == b'A' && row.kind == b'b' && row.element.0 != 0 && row.name.starts_with('_');
+        let true_array = is_array(row) && row.element.0 != 0 && row.name.starts_with('_');
         if true_array {
             return format!("{}[]", format_type(row.element, typmod));
         }

@@ -10,6 +10,7 @@
 mod copy;
 mod copy_binary;
 mod extended;
+mod function_call;
 mod guard;
 mod relay;
 mod results;
@@ -260,7 +261,7 @@ impl<B: Backend> Connection<B> {
                 return self.ready().await;
             }
             frontend::FUNCTION_CALL => {
-                let done = Err(Error::unsupported("the function call message").into());
+                let done = self.function_call(&frame.body).await;
                 self.report(done)?;
                 return self.ready().await;
             }

@@ -199,7 +199,7 @@ impl<B: Backend> Connection<B> {
         let done = self.relay_message(&frame).await;
         let failed = self.report(done)?;
         match frame.kind {
-            frontend::QUERY | frontend::SYNC => {
+            frontend::QUERY | frontend::SYNC | frontend::FUNCTION_CALL => {
                 self.skipping = false;
                 self.ready().await
             }
@@ -272,7 +272,7 @@ impl<B: Backend> Connection<B> {
                 self.relay()?.push(frontend::SYNC, &[]);
                 self.pump(true).await
             }
-            frontend::FUNCTION_CALL => Err(Error::unsupported("the function call message").into()),
+            frontend::FUNCTION_CALL => self.carry_call(body).await,
             // Left over from a COPY that failed.
             _ => Ok(()),
         }
@@ -298,6 +298,20 @@ impl<B: Backend> Connection<B> {
             self.pump(false).await?;
         }
         self.relay()?.push(frontend::QUERY, body);
+        self.pump(true).await
+    }
+
+    /// Carries a function call that was prepared here.
+    pub(super) async fn carry_function_call(&mut self, body: &[u8]) -> Result<(), Failure> {
+        self.session.carry("");
+        self.begin_unit().await?;
+        self.carry_call(body).await
+    }
+
+    async fn carry_call(&mut self, body: &[u8]) -> Result<(), Failure> {
+        let relay = self.relay()?;
+        relay.may_commit = relay.status == TransactionStatus::Idle;
+        relay.push(frontend::FUNCTION_CALL, body);
         self.pump(true).await
     }
 

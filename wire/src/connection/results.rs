@@ -33,7 +33,7 @@ impl<B: Backend> Connection<B> {
                 Step::Rows(rows) if let Some(copy) = &mut copying_rows => {
                     let settings = settings.get_or_insert_with(|| self.session.format());
                     copy.send(rows, settings, &mut self.channel.output)?;
-                    self.flush_if_full().await?;
+                    self.flush_if_full(name).await?;
                     continue;
                 }
                 Step::CopyOutRows(columns) => {
@@ -48,7 +48,7 @@ impl<B: Backend> Connection<B> {
                 }
                 Step::Rows(rows) => {
                     let settings = settings.get_or_insert_with(|| self.session.format());
-                    self.send_rows(rows, portal, settings).await?;
+                    self.send_rows(name, rows, portal, settings).await?;
                     continue;
                 }
                 Step::CopyOut(format) => {
@@ -59,7 +59,7 @@ impl<B: Backend> Connection<B> {
                 Step::CopyData(rows) => {
                     for row in rows {
                         self.channel.output.copy_data(&row)?;
-                        self.flush_if_full().await?;
+                        self.flush_if_full(name).await?;
                     }
                     continue;
                 }
@@ -83,14 +83,20 @@ impl<B: Backend> Connection<B> {
         }
     }
 
-    async fn send_rows(&mut self, rows: Rows, portal: &Portal, settings: &FormatSettings) -> Result<(), Failure> {
+    async fn send_rows(
+        &mut self,
+        name: &str,
+        rows: Rows,
+        portal: &Portal,
+        settings: &FormatSettings,
+    ) -> Result<(), Failure> {
         match rows {
             Rows::Tuples(tuples) => {
                 for row in &tuples {
                     self.channel
                         .output
                         .message(MESSAGE_TYPE_BYTE_DATA_ROW, |out| write_row(&portal.encoders, row, settings, out))?;
-                    self.flush_if_full().await?;
+                    self.flush_if_full(name).await?;
                 }
             }
             Rows::Batch(batch) => {
@@ -98,17 +104,19 @@ impl<B: Backend> Connection<B> {
                 let encoder = BatchEncoder::choose(&batch, columns, portal.formats.iter(), settings)?;
                 for row in 0..encoder.rows() {
                     self.channel.output.message(MESSAGE_TYPE_BYTE_DATA_ROW, |out| encoder.write_row(row, out))?;
-                    self.flush_if_full().await?;
+                    self.flush_if_full(name).await?;
                 }
             }
         }
         Ok(())
     }
 
-    async fn flush_if_full(&mut self) -> Result<(), Failure> {
+    /// Many rows take their time: between them the statement may be cancelled.
+    async fn flush_if_full(&mut self, portal: &str) -> Result<(), Failure> {
         if self.channel.output.len() < self.output_buffer_bytes {
             return Ok(());
         }
-        Ok(self.guard.flush(&mut self.channel).await?)
+        self.guard.flush(&mut self.channel).await?;
+        Ok(self.session.check_interrupted(portal)?)
     }
 }

@@ -43,7 +43,7 @@ impl Unit {
             return;
         }
         self.kept = self.messages.len() + frame.body.len() <= MESSAGES_BYTES_MAX;
-        self.statements += usize::from(frame.kind == frontend::EXECUTE);
+        self.statements += usize::from(matches!(frame.kind, frontend::EXECUTE | frontend::FUNCTION_CALL));
         self.messages.push(frame.kind);
         self.messages.extend_from_slice(&(frame.body.len() as u32 + 4).to_be_bytes());
         self.messages.extend_from_slice(&frame.body);

@@ -38,10 +38,6 @@ impl Binder {
         }
         let outside = self.in_aggregate;
         if call.over.is_none() {
-            if self.in_aggregate {
-                let error = Error::new(SqlState::GroupingError, "aggregate function calls cannot be nested");
-                return Err(self.source.locate(error, span));
-            }
             self.in_aggregate = true;
         }
         let star = matches!(list.args.as_slice(), [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)]);

@@ -6,6 +6,7 @@ use sqlparser::ast::{self, SetExpr, Spanned};
 use sqlparser::tokenizer::Span;
 
 use super::query::{Bound, OutColumn};
+use super::traversal::Traversing;
 use super::{Binder, fold, resolve};
 use crate::catalog::Oid;
 use crate::error::{Error, Result, SqlState};
@@ -13,6 +14,7 @@ use crate::expr::ColumnId;
 use crate::session::Column;
 use crate::sql::rel::{Output, Rel};
 use crate::sql::scope::ScopeColumn;
+use crate::sql::traversal::{self, Traversal};
 use crate::types::{PgType, TypeOid};
 
 /// One name that WITH defines.
@@ -31,8 +33,8 @@ pub(super) struct CteScope {
 enum Body {
     /// `ids` are the columns of the tree that the names stand for.
     Query { rel: Rel, ids: Vec<ColumnId> },
-    /// Inside the recursive term.
-    WorkTable(u32),
+    /// Inside the recursive term, where the last columns are [`traversal`]'s.
+    WorkTable { table: u32, hidden: usize },
     /// What a data-modifying query returned; `None`: it has no RETURNING.
     Changed(Option<Oid>),
 }
@@ -66,8 +68,18 @@ impl Binder {
             return Err(self.source.locate(nested_change(), cte.alias.name.span));
         }
         let recursive = recursive && mentions(&cte.query, &name);
-        let bound = if recursive { self.recursive_cte(cte, &name)? } else { self.subquery(&cte.query)? };
-        let columns = self.cte_columns(cte, &bound)?;
+        let mut plain = cte.clone();
+        let traversal = match traversal::take(&mut plain) {
+            Some(clauses) => Some(self.traversal(&plain, &clauses, recursive)?),
+            None => None,
+        };
+        let cte = traversal.as_ref().map_or(&plain, |traversal| &traversal.cte);
+        let hidden = traversal.as_ref().map_or(0, |traversal| traversal.added);
+        let mut bound = if recursive { self.recursive_cte(cte, &name, hidden)? } else { self.subquery(&cte.query)? };
+        let mut columns = self.cte_columns(cte, &bound)?;
+        let seen = columns.len() - traversal.as_ref().map_or(0, |traversal| traversal.unseen);
+        columns.truncate(seen);
+        bound.columns.truncate(seen);
         let bound = self.once(bound);
         let ids = bound.columns.iter().map(|c| c.id).collect();
         self.ctes.push(CteScope {
@@ -133,8 +145,21 @@ impl Binder {
             .collect())
     }
 
+    /// A recursive query with SEARCH or CYCLE behind it.
+    fn traversal(&mut self, cte: &ast::Cte, clauses: &Traversal, recursive: bool) -> Result<Traversing> {
+        let names = match &*cte.query.body {
+            SetExpr::SetOperation { left, .. } if recursive => {
+                let base = self.subquery(&wrap(left, cte.query.with.clone()))?;
+                self.cte_columns(cte, &base)?.into_iter().map(|(name, _)| name).collect()
+            }
+            _ => Vec::new(),
+        };
+        self.traversing(cte, clauses, &names, recursive)
+    }
+
     /// `base UNION [ALL] step`, `step` naming the query itself.
-    fn recursive_cte(&mut self, cte: &ast::Cte, name: &str) -> Result<Bound> {
+    /// The last `hidden` columns have names of their own inside the step.
+    fn recursive_cte(&mut self, cte: &ast::Cte, name: &str, hidden: usize) -> Result<Bound> {
         let invalid = |message: String| Error::new(SqlState::InvalidRecursion, message);
         let shape = || {
             invalid(format!(
@@ -161,7 +186,7 @@ impl Binder {
         self.ctes.push(CteScope {
             name: name.to_string(),
             columns: columns.clone(),
-            body: Body::WorkTable(table),
+            body: Body::WorkTable { table, hidden },
             referenced: 0,
             collations: collations.clone(),
         });
@@ -282,8 +307,10 @@ impl Binder {
             return Err(self.source.locate(Error::new(SqlState::FeatureNotSupported, message), span));
         }
         let mut renamed = HashMap::new();
+        let mut seen = cte.columns.len();
         let (rel, ids): (Rel, Vec<ColumnId>) = match &cte.body {
-            Body::WorkTable(table) => {
+            Body::WorkTable { table, hidden } => {
+                seen -= hidden;
                 let outputs: Vec<Output> = cte.columns.iter().map(|(_, ty)| Output { id: fresh(), ty: *ty }).collect();
                 let ids = outputs.iter().map(|o| o.id).collect();
                 (Rel::WorkTable { table: *table, outputs }, ids)
@@ -310,13 +337,14 @@ impl Binder {
             .columns
             .iter()
             .zip(ids.iter().copied())
-            .map(|((name, ty), id)| ScopeColumn {
-                name: name.clone(),
+            .enumerate()
+            .map(|(at, ((name, ty), id))| ScopeColumn {
+                name: if at < seen { name.clone() } else { traversal::inner_name(at - seen) },
                 id,
                 ty: *ty,
                 table: 0,
                 attribute: 0,
-                visible: true,
+                visible: at < seen,
             })
             .collect();
         self.note_copies(&renamed);

@@ -26,6 +26,8 @@ pub(super) struct Described {
     subqueries: HashMap<usize, String>,
     /// Names of the relations of the queries around: one inside has another name.
     taken: Vec<String>,
+    /// Texts of aggregates that another query computes.
+    aggregates: HashMap<ColumnId, String>,
     /// Names of relations that had to change, by their columns.
     renamed: HashMap<ColumnId, String>,
     /// The columns of the outermost relation go without its name, unless a subquery names them.
@@ -64,6 +66,9 @@ enum Titles<'a> {
 
 impl Names for Binder {
     fn column(&self, id: ColumnId) -> Option<String> {
+        if let Some(text) = self.described.as_ref().and_then(|d| d.aggregates.get(&id)) {
+            return Some(text.clone());
+        }
         self.scopes.iter().rev().find_map(|scope| {
             let mut columns = scope.relations.iter().flat_map(|r| r.columns.iter().map(move |c| (r, c)));
             let own = columns.find(|(_, c)| c.id == id);
@@ -105,7 +110,8 @@ impl Binder {
         let layout = if pretty { Layout::Pretty } else { Layout::Full };
         let taken = outer.map(str::to_owned).into_iter().collect();
         let (subqueries, renamed) = (HashMap::new(), HashMap::new());
-        self.described = Some(Described { layout, subqueries, taken, renamed, bare: outer.is_some() });
+        self.described =
+            Some(Described { layout, subqueries, taken, aggregates: HashMap::new(), renamed, bare: outer.is_some() });
     }
 
     pub(super) fn end_description(&mut self) {
@@ -131,16 +137,21 @@ impl Binder {
         Ok(())
     }
 
+    /// Remembers the text of an aggregate that another query computes, if one is wanted.
+    pub(super) fn note_outer_aggregate(&mut self, id: ColumnId, call: &ScalarExpr) -> Result<()> {
+        if self.described.is_none() {
+            return Ok(());
+        }
+        let text = self.text(call, 0, false)?;
+        if let Some(described) = &mut self.described {
+            described.aggregates.insert(id, text);
+        }
+        Ok(())
+    }
+
     /// A query inside another one: see [`Binder::subquery`].
     fn nested_text(&mut self, query: &ast::Query, titles: Titles<'_>, base: usize) -> Result<String> {
-        let expects = std::mem::replace(&mut self.expects, Expects::SelectList);
-        let in_aggregate = std::mem::replace(&mut self.in_aggregate, false);
-        let in_window = std::mem::replace(&mut self.in_window, false);
-        let text = self.query_text(query, titles, base);
-        self.expects = expects;
-        self.in_aggregate = in_aggregate;
-        self.in_window = in_window;
-        text
+        self.inside(|b| b.query_text(query, titles, base))
     }
 
     fn query_text(&mut self, query: &ast::Query, titles: Titles<'_>, base: usize) -> Result<String> {

@@ -18,6 +18,9 @@ use crate::sql::scope::{RowsOf, Scope, ScopeColumn, ScopeRelation};
 use crate::types::user::UserKind;
 use crate::types::{Datum, TypeOid};
 
+/// What a query in FROM is to the query around it, in messages.
+const LATERAL_QUERY: &str = "FROM clause of their own query level";
+
 impl Binder {
     /// The whole clause: items side by side. Without any, one row.
     pub(super) fn from(&mut self, items: &[TableWithJoins]) -> Result<(Rel, Scope)> {
@@ -298,7 +301,9 @@ impl Binder {
                     visible.merged.clear();
                 }
                 self.scopes.push(visible);
+                let outer = std::mem::replace(&mut self.expects, Expects::Other(LATERAL_QUERY));
                 let bound = self.subquery(subquery);
+                self.expects = outer;
                 self.scopes.pop();
                 let bound = bound?;
                 let columns = bound.columns.iter().map(|c| ScopeColumn {
@@ -396,7 +401,9 @@ impl Binder {
             [table] => {
                 if let Some((rel, columns)) = self.cte_reference(table, span)? {
                     let shown = alias.map_or_else(|| table.clone(), |a| fold(&a.name));
-                    let scope = self.relation_scope(shown, None, columns, alias)?;
+                    let (columns, hidden): (Vec<_>, Vec<_>) = columns.into_iter().partition(|c| c.visible);
+                    let mut scope = self.relation_scope(shown, None, columns, alias)?;
+                    scope.merged.extend(hidden);
                     return Ok((rel, scope));
                 }
                 (None, table)

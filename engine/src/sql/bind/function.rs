@@ -14,7 +14,6 @@ use crate::error::{Error, Result, SqlState};
 use crate::expr::{ExprKind, ScalarExpr};
 use crate::functions::{Function, registry};
 use crate::sql::rel::{Aggregate, Output, QueryExpr, SetCall, SortKey};
-use crate::sql::scope::RowsOf;
 use crate::types::{Datum, PgType, TypeOid};
 
 /// Functions that are written without parentheses.
@@ -283,10 +282,6 @@ impl Binder {
         let outer_aggregates = self.in_aggregate;
         let kind = resolve::kind(name);
         if call.over.is_none() && kind == Some(Kind::Aggregate) {
-            if self.in_aggregate {
-                let error = Error::new(SqlState::GroupingError, "aggregate function calls cannot be nested");
-                return Err(self.source.locate(error, span));
-            }
             self.in_aggregate = true;
         }
         let mut args = match (name, exprs.as_slice()) {
@@ -515,25 +510,18 @@ impl Binder {
         let mut named = std::collections::HashSet::new();
         let parts = args.iter().chain(order_by.iter().map(|key| &key.expr)).chain(&filter);
         parts.for_each(|part| part.free_columns(&mut named));
-        let local = self.scopes.last().is_some_and(|s| {
-            s.relations.iter().flat_map(|r| &r.columns).chain(&s.merged).any(|c| named.contains(&c.id))
-                || s.relations.iter().any(|r| r.row_id.is_some_and(|id| named.contains(&id)))
-                || s.relations.iter().any(|r| matches!(r.rows_of, RowsOf::Column(id) if named.contains(&id)))
-        });
-        if !named.is_empty() && !local && self.scopes.len() > 1 {
-            let error = Error::unsupported("an aggregate of an outer query's columns inside a subquery");
-            return Err(self.source.locate(error, span));
-        }
-        if !self.expects.allows_aggregates() {
-            let error = Error::new(
-                SqlState::GroupingError,
-                format!("aggregate functions are not allowed in {}", self.expects.clause()),
-            );
-            return Err(self.source.locate(error, span));
+        let outer = self.outer_owner(&named);
+        match outer {
+            Some((depth, _)) => self.check_outer_aggregate(depth, span)?,
+            None => self.check_aggregate_place(self.expects, self.in_aggregate, span)?,
         }
         let ty = resolved.ty;
         let aggregate = Aggregate { function: resolved.function, args, distinct, order_by, filter, ty };
-        self.collated_aggregate(aggregate)
+        let call = self.collated_aggregate(aggregate)?;
+        match outer {
+            Some((depth, of)) => self.leave_to_outer(call, depth, of),
+            None => Ok(call),
+        }
     }
 
     pub(super) fn sort_key(&mut self, key: &ast::OrderByExpr) -> Result<SortKey> {
@@ -555,9 +543,6 @@ impl Binder {
 
     /// 42883 for a type without an order.
     pub(super) fn check_sortable(&self, ty: PgType, span: Span) -> Result<()> {
-        if ty.oid == TypeOid::RECORD {
-            return Err(self.source.locate(Error::unsupported("sorting by whole rows"), span));
-        }
         if crate::types::names::is_unordered(ty.oid) || ty.oid == TypeOid::ACLITEM {
             let error = Error::new(
                 SqlState::UndefinedFunction,

@@ -46,13 +46,19 @@ pub(super) struct Grouping {
 }
 
 impl Grouping {
-    pub(super) fn new(binder: &mut Binder, input: &Rel, group_by: GroupBy) -> Grouping {
+    /// `aggregates`: those that subqueries have left.
+    pub(super) fn new(
+        binder: &mut Binder,
+        input: &Rel,
+        group_by: GroupBy,
+        aggregates: Vec<(ColumnId, Aggregate)>,
+    ) -> Grouping {
         let grouping = group_by.sets.is_some().then(|| binder.fresh());
         Grouping {
             groups: group_by.exprs.into_iter().map(|e| (binder.fresh(), e)).collect(),
             sets: group_by.sets,
             grouping,
-            aggregates: Vec::new(),
+            aggregates,
             local: input.outputs().iter().map(|o| o.id).collect(),
         }
     }

@@ -25,6 +25,7 @@ mod inherited;
 mod limits;
 mod names;
 mod ordered_set;
+mod outer_aggregate;
 pub(crate) mod parts;
 mod postponed;
 mod query;
@@ -42,6 +43,7 @@ mod subscript;
 mod target;
 #[cfg(test)]
 pub(crate) mod tests;
+mod traversal;
 pub mod types;
 pub mod view_target;
 mod window;
@@ -242,6 +244,9 @@ pub struct Binder {
     ctes: Vec<cte::CteScope>,
     expects: Expects,
     in_aggregate: bool,
+    /// The queries around the one at hand, innermost last.
+    enclosing: Vec<outer_aggregate::Enclosing>,
+    outer_aggregates: Vec<outer_aggregate::OuterAggregate>,
     in_window: bool,
     /// The type of the column that the expression at hand is assigned to.
     part_target: Option<(PgType, String)>,
@@ -314,6 +319,8 @@ impl Binder {
             ctes: Vec::new(),
             expects: Expects::Other("this context"),
             in_aggregate: false,
+            enclosing: Vec::new(),
+            outer_aggregates: Vec::new(),
             in_window: false,
             part_target: None,
             windows: Vec::new(),

@@ -101,8 +101,10 @@ fn subquery_name(query: &ast::Query) -> Option<String> {
     while let SetExpr::Query(inner) = body {
         body = &inner.body;
     }
-    let SetExpr::Select(select) = body else {
-        return None;
+    let select = match body {
+        SetExpr::Select(select) => select,
+        SetExpr::Values(_) => return Some("column1".to_owned()),
+        _ => return None,
     };
     match select.projection.first()? {
         SelectItem::UnnamedExpr(expr) => Some(output_name(expr)),

@@ -518,6 +518,8 @@ impl Binder {
     pub(super) fn values(&mut self, values: &ast::Values) -> Result<Bound> {
         let mut rows: Vec<Vec<(ScalarExpr, sqlparser::tokenizer::Span)>> = Vec::new();
         let outer = std::mem::replace(&mut self.expects, Expects::Values);
+        // A query of its own: an aggregate of the columns around belongs to the query around.
+        self.scopes.push(super::Scope::default());
         let bound: Result<()> = (|| {
             for row in &values.rows {
                 let mut out = Vec::new();
@@ -535,6 +537,7 @@ impl Binder {
             }
             Ok(())
         })();
+        self.scopes.pop();
         self.expects = outer;
         bound?;
         let width = rows.first().map_or(0, Vec::len);
@@ -576,16 +579,10 @@ impl Binder {
 
     /// A query inside another one: its own clause state, its names above those around.
     pub(super) fn subquery(&mut self, query: &ast::Query) -> Result<Bound> {
-        let expects = std::mem::replace(&mut self.expects, Expects::SelectList);
-        let in_aggregate = std::mem::replace(&mut self.in_aggregate, false);
-        let in_window = std::mem::replace(&mut self.in_window, false);
         let windows = std::mem::take(&mut self.windows);
         let fields = std::mem::take(&mut self.series_fields);
         let uses = std::mem::take(&mut self.uses);
-        let bound = self.query(query);
-        self.expects = expects;
-        self.in_aggregate = in_aggregate;
-        self.in_window = in_window;
+        let bound = self.inside(|b| b.query(query));
         self.windows = windows;
         self.series_fields = fields;
         self.uses = uses;

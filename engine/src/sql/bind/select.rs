@@ -120,8 +120,10 @@ impl Binder {
                 item.expr = self.resolve_unknown(expr)?;
             }
         }
+        let outer_aggregates = self.take_outer_aggregates();
         let grouped = !group_by.is_empty()
             || having.is_some()
+            || !outer_aggregates.is_empty()
             || items.iter().any(|i| has_aggregate(&i.expr))
             || order.iter().any(|o| matches!(&o.key, Key::Expr(e) if has_aggregate(e)));
         if let (true, Some((lock, _))) = (grouped, locks.first()) {
@@ -150,7 +152,7 @@ impl Binder {
 
         let mut rel = rel.filter(filter);
         if grouped {
-            let mut grouping = Grouping::new(self, &rel, group_by);
+            let mut grouping = Grouping::new(self, &rel, group_by, outer_aggregates);
             for item in &mut items {
                 self.regroup(&mut grouping, &mut item.expr)?;
             }
