@@ -119,6 +119,7 @@ fn on_commit(table: Oid, create: &CreateTable, tx: &mut Transaction) -> Result<(
 pub async fn create_table_as(
     create: &CreateTable,
     columns: &[Column],
+    collations: &[(usize, Option<Oid>)],
     tx: &mut Transaction,
     context: &mut DdlContext<'_>,
 ) -> Result<Option<Oid>> {
@@ -133,10 +134,6 @@ pub async fn create_table_as(
     if create.columns.len() > columns.len() {
         return Err(Error::new(SqlState::SyntaxError, "too many column names were specified"));
     }
-    let collations = match &create.query {
-        Some(query) => super::expression::binder(context.source.clone(), tx, context).bind_query(query)?.collations,
-        None => Vec::new(),
-    };
     for (i, source) in columns.iter().enumerate() {
         let given = create.columns.get(i).map(|c| names::ident(&c.name));
         let name = given.unwrap_or_else(|| source.name.clone());

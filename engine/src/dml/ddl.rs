@@ -14,6 +14,8 @@ use crate::error::{Error, Result, SqlState};
 use crate::query::ResultStream;
 use crate::session::Session;
 use crate::session::plan::Plan;
+use crate::sql::bind::fold;
+use crate::sql::spellings::EXECUTE_MARK;
 use crate::sql::{Binder, Parsed, Statement};
 use crate::txn::{Reads, Transaction};
 
@@ -117,6 +119,38 @@ async fn with_context<T>(
     done
 }
 
+/// EXECUTE as the query of CREATE TABLE AS.
+struct Executed<'a> {
+    name: &'a str,
+    args: Vec<ast::Expr>,
+    /// Of the table's columns.
+    names: &'a [ast::TableAliasColumnDef],
+}
+
+fn executed(query: &ast::Query) -> Option<Executed<'_>> {
+    let ast::SetExpr::Select(select) = &*query.body else { return None };
+    if let [ast::TableWithJoins { relation: ast::TableFactor::Derived { subquery, alias: Some(alias), .. }, .. }] =
+        select.from.as_slice()
+    {
+        return Some(Executed { names: &alias.columns, ..executed(subquery)? });
+    }
+    let [ast::SelectItem::UnnamedExpr(ast::Expr::Function(call))] = select.projection.as_slice() else { return None };
+    let ast::FunctionArguments::List(list) = &call.args else { return None };
+    let is_mark = call.name.0.last().and_then(|p| p.as_ident()).is_some_and(|name| name.value == EXECUTE_MARK);
+    let mut args = list.args.iter().filter(|_| is_mark).map(|arg| match arg {
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Some(expr),
+        _ => None,
+    });
+    let name = match args.next()?? {
+        ast::Expr::Value(value) => match &value.value {
+            ast::Value::SingleQuotedString(name) => name,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(Executed { name, args: args.map(|arg| arg.cloned()).collect::<Option<_>>()?, names: &[] })
+}
+
 /// CREATE TABLE AS.
 async fn create_as(
     session: &mut Session,
@@ -131,21 +165,34 @@ async fn create_as(
         text: parsed.text.clone(),
         parameters: parsed.parameters,
     };
-    let prepared = session.plan(Arc::new(inner), Vec::new())?;
-    let Plan::Query(plan) = &prepared.plan else {
-        return Err(Error::new(SqlState::SyntaxError, "CREATE TABLE AS needs a query"));
+    let executed = executed(query);
+    let (prepared, params) = match &executed {
+        Some(executed) => session.prepared_with(executed.name, &executed.args, &parsed.source, &[])?,
+        None => (session.plan(Arc::new(inner), Vec::new())?, Arc::from([])),
     };
-    let columns = plan.bound.columns.clone();
+    let Plan::Query(plan) = &prepared.plan else {
+        return Err(Error::new(SqlState::WrongObjectType, "prepared statement is not a SELECT"));
+    };
+    let mut columns = plan.bound.columns.clone();
+    let collations = plan.bound.collations.clone();
+    let names = executed.as_ref().map_or(&[][..], |executed| executed.names);
+    if names.len() > columns.len() {
+        return Err(Error::new(SqlState::SyntaxError, "too many column names were specified"));
+    }
+    columns.iter_mut().zip(names).for_each(|(column, name)| column.name = fold(&name.name));
     let stream = match crate::sql::rewrite::is_without_data(&parsed.text) {
         true => None,
-        false => Some(session.execute_bound(&plan.bound, &Arc::from([])).await?),
+        false => Some(session.execute_bound(&plan.bound, &params).await?),
     };
     let created = with_context(session, parsed, members, async |transaction, context| {
-        ddl::create_table_as(create, &columns, transaction, context).await
+        ddl::create_table_as(create, &columns, &collations, transaction, context).await
     })
     .await?;
     let Some(oid) = created else { return Ok("CREATE TABLE AS".into()) };
-    let Some(mut stream) = stream else { return Ok("CREATE TABLE AS".into()) };
+    let Some(mut stream) = stream else {
+        // EXECUTE runs in PostgreSQL, too, where a query does not.
+        return Ok(if executed.is_some() { "SELECT 0" } else { "CREATE TABLE AS" }.into());
+    };
     let count = fill(session, oid, &mut stream).await?;
     Ok(format!("SELECT {count}"))
 }

@@ -154,7 +154,7 @@ impl Session {
             _ => None,
         };
         let (prepared, params) = match executed {
-            Some((name, args)) => self.prepared_with(&name, &args, outer)?,
+            Some((name, args)) => self.prepared_with(&name, &args, &outer.prepared.parsed.source, &outer.params)?,
             None => {
                 let statement = match statement {
                     Statement::Utility(utility) => match *utility {

@@ -357,11 +357,12 @@ impl Session {
     }
 
     /// A statement that PREPARE named, with the parameters that EXECUTE gives it.
-    pub(super) fn prepared_with(
+    pub(crate) fn prepared_with(
         &mut self,
         name: &str,
         args: &[sqlparser::ast::Expr],
-        portal: &Portal,
+        source: &crate::sql::Source,
+        outer: &[Datum],
     ) -> Result<(Arc<Prepared>, Arc<[Datum]>)> {
         let prepared = self.find_statement(name)?.clone();
         if args.len() != prepared.parameters.len() {
@@ -373,8 +374,7 @@ impl Session {
         }
         let catalog = self.catalog();
         let environment = self.environment(&catalog);
-        let source = portal.prepared.parsed.source.clone();
-        let mut binder = Binder::new(environment, source, &[]);
+        let mut binder = Binder::new(environment, source.clone(), &[]);
         let context = self.eval_context();
         let mut params = Vec::with_capacity(args.len());
         for (i, (arg, ty)) in args.iter().zip(prepared.parameters.iter()).enumerate() {
@@ -382,7 +382,7 @@ impl Session {
             if bound.has_subquery() {
                 return Err(Error::unsupported("a SQL function that reads rows, in a parameter of EXECUTE"));
             }
-            params.push(eval(&bound, &NoColumns, &portal.params, &context)?);
+            params.push(eval(&bound, &NoColumns, outer, &context)?);
         }
         Ok((self.current(&prepared)?, params.into()))
     }
@@ -393,7 +393,7 @@ impl Session {
         args: &[sqlparser::ast::Expr],
         portal: &mut Portal,
     ) -> Result<Option<Step>> {
-        let (prepared, params) = self.prepared_with(name, args, portal)?;
+        let (prepared, params) = self.prepared_with(name, args, &portal.prepared.parsed.source, &portal.params)?;
         if let Some(utility) = prepared.utility() {
             let utility = utility.clone();
             return Box::pin(self.run_utility(utility, portal)).await;

@@ -52,6 +52,9 @@ pub(super) fn unsupported(tokens: &[TokenWithSpan]) -> Option<String> {
         &["alter", "text"],
         &["alter", "trigger"],
     ];
+    if makes_typed_table(tokens) {
+        return Some("a table of a composite type".to_owned());
+    }
     if excludes(tokens) {
         return Some("an EXCLUDE constraint".to_owned());
     }
@@ -59,6 +62,17 @@ pub(super) fn unsupported(tokens: &[TokenWithSpan]) -> Option<String> {
         .iter()
         .find(|words| words.iter().enumerate().all(|(i, w)| tokens.get(i).is_some_and(|t| word(t, w))))?;
     Some(words.join(" ").to_uppercase())
+}
+
+/// `CREATE TABLE t OF type`.
+fn makes_typed_table(tokens: &[TokenWithSpan]) -> bool {
+    let table = tokens.iter().take(4).position(|t| word(t, "table"));
+    let Some(table) = table.filter(|_| tokens.first().is_some_and(|t| word(t, "create"))) else { return false };
+    let mut name = table + if tokens.get(table + 1).is_some_and(|t| word(t, "if")) { 4 } else { 1 };
+    while tokens.get(name + 1).is_some_and(|t| t.token == Token::Period) {
+        name += 2;
+    }
+    tokens.get(name + 1).is_some_and(|t| word(t, "of"))
 }
 
 /// `EXCLUDE USING gist (…)` or `EXCLUDE (…)` in the definition of a table.

@@ -7,17 +7,19 @@ use super::rewrite::word;
 
 pub(super) fn respell(tokens: &mut Vec<TokenWithSpan>) {
     table_command(tokens);
+    named_operators(tokens);
     order_using(tokens);
+    aliases_of_using(tokens);
     is_null(tokens);
     substring_similar(tokens);
     grouping_elements(tokens);
     interval_precision(tokens);
-    quantified_operators(tokens);
     called_users(tokens);
     called_keywords(tokens);
     quantified_values(tokens);
     if tokens.first().is_some_and(|t| word(t, "create")) {
         without_oids(tokens);
+        executed_queries(tokens);
         named_columns(tokens);
         nulls_distinct(tokens);
     }
@@ -33,11 +35,19 @@ fn is(tokens: &[TokenWithSpan], at: usize, token: &Token) -> bool {
     tokens.get(at).is_some_and(|t| t.token == *token)
 }
 
-/// `ANY (VALUES …)`: sqlparser looks for SELECT there, and finds a subquery within further parentheses.
+/// `ANY (VALUES …)` and `ANY ((SELECT …) UNION …)`: sqlparser looks for SELECT there, and finds a subquery within further
+/// parentheses.
 fn quantified_values(tokens: &mut Vec<TokenWithSpan>) {
     for at in (0..tokens.len().saturating_sub(2)).rev() {
         let quantifier = ["any", "all", "some"].iter().any(|w| word(&tokens[at], w));
-        if quantifier && is(tokens, at + 1, &Token::LParen) && word(&tokens[at + 2], "values") {
+        let combined = || {
+            let inner = super::key_details::closing(tokens, at + 2);
+            let next = inner.and_then(|inner| tokens.get(inner + 1));
+            next.is_some_and(|t| ["union", "intersect", "except"].iter().any(|w| word(t, w)))
+        };
+        let opens = is(tokens, at + 1, &Token::LParen);
+        if quantifier && opens && (word(&tokens[at + 2], "values") || is(tokens, at + 2, &Token::LParen) && combined())
+        {
             let Some(close) = super::key_details::closing(tokens, at + 1) else { return };
             tokens.insert(close, tokens[close].clone());
             tokens.insert(at + 1, tokens[at + 1].clone());
@@ -314,22 +324,117 @@ fn is_null(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
-/// `a OPERATOR(pg_catalog.=) ANY (…)` is `a = ANY (…)`, as pg_dump asks; sqlparser reads no ANY behind such an operator.
-fn quantified_operators(tokens: &mut Vec<TokenWithSpan>) {
+/// `OPERATOR(pg_catalog.&>)` with one token for the operator; what stands before an operand, behind USING or before ANY is the
+/// operator alone: sqlparser reads none of these.
+fn named_operators(tokens: &mut Vec<TokenWithSpan>) {
     let mut at = 0;
-    while at + 6 < tokens.len() {
-        let quantified = word(&tokens[at], "operator")
-            && tokens[at + 1].token == Token::LParen
-            && word(&tokens[at + 2], "pg_catalog")
-            && tokens[at + 3].token == Token::Period
-            && tokens[at + 5].token == Token::RParen
-            && ["any", "some", "all"].iter().any(|w| word(&tokens[at + 6], w));
-        if quantified {
-            tokens.drain(at + 5..=at + 5);
-            tokens.drain(at..at + 4);
+    while at + 4 < tokens.len() {
+        if !(word(&tokens[at], "operator") && is(tokens, at + 1, &Token::LParen)) {
+            at += 1;
+            continue;
+        }
+        let mut first = at + 2;
+        while is(tokens, first + 1, &Token::Period) {
+            first += 2;
+        }
+        let Some(length) = tokens[first..].iter().position(|t| t.token == Token::RParen) else { return };
+        if length > 1 {
+            let name: String = tokens[first..first + length].iter().map(|t| t.token.to_string()).collect();
+            tokens[first].token = Token::CustomBinaryOperator(name);
+            tokens.drain(first + 1..first + length);
+        }
+        let standard = first == at + 4 && word(&tokens[at + 2], "pg_catalog");
+        let quantified = ["any", "some", "all"].iter().any(|w| tokens.get(first + 2).is_some_and(|t| word(t, w)));
+        let sorts = at > 0 && word(&tokens[at - 1], "using");
+        if standard && length > 0 && (quantified || sorts || !ends_operand(tokens, at)) {
+            tokens.drain(first + 1..=first + 1);
+            tokens.drain(at..first);
         }
         at += 1;
     }
+}
+
+/// Words behind which an operand begins.
+const BEFORE_OPERAND: [Keyword; 16] = [
+    Keyword::SELECT,
+    Keyword::DISTINCT,
+    Keyword::ALL,
+    Keyword::WHERE,
+    Keyword::HAVING,
+    Keyword::ON,
+    Keyword::BY,
+    Keyword::RETURNING,
+    Keyword::CASE,
+    Keyword::WHEN,
+    Keyword::THEN,
+    Keyword::ELSE,
+    Keyword::AND,
+    Keyword::OR,
+    Keyword::NOT,
+    Keyword::BETWEEN,
+];
+
+/// Whether an operand ends before `at`.
+fn ends_operand(tokens: &[TokenWithSpan], at: usize) -> bool {
+    match at.checked_sub(1).map(|before| &tokens[before].token) {
+        Some(Token::Word(w)) => w.quote_style.is_some() || !BEFORE_OPERAND.contains(&w.keyword),
+        Some(Token::RParen | Token::RBracket | Token::Number(..) | Token::Placeholder(_)) => true,
+        Some(Token::SingleQuotedString(_) | Token::DollarQuotedString(_) | Token::EscapedStringLiteral(_)) => true,
+        _ => false,
+    }
+}
+
+/// What begins the last name of USING's list that is none: the alias of the join.
+pub const USING_MARK: &str = "\u{1}as ";
+
+/// `JOIN t USING (a) AS j`: the alias becomes a last name of the list that no client can write.
+fn aliases_of_using(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at + 5 < tokens.len() {
+        at += 1;
+        if !(word(&tokens[at - 1], "using") && is(tokens, at, &Token::LParen)) {
+            continue;
+        }
+        let Some(length) = tokens[at..].iter().position(|t| t.token == Token::RParen) else { return };
+        let close = at + length;
+        let listed = tokens[at + 1..close].iter().enumerate().all(|(i, t)| match i % 2 {
+            0 => matches!(t.token, Token::Word(_)),
+            _ => t.token == Token::Comma,
+        });
+        let alias = match (tokens.get(close + 1), tokens.get(close + 2).map(|t| &t.token)) {
+            (Some(after), Some(Token::Word(alias))) if listed && length % 2 == 0 && word(after, "as") => alias,
+            _ => continue,
+        };
+        let name = if alias.quote_style.is_some() { alias.value.clone() } else { alias.value.to_ascii_lowercase() };
+        let with = |token: Token| TokenWithSpan::new(token, tokens[close + 2].span);
+        let mark = [with(Token::Comma), with(Token::make_word(&format!("{USING_MARK}{name}"), Some('"')))];
+        tokens.drain(close + 1..close + 3);
+        tokens.splice(close..close, mark);
+    }
+}
+
+/// The function that stands for EXECUTE.
+pub const EXECUTE_MARK: &str = "\u{1}execute";
+
+/// `CREATE TABLE t AS EXECUTE p (1)` becomes a query that calls a function which no client can write, with the name first.
+fn executed_queries(tokens: &mut Vec<TokenWithSpan>) {
+    let table = tokens.iter().take(4).any(|t| word(t, "table"));
+    let found = tokens.windows(3).position(|three| {
+        word(&three[0], "as") && word(&three[1], "execute") && matches!(three[2].token, Token::Word(_))
+    });
+    let Some(at) = found.filter(|_| table).map(|at| at + 1) else { return };
+    let Token::Word(name) = &tokens[at + 1].token else { return };
+    let name = if name.quote_style.is_some() { name.value.clone() } else { name.value.to_ascii_lowercase() };
+    let with = |token: Token| TokenWithSpan::new(token, tokens[at + 1].span);
+    let given = is(tokens, at + 2, &Token::LParen);
+    let mut call = vec![
+        with(Token::make_keyword("SELECT")),
+        with(Token::make_word(EXECUTE_MARK, Some('"'))),
+        with(Token::LParen),
+        with(Token::SingleQuotedString(name)),
+        with(if given { Token::Comma } else { Token::RParen }),
+    ];
+    tokens.splice(at..at + if given { 3 } else { 2 }, call.drain(..));
 }
 
 /// `interval(2) '1 second'` is `CAST('1 second' AS interval(2))`.
@@ -487,9 +592,7 @@ fn named_columns(tokens: &mut Vec<TokenWithSpan>) {
     }
     close += 1;
     let query = close + 2;
-    let queried =
-        tokens.get(close + 1).is_some_and(|t| word(t, "as")) && tokens.get(query).is_some_and(|t| !word(t, "execute"));
-    if !queried {
+    if !tokens.get(close + 1).is_some_and(|t| word(t, "as")) {
         return;
     }
     // What follows the query: WITH [NO] DATA.

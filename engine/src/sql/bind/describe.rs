@@ -15,6 +15,7 @@ use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::sql::rel::Rel;
 use crate::sql::rewrite::{ROWS_FROM, only};
 use crate::sql::scope::Scope;
+use crate::sql::spellings::USING_MARK;
 use crate::system::deparse::{quote_ident, relation_name};
 use crate::system::expression::{self, Layout, Names, Style};
 use crate::types::text::FormatSettings;
@@ -553,6 +554,10 @@ impl Binder {
         match constraint {
             JoinConstraint::None | JoinConstraint::Natural => Ok(String::new()),
             JoinConstraint::Using(names) => {
+                let last = names.last().and_then(|n| n.0.last()).and_then(|p| p.as_ident());
+                if last.is_some_and(|name| name.value.starts_with(USING_MARK)) {
+                    return Err(Error::unsupported("the text of a join with an alias of its own"));
+                }
                 let names = names.iter().filter_map(|n| n.0.last().and_then(|p| p.as_ident())).map(fold);
                 Ok(format!(" USING {}", column_list(names)))
             }

@@ -294,6 +294,10 @@ impl Binder {
                 Ok(ScalarExpr::new(kind, TypeOid::BOOL))
             }
             _ => {
+                if let Some(schema) = operator_schema(op) {
+                    let found = self.environment.catalog.resolve_schema(&schema).map(|_| ());
+                    found.map_err(|error| self.source.locate(error, whole.span()))?;
+                }
                 let name = operator_name(op);
                 let rows = (self.row_items(left)?, self.row_items(right)?);
                 if let (ast::BinaryOperator::Overlaps, Some([a, b]), Some([c, d])) =
@@ -817,6 +821,14 @@ pub(super) fn written_items(expr: &Expr) -> Option<Cow<'_, [Expr]>> {
         }
         _ => None,
     }
+}
+
+/// The schema of `OPERATOR(schema.+)`, if one is named.
+fn operator_schema(op: &ast::BinaryOperator) -> Option<String> {
+    let ast::BinaryOperator::PGCustomBinaryOperator(parts) = op else { return None };
+    let [schema, _] = parts.as_slice() else { return None };
+    let quoted = schema.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    Some(quoted.map_or_else(|| schema.to_ascii_lowercase(), |name| name.replace("\"\"", "\"")))
 }
 
 pub(super) fn operator_name(op: &ast::BinaryOperator) -> String {

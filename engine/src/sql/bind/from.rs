@@ -15,6 +15,7 @@ use crate::sql::rel::{JoinKind, Output, Rel, Scan, ScanColumn, SetCall};
 use crate::sql::rewrite::KEY_MARK;
 use crate::sql::rewrite::only;
 use crate::sql::scope::{RowsOf, Scope, ScopeColumn, ScopeRelation};
+use crate::sql::spellings::USING_MARK;
 use crate::types::user::UserKind;
 use crate::types::{Datum, TypeOid};
 
@@ -144,12 +145,21 @@ impl Binder {
                 Ok((rel(left, right, Some(condition)), scope))
             }
             JoinConstraint::Using(names) => {
-                let names: Vec<(String, Span)> = names
+                let mut names: Vec<(String, Span)> = names
                     .iter()
                     .filter_map(|n| n.0.last().and_then(|p| p.as_ident()))
                     .map(|i| (fold(i), i.span))
                     .collect();
-                self.join_using(left, left_scope, right, right_scope, kind, &names, lateral)
+                let alias = names.last().and_then(|(name, _)| name.strip_prefix(USING_MARK).map(str::to_owned));
+                names.truncate(names.len() - usize::from(alias.is_some()));
+                let (rel, scope) = self.join_using(left, left_scope, right, right_scope, kind, &names, lateral)?;
+                let Some(alias) = alias else { return Ok((rel, scope)) };
+                // The columns of the list, found by the alias alone.
+                let columns = scope.merged.iter().take(names.len());
+                let columns = columns.map(|c| ScopeColumn { visible: false, ..c.clone() }).collect();
+                let named = ScopeRelation::new(alias, 0, columns);
+                let scope = self.combine(scope, Scope { relations: vec![named], ..Scope::default() })?;
+                Ok((rel, scope))
             }
             JoinConstraint::Natural => {
                 let names: Vec<(String, Span)> = left_scope
