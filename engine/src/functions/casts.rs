@@ -207,6 +207,14 @@ pub fn output(value: &Datum, ty: PgType, context: &EvalContext) -> Result<String
     {
         return Ok(name.to_string());
     }
+    if let (Datum::Array(items), Some(element)) = (value, reg_element(ty.oid, context)) {
+        let name = |item: &Datum| match item {
+            Datum::Null => Ok(Datum::Null),
+            item => output(item, element.into(), context).map(Datum::from),
+        };
+        let names = Datum::Array(items.map(name)?.into());
+        return Ok(text::to_string(&names, TypeOid::TEXT_ARRAY.into(), &context.format));
+    }
     Ok(text::to_string(value, ty, &context.format))
 }
 
@@ -217,7 +225,21 @@ pub fn input(shown: &str, ty: PgType, context: &EvalContext) -> Result<Datum> {
     {
         return function.call(context, &[TypeOid::CSTRING.into()], ty, &[Datum::from(shown)]);
     }
+    if let Some(element) = reg_element(ty.oid, context)
+        && let Datum::Array(names) = text::parse(shown, TypeOid::TEXT_ARRAY.into(), &context.format)?
+    {
+        let name = |item: &Datum| match item {
+            Datum::Text(name) => input(name, element.into(), context),
+            other => Ok(other.clone()),
+        };
+        return Ok(Datum::Array(names.map(name)?.into()));
+    }
     text::parse(shown, ty, &context.format)
+}
+
+/// Element type of an array of names in the catalog, where there is one to look them up.
+fn reg_element(array: TypeOid, context: &EvalContext) -> Option<TypeOid> {
+    array.element().filter(|element| reg_row(*element).is_some() && context.host.is_some())
 }
 
 /// Types whose text form is a name in the catalog.

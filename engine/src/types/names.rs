@@ -97,10 +97,7 @@ pub fn supported(oid: TypeOid) -> bool {
     let unsupported = [T::XML];
     row(base).is_some_and(|r| matches!(r.kind, b'b' | b'r' | b'm') && r.oid.0 < 6000)
         && !unsupported.contains(&base)
-        && (base.array().is_some()
-            || matches!(base, T::CID | T::PG_LSN | T::XID8 | T::REFCURSOR | T::PG_NODE_TREE)
-            || (2202..=2204).contains(&base.0)
-            || matches!(base, T::REGNAMESPACE | T::REGROLE | T::REGCOLLATION))
+        && (base.array().is_some() || base == T::PG_NODE_TREE)
 }
 
 /// Whether the values of a type have no order: json, and what is drawn. Nor do their arrays.

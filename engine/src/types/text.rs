@@ -245,6 +245,8 @@ pub fn write(value: &Datum, ty: PgType, format: &FormatSettings, out: &mut Vec<u
             float::write_f64(*v, format.extra_float_digits, out);
             Ok(())
         }
+        // `-` is the name of an operator.
+        Datum::Oid(0) if matches!(ty.oid, TypeOid::REGOPER | TypeOid::REGOPERATOR) => write!(out, "0"),
         Datum::Oid(0) if ty.oid == TypeOid::REGTYPE || is_reg(ty.oid) => write!(out, "-"),
         Datum::Oid(v) if ty.oid == TypeOid::REGTYPE || is_reg(ty.oid) => {
             let names = format.reg_names.0.as_ref();

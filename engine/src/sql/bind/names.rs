@@ -92,7 +92,8 @@ fn type_name(ty: &ast::DataType) -> Option<String> {
     }
     let ty = super::types::type_of(ty, &|_, _| Ok(None)).ok()?;
     // An array type's cast is named after its element, as in PostgreSQL's grammar.
-    let oid = ty.oid.element().filter(|_| ty.oid.0 >= 1000).unwrap_or(ty.oid);
+    let array = types::row(ty.oid).is_some_and(|row| row.name.starts_with('_'));
+    let oid = ty.oid.element().filter(|_| array).unwrap_or(ty.oid);
     types::row(oid).map(|r| r.name.to_string())
 }
 

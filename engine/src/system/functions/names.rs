@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Implementation, oid_arg, text, text_arg};
 use crate::catalog::{Oid, TypeDef};
 use crate::error::{Error, Result, SqlState};
-use crate::functions::{Call, Function, registry, resolve};
+use crate::functions::{Call, Function, Operator, registry, resolve};
 use crate::system::SystemContext;
 use crate::system::deparse::{quote_ident, relation_name};
 use crate::types::{Datum, TypeOid, names as types};
@@ -14,28 +14,33 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     ("regclassin", |c, _, a| find_relation(c, a).map(Datum::Oid)),
     ("regclass", |c, _, a| find_relation(c, a).map(Datum::Oid)),
     ("regclassout", |c, _, a| Ok(out(a, |oid| relation_name(oid, &c.catalog, &c.path)))),
-    ("to_regclass", |c, _, a| Ok(missing_is_null(find_relation(c, a)))),
+    ("to_regclass", |c, _, a| by_name(c, a, find_relation)),
     ("regtypein", |c, _, a| find_type(c, a).map(Datum::Oid)),
     ("regtypeout", |c, _, a| Ok(out(a, |oid| type_shown(c, oid, -1)))),
-    ("to_regtype", |c, _, a| Ok(missing_is_null(find_type(c, a)))),
+    ("to_regtype", |c, _, a| by_name(c, a, find_type)),
     ("regprocin", |c, _, a| find_function(c, a).map(Datum::Oid)),
     ("regprocout", |c, _, a| Ok(out(a, |oid| routine_name(c, oid).or_else(|| function_name(oid))))),
-    ("to_regproc", |c, _, a| Ok(missing_is_null(find_function(c, a)))),
+    ("to_regproc", |c, _, a| by_name(c, a, find_function)),
     ("regprocedurein", |c, _, a| find_procedure(c, a).map(Datum::Oid)),
-    ("regprocedureout", |c, _, a| {
-        let own = |oid: Oid| c.catalog.routines.get(&oid).map(|r| r.signature());
-        Ok(out(a, |oid| own(oid).or_else(|| registry().function(oid.0).map(|f| signature(f)))))
+    ("regprocedureout", |c, _, a| Ok(out(a, |oid| routine_signature(c, oid)))),
+    ("to_regprocedure", |c, _, a| by_name(c, a, find_procedure)),
+    ("regoperin", |c, _, a| find_operator(c, a).map(Datum::Oid)),
+    ("regoperout", |_, _, a| Ok(numbered(a, operator_name))),
+    ("to_regoper", |c, _, a| by_name(c, a, find_operator)),
+    ("regoperatorin", |c, _, a| find_operator_of(c, a).map(Datum::Oid)),
+    ("to_regoperator", |c, _, a| match input(a)?.contains('(') {
+        true => by_name(c, a, find_operator_of),
+        false => Err(no_parenthesis()),
     }),
-    ("to_regprocedure", |c, _, a| Ok(missing_is_null(find_procedure(c, a)))),
-    ("regoperout", |_, _, a| Ok(out(a, |oid| registry().operator_by_oid(oid.0).map(|o| o.name.to_owned())))),
-    ("regoperatorout", |_, _, a| Ok(out(a, operator_signature))),
+    ("regoperatorout", |_, _, a| Ok(numbered(a, operator_signature))),
     ("regnamespacein", |c, _, a| find_schema(c, a).map(Datum::Oid)),
     ("regnamespaceout", |c, _, a| Ok(out(a, |oid| c.catalog.schemas.get(&oid).map(|s| quote_ident(&s.name))))),
-    ("to_regnamespace", |c, _, a| Ok(missing_is_null(find_schema(c, a)))),
+    ("to_regnamespace", |c, _, a| by_name(c, a, find_schema)),
     ("regrolein", |c, _, a| find_role(c, a).map(Datum::Oid)),
     ("regroleout", |c, _, a| Ok(out(a, |oid| c.catalog.roles.get(&oid).map(|r| quote_ident(&r.name))))),
-    ("to_regrole", |c, _, a| Ok(missing_is_null(find_role(c, a)))),
+    ("to_regrole", |c, _, a| by_name(c, a, find_role)),
     ("regcollationin", |c, _, a| find_collation(c, a).map(Datum::Oid)),
+    ("to_regcollation", |c, _, a| by_name(c, a, find_collation)),
     ("regcollationout", |c, _, a| Ok(out(a, |oid| collation_name(c, oid)))),
     ("format_type", format_type),
     ("pg_table_is_visible", |c, _, a| Ok(visible(oid_arg(a, 0).and_then(|oid| relation_is_visible(c, oid))))),
@@ -95,9 +100,9 @@ pub fn reg_name(context: &SystemContext, ty: TypeOid, oid: u32) -> Option<String
     match ty {
         TypeOid::REGCLASS => relation_name(oid, catalog, &context.path),
         TypeOid::REGTYPE => type_shown(context, oid, -1),
-        TypeOid::REGPROC => function_name(oid),
-        TypeOid::REGPROCEDURE => registry().function(oid.0).map(|f| signature(f)),
-        TypeOid::REGOPER => registry().operator_by_oid(oid.0).map(|o| o.name.to_owned()),
+        TypeOid::REGPROC => routine_name(context, oid).or_else(|| function_name(oid)),
+        TypeOid::REGPROCEDURE => routine_signature(context, oid),
+        TypeOid::REGOPER => operator_name(oid),
         TypeOid::REGOPERATOR => operator_signature(oid),
         TypeOid::REGNAMESPACE => catalog.schemas.get(&oid).map(|s| quote_ident(&s.name)),
         TypeOid::REGROLE => catalog.roles.get(&oid).map(|r| quote_ident(&r.name)),
@@ -183,8 +188,16 @@ fn input(args: &[Datum]) -> Result<&str> {
     text_arg(args, 0).ok_or_else(|| Error::internal("a name was expected"))
 }
 
-fn missing_is_null(found: Result<u32>) -> Datum {
-    found.map_or(Datum::Null, Datum::Oid)
+/// What a name stands for; NULL for one that stands for nothing, and for the number of an OID.
+fn by_name(
+    context: &SystemContext,
+    args: &[Datum],
+    find: fn(&SystemContext, &[Datum]) -> Result<u32>,
+) -> Result<Datum> {
+    Ok(match literal(input(args)?) {
+        Some(_) => Datum::Null,
+        None => find(context, args).map_or(Datum::Null, Datum::Oid),
+    })
 }
 
 /// The text of a reg type: `-` for 0, the number for what does not exist.
@@ -232,6 +245,17 @@ fn routine_name(context: &SystemContext, oid: Oid) -> Option<String> {
         true => quote_ident(&routine.name),
         false => format!("{}.{}", quote_ident(context.catalog.schema_name(routine.schema)), quote_ident(&routine.name)),
     })
+}
+
+/// A function's name, with its schema unless the search path finds it, and the types of its arguments.
+fn routine_signature(context: &SystemContext, oid: Oid) -> Option<String> {
+    let Some(routine) = context.catalog.routines.get(&oid) else {
+        return registry().function(oid.0).map(|f| signature(f));
+    };
+    let types: Option<Vec<String>> =
+        routine.input_types().into_iter().map(|ty| type_shown(context, Oid(ty.0), -1)).collect();
+    let types = types?;
+    Some(format!("{}({})", routine_name(context, oid)?, types.join(",")))
 }
 
 fn find_function(context: &SystemContext, args: &[Datum]) -> Result<u32> {
@@ -285,6 +309,86 @@ fn find_procedure(context: &SystemContext, args: &[Datum]) -> Result<u32> {
 }
 
 /// `+(integer,integer)`; a prefix operator has no left side.
+/// As [`out`], for operators: `-` is the name of one, so there is 0 for none.
+fn numbered(args: &[Datum], name: impl FnOnce(Oid) -> Option<String>) -> Datum {
+    match oid_arg(args, 0) {
+        Some(Oid(0)) => text("0"),
+        _ => out(args, name),
+    }
+}
+
+/// The schema's operators of a name, as it is written: `+` or `pg_catalog.+`.
+fn operators_named(shown: &str) -> &'static [Arc<Operator>] {
+    let name = match shown.rsplit_once('.') {
+        Some(("pg_catalog", name)) => name,
+        Some((schema, _)) if schema.starts_with(|c: char| c == '"' || c == '_' || c.is_alphabetic()) => return &[],
+        _ => shown,
+    };
+    registry().operators_named(name.trim())
+}
+
+fn no_operator(shown: &str) -> Error {
+    Error::new(SqlState::UndefinedFunction, format!("operator does not exist: {shown}"))
+}
+
+fn no_parenthesis() -> Error {
+    Error::new(SqlState::InvalidTextRepresentation, "expected a left parenthesis")
+}
+
+fn find_operator(_: &SystemContext, args: &[Datum]) -> Result<u32> {
+    let shown = input(args)?;
+    if let Ok(oid) = shown.parse() {
+        return Ok(oid);
+    }
+    match operators_named(shown) {
+        [only] => Ok(only.oid),
+        [] => Err(no_operator(shown)),
+        _ => Err(Error::new(SqlState::AmbiguousFunction, format!("more than one operator named {shown}"))),
+    }
+}
+
+/// An operator with the types of its operands, NONE for one that is not there: `-(NONE,integer)`.
+fn find_operator_of(_: &SystemContext, args: &[Datum]) -> Result<u32> {
+    let shown = input(args)?;
+    if let Ok(oid) = shown.parse() {
+        return Ok(oid);
+    }
+    let (name, rest) = shown.split_once('(').ok_or_else(no_parenthesis)?;
+    let list = rest
+        .trim_end()
+        .strip_suffix(')')
+        .ok_or_else(|| Error::new(SqlState::InvalidTextRepresentation, "expected a right parenthesis"))?;
+    let operand = |text: &str| match text.trim() {
+        none if none.eq_ignore_ascii_case("none") => Ok(None),
+        text => types::lookup_text(text)
+            .map(|ty| Some(ty.oid))
+            .ok_or_else(|| Error::new(SqlState::UndefinedObject, format!("type \"{text}\" does not exist"))),
+    };
+    let operands = list.split(',').map(operand).collect::<Result<Vec<_>>>()?;
+    let (left, right) = match operands.as_slice() {
+        [left, right] => (*left, *right),
+        [_, _, _, ..] => {
+            return Err(Error::new(SqlState::TooManyArguments, "too many arguments")
+                .hint("Provide two argument types for operator."));
+        }
+        _ => {
+            return Err(Error::new(SqlState::UndefinedParameter, "missing argument")
+                .hint("Use NONE to denote the missing argument of a unary operator."));
+        }
+    };
+    let found = operators_named(name).iter().find(|o| o.left == left && Some(o.right) == right);
+    found.map(|operator| operator.oid).ok_or_else(|| no_operator(shown))
+}
+
+/// Its name, with the schema where the name alone would not do.
+fn operator_name(oid: Oid) -> Option<String> {
+    let operator = registry().operator_by_oid(oid.0)?;
+    Some(match registry().operators_named(operator.name) {
+        [_] => operator.name.to_owned(),
+        _ => format!("pg_catalog.{}", operator.name),
+    })
+}
+
 fn operator_signature(oid: Oid) -> Option<String> {
     let operator = registry().operator_by_oid(oid.0)?;
     let left = operator.left.map_or_else(|| "NONE".to_owned(), |ty| types::format_type(ty, -1));

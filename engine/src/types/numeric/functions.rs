@@ -170,11 +170,13 @@ impl Numeric {
 
     /// Logarithm to a base (`log(b, x)`).
     pub fn log(&self, base: &Numeric) -> Result<Numeric> {
+        if self.is_nan() || base.is_nan() {
+            return Ok(Numeric::NaN);
+        }
         base.positive_for_logarithm()?;
         self.positive_for_logarithm()?;
         match (self.is_finite(), base.is_finite()) {
             (true, true) => {}
-            _ if self.is_nan() || base.is_nan() => return Ok(Numeric::NaN),
             (false, false) => return Ok(Numeric::NaN),
             (false, true) => return Ok(Numeric::Infinity),
             (true, false) => return Ok(Numeric::zero()),
