@@ -50,7 +50,11 @@ fn traced(pid: u32) -> bool {
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
     tasks.flatten().all(|task| {
         let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
-        !status.lines().any(|line| line.starts_with("TracerPid:") && line.trim_end().ends_with("\t0"))
+        let says = |field: &str, value: &str| {
+            status.lines().any(|line| line.strip_prefix(field).is_some_and(|rest| rest.trim_start().starts_with(value)))
+        };
+        // A process that ended of the first error, before anybody looked, waits for its parent.
+        !says("TracerPid:", "0") || says("State:", "Z") || says("State:", "X")
     })
 }
 
