@@ -2,6 +2,8 @@
 //! at the end of the query's list of names, each clause behind a mark that no client can write. The binder takes them out
 //! again.
 
+use std::borrow::Cow;
+
 use sqlparser::ast::{self, Ident};
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
@@ -43,10 +45,9 @@ pub struct Traversal {
 }
 
 /// Takes the clauses out of a query's names.
-pub fn take(cte: &mut ast::Cte) -> Option<Traversal> {
-    let columns = &mut cte.alias.columns;
-    let at = columns.iter().position(|c| matches!(c.name.value.as_str(), DEPTH | BREADTH | CYCLE))?;
-    let mut names = columns.split_off(at).into_iter().map(|c| c.name).peekable();
+pub fn take(cte: &mut Cow<'_, ast::Cte>) -> Option<Traversal> {
+    let at = cte.alias.columns.iter().position(|c| matches!(c.name.value.as_str(), DEPTH | BREADTH | CYCLE))?;
+    let mut names = cte.to_mut().alias.columns.split_off(at).into_iter().map(|c| c.name).peekable();
     let mut out = Traversal::default();
     while let Some(clause) = names.next() {
         let mut listed = Vec::new();

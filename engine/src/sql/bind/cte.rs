@@ -1,5 +1,6 @@
 //! WITH: named queries, bound once and copied for each reference, and recursive ones. Those whose copies could differ run once.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use sqlparser::ast::{self, SetExpr, Spanned};
@@ -68,12 +69,12 @@ impl Binder {
             return Err(self.source.locate(nested_change(), cte.alias.name.span));
         }
         let recursive = recursive && mentions(&cte.query, &name);
-        let mut plain = cte.clone();
+        let mut plain = Cow::Borrowed(cte);
         let traversal = match traversal::take(&mut plain) {
             Some(clauses) => Some(self.traversal(&plain, &clauses, recursive)?),
             None => None,
         };
-        let cte = traversal.as_ref().map_or(&plain, |traversal| &traversal.cte);
+        let cte = traversal.as_ref().map_or(&*plain, |traversal| &traversal.cte);
         let hidden = traversal.as_ref().map_or(0, |traversal| traversal.added);
         let mut bound = if recursive { self.recursive_cte(cte, &name, hidden)? } else { self.subquery(&cte.query)? };
         let mut columns = self.cte_columns(cte, &bound)?;
