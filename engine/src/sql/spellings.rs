@@ -338,6 +338,17 @@ fn named_operators(tokens: &mut Vec<TokenWithSpan>) {
             first += 2;
         }
         let Some(length) = tokens[first..].iter().position(|t| t.token == Token::RParen) else { return };
+        let is_name = |t: &TokenWithSpan| {
+            !matches!(
+                t.token,
+                Token::Word(_) | Token::Number(..) | Token::SingleQuotedString(_) | Token::Comma | Token::LParen
+            )
+        };
+        if !tokens[first..first + length].iter().all(is_name) {
+            // A call of a function of this name.
+            at += 1;
+            continue;
+        }
         if length > 1 {
             let name: String = tokens[first..first + length].iter().map(|t| t.token.to_string()).collect();
             tokens[first].token = Token::CustomBinaryOperator(name);

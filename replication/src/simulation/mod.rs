@@ -35,7 +35,7 @@ pub(crate) use world::is_running;
 use crate::wal::SteppedWriter;
 use crate::wal::disk::Disk;
 
-/// A seed that takes longer than this in real time hangs.
+/// A seed that takes more of the processor than this, or ten times as long, hangs.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// What a run consists of.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use engine::error::{Error, Result, SqlState};
 use engine::session::Column;
-use engine::types::Datum;
 use engine::types::text::FormatSettings;
+use engine::types::{Datum, TypeOid};
 use pgwire::messages::data::ParameterDescription;
 use smallvec::SmallVec;
 
@@ -176,15 +176,29 @@ impl<B: Backend> Connection<B> {
             let format = Format::decode(code)
                 .map_err(|error| error.context(parameter_context(message.portal, index + 1, &[], Format::Binary)))?;
             let settings = settings.get_or_insert_with(|| self.session.format());
-            let value = parameter::read(bytes, format, *ty, settings, index + 1)
-                .or_else(|error| match parameter::named(bytes, format, *ty) {
-                    Some(name) => self.session.read_name(name, *ty),
-                    None => Err(error),
-                })
+            let value = self
+                .read_value(bytes, format, *ty, settings, index + 1)
                 .map_err(|error| error.context(parameter_context(message.portal, index + 1, bytes, format)))?;
             values.push(value);
         }
         Ok(values)
+    }
+
+    /// The value of parameter or argument `number`, counted from 1.
+    pub(super) fn read_value(
+        &self,
+        bytes: &[u8],
+        format: Format,
+        ty: TypeOid,
+        settings: &FormatSettings,
+        number: usize,
+    ) -> Result<Datum> {
+        parameter::read(bytes, format, ty, settings, number).or_else(|error| {
+            match parameter::named(bytes, format, ty) {
+                Some(name) => self.session.read_name(name, ty),
+                None => Err(error),
+            }
+        })
     }
 
     async fn describe(&mut self, body: &[u8]) -> Result<(), Failure> {

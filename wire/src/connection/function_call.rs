@@ -14,7 +14,6 @@ use crate::backend::{Backend, BackendSession};
 use crate::frontend::{Format, FunctionCall};
 use crate::values::column::BatchEncoder;
 use crate::values::datum::write_row;
-use crate::values::parameter;
 
 /// Statement and portal of the call; no client's is named so.
 const CALL: &str = "\u{1}function call";
@@ -88,12 +87,7 @@ impl<B: Backend> Connection<B> {
                 continue;
             };
             let format = Format::decode(code)?;
-            let value = parameter::read(bytes, format, *ty, &settings, index + 1).or_else(|error| {
-                match parameter::named(bytes, format, *ty) {
-                    Some(name) => self.session.read_name(name, *ty),
-                    None => Err(error),
-                }
-            })?;
+            let value = self.read_value(bytes, format, *ty, &settings, index + 1)?;
             values.push(value);
         }
         Ok(values)
