@@ -316,7 +316,7 @@ impl StateMachine for Applier {
     fn apply(&self, position: LogPosition, record: &Record) {
         let mut progress = self.progress.lock();
         if let Err(error) = self.try_apply(&mut progress, record) {
-            stop(position, &error);
+            stop("apply the committed record", position, &error);
         }
         progress.position = position;
     }
@@ -338,7 +338,10 @@ impl StateMachine for Applier {
             ts: progress.ts,
             parts: parts.collect(),
         };
-        Box::new(checkpoint::Image::new(self.storage(), mark))
+        match checkpoint::Image::new(self.storage(), mark) {
+            Ok(image) => Box::new(image),
+            Err(error) => stop("begin a checkpoint", progress.position, &error),
+        }
     }
 
     fn verify(&self, dir: &Path) -> Result<(), CheckpointError> {
@@ -385,12 +388,12 @@ fn scratch() -> Storage {
     Storage::new(crate::catalog::Catalog::bootstrap("postgres", "postgres"), 1 << 30, 1)
 }
 
-/// The log and this node disagree: going on would make it differ from the others.
-fn stop(position: LogPosition, error: &Error) -> ! {
-    tracing::error!(position = position.0, %error, "cannot apply a committed record; stopping");
+/// The log and this node disagree, or rows of its memory are lost: going on would make it differ from the others.
+fn stop(what: &str, position: LogPosition, error: &Error) -> ! {
+    tracing::error!(position = position.0, %error, "cannot {what}; stopping");
     if cfg!(test) {
-        panic!("cannot apply the record at {position:?}: {error}");
+        panic!("cannot {what} at {position:?}: {error}");
     }
-    eprintln!("lockstep: cannot apply the committed record at position {}: {error}", position.0);
+    eprintln!("lockstep: cannot {what} at position {}: {error}", position.0);
     std::process::abort();
 }

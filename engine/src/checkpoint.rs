@@ -8,12 +8,14 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, UInt32Array};
 use arrow::compute::{concat, take};
+use arrow::error::ArrowError;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Catalog, Object, Oid};
@@ -21,13 +23,16 @@ use crate::commit_log::{Checkpoint, CheckpointError, Epoch, LogPosition};
 use crate::error::Error;
 use crate::pace::Pace;
 use crate::parallel;
-use crate::record::{from_ipc, to_ipc};
+use crate::record::{from_ipc, write_ipc};
 use crate::recovery::Listed;
 use crate::storage::chunk::{Begins, Chunk, ChunkId};
 use crate::storage::{CommitTs, Snapshot, Snapshots, State, Storage, Table};
 
 pub(crate) const MANIFEST: &str = "manifest";
 const MAGIC: &[u8; 8] = b"LSCKPT\x00\x01";
+
+/// Hot chunks that are less full are copied: a chunk of its own for a few rows costs whoever scans.
+const HOT_COPIED: f64 = 1.0 / 16.0;
 
 /// Where in the log the state is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -67,7 +72,7 @@ struct ChunkFile {
     dead: Vec<u32>,
 }
 
-/// The state at a position, held by references to its chunks; hot rows are copied.
+/// The state at a position, held by references to its chunks; a few hot rows are copied, and more become a chunk.
 pub(crate) struct Image {
     mark: Mark,
     state: Arc<State>,
@@ -90,13 +95,13 @@ struct TableImage {
 type HotRows = (Vec<Option<ArrayRef>>, Option<Vec<i64>>, usize);
 
 impl Image {
-    /// Called between two applies.
-    pub fn new(storage: &Storage, mark: Mark) -> Image {
+    /// Called between two applies. After an error the state is not to be used any more.
+    pub fn new(storage: &Storage, mark: Mark) -> Result<Image, Error> {
         let snapshot = storage.snapshot();
         let state = storage.state();
         let sequences = storage.sequences.read().iter().map(|(oid, (last, called))| (*oid, *last, *called)).collect();
-        let tables = state.tables.values().map(|t| TableImage::new(t, snapshot.ts())).collect();
-        Image { mark, state, sequences, tables, snapshot, snapshots: storage.snapshots.clone() }
+        let tables = state.tables.values().map(|t| TableImage::new(t, snapshot.ts())).collect::<Result<_, _>>()?;
+        Ok(Image { mark, state, sequences, tables, snapshot, snapshots: storage.snapshots.clone() })
     }
 
     fn write_files(self, dir: &Path, previous: Option<&Path>, due: &dyn Fn() -> f64) -> Result<(), CheckpointError> {
@@ -166,10 +171,14 @@ impl Checkpoint for Image {
 }
 
 impl TableImage {
-    fn new(table: &Arc<Table>, ts: CommitTs) -> TableImage {
+    fn new(table: &Arc<Table>, ts: CommitTs) -> Result<TableImage, Error> {
         let store = &table.store;
         let (mut chunks, mut hot) = (Vec::new(), Vec::new());
         for partition in &store.partitions {
+            // Nothing is applied meanwhile: a commit would wait for as long as the copying takes.
+            if partition.read().hot().is_some_and(|hot| hot.fullness() > HOT_COPIED) {
+                partition.write().seal()?;
+            }
             let partition = partition.read();
             chunks.extend(partition.chunks().map(|(_, chunk)| chunk.clone()));
             let Some(rows) = partition.hot() else { continue };
@@ -178,17 +187,17 @@ impl TableImage {
             if keep.is_empty() {
                 continue;
             }
-            // Gathering fails only on values that no column can hold.
-            let columns = rows.columns.iter().map(|c| c.as_ref().and_then(|c| c.gather(&keep).ok())).collect();
+            let gathered = rows.columns.iter().map(|c| c.as_ref().map(|c| c.gather(&keep)).transpose());
+            let columns = gathered.collect::<Result<_, _>>().map_err(|e| Error::internal(e.to_string()))?;
             let hidden = rows.hidden.as_ref().map(|h| keep.iter().map(|r| h[*r as usize]).collect());
             hot.push((columns, hidden, keep.len()));
         }
-        TableImage { table: table.clone(), next_hidden: store.hidden_watermark(), chunks, hot }
+        Ok(TableImage { table: table.clone(), next_hidden: store.hidden_watermark(), chunks, hot })
     }
 }
 
 /// All hot rows as one, or as they are if their columns differ.
-fn joined(hot: &[HotRows]) -> Result<Vec<HotRows>, arrow::error::ArrowError> {
+fn joined(hot: &[HotRows]) -> Result<Vec<HotRows>, ArrowError> {
     let Some((first, ..)) = hot.first() else { return Ok(Vec::new()) };
     let present = |columns: &[Option<ArrayRef>]| columns.iter().map(Option::is_some).collect::<Vec<_>>();
     if hot.iter().any(|(columns, ..)| present(columns) != present(first)) {
@@ -241,18 +250,18 @@ fn write_rows(
     rows: usize,
     pace: &mut Pace<'_>,
 ) -> Result<ChunkFile, CheckpointError> {
-    let mut bytes = to_ipc(columns, rows).map_err(|e| std::io::Error::other(e.to_string()))?;
+    let name = id.file_name();
+    let mut file = pace.create(&dir.join(&name))?;
     // Hidden keys lie before the columns.
     if let Some(numbers) = hidden {
-        let mut with_keys = Vec::with_capacity(bytes.len() + numbers.len() * 8);
-        numbers.iter().for_each(|n| with_keys.extend(n.to_le_bytes()));
-        with_keys.append(&mut bytes);
-        bytes = with_keys;
+        let keys: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        file.write_all(&keys)?;
     }
-    let (length, crc) = (bytes.len() as u64, crc32c::crc32c(&bytes));
-    pace.rest();
-    let name = id.file_name();
-    pace.write(&dir.join(&name), &bytes)?;
+    write_ipc(columns, rows, &mut file).map_err(|error| match error {
+        ArrowError::IoError(_, error) => error,
+        other => std::io::Error::other(other.to_string()),
+    })?;
+    let (length, crc) = file.finish()?;
     Ok(ChunkFile { name, length, crc, rows, hidden: hidden.is_some(), dead: Vec::new() })
 }
 
@@ -260,7 +269,10 @@ fn write_manifest(dir: &Path, manifest: &Manifest, pace: &mut Pace<'_>) -> Resul
     let mut bytes = MAGIC.to_vec();
     bytes.extend(postcard::to_stdvec(manifest).map_err(|e| std::io::Error::other(e.to_string()))?);
     bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
-    Ok(pace.write(&dir.join(MANIFEST), &bytes)?)
+    let mut file = pace.create(&dir.join(MANIFEST))?;
+    file.write_all(&bytes)?;
+    file.finish()?;
+    Ok(())
 }
 
 fn read_manifest(dir: &Path) -> Result<Manifest, CheckpointError> {
@@ -347,14 +359,17 @@ fn load_chunks(
         |(table, file)| {
             let table = tables.get(table).ok_or_else(|| corrupt("a table is not in the catalog"))?;
             let bytes = read_chunk(dir, file)?;
-            load_chunk(table, file, &bytes).map_err(|e| corrupt(format!("{}: {}", file.name, e.message())))
+            load_chunk(table, file, Bytes::from(bytes)).map_err(|e| corrupt(format!("{}: {}", file.name, e.message())))
         },
     )
 }
 
-fn load_chunk(table: &Table, file: &ChunkFile, bytes: &[u8]) -> Result<(), Error> {
+fn load_chunk(table: &Table, file: &ChunkFile, mut ipc: Bytes) -> Result<(), Error> {
     let keys = if file.hidden { file.rows * 8 } else { 0 };
-    let (keys, ipc) = bytes.split_at_checked(keys).ok_or_else(|| Error::internal("it is too short"))?;
+    if ipc.len() < keys {
+        return Err(Error::internal("it is too short"));
+    }
+    let keys = ipc.split_to(keys);
     let (columns, rows) = from_ipc(ipc)?;
     if rows != file.rows {
         return Err(Error::internal("it has another number of rows"));
@@ -370,7 +385,7 @@ fn load_chunk(table: &Table, file: &ChunkFile, bytes: &[u8]) -> Result<(), Error
         let indices = UInt32Array::from(keep.clone());
         let part = |c: Option<ArrayRef>| c.map(|c| take(&c, &indices, None)).transpose();
         let kept: Result<_, _> = columns.into_iter().map(part).collect();
-        kept.map_err(|e: arrow::error::ArrowError| Error::internal(e.to_string()))?
+        kept.map_err(|e: ArrowError| Error::internal(e.to_string()))?
     };
     for (column, array) in columns.iter().enumerate() {
         let wanted = table.layout.ty(column).map(|ty| ty.arrow());

@@ -20,7 +20,7 @@ pub fn record(bytes: &[u8]) {
         Operations::new(body).for_each(drop);
     }
     Operations::new(record).for_each(drop);
-    let _ = record::from_ipc(bytes);
+    let _ = record::from_ipc(Bytes::copy_from_slice(bytes));
 }
 
 const SCHEMA: &str = "

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::storage::{CommitTs, Snapshots};
 
-/// Bytes that are written and synced at once: what a commit's own sync may have to wait for. More while nobody commits,
-/// and on disks on which a sync takes long whatever it carries.
+/// Bytes that are written and synced at once: what a commit may have to wait for, for a core and for its own sync. More
+/// while nobody commits, and on disks on which a sync takes long whatever it carries.
 const PIECE_MIN: usize = 256 << 10;
 const PIECE_MAX: usize = 16 << 20;
 const SLOW: Duration = Duration::from_millis(25);
@@ -70,20 +70,52 @@ impl<'a> Pace<'a> {
         self.seen.is_some_and(|seen| seen.elapsed() < RECENT)
     }
 
-    /// Writes a new file and syncs it. Blocks.
-    pub fn write(&mut self, path: &Path, mut bytes: &[u8]) -> io::Result<()> {
-        let mut file = File::create(path)?;
-        while let Some((piece, rest)) = bytes.split_at_checked(self.piece) {
-            file.write_all(piece)?;
-            file.sync_data()?;
-            self.written += piece.len();
-            self.rest();
-            bytes = rest;
+    /// Begins a new file.
+    pub fn create<'p>(&'p mut self, path: &Path) -> io::Result<PacedFile<'p, 'a>> {
+        Ok(PacedFile { file: File::create(path)?, pace: self, unsynced: 0, length: 0, crc: 0 })
+    }
+}
+
+/// A file that is written in pieces, each synced and followed by a rest, from where its bytes are: a copy of them would be
+/// one more piece of work, and memory that is touched for the first time. Blocks.
+pub(crate) struct PacedFile<'p, 'a> {
+    file: File,
+    pace: &'p mut Pace<'a>,
+    unsynced: usize,
+    length: u64,
+    crc: u32,
+}
+
+impl PacedFile<'_, '_> {
+    /// Syncs the file; answers its length and CRC-32C.
+    pub fn finish(mut self) -> io::Result<(u64, u32)> {
+        self.file.sync_all()?;
+        self.synced();
+        Ok((self.length, self.crc))
+    }
+
+    fn synced(&mut self) {
+        self.pace.written += std::mem::take(&mut self.unsynced);
+        self.pace.rest();
+    }
+}
+
+impl Write for PacedFile<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = self.pace.piece.saturating_sub(self.unsynced).max(1);
+        let part = bytes.get(..room).unwrap_or(bytes);
+        self.file.write_all(part)?;
+        self.crc = crc32c::crc32c_append(self.crc, part);
+        self.length += part.len() as u64;
+        self.unsynced += part.len();
+        if self.unsynced >= self.pace.piece {
+            self.file.sync_data()?;
+            self.synced();
         }
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        self.written += bytes.len();
-        self.rest();
+        Ok(part.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -159,8 +191,14 @@ mod tests {
         let snapshots = Arc::new(Snapshots::default());
         for length in [0, 1, PIECE_MIN, 3 * PIECE_MIN + 5] {
             let bytes: Vec<u8> = (0..length).map(|at| at as u8).collect();
-            Pace::new(snapshots.clone(), length, &|| 1.0).write(&path, &bytes).unwrap();
+            let mut pace = Pace::new(snapshots.clone(), length, &|| 1.0);
+            let mut file = pace.create(&path).unwrap();
+            let (first, second) = bytes.split_at(length / 3);
+            file.write_all(first).unwrap();
+            file.write_all(second).unwrap();
+            assert_eq!(file.finish().unwrap(), (length as u64, crc32c::crc32c(&bytes)));
             assert_eq!(std::fs::read(&path).unwrap(), bytes);
+            assert_eq!(pace.written, length);
         }
         std::fs::remove_file(path).unwrap();
     }

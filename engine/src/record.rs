@@ -8,12 +8,14 @@
 //! 1. A record with a flipped bit is recognised: header and body have a CRC-32C each.
 //! 2. Timestamp and epoch are written last, under the sequencer's lock; the body's checksum does not cover them.
 
-use std::io::Cursor;
+use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatchOptions};
+use arrow::buffer::Buffer;
 use arrow::datatypes::{Field, Schema};
-use arrow::ipc::reader::StreamReader;
+use arrow::error::ArrowError;
+use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
 use arrow::record_batch::RecordBatch;
 use bytes::{Buf, Bytes};
@@ -297,7 +299,7 @@ impl Iterator for Operations {
         if self.body.is_empty() {
             return None;
         }
-        let mut input = Input { bytes: &self.body };
+        let mut input = Input { body: &self.body, bytes: &self.body };
         let operation = input.operation();
         let left = input.bytes.len();
         match operation.is_ok() {
@@ -308,7 +310,9 @@ impl Iterator for Operations {
     }
 }
 
+/// What is left to be read of a body.
 struct Input<'a> {
+    body: &'a Bytes,
     bytes: &'a [u8],
 }
 
@@ -402,7 +406,7 @@ impl<'a> Input<'a> {
             0 => None,
             _ => Some((0..rows).map(|_| Ok(i64::from_le_bytes(self.array()?))).collect::<Result<Vec<_>>>()?),
         };
-        let (columns, stored) = from_ipc(self.bytes()?)?;
+        let (columns, stored) = from_ipc(self.body.slice_ref(self.bytes()?))?;
         if stored != rows {
             return Err(corrupt("a batch has another number of rows"));
         }
@@ -421,27 +425,32 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Columns (by attnum - 1) as an Arrow IPC stream whose fields are named by attnum.
 pub(crate) fn to_ipc(columns: &[Option<ArrayRef>], rows: usize) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    write_ipc(columns, rows, &mut out).map_err(|e| Error::internal(e.to_string()))?;
+    Ok(out)
+}
+
+/// The same, written to `out` from where the columns are.
+pub(crate) fn write_ipc(columns: &[Option<ArrayRef>], rows: usize, out: impl Write) -> Result<(), ArrowError> {
     let present = || columns.iter().enumerate().filter_map(|(i, c)| Some((i + 1, c.as_ref()?)));
     let fields: Vec<Field> = present().map(|(a, c)| Field::new(a.to_string(), c.data_type().clone(), true)).collect();
     let arrays = present().map(|(_, c)| c.clone()).collect();
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    let write = || {
-        let schema = Arc::new(Schema::new(fields));
-        let batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?;
-        let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
-        writer.write(&batch)?;
-        writer.into_inner()
-    };
-    write().map_err(|e: arrow::error::ArrowError| Error::internal(e.to_string()))
+    let schema = Arc::new(Schema::new(fields));
+    let batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?;
+    let mut writer = StreamWriter::try_new(out, &schema)?;
+    writer.write(&batch)?;
+    writer.finish()
 }
 
-/// What [`to_ipc`] wrote, and the number of rows.
-pub(crate) fn from_ipc(bytes: &[u8]) -> Result<(Vec<Option<ArrayRef>>, usize)> {
-    check_ipc(bytes)?;
+/// What [`to_ipc`] wrote, and the number of rows. The columns are parts of `bytes` where they are aligned there.
+pub(crate) fn from_ipc(bytes: Bytes) -> Result<(Vec<Option<ArrayRef>>, usize)> {
+    check_ipc(&bytes)?;
+    let mut stream = Buffer::from(bytes);
     // Arrow panics on some streams that are well formed and contradict themselves.
-    let read = || StreamReader::try_new(Cursor::new(bytes), None)?.next().transpose();
+    let read = move || StreamDecoder::new().decode(&mut stream);
     let batch = std::panic::catch_unwind(read).map_err(|_| corrupt("a batch contradicts itself"))?;
-    let batch = batch.map_err(|e: arrow::error::ArrowError| corrupt(&e.to_string()))?;
+    let batch = batch.map_err(|e: ArrowError| corrupt(&e.to_string()))?;
     let batch = batch.ok_or_else(|| corrupt("a batch is empty"))?;
     let mut columns: Vec<Option<ArrayRef>> = Vec::new();
     for (field, array) in batch.schema().fields().iter().zip(batch.columns()) {
@@ -456,9 +465,9 @@ pub(crate) fn from_ipc(bytes: &[u8]) -> Result<(Vec<Option<ArrayRef>>, usize)> {
 }
 
 /// The messages of a stream lie within it: the reader allocates what they announce.
-fn check_ipc(bytes: &[u8]) -> Result<()> {
+fn check_ipc(body: &Bytes) -> Result<()> {
     const CONTINUATION: i32 = -1;
-    let mut input = Input { bytes };
+    let mut input = Input { body, bytes: body };
     while !input.bytes.is_empty() {
         let mut length = i32::from_le_bytes(input.array()?);
         if length == CONTINUATION {

@@ -105,7 +105,12 @@ impl Hot {
     }
 
     pub fn is_full(&self) -> bool {
-        self.rows() >= HOT_ROWS || self.bytes >= HOT_BYTES
+        self.fullness() >= 1.0
+    }
+
+    /// How full it is, by its rows or by their bytes.
+    pub fn fullness(&self) -> f64 {
+        (self.rows() as f64 / HOT_ROWS as f64).max(self.bytes as f64 / HOT_BYTES as f64)
     }
 
     /// Ends the row whose cells were just pushed.

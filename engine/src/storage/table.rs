@@ -443,7 +443,9 @@ impl TableStore {
             parallel::for_each(&numbers, || Error::internal("installing rows panicked"), apply)?;
         }
         self.live.fetch_add(rows as isize, Ordering::Relaxed);
-        let bytes: usize = columns.iter().flatten().map(|c| c.get_array_memory_size()).sum();
+        // The arrays may be parts of what is larger.
+        let bytes = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or(0);
+        let bytes: usize = columns.iter().flatten().map(bytes).sum();
         self.account.add(bytes + rows * 24);
         Ok(())
     }

@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use engine::commit_log::{Checkpoint, CheckpointError, LogPosition};
 use parking_lot::Mutex;
@@ -20,6 +21,7 @@ use tracing::{error, info, warn};
 use super::checkpoint_meter::CheckpointMeter;
 use super::partial::Partial;
 use super::types::{SnapshotMeta, StoredMembership};
+use crate::blocking::aside;
 use crate::wal::disk::{sync_directory, write_file_atomically};
 use crate::wal::{EntryId, disk};
 
@@ -64,7 +66,8 @@ impl CheckpointMeta {
     }
 }
 
-/// A published checkpoint. Its directory is deleted when a newer one is published and nobody ships it any more.
+/// A published checkpoint. Its directory is deleted, little by little, once a newer one is published and nobody ships it
+/// any more; a process that ends meanwhile leaves the rest to its next start.
 #[derive(Debug)]
 pub struct StoredCheckpoint {
     directory: PathBuf,
@@ -104,12 +107,25 @@ impl StoredCheckpoint {
 
 impl Drop for StoredCheckpoint {
     fn drop(&mut self) {
-        if self.obsolete.load(Ordering::Acquire)
-            && let Err(error) = std::fs::remove_dir_all(&self.directory)
-        {
-            warn!("cannot delete the old checkpoint {}: {error}", self.directory.display());
+        if self.obsolete.load(Ordering::Acquire) {
+            let directory = std::mem::take(&mut self.directory);
+            aside("checkpoint-removal", move || {
+                if let Err(error) = delete(&directory) {
+                    warn!("cannot delete the old checkpoint {}: {error}", directory.display());
+                }
+            });
         }
     }
+}
+
+/// Deletes a checkpoint, resting after each of its files: while the file system frees one, the log's syncs wait.
+fn delete(directory: &Path) -> io::Result<()> {
+    for file in std::fs::read_dir(directory.join(STATE))? {
+        let begun = Instant::now();
+        std::fs::remove_file(file?.path())?;
+        std::thread::sleep(begun.elapsed() * 3);
+    }
+    std::fs::remove_dir_all(directory)
 }
 
 /// A directory that becomes a checkpoint when [`Checkpoints::publish`] is called, and nothing otherwise.
@@ -231,7 +247,9 @@ impl Checkpoints {
         sync_directory(&self.root)?;
         let stored = Arc::new(StoredCheckpoint::new(directory, meta, self.replace.clone()));
         self.meter.published(&stored.state(), None);
-        if let Some(old) = current.replace(stored.clone()) {
+        let old = current.replace(stored.clone());
+        drop(current);
+        if let Some(old) = old {
             old.obsolete.store(true, Ordering::Release);
         }
         Ok(stored)

@@ -70,6 +70,10 @@ async fn restore_gives_what_was_applied_then() {
     for id in 100..2000 {
         delete(&mut t, &table, id).await.unwrap();
     }
+    for id in 2000..2100 {
+        update_with(&mut t, &table, id, |a| a + 1).await.unwrap();
+        t.insert(&table, row(id + 10_000, 0, "later")).await.unwrap().unwrap();
+    }
     t.commit().await.unwrap();
     node.shared.storage.maintain();
     checkpoint.write(&dir.sub("one"), None, &|| 1.0).unwrap();
