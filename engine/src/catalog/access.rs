@@ -419,9 +419,13 @@ impl Catalog {
 
     /// `table s.t`, the schema left out where it is public.
     fn describe_relation(&self, relation: &Relation) -> String {
-        match relation.schema() {
-            Oid::PUBLIC | Oid::PG_CATALOG => format!("{} {}", relation.kind_name(), relation.name()),
-            schema => format!("{} {}.{}", relation.kind_name(), self.schema_name(schema), relation.name()),
+        format!("{} {}{}", relation.kind_name(), self.shown_schema(relation.schema()), relation.name())
+    }
+
+    fn shown_schema(&self, schema: Oid) -> String {
+        match schema {
+            Oid::PUBLIC | Oid::PG_CATALOG => String::new(),
+            schema => format!("{}.", self.schema_name(schema)),
         }
     }
 
@@ -442,6 +446,13 @@ impl Catalog {
             }
             ObjectKind::Schema => Some(format!("schema {}", self.schemas.get(&target.object)?.name)),
             ObjectKind::Database => Some(format!("database {}", self.databases.get(&target.object)?.name)),
+            ObjectKind::Function if let Some(routine) = self.routines.get(&target.object) => {
+                let name = format!("{}{}", self.shown_schema(routine.schema), routine.signature());
+                Some(format!("{} {name}", routine.kind_name()))
+            }
+            ObjectKind::Type if let Some(def) = self.types.get(&target.object) => {
+                Some(format!("type {}{}", self.shown_schema(def.schema), def.name))
+            }
             kind => Some(format!("{} {}", kind.word(), target.object.0)),
         }
     }

@@ -224,7 +224,9 @@ pub fn create(create: &CreateAggregate, tx: &mut Transaction, context: &mut DdlC
 fn bind_type(value: &AttributeValue, tx: &Transaction, context: &DdlContext<'_>) -> Result<PgType> {
     let undefined = || Error::new(SqlState::UndefinedObject, format!("type \"{}\" does not exist", value.text));
     let ty = value.ty.as_ref().ok_or_else(undefined)?;
-    expression::binder(context.source.clone(), tx, context).bind_type(ty)
+    let ty = expression::binder(context.source.clone(), tx, context).bind_type(ty)?;
+    super::privilege::check_type(&tx.catalog(), context.user, ty.oid)?;
+    Ok(ty)
 }
 
 fn arguments(
@@ -253,6 +255,7 @@ fn arguments(
             return Err(invalid("aggregate parameters cannot have default values"));
         }
         let ty = expression::binder(context.source.clone(), tx, context).bind_type(&arg.ty)?;
+        super::privilege::check_type(&tx.catalog(), context.user, ty.oid)?;
         out.push(RoutineArg { name: arg.name.clone(), ty, mode: arg.mode, default: None });
     }
     Ok(out)

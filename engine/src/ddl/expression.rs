@@ -30,8 +30,10 @@ pub fn binder(source: Source, tx: &Transaction, context: &DdlContext<'_>) -> Bin
 
 /// The type of a column (42704 for a name that is none, 42P16 for one that no column can have).
 pub fn column_type(ty: &ast::DataType, column: &str, tx: &Transaction, context: &DdlContext<'_>) -> Result<PgType> {
-    let ty = tx.catalog().base_type(binder(context.source.clone(), tx, context).bind_type(ty)?);
+    let written = binder(context.source.clone(), tx, context).bind_type(ty)?;
+    let ty = tx.catalog().base_type(written);
     super::column::check_type(column, ty)?;
+    super::privilege::check_type(&tx.catalog(), context.user, written.oid)?;
     Ok(ty)
 }
 

@@ -5,14 +5,15 @@
 
 use std::sync::Arc;
 
-use sqlparser::ast::Ident;
+use sqlparser::ast::{Ident, ObjectName};
 
 use super::names::{self, Name};
+use super::routine_syntax::{RoutineKind, RoutineName};
 use super::syntax::access::{GrantPrivileges, Objects};
-use super::{DdlContext, allocate, put};
+use super::{DdlContext, allocate, put, routine, user_type};
 use crate::catalog::access::{Access, AclTarget, DefaultKey, plural, relation_kind, same_items};
 use crate::catalog::acl::{Acl, Change, ObjectKind, PUBLIC, Rights, default_acl, update};
-use crate::catalog::{Catalog, Object, Oid, Relation};
+use crate::catalog::{Catalog, NamedType, Object, Oid, Relation, RoutineDef, TypeBody};
 use crate::error::{Error, NoticeLevel, Result, SqlState};
 use crate::functions::registry;
 use crate::txn::Transaction;
@@ -93,7 +94,7 @@ pub fn privileges(grant: &GrantPrivileges, tx: &mut Transaction, context: &mut D
         }
     }
     let all = grant.privileges.is_empty();
-    for target in targets(&grant.objects, &catalog, context)? {
+    for target in targets(&grant.objects, tx, context)? {
         if all || !whole.is_none() {
             grant_on(&target, grant, all, whole, &grantees, tx, context)?;
         }
@@ -112,11 +113,14 @@ fn allowed(objects: &Objects) -> Result<(Rights, &'static str)> {
         Objects::Sequences(_) | Objects::AllIn("sequences", _) | Objects::New("sequences") => {
             (ObjectKind::Sequence.all(), "sequence")
         }
-        Objects::Functions("procedure", _) | Objects::AllIn("procedures", _) => (Rights::EXECUTE, "procedure"),
-        Objects::Functions("routine", _) | Objects::AllIn("routines", _) => (Rights::EXECUTE, "routine"),
+        Objects::Functions(RoutineKind::Procedure, _) | Objects::AllIn("procedures", _) => {
+            (Rights::EXECUTE, "procedure")
+        }
+        Objects::Functions(RoutineKind::Routine, _) | Objects::AllIn("routines", _) => (Rights::EXECUTE, "routine"),
         Objects::Functions(..) | Objects::AllIn(..) | Objects::New("functions") => (Rights::EXECUTE, "function"),
         Objects::Databases(_) => (ObjectKind::Database.all(), "database"),
         Objects::Schemas(_) | Objects::New("schemas") => (ObjectKind::Schema.all(), "schema"),
+        Objects::Domains(_) => (Rights::USAGE, "domain"),
         Objects::Types(_) | Objects::New(_) => (Rights::USAGE, "type"),
         Objects::Languages(_) => (Rights::USAGE, "language"),
         Objects::Tablespaces(_) => (Rights::CREATE, "tablespace"),
@@ -130,7 +134,8 @@ fn relation_target(relation: Relation) -> Target {
     Target { key, kind, owner, name: relation.name().to_owned(), relation: Some(relation) }
 }
 
-fn targets(objects: &Objects, catalog: &Arc<Catalog>, context: &DdlContext<'_>) -> Result<Vec<Target>> {
+fn targets(objects: &Objects, tx: &Transaction, context: &mut DdlContext<'_>) -> Result<Vec<Target>> {
+    let catalog = &tx.catalog();
     let path = context.path(catalog);
     let mut targets = Vec::new();
     match objects {
@@ -171,23 +176,15 @@ fn targets(objects: &Objects, catalog: &Arc<Catalog>, context: &DdlContext<'_>) 
                 targets.extend(all_in(kind, schema, catalog));
             }
         }
-        Objects::Types(list) => {
+        Objects::Types(list) | Objects::Domains(list) => {
+            let domain = matches!(objects, Objects::Domains(_));
             for name in list {
-                let parts = names::parts(name)?;
-                let oid = parts
-                    .last()
-                    .and_then(|name| find_type(name))
-                    .ok_or_else(|| Error::new(SqlState::UndefinedObject, format!("type \"{name}\" does not exist")))?;
-                let shown = types::format_type(oid, -1);
-                targets.push(target(ObjectKind::Type, Oid(oid.0), Oid::SUPERUSER, &shown));
+                targets.push(type_target(name, domain, catalog, context)?);
             }
         }
         Objects::Functions(kind, list) => {
-            for (name, args) in list {
-                let parts = names::parts(name)?;
-                let base = parts.last().map_or("", String::as_str);
-                let oid = find_function(kind, base, args.as_deref())?;
-                targets.push(target(ObjectKind::Function, oid, Oid::SUPERUSER, base));
+            for name in list {
+                targets.push(routine_target(*kind, name, tx, context)?);
             }
         }
         Objects::Languages(list) => {
@@ -243,37 +240,76 @@ fn all_in(kind: &str, schema: Oid, catalog: &Catalog) -> Vec<Target> {
             let sequences = catalog.sequences.values().filter(|s| s.schema == schema);
             sequences.cloned().map(Relation::Sequence).map(relation_target).collect()
         }
-        _ => Vec::new(),
+        _ => {
+            let meant = |r: &&Arc<RoutineDef>| match kind {
+                "functions" => !r.procedure,
+                "procedures" => r.procedure,
+                _ => true,
+            };
+            let routines = catalog.routines.values().filter(|r| r.schema == schema).filter(meant);
+            routines.map(|r| target(ObjectKind::Function, r.oid, r.owner, &r.name)).collect()
+        }
     }
 }
 
-fn find_type(name: &str) -> Option<TypeOid> {
-    types::lookup_sql(name).or_else(|| types::lookup(name))
-}
-
-fn find_function(kind: &str, name: &str, args: Option<&[String]>) -> Result<Oid> {
-    let known = registry().lookup(name);
-    let wanted: Option<Vec<_>> = args.map(|args| args.iter().map(|a| find_type(&a.to_lowercase())).collect());
-    let fits = |f: &&Arc<crate::functions::Function>| match &wanted {
-        None => true,
-        Some(wanted) => wanted.len() == f.args.len() && wanted.iter().zip(&f.args).all(|(w, a)| *w == Some(*a)),
+fn type_target(name: &ObjectName, domain: bool, catalog: &Catalog, context: &DdlContext<'_>) -> Result<Target> {
+    let name = Name::new(name, catalog)?;
+    let path = context.path(catalog);
+    let not_array = |ty: TypeOid| match types::element_of(ty) {
+        Some(_) => Err(Error::new(SqlState::InvalidGrantOperation, "cannot set privileges of array types")
+            .hint("Set the privileges of the element type instead.")),
+        None => Ok(ty),
     };
-    let mut found = known.iter().filter(fits);
-    match (found.next(), found.next()) {
-        (Some(one), None) => Ok(Oid(one.oid)),
-        (Some(_), Some(_)) => {
-            Err(Error::new(SqlState::AmbiguousFunction, format!("{kind} name \"{name}\" is not unique"))
-                .hint(format!("Specify the argument list to select the {kind} unambiguously.")))
+    let built_in = || types::lookup_sql(&name.name).or_else(|| types::lookup(&name.name));
+    match user_type::find(&name, catalog, context)? {
+        Some(NamedType::Own(def)) if domain && !matches!(def.body, TypeBody::Domain(_)) => {
+            Err(Error::new(SqlState::WrongObjectType, format!("\"{name}\" is not a domain")))
         }
-        (None, _) if args.is_none() => {
-            let message = format!("could not find a {kind} named \"{name}\"");
-            Err(Error::new(SqlState::UndefinedFunction, message))
-        }
-        (None, _) => {
-            let args = args.unwrap_or_default().join(", ");
-            Err(Error::new(SqlState::UndefinedFunction, format!("{kind} {name}({args}) does not exist")))
+        Some(NamedType::Own(def)) => Ok(target(ObjectKind::Type, def.oid, def.owner, &def.name)),
+        Some(NamedType::Row(_)) if !domain => Err(Error::unsupported("GRANT on the row type of a relation")),
+        Some(NamedType::Row(_)) => Err(Error::new(SqlState::WrongObjectType, format!("\"{name}\" is not a domain"))),
+        None => {
+            let ty = catalog.find_type(name.schema.as_deref(), &name.name, &path).or_else(built_in);
+            let ty = not_array(ty.ok_or_else(|| user_type::undefined(&name))?)?;
+            if domain {
+                return Err(Error::new(SqlState::WrongObjectType, format!("\"{name}\" is not a domain")));
+            }
+            Ok(target(ObjectKind::Type, Oid(ty.0), Oid::SUPERUSER, &name.name))
         }
     }
+}
+
+fn routine_target(
+    kind: RoutineKind,
+    name: &RoutineName,
+    tx: &Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<Target> {
+    let catalog = tx.catalog();
+    let written = Name::new(&name.name, &catalog)?;
+    let may_be_built_in = written.schema.as_deref().is_none_or(|schema| schema == "pg_catalog");
+    if may_be_built_in && kind != RoutineKind::Procedure {
+        let types = name.args.as_ref().map(|args| routine::types_of(args, tx, context)).transpose()?;
+        let fits = |f: &&Arc<crate::functions::Function>| types.as_ref().is_none_or(|types| *types == f.args);
+        let known = registry().lookup(&written.name);
+        let path = context.path(&catalog);
+        let own = catalog.routines_named(written.schema.as_deref(), &written.name, &path);
+        // A name alone has to mean one of all of them.
+        if let [one] = known.iter().filter(fits).collect::<Vec<_>>()[..]
+            && (types.is_some() || own.is_empty())
+        {
+            return Ok(target(ObjectKind::Function, Oid(one.oid), Oid::SUPERUSER, &written.name));
+        }
+        if types.is_none() && known.len() + own.len() > 1 {
+            let what = kind.word();
+            let message = format!("{what} name \"{written}\" is not unique");
+            return Err(Error::new(SqlState::AmbiguousFunction, message)
+                .hint(format!("Specify the argument list to select the {what} unambiguously.")));
+        }
+    }
+    let found = routine::find_named(kind, name, false, false, tx, context)?;
+    let routine = found.ok_or_else(|| Error::internal("a routine that is missing"))?;
+    Ok(target(ObjectKind::Function, routine.oid, routine.owner, &routine.name))
 }
 
 /// Who grants, and with which options.

@@ -67,6 +67,7 @@ use crate::session::settings::Settings;
 use crate::sql::Source;
 use crate::txn::{TableLock, Transaction, Wait};
 
+pub use expression::names_read;
 pub use maintenance::{Maintenance, MaintenanceKind};
 pub use syntax::Extra;
 use syntax::access::AccessStatement;

@@ -6,6 +6,7 @@ use crate::catalog::access::{Access, AclTarget};
 use crate::catalog::acl::{self, Acl, ObjectKind, Rights};
 use crate::catalog::{Catalog, Object, Oid, Relation, TableDef};
 use crate::error::{Error, Result, SqlState};
+use crate::types::{TypeOid, names};
 
 /// 42501 unless the user has the privileges of the owner.
 pub fn check_owner(catalog: &Catalog, user: Oid, owner: Oid, kind: &str, name: &str) -> Result<()> {
@@ -30,6 +31,18 @@ pub fn check_references(catalog: &Catalog, user: Oid, table: &Arc<TableDef>, col
         true => Ok(()),
         false => Err(crate::sql::permission_denied(&relation)),
     }
+}
+
+/// 42501 unless the user may use a type, of whose arrays its own privileges count.
+pub fn check_type(catalog: &Catalog, user: Oid, ty: TypeOid) -> Result<()> {
+    let ty = names::element_of(ty).unwrap_or(ty);
+    let own = catalog.types.get(&Oid(ty.0));
+    let (owner, kind) = (own.map_or(Oid::SUPERUSER, |def| def.owner), ObjectKind::Type);
+    if catalog.rights(user, AclTarget::new(kind, Oid(ty.0)), kind, owner).0.has(Rights::USAGE) {
+        return Ok(());
+    }
+    let name = own.map_or_else(|| names::format_type(ty, -1), |def| def.name.clone());
+    Err(Error::new(SqlState::InsufficientPrivilege, format!("permission denied for type {name}")))
 }
 
 /// 42501 unless the user may create objects in the schema.
@@ -94,6 +107,14 @@ fn owned(catalog: &Catalog, object: &Object) -> Option<Owned> {
         Object::Database(d) => {
             let before = catalog.databases.get(&d.oid).map(|before| before.owner);
             (ObjectKind::Database, d.oid, d.owner, before, Oid(0))
+        }
+        Object::Routine(r) => {
+            let before = catalog.routines.get(&r.oid).map(|before| before.owner);
+            (ObjectKind::Function, r.oid, r.owner, before, r.schema)
+        }
+        Object::Type(t) => {
+            let before = catalog.types.get(&t.oid).map(|before| before.owner);
+            (ObjectKind::Type, t.oid, t.owner, before, t.schema)
         }
         _ => return None,
     };

@@ -104,6 +104,7 @@ fn arguments(create: &CreateRoutine, tx: &Transaction, context: &DdlContext<'_>)
     let mut defaults = false;
     for written in &create.args {
         let ty = expression::binder(context.source.clone(), tx, context).bind_type(&written.ty)?;
+        privilege::check_type(&tx.catalog(), context.user, ty.oid)?;
         let input = written.mode.is_input();
         if input && args.iter().any(|a| a.mode == ArgMode::Variadic) {
             let message = "VARIADIC parameter must be the last input parameter";
@@ -185,6 +186,7 @@ fn result(
         return Ok((TypeOid::RECORD.into(), Some(relation.oid()), *set));
     }
     let ty = expression::binder(context.source.clone(), tx, context).bind_type(written)?;
+    privilege::check_type(&tx.catalog(), context.user, ty.oid)?;
     if let Some(expected) = of_outputs
         && expected.oid != ty.oid
     {
@@ -445,12 +447,7 @@ pub fn find_named(
     let catalog = tx.catalog();
     let path = context.path(&catalog);
     let written = Name::new(&name.name, &catalog)?;
-    let what = match kind {
-        RoutineKind::Function => "function",
-        RoutineKind::Procedure => "procedure",
-        RoutineKind::Aggregate => "aggregate",
-        RoutineKind::Routine => "routine",
-    };
+    let what = kind.word();
     let all = catalog.routines_named(written.schema.as_deref(), &written.name, &path);
     let found: Vec<&Arc<RoutineDef>> = match &name.args {
         // A name alone means those of the kind, if there are any.
@@ -552,7 +549,8 @@ fn written_type(ty: &sqlparser::ast::DataType) -> String {
     format!("pg_catalog.{keyword}")
 }
 
-fn types_of(args: &[WrittenArg], tx: &Transaction, context: &DdlContext<'_>) -> Result<Vec<TypeOid>> {
+/// Types of the input arguments.
+pub fn types_of(args: &[WrittenArg], tx: &Transaction, context: &DdlContext<'_>) -> Result<Vec<TypeOid>> {
     let inputs = args.iter().filter(|a| a.mode.is_input());
     let mut binder = expression::binder(context.source.clone(), tx, context);
     inputs.map(|a| binder.bind_type(&a.ty).map(|t| t.oid)).collect()

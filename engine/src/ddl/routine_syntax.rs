@@ -67,6 +67,17 @@ pub enum RoutineKind {
     Routine,
 }
 
+impl RoutineKind {
+    pub fn word(self) -> &'static str {
+        match self {
+            RoutineKind::Function => "function",
+            RoutineKind::Procedure => "procedure",
+            RoutineKind::Aggregate => "aggregate",
+            RoutineKind::Routine => "routine",
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub enum RoutineChange {
     Relation(RelationChange),

@@ -73,6 +73,7 @@ pub fn run<'a>(
             binder.with_routine(outer);
         }
         let (routine, args) = resolve(call, &mut binder)?;
+        binder.check_privileges()?;
         if !session.routines.is_empty() && routine.outputs().next().is_some() {
             let message = "calling procedures with output arguments is not supported in SQL functions";
             return Err(Error::new(SqlState::FeatureNotSupported, message));

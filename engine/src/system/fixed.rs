@@ -150,7 +150,7 @@ fn pg_type(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
             t.oid, t.name, Oid::PG_CATALOG, Oid::SUPERUSER, t.len, t.by_value, t.kind as char, t.category as char,
             t.preferred, true, t.delimiter as char, 0u32, subscript, t.element, t.array, input, output, receive, send,
             modin, modout, analyze, t.align as char, t.storage as char, false, 0u32, -1i32, 0i32, t.collation, Null,
-            Null, Null);
+            Null, sink.acl(ObjectKind::Type, Oid(t.oid.0)));
     }
     let catalog = &context.catalog;
     for r in super::all() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::deparse::{self, Display};
 use super::relations::role_name;
+use super::routine_views::data_type;
 use super::rows::{Null, row};
 use super::{RowSink, RowSource, SystemContext, viewdef};
 use crate::catalog::{
@@ -51,7 +52,7 @@ pub(super) fn yes_or_no(yes: bool) -> &'static str {
     if yes { "YES" } else { "NO" }
 }
 
-fn may_see(context: &SystemContext, owner: Oid) -> bool {
+pub(super) fn may_see(context: &SystemContext, owner: Oid) -> bool {
     context.catalog.has_privileges_of(context.user, owner)
 }
 
@@ -111,9 +112,8 @@ struct TypeFigures {
 }
 
 impl TypeFigures {
-    fn new(ty: PgType) -> TypeFigures {
+    fn new(ty: PgType, catalog: &Catalog) -> TypeFigures {
         use TypeOid as T;
-        let array = names::category(ty.oid) == b'A' && names::layout(ty.oid).is_some_and(|l| l.len == -1);
         let length = matches!(ty.oid, T::VARCHAR | T::BPCHAR).then(|| ty.typmod - 4).filter(|n| *n > 0);
         let string = matches!(ty.oid, T::VARCHAR | T::BPCHAR | T::TEXT | T::CHAR | T::NAME);
         let (precision, radix, scale) = match ty.oid {
@@ -141,7 +141,7 @@ impl TypeFigures {
             None => None,
         };
         TypeFigures {
-            data_type: if array { "ARRAY".into() } else { deparse::type_name(ty.oid) },
+            data_type: data_type(ty.oid, catalog),
             length,
             octets: octets.filter(|_| string),
             precision,
@@ -172,18 +172,14 @@ struct Col<'a> {
 impl Col<'_> {
     fn push(self, catalog: &Catalog, sink: &mut RowSink) {
         let database = &catalog.database.name;
-        let f = TypeFigures::new(self.ty);
+        let f = TypeFigures::new(self.ty, catalog);
         let domain = self.domain.and_then(|oid| catalog.types.get(&oid));
         let domain_schema = domain.map(|d| catalog.schema_name(d.schema));
         let domain_name = domain.map(|d| &d.name);
         let collation = self.collation.and_then(|oid| catalog.collation(oid));
         let collation_schema = collation.as_ref().map(|c| catalog.schema_name(c.schema()));
         let collation_name = collation.as_ref().map(|c| c.name());
-        let own = catalog.type_name(self.ty.oid);
-        let (udt_schema, udt) = match &own {
-            Some((schema, name)) => (catalog.schema_name(*schema), name.as_str()),
-            None => ("pg_catalog", names::row(self.ty.oid).map_or("", |t| t.name)),
-        };
+        let (udt_schema, udt) = udt(self.ty.oid, catalog);
         let generation = self.identity.as_ref().map(|i| match i.0 {
             Identity::Always => "ALWAYS",
             Identity::ByDefault => "BY DEFAULT",
@@ -203,7 +199,7 @@ impl Col<'_> {
 }
 
 /// A type's schema and name in pg_type.
-fn udt(ty: TypeOid, catalog: &Catalog) -> (String, String) {
+pub(super) fn udt(ty: TypeOid, catalog: &Catalog) -> (String, String) {
     match catalog.type_name(ty) {
         Some((schema, name)) => (catalog.schema_name(schema).to_owned(), name),
         None => ("pg_catalog".to_owned(), names::row(ty).map_or("", |t| t.name).to_owned()),
@@ -215,7 +211,7 @@ fn domains(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     let database = &catalog.database.name;
     for def in catalog.types.values() {
         let Some(domain) = def.domain() else { continue };
-        let f = TypeFigures::new(domain.base);
+        let f = TypeFigures::new(domain.base, catalog);
         let (udt_schema, udt) = udt(domain.over.map_or(domain.base.oid, |over| TypeOid(over.0)), catalog);
         let data_type = if domain.over.is_some() { "USER-DEFINED".to_owned() } else { f.data_type };
         let display = Display::plain(&context.catalog, &context.path);
@@ -250,7 +246,7 @@ fn attributes(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     let database = &catalog.database.name;
     for (def, attributes) in visible_composites(context) {
         for (number, attribute) in (1i32..).zip(attributes) {
-            let f = TypeFigures::new(attribute.ty);
+            let f = TypeFigures::new(attribute.ty, catalog);
             let (udt_schema, udt) = udt(attribute.ty.oid, catalog);
             row!(sink;
                 database, catalog.schema_name(def.schema), &def.name, &attribute.name, number, Null, "YES", f.data_type,
@@ -551,7 +547,7 @@ fn sequences(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
         if crate::ddl::is_identity_sequence(catalog, s) {
             continue;
         }
-        let f = TypeFigures::new(s.ty);
+        let f = TypeFigures::new(s.ty, catalog);
         row!(sink;
             &catalog.database.name, catalog.schema_name(s.schema), &s.name, f.data_type, f.precision, f.radix, 0i32,
             s.start.to_string(), s.min.to_string(), s.max.to_string(), s.increment.to_string(), yes_or_no(s.cycle));

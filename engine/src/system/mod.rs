@@ -20,6 +20,7 @@ mod information_schema;
 mod monitor;
 mod privileges;
 mod relations;
+mod routine_views;
 mod routines;
 mod row_security;
 mod row_set;
@@ -341,6 +342,7 @@ const FAMILIES: &[&[(&str, RowSource)]] = &[
     statistics::SOURCES,
     empty::SOURCES,
     privileges::SOURCES,
+    routine_views::SOURCES,
     standard::SOURCES,
     information_schema::SOURCES,
 ];

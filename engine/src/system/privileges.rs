@@ -100,18 +100,18 @@ fn init_privileges(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
 }
 
 /// Privileges one by one, as the standard's views have them.
-struct Granted<'a> {
-    grantor: &'a str,
-    grantee: &'a str,
-    privilege: &'static str,
-    grantable: &'static str,
+pub(super) struct Granted<'a> {
+    pub grantor: &'a str,
+    pub grantee: &'a str,
+    pub privilege: &'static str,
+    pub grantable: &'static str,
 }
 
 fn is_enabled(context: &SystemContext, role: Oid) -> bool {
     context.catalog.has_privileges_of(context.user, role)
 }
 
-fn explode<'a>(
+pub(super) fn explode<'a>(
     context: &'a SystemContext,
     acl: &'a Acl,
     owner: Oid,
@@ -201,7 +201,7 @@ fn column_privileges(context: &SystemContext, sink: &mut RowSink, roles_only: bo
     Ok(())
 }
 
-/// USAGE of sequences. Collations, which everybody may use, come first as in PostgreSQL.
+/// USAGE of domains and sequences. Collations, which everybody may use, come first as in PostgreSQL.
 fn usage_privileges(context: &SystemContext, sink: &mut RowSink, roles_only: bool) -> Result<()> {
     let catalog = &context.catalog;
     let database = &catalog.database.name;
@@ -213,6 +213,14 @@ fn usage_privileges(context: &SystemContext, sink: &mut RowSink, roles_only: boo
                 _ => Oid::SUPERUSER,
             };
             row!(sink; role_name(catalog, owner), "PUBLIC", database, schema, name, "COLLATION", "USAGE", "NO");
+        }
+    }
+    for t in catalog.types.values().filter(|t| t.domain().is_some()) {
+        let acl = catalog.acl(AclTarget::new(ObjectKind::Type, t.oid), ObjectKind::Type, t.owner);
+        for g in explode(context, &acl, t.owner, Rights::USAGE, roles_only) {
+            row!(sink;
+                g.grantor, g.grantee, database, catalog.schema_name(t.schema), &t.name, "DOMAIN", g.privilege,
+                g.grantable);
         }
     }
     for s in catalog.sequences.values() {

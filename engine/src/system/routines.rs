@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::deparse::{quote_ident, type_name};
+use super::deparse::{Display, quote_ident, type_name};
 use super::rows::{Null, row};
 use super::{RowSink, SystemContext};
-use crate::catalog::{ArgMode, Catalog, Oid, RoutineArg, RoutineDef};
+use crate::catalog::acl::ObjectKind;
+use crate::catalog::{ArgMode, Oid, RoutineArg, RoutineDef};
 use crate::error::Result;
 use crate::types::{Datum, PgType, TypeOid};
 
@@ -43,7 +44,7 @@ pub(super) fn proc_row(r: &RoutineDef, sink: &mut RowSink) {
         r.oid, &r.name, r.schema, r.owner, language, r.cost, r.rows, r.variadic_element().unwrap_or(TypeOid(0)), 0u32, kind, r.security_definer, r.leakproof,
         r.strict, r.returns_set, r.volatility, r.parallel, inputs.len() as i16, defaults.len() as i16, r.ret.oid,
         inputs, none_if_empty(all), none_if_empty(modes), none_if_empty(names), shown_defaults, Null, source, Null,
-        standard, Null, Null);
+        standard, Null, sink.acl(ObjectKind::Function, r.oid));
 }
 
 /// The rows of pg_aggregate.
@@ -70,7 +71,7 @@ fn mode(mode: ArgMode) -> &'static str {
     }
 }
 
-fn argument(a: &RoutineArg, defaults: bool) -> String {
+fn argument(a: &RoutineArg, defaults: bool, context: &SystemContext) -> String {
     let mut out = match a.mode {
         ArgMode::Out => "OUT ".to_owned(),
         ArgMode::InOut => "INOUT ".to_owned(),
@@ -81,56 +82,65 @@ fn argument(a: &RoutineArg, defaults: bool) -> String {
         out.push_str(&quote_ident(name));
         out.push(' ');
     }
-    out.push_str(&type_name(PgType::from(a.ty.oid)));
+    out.push_str(&shown_type(a.ty.oid, context));
     if let Some(default) = a.default.as_ref().filter(|_| defaults) {
         out.push_str(" DEFAULT ");
-        out.push_str(&shown_default(default, a.ty));
+        out.push_str(&shown_default(default, a.ty.oid, context));
     }
     out
 }
 
-/// A constant as PostgreSQL shows it, with its type; anything else as it was written.
-fn shown_default(text: &str, ty: PgType) -> String {
+fn shown_type(ty: TypeOid, context: &SystemContext) -> String {
+    let own = context.catalog.type_shown(ty, &context.path.schemas);
+    own.unwrap_or_else(|| type_name(PgType::from(ty)))
+}
+
+/// A default as PostgreSQL shows it: a constant with its type.
+pub(super) fn shown_default(text: &str, ty: TypeOid, context: &SystemContext) -> String {
     let string = text.starts_with('\'') && text.ends_with('\'') && !text.contains("::");
-    if string { format!("{text}::{}", type_name(PgType::from(ty.oid))) } else { text.to_owned() }
+    match text.eq_ignore_ascii_case("null") {
+        true => format!("NULL::{}", shown_type(ty, context)),
+        false if string => format!("{text}::{}", shown_type(ty, context)),
+        false => Display::plain(&context.catalog, &context.path).expression(text, None),
+    }
 }
 
 /// pg_get_function_arguments, and without defaults pg_get_function_identity_arguments.
-pub(crate) fn arguments(r: &RoutineDef, defaults: bool) -> String {
+pub(crate) fn arguments(r: &RoutineDef, defaults: bool, context: &SystemContext) -> String {
     let procedure_in = |a: &RoutineArg, text: String| match (r.procedure, a.mode) {
         (true, ArgMode::In) => format!("IN {text}"),
         _ => text,
     };
     let shown = r.args.iter().filter(|a| a.mode != ArgMode::Table);
-    shown.map(|a| procedure_in(a, argument(a, defaults))).collect::<Vec<_>>().join(", ")
+    shown.map(|a| procedure_in(a, argument(a, defaults, context))).collect::<Vec<_>>().join(", ")
 }
 
 /// pg_get_function_result; `None`: a procedure.
-pub(crate) fn result(r: &RoutineDef, catalog: &Catalog) -> Option<String> {
+pub(crate) fn result(r: &RoutineDef, context: &SystemContext) -> Option<String> {
     if r.procedure {
         return None;
     }
-    let table: Vec<String> = r.args.iter().filter(|a| a.mode == ArgMode::Table).map(|a| argument(a, false)).collect();
+    let table = r.args.iter().filter(|a| a.mode == ArgMode::Table);
+    let table: Vec<String> = table.map(|a| argument(a, false, context)).collect();
     if !table.is_empty() {
         return Some(format!("TABLE({})", table.join(", ")));
     }
-    let ty = match r.ret_relation.and_then(|oid| catalog.relation(oid)) {
-        Some(relation) => quote_ident(relation.name()),
-        None => type_name(r.ret),
-    };
+    let row_type = r.ret_relation.and_then(|oid| context.catalog.relation(oid)?.row_type());
+    let ty = shown_type(row_type.map_or(r.ret.oid, |row| TypeOid(row.0)), context);
     Some(if r.returns_set { format!("SETOF {ty}") } else { ty })
 }
 
 /// pg_get_functiondef.
-pub(crate) fn definition(r: &RoutineDef, catalog: &Catalog) -> String {
+pub(crate) fn definition(r: &RoutineDef, context: &SystemContext) -> String {
+    let catalog = &context.catalog;
     let kind = if r.procedure { "PROCEDURE" } else { "FUNCTION" };
     let mut out = format!(
         "CREATE OR REPLACE {kind} {}.{}({})\n",
         quote_ident(catalog.schema_name(r.schema)),
         quote_ident(&r.name),
-        arguments(r, true)
+        arguments(r, true, context)
     );
-    if let Some(result) = result(r, catalog) {
+    if let Some(result) = result(r, context) {
         out.push_str(&format!(" RETURNS {result}\n"));
     }
     out.push_str(" LANGUAGE sql\n");

@@ -3,6 +3,7 @@
 use super::deparse::Display;
 use super::rows::{Null, row};
 use super::{RowSink, RowSource, SystemContext};
+use crate::catalog::acl::ObjectKind;
 use crate::catalog::{DomainDef, Oid, TypeBody, TypeDef};
 use crate::error::Result;
 use crate::functions::{extension, registry};
@@ -35,7 +36,7 @@ fn own_row(def: &TypeDef, context: &SystemContext, sink: &mut RowSink) {
         TypeBody::Enum(_) => row!(sink;
             def.oid, &def.name, def.schema, def.owner, 4i16, true, 'e', 'E', false, true, ',', 0u32, 0u32, 0u32, array,
             function("enum_in"), function("enum_out"), 3532u32, function("enum_send"), 0u32, 0u32, 0u32,
-            'i', 'p', false, 0u32, -1i32, 0i32, 0u32, Null, Null, Null),
+            'i', 'p', false, 0u32, -1i32, 0i32, 0u32, Null, Null, sink.acl(ObjectKind::Type, def.oid)),
         TypeBody::Base => base_row(def, sink),
         TypeBody::Domain(domain) => domain_row(def, domain, context, sink),
         TypeBody::Range(_) => range_row(def, 'r', [3834, 3835, 3836, 3837, 3916], context, sink),
@@ -43,7 +44,7 @@ fn own_row(def: &TypeDef, context: &SystemContext, sink: &mut RowSink) {
         TypeBody::Composite(_) => row!(sink;
             def.oid, &def.name, def.schema, def.owner, -1i16, false, 'c', 'C', false, true, ',', ty.user_number(), 0u32,
             0u32, array, 2290u32, 2291u32, 2402u32, 2403u32, 0u32, 0u32, 0u32, 'd', 'x', false, 0u32, -1i32, 0i32, 0u32,
-            Null, Null, Null),
+            Null, Null, sink.acl(ObjectKind::Type, def.oid)),
     }
 }
 
@@ -66,7 +67,8 @@ fn range_row(
     let align = range_alignment(def, context);
     row!(sink;
         def.oid, &def.name, def.schema, def.owner, -1i16, false, kind, 'R', false, true, ',', 0u32, 0u32, 0u32, array,
-        input, output, receive, send, 0u32, 0u32, analyze, align, 'x', false, 0u32, -1i32, 0i32, 0u32, Null, Null, Null);
+        input, output, receive, send, 0u32, 0u32, analyze, align, 'x', false, 0u32, -1i32, 0i32, 0u32, Null, Null,
+        sink.acl(ObjectKind::Type, def.oid));
 }
 
 /// The built-in ranges, then those that users made.
@@ -96,7 +98,8 @@ fn base_row(def: &TypeDef, sink: &mut RowSink) {
     .map(function);
     row!(sink;
         def.oid, &def.name, def.schema, def.owner, -1i16, false, 'b', category, false, true, ',', 0u32, 0u32, 0u32, array,
-        input, output, receive, send, 0u32, 0u32, 0u32, 'i', 'x', false, 0u32, -1i32, 0i32, collation, Null, Null, Null);
+        input, output, receive, send, 0u32, 0u32, 0u32, 'i', 'x', false, 0u32, -1i32, 0i32, collation, Null, Null,
+        sink.acl(ObjectKind::Type, def.oid));
 }
 
 fn pg_extension(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
@@ -140,7 +143,8 @@ fn domain_row(def: &TypeDef, domain: &DomainDef, context: &SystemContext, sink: 
     row!(sink;
         def.oid, &def.name, def.schema, def.owner, len, by_value, 'd', category, false, true, ',', 0u32, 0u32, 0u32,
         array, function("domain_in"), output, function("domain_recv"), send, 0u32, 0u32, 0u32, align as char,
-        storage as char, domain.not_null, over, typmod, 0i32, collation, default.clone(), default, Null);
+        storage as char, domain.not_null, over, typmod, 0i32, collation, default.clone(), default,
+        sink.acl(ObjectKind::Type, def.oid));
 }
 
 fn array_row(def: &TypeDef, context: &SystemContext, sink: &mut RowSink) {

@@ -5,6 +5,7 @@ use sqlparser::ast::{Ident, ObjectName};
 use sqlparser::tokenizer::Token;
 
 use super::{Cursor, Extra, SyntaxError};
+use crate::ddl::routine_syntax::{RoutineKind, RoutineName, routine_name};
 
 /// Statements about roles and privileges.
 #[derive(Debug, Clone)]
@@ -75,8 +76,8 @@ pub enum Objects {
     Databases(Vec<Ident>),
     Schemas(Vec<Ident>),
     Types(Vec<ObjectName>),
-    /// Name and, if written, types of the arguments.
-    Functions(&'static str, Vec<(ObjectName, Option<Vec<String>>)>),
+    Domains(Vec<ObjectName>),
+    Functions(RoutineKind, Vec<RoutineName>),
     Languages(Vec<Ident>),
     Tablespaces(Vec<Ident>),
     /// ALL TABLES IN SCHEMA and its like; the kind's plural.
@@ -179,12 +180,13 @@ fn objects(c: &mut Cursor<'_>) -> Result<Objects, SyntaxError> {
             Some("sequence") => return Ok(Objects::Sequences(c.list(Cursor::object_name)?)),
             Some("database") => return Ok(Objects::Databases(c.list(Cursor::identifier)?)),
             Some("schema") => return Ok(Objects::Schemas(c.list(Cursor::identifier)?)),
-            Some("type" | "domain") => return Ok(Objects::Types(c.list(Cursor::object_name)?)),
+            Some("type") => return Ok(Objects::Types(c.list(Cursor::object_name)?)),
+            Some("domain") => return Ok(Objects::Domains(c.list(Cursor::object_name)?)),
             Some("language") => return Ok(Objects::Languages(c.list(Cursor::identifier)?)),
             Some("tablespace") => return Ok(Objects::Tablespaces(c.list(Cursor::identifier)?)),
-            Some("function") => return Ok(Objects::Functions("function", functions(c)?)),
-            Some("procedure") => return Ok(Objects::Functions("procedure", functions(c)?)),
-            Some("routine") => return Ok(Objects::Functions("routine", functions(c)?)),
+            Some("function") => return Ok(Objects::Functions(RoutineKind::Function, c.list(routine_name)?)),
+            Some("procedure") => return Ok(Objects::Functions(RoutineKind::Procedure, c.list(routine_name)?)),
+            Some("routine") => return Ok(Objects::Functions(RoutineKind::Routine, c.list(routine_name)?)),
             Some("parameter") => {
                 c.list(Cursor::object_name)?;
                 return Ok(Objects::Other("GRANT ON PARAMETER"));
@@ -207,49 +209,6 @@ fn objects(c: &mut Cursor<'_>) -> Result<Objects, SyntaxError> {
     }
     c.at = start;
     Ok(Objects::Tables(c.list(Cursor::object_name)?))
-}
-
-/// Names, and the types of the arguments where they are given.
-type Functions = Vec<(ObjectName, Option<Vec<String>>)>;
-
-fn functions(c: &mut Cursor<'_>) -> Result<Functions, SyntaxError> {
-    let mut functions = Vec::new();
-    loop {
-        let name = c.object_name()?;
-        let mut types = None;
-        if c.accept_token(&Token::LParen) {
-            let mut list = Vec::new();
-            let mut one = String::new();
-            let mut depth = 0usize;
-            loop {
-                let token = &c.tokens.get(c.at).ok_or(c.at)?.token;
-                c.at += 1;
-                match token {
-                    Token::RParen if depth == 0 => break,
-                    Token::Comma if depth == 0 => list.push(std::mem::take(&mut one)),
-                    token => {
-                        depth = match token {
-                            Token::LParen => depth + 1,
-                            Token::RParen => depth - 1,
-                            _ => depth,
-                        };
-                        if !one.is_empty() && matches!(token, Token::Word(_)) {
-                            one.push(' ');
-                        }
-                        one.push_str(&token.to_string());
-                    }
-                }
-            }
-            if !one.is_empty() {
-                list.push(one);
-            }
-            types = Some(list);
-        }
-        functions.push((name, types));
-        if !c.accept_token(&Token::Comma) {
-            return Ok(functions);
-        }
-    }
 }
 
 /// `TO grantees WITH GRANT OPTION` or `FROM grantees CASCADE`.

@@ -9,8 +9,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::Binder;
 use crate::catalog::access::{AclTarget, relation_kind};
-use crate::catalog::acl::Rights;
-use crate::catalog::{Catalog, Oid, Relation};
+use crate::catalog::acl::{ObjectKind, Rights};
+use crate::catalog::{Catalog, Oid, Relation, RoutineDef};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::ColumnId;
 use crate::sql::scope::ScopeColumn;
@@ -30,6 +30,8 @@ struct Use {
 pub(super) struct Uses {
     pub user: Oid,
     list: Vec<Use>,
+    /// Users' routines that are called and that the user may not call.
+    denied_calls: Vec<Error>,
     columns: HashMap<ColumnId, Vec<(usize, i16)>>,
     /// The relation that the statement changes.
     target: Option<usize>,
@@ -39,7 +41,14 @@ pub(super) struct Uses {
 
 impl Uses {
     pub fn of(user: Oid) -> Uses {
-        Uses { user, list: Vec::new(), columns: HashMap::new(), target: None, target_view: None }
+        Uses {
+            user,
+            list: Vec::new(),
+            denied_calls: Vec::new(),
+            columns: HashMap::new(),
+            target: None,
+            target_view: None,
+        }
     }
 }
 
@@ -213,11 +222,22 @@ impl Binder {
         }
     }
 
+    /// A routine is called: as the user of the statement, in a view too.
+    pub(super) fn note_call(&mut self, routine: &RoutineDef) {
+        let (user, catalog) = (self.environment.search_path.user, &self.environment.catalog);
+        let kind = ObjectKind::Function;
+        let rights = catalog.rights(user, AclTarget::new(kind, routine.oid), kind, routine.owner).0;
+        if !rights.has(Rights::EXECUTE) {
+            let message = format!("permission denied for {} {}", routine.kind_name(), routine.name);
+            self.uses_of.denied_calls.push(Error::new(SqlState::InsufficientPrivilege, message));
+        }
+    }
+
     /// 42501 if the statement, as far as it is bound, is not allowed.
     pub fn check_privileges(&self) -> Result<()> {
         let catalog = &self.environment.catalog;
         match self.uses_of.list.iter().find(|u| !u.is_allowed(catalog)) {
-            None => Ok(()),
+            None => self.uses_of.denied_calls.first().map_or(Ok(()), |denied| Err(denied.clone())),
             Some(denied) => Err(permission_denied(&denied.relation)),
         }
     }

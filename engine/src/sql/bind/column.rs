@@ -124,6 +124,10 @@ impl Binder {
         if let Some(value) = self.frame_name(Some(table), name) {
             return Ok(value);
         }
+        let parameter = self.frame_name(None, table).filter(|value| schema.is_none() && value.ty.oid.is_row());
+        if let Some(row) = parameter {
+            return self.composite_field(row, name, span);
+        }
         let mut error =
             Error::new(SqlState::UndefinedTable, format!("missing FROM-clause entry for table \"{table}\""));
         // A table that was given an alias goes by that alone.

@@ -218,6 +218,7 @@ impl Binder {
             };
             return Err(self.source.locate(error, span));
         }
+        self.note_call(&routine);
         let routine = fit.settle(routine)?;
         let args = self.routine_args(&routine, &fit.places, bound, span)?;
         Ok(Some((routine, args)))

@@ -22,18 +22,18 @@ pub const SCALARS: &[(&str, Implementation)] = &[
     ("pg_get_ruledef", get_ruledef),
     ("pg_get_serial_sequence", get_serial_sequence),
     ("pg_get_function_result", |c, _, a| {
-        let own = routine(c, a).map(|r| routines::result(r, &c.catalog));
+        let own = routine(c, a).map(|r| routines::result(r, c));
         Ok(optional(own.unwrap_or_else(|| function(a).and_then(function_result))))
     }),
     ("pg_get_function_arguments", |c, _, a| {
-        let own = routine(c, a).map(|r| routines::arguments(r, true));
+        let own = routine(c, a).map(|r| routines::arguments(r, true, c));
         Ok(optional(own.or_else(|| function(a).map(|f| function_arguments(f, true)))))
     }),
     ("pg_get_function_identity_arguments", |c, _, a| {
-        let own = routine(c, a).map(|r| routines::arguments(r, false));
+        let own = routine(c, a).map(|r| routines::arguments(r, false, c));
         Ok(optional(own.or_else(|| function(a).map(|f| function_arguments(f, false)))))
     }),
-    ("pg_get_functiondef", |c, _, a| Ok(optional(routine(c, a).map(|r| routines::definition(r, &c.catalog))))),
+    ("pg_get_functiondef", |c, _, a| Ok(optional(routine(c, a).map(|r| routines::definition(r, c))))),
     ("pg_get_replica_identity_index", replica_identity),
     ("obj_description", obj_description),
     ("col_description", col_description),

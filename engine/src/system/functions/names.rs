@@ -218,7 +218,7 @@ fn find_relation(context: &SystemContext, args: &[Datum]) -> Result<u32> {
     Ok(context.catalog.resolve_relation(schema.as_deref(), &name, &context.path)?.oid().0)
 }
 
-fn find_type(context: &SystemContext, args: &[Datum]) -> Result<u32> {
+pub(super) fn find_type(context: &SystemContext, args: &[Datum]) -> Result<u32> {
     let shown = input(args)?;
     if let Some(oid) = literal(shown) {
         return Ok(oid);
@@ -248,7 +248,7 @@ fn routine_name(context: &SystemContext, oid: Oid) -> Option<String> {
 }
 
 /// A function's name, with its schema unless the search path finds it, and the types of its arguments.
-fn routine_signature(context: &SystemContext, oid: Oid) -> Option<String> {
+pub(super) fn routine_signature(context: &SystemContext, oid: Oid) -> Option<String> {
     let Some(routine) = context.catalog.routines.get(&oid) else {
         return registry().function(oid.0).map(|f| signature(f));
     };
@@ -283,17 +283,22 @@ fn find_function(context: &SystemContext, args: &[Datum]) -> Result<u32> {
     }
 }
 
-fn find_procedure(context: &SystemContext, args: &[Datum]) -> Result<u32> {
+pub(super) fn find_procedure(context: &SystemContext, args: &[Datum]) -> Result<u32> {
     let shown = input(args)?;
     if let Some(oid) = literal(shown) {
         return Ok(oid);
     }
     let unknown = || Error::new(SqlState::UndefinedFunction, format!("function \"{shown}\" does not exist"));
-    let (name, rest) = shown.split_once('(').ok_or_else(unknown)?;
-    let rest = rest.trim_end().strip_suffix(')').ok_or_else(unknown)?;
+    let expected =
+        |what: &str| Error::new(SqlState::InvalidTextRepresentation, format!("expected a {what} parenthesis"));
+    let (name, rest) = shown.split_once('(').ok_or_else(|| expected("left"))?;
+    let rest = rest.trim_end().strip_suffix(')').ok_or_else(|| expected("right"))?;
     let wanted: Option<Vec<TypeOid>> = match rest.trim() {
         "" => Some(Vec::new()),
-        list => list.split(',').map(|t| types::lookup_text(t).map(|t| t.oid)).collect(),
+        list => {
+            let ty = |name: &str| find_type(context, &[Datum::from(name.trim())]).ok().map(TypeOid);
+            list.split(',').map(ty).collect()
+        }
     };
     let (schema, name) = qualified(name)?;
     let wanted = wanted.ok_or_else(unknown)?;

@@ -57,6 +57,9 @@ fn describe(context: &SystemContext, class: u32, oid: Oid, sub: i64) -> Option<S
         PG_DATABASE => Some(format!("database {}", quote_ident(&catalog.databases.get(&oid)?.name))),
         PG_TYPE => Some(format!("type {}", type_shown(context, oid, -1)?)),
         PG_PROC => {
+            if catalog.routines.contains_key(&oid) {
+                return Some(format!("function {}", super::names::routine_signature(context, oid)?));
+            }
             let function = registry().function(oid.0)?;
             Some(format!("function {}", resolve::signature(function.name, &function.args).replace(", ", ",")))
         }

@@ -1,14 +1,16 @@
 //! `has_…_privilege`, `pg_has_role` and the functions over aclitem, by the rules of [`crate::catalog::access`].
 
+use std::sync::Arc;
+
 use super::{Implementation, SetImplementation, invalid, oid_arg, relation_arg, text, text_arg};
 use crate::catalog::access::{AclTarget, relation_kind};
 use crate::catalog::acl::{AclItem, ObjectKind, PUBLIC, Rights, default_acl, item_text, parse_item};
-use crate::catalog::{Oid, Relation};
+use crate::catalog::{Catalog, Oid, Relation};
 use crate::error::{Error, Result, SqlState};
-use crate::functions::Call;
+use crate::functions::{Call, registry};
 use crate::sql::live_columns;
 use crate::system::SystemContext;
-use crate::types::Datum;
+use crate::types::{Datum, TypeOid, names as types};
 
 pub const SCALARS: &[(&str, Implementation)] = &[
     ("has_table_privilege", |c, _, a| on_relation(c, a, ObjectKind::Relation)),
@@ -96,18 +98,18 @@ fn on_whole(context: &SystemContext, role: Oid, relation: &Relation) -> (Rights,
 
 fn on_relation(context: &SystemContext, args: &[Datum], kind: ObjectKind) -> Result<Datum> {
     let (role, rest) = split(context, args, 2)?;
+    // Of a sequence the privilege is looked at first, of everything else the name.
+    if kind == ObjectKind::Sequence {
+        wanted(rest, kind)?;
+    }
+    let relation = relation_arg(context, rest, 0)?;
     let wanted = wanted(rest, kind)?;
-    let Some(relation) = relation_arg(context, rest, 0)? else {
+    let Some(relation) = relation else {
         return Ok(Datum::Null);
     };
     if kind == ObjectKind::Sequence && !matches!(relation, Relation::Sequence(_)) {
-        return match rest.first() {
-            Some(Datum::Text(_)) => {
-                let message = format!("\"{}\" is not a sequence", relation.name());
-                Err(Error::new(SqlState::WrongObjectType, message))
-            }
-            _ => Ok(Datum::Null),
-        };
+        let message = format!("\"{}\" is not a sequence", relation.name());
+        return Err(Error::new(SqlState::WrongObjectType, message));
     }
     Ok(Datum::Bool(any(&wanted, on_whole(context, role, &relation))))
 }
@@ -124,8 +126,9 @@ fn column_options(context: &SystemContext, role: Oid, relation: &Relation, attnu
 
 fn on_any_column(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
     let (role, rest) = split(context, args, 2)?;
+    let relation = relation_arg(context, rest, 0)?;
     let wanted = wanted(rest, ObjectKind::Column)?;
-    let Some(relation) = relation_arg(context, rest, 0)? else {
+    let Some(relation) = relation else {
         return Ok(Datum::Null);
     };
     let has = |attnum: i16| any(&wanted, column_options(context, role, &relation, attnum));
@@ -134,8 +137,8 @@ fn on_any_column(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Resul
 
 fn on_column(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
     let (role, rest) = split(context, args, 3)?;
-    let wanted = wanted(rest, ObjectKind::Column)?;
     let Some(relation) = relation_arg(context, rest, 0)? else {
+        wanted(rest, ObjectKind::Column)?;
         return Ok(Datum::Null);
     };
     let attnum = match rest.get(1) {
@@ -152,19 +155,23 @@ fn on_column(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Da
             })?
         }
         Some(Datum::Int2(attnum)) if live_columns(&relation).contains(attnum) => *attnum,
-        _ => return Ok(Datum::Null),
+        _ => {
+            wanted(rest, ObjectKind::Column)?;
+            return Ok(Datum::Null);
+        }
     };
+    let wanted = wanted(rest, ObjectKind::Column)?;
     Ok(Datum::Bool(any(&wanted, column_options(context, role, &relation, attnum))))
 }
 
 fn on_schema(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
     let (role, rest) = split(context, args, 2)?;
-    let wanted = wanted(rest, ObjectKind::Schema)?;
     let catalog = &context.catalog;
     let schema = match rest.first() {
         Some(Datum::Text(name)) => Some(catalog.resolve_schema(name)?),
         _ => oid_arg(rest, 0).and_then(|oid| catalog.schemas.get(&oid)),
     };
+    let wanted = wanted(rest, ObjectKind::Schema)?;
     let Some(schema) = schema else {
         return Ok(Datum::Null);
     };
@@ -175,12 +182,12 @@ fn on_schema(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Da
 
 fn on_database(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
     let (role, rest) = split(context, args, 2)?;
-    let wanted = wanted(rest, ObjectKind::Database)?;
     let catalog = &context.catalog;
     let oid = match rest.first() {
         Some(Datum::Text(name)) => catalog.find_database(name)?,
         _ => oid_arg(rest, 0).unwrap_or(Oid(0)),
     };
+    let wanted = wanted(rest, ObjectKind::Database)?;
     let Ok(database) = catalog.database_of(oid) else {
         return Ok(Datum::Null);
     };
@@ -188,16 +195,58 @@ fn on_database(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<
     Ok(Datum::Bool(any(&wanted, catalog.rights(role, target, ObjectKind::Database, database.owner))))
 }
 
-/// Objects of the system, whose lists nobody may change but by GRANT.
+/// Objects that are no relations, by name or OID; NULL for an OID that none has.
 fn by_oid(context: &SystemContext, args: &[Datum], kind: ObjectKind) -> Result<Datum> {
     let (role, rest) = split(context, args, 2)?;
-    let wanted = wanted(rest, kind)?;
     let catalog = &context.catalog;
-    let Some(oid) = oid_arg(rest, 0) else {
-        // By name: what exists is open as its kind is.
-        return Ok(Datum::Bool(any(&wanted, catalog.rights(role, AclTarget::new(kind, Oid(0)), kind, Oid::SUPERUSER))));
+    let found = match (rest.first(), kind) {
+        // A setting has no OID, and any name may be one.
+        (Some(Datum::Text(_)), ObjectKind::Parameter) => Some(Oid(0)),
+        (Some(Datum::Text(name)), _) => Some(named(context, name, kind)?),
+        _ => oid_arg(rest, 0).filter(|oid| exists(catalog, *oid, kind)),
     };
-    Ok(Datum::Bool(any(&wanted, catalog.rights(role, AclTarget::new(kind, oid), kind, Oid::SUPERUSER))))
+    let wanted = wanted(rest, kind)?;
+    let Some(oid) = found else {
+        return Ok(Datum::Null);
+    };
+    let oid = match kind {
+        ObjectKind::Type => types::element_of(TypeOid(oid.0)).map_or(oid, |element| Oid(element.0)),
+        _ => oid,
+    };
+    let owner = match kind {
+        ObjectKind::Function => catalog.routines.get(&oid).map(|r| r.owner),
+        ObjectKind::Type => catalog.types.get(&oid).map(|t| t.owner),
+        _ => None,
+    };
+    let rights = catalog.rights(role, AclTarget::new(kind, oid), kind, owner.unwrap_or(Oid::SUPERUSER));
+    Ok(Datum::Bool(any(&wanted, rights)))
+}
+
+const LANGUAGES: [(u32, &str); 3] = [(12, "internal"), (13, "c"), (14, "sql")];
+const TABLESPACES: [(u32, &str); 2] = [(1663, "pg_default"), (1664, "pg_global")];
+
+fn named(context: &SystemContext, name: &Arc<str>, kind: ObjectKind) -> Result<Oid> {
+    let argument = [Datum::Text(name.clone())];
+    let known: &[(u32, &str)] = match kind {
+        ObjectKind::Function => return super::names::find_procedure(context, &argument).map(Oid),
+        ObjectKind::Type => return super::names::find_type(context, &argument).map(Oid),
+        ObjectKind::Language => &LANGUAGES,
+        ObjectKind::Tablespace => &TABLESPACES,
+        _ => &[],
+    };
+    let found = known.iter().find(|(_, known)| **known == **name).map(|(oid, _)| Oid(*oid));
+    let word = if kind == ObjectKind::ForeignServer { "server" } else { kind.word() };
+    found.ok_or_else(|| Error::new(SqlState::UndefinedObject, format!("{word} \"{name}\" does not exist")))
+}
+
+fn exists(catalog: &Catalog, oid: Oid, kind: ObjectKind) -> bool {
+    match kind {
+        ObjectKind::Function => catalog.routines.contains_key(&oid) || registry().function(oid.0).is_some(),
+        ObjectKind::Type => catalog.type_name(TypeOid(oid.0)).is_some() || types::row(TypeOid(oid.0)).is_some(),
+        ObjectKind::Language => LANGUAGES.iter().any(|known| known.0 == oid.0),
+        ObjectKind::Tablespace => TABLESPACES.iter().any(|known| known.0 == oid.0),
+        _ => false,
+    }
 }
 
 fn has_role(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<Datum> {
