@@ -12,6 +12,7 @@ mod cache;
 mod cluster;
 mod definitions;
 pub mod deparse;
+mod depend;
 mod empty;
 pub(crate) mod expression;
 mod fixed;

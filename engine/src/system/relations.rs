@@ -28,7 +28,7 @@ pub const SOURCES: &[(&str, RowSource)] = &[
     ("pg_catalog.pg_sequence", pg_sequence),
     ("pg_catalog.pg_rewrite", pg_rewrite),
     ("pg_catalog.pg_description", pg_description),
-    ("pg_catalog.pg_depend", pg_depend),
+    ("pg_catalog.pg_depend", super::depend::pg_depend),
     ("pg_catalog.pg_inherits", pg_inherits),
     ("pg_catalog.pg_namespace", pg_namespace),
     ("pg_catalog.pg_tables", pg_tables),
@@ -61,7 +61,7 @@ const HEAP: u32 = 2;
 
 /// OID of a column's default in pg_attrdef. Defaults have no OID of their own in the catalog: this one lies above all that are
 /// given out before two billion objects exist.
-fn default_oid(table: Oid, attnum: i16) -> Oid {
+pub(super) fn default_oid(table: Oid, attnum: i16) -> Oid {
     Oid(0x8000_0000 | (table.0.wrapping_mul(1601).wrapping_add(attnum as u32) & 0x7fff_ffff))
 }
 
@@ -77,7 +77,7 @@ pub fn rule_view(catalog: &Catalog, oid: Oid) -> Option<&Arc<ViewDef>> {
 }
 
 /// OID of a view's rule: allocated with the view, behind its row type and that one's array.
-fn rule_oid(view: &ViewDef) -> Oid {
+pub(super) fn rule_oid(view: &ViewDef) -> Oid {
     Oid(view.oid.0 + 3)
 }
 
@@ -672,102 +672,6 @@ fn pg_description(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     }
     for b in crate::types::collation::BUILTIN.iter().filter(|b| !b.comment.is_empty()) {
         push(Oid(b.oid), PG_COLLATION, 0, &Some(b.comment.to_owned()));
-    }
-    Ok(())
-}
-
-fn pg_depend(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
-    let catalog = &context.catalog;
-    let mut push = |class: u32, oid: Oid, sub: i16, on_class: u32, on: Oid, on_sub: i16, kind: char| {
-        row!(sink; class, oid, i32::from(sub), on_class, on, i32::from(on_sub), kind);
-    };
-    for table in catalog.tables.values() {
-        push(PG_CLASS, table.oid, 0, PG_NAMESPACE, table.schema, 0, 'n');
-        for parent in &table.inheritance.parents {
-            push(PG_CLASS, table.oid, 0, PG_CLASS, *parent, 0, 'n');
-        }
-        for index in &table.indexes {
-            match table.index_constraint(index.oid) {
-                Some(c) => push(PG_CLASS, index.oid, 0, PG_CONSTRAINT, c.oid, 0, 'i'),
-                None => index.reads().for_each(|a| push(PG_CLASS, index.oid, 0, PG_CLASS, table.oid, a, 'a')),
-            }
-        }
-        for c in &table.constraints {
-            let columns: Vec<i16> = match &c.kind {
-                ConstraintKind::Check { columns, .. } => columns.clone(),
-                ConstraintKind::ForeignKey(key) => key.columns.clone(),
-                _ => c.index().and_then(|i| table.index(i)).map_or_else(Vec::new, |i| i.attnums().collect()),
-            };
-            columns.iter().for_each(|a| push(PG_CONSTRAINT, c.oid, 0, PG_CLASS, table.oid, *a, 'a'));
-            if let ConstraintKind::ForeignKey(key) = &c.kind {
-                key.referenced_columns
-                    .iter()
-                    .for_each(|a| push(PG_CONSTRAINT, c.oid, 0, PG_CLASS, key.references, *a, 'n'));
-                push(PG_CONSTRAINT, c.oid, 0, PG_CLASS, key.referenced_index, 0, 'n');
-            }
-        }
-        for column in table.live_columns() {
-            if let Some(def) = catalog.types.get(&Oid(column.ty.oid.user_element().unwrap_or(column.ty.oid).0)) {
-                push(PG_CLASS, table.oid, column.attnum, PG_TYPE, def.oid, 0, 'n');
-            }
-        }
-        for column in table.live_columns().filter(|c| c.default.is_some()) {
-            push(PG_ATTRDEF, default_oid(table.oid, column.attnum), 0, PG_CLASS, table.oid, column.attnum, 'a');
-        }
-    }
-    for t in catalog.types.values() {
-        push(PG_TYPE, t.oid, 0, PG_NAMESPACE, t.schema, 0, 'n');
-        if let Some(range) = TypeOid(t.oid.0).user_range() {
-            push(PG_TYPE, t.oid, 0, PG_TYPE, Oid(range.0), 0, 'i');
-        }
-        // What is built in is pinned.
-        if let Some(range) = t.range()
-            && let subtype = range.domain.map_or(range.subtype, |domain| TypeOid(domain.0))
-            && subtype.user_kind().is_some()
-        {
-            push(PG_TYPE, t.oid, 0, PG_TYPE, Oid(subtype.0), 0, 'n');
-        }
-    }
-    for policy in catalog.policies.values() {
-        push(PG_POLICY, policy.oid, 0, PG_CLASS, policy.table, 0, 'a');
-        let mut read: Vec<(Oid, i16)> = policy.expressions().flat_map(|e| e.columns_read.iter().copied()).collect();
-        read.sort_unstable();
-        read.dedup();
-        read.iter().for_each(|(on, column)| push(PG_POLICY, policy.oid, 0, PG_CLASS, *on, *column, 'n'));
-    }
-    for s in catalog.statistics.values() {
-        push(PG_STATISTIC_EXT, s.oid, 0, PG_NAMESPACE, s.schema, 0, 'n');
-        let mut read: Vec<i16> = s.expressions.iter().flat_map(|e| e.reads.iter().copied()).collect();
-        read.extend(&s.columns);
-        read.sort_unstable();
-        read.dedup();
-        if read.is_empty() {
-            push(PG_STATISTIC_EXT, s.oid, 0, PG_CLASS, s.table, 0, 'a');
-        }
-        read.iter().for_each(|column| push(PG_STATISTIC_EXT, s.oid, 0, PG_CLASS, s.table, *column, 'a'));
-    }
-    for s in catalog.sequences.values() {
-        push(PG_CLASS, s.oid, 0, PG_NAMESPACE, s.schema, 0, 'n');
-        if let Some((table, attnum)) = s.owned_by {
-            let column = catalog.tables.get(&table).and_then(|t| t.attribute(attnum));
-            let kind = if column.is_some_and(|c| c.identity.is_some()) { 'i' } else { 'a' };
-            push(PG_CLASS, s.oid, 0, PG_CLASS, table, attnum, kind);
-        }
-        for (table, attnum) in catalog.defaults_on(s.oid) {
-            push(PG_ATTRDEF, default_oid(table.oid, attnum), 0, PG_CLASS, s.oid, 0, 'n');
-        }
-    }
-    for v in catalog.all_views() {
-        push(PG_CLASS, v.oid, 0, PG_NAMESPACE, v.schema, 0, 'n');
-        push(PG_REWRITE, rule_oid(v), 0, PG_CLASS, v.oid, 0, 'i');
-        push(PG_REWRITE, rule_oid(v), 0, PG_CLASS, v.oid, 0, 'n');
-        for on in &v.depends_on {
-            let columns: Vec<i16> = v.columns_read.iter().filter(|c| c.0 == *on).map(|c| c.1).collect();
-            if columns.is_empty() {
-                push(PG_REWRITE, rule_oid(v), 0, PG_CLASS, *on, 0, 'n');
-            }
-            columns.iter().for_each(|a| push(PG_REWRITE, rule_oid(v), 0, PG_CLASS, *on, *a, 'n'));
-        }
     }
     Ok(())
 }
