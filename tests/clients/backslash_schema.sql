@@ -29,3 +29,15 @@ ALTER DEFAULT PRIVILEGES FOR ROLE bs_writer GRANT EXECUTE ON FUNCTIONS TO bs_rea
 INSERT INTO bs.parent (code, price) VALUES ('a', 1), ('b', 20);
 CREATE TABLE visible (a int PRIMARY KEY, b text);
 CREATE INDEX visible_b ON visible (b);
+CREATE TYPE bs.mood AS ENUM ('sad', 'glad');
+CREATE TYPE bs.pair AS (a int, b bs.mood);
+CREATE DOMAIN bs.positive AS int DEFAULT 1 CHECK (VALUE > 0);
+CREATE FUNCTION bs.moods(how bs.mood, others bs.mood[] DEFAULT NULL, note text DEFAULT 'q') RETURNS SETOF bs.pair
+    LANGUAGE sql STABLE AS 'SELECT 1, how';
+CREATE PROCEDURE bs.nothing(INOUT n int) LANGUAGE sql AS 'SELECT n';
+CREATE AGGREGATE bs.total(int) (SFUNC = int4pl, STYPE = int, INITCOND = '0');
+COMMENT ON FUNCTION bs.moods(bs.mood, bs.mood[], text) IS 'tells';
+REVOKE ALL ON FUNCTION bs.moods(bs.mood, bs.mood[], text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION bs.moods(bs.mood, bs.mood[], text) TO bs_reader WITH GRANT OPTION;
+REVOKE ALL ON TYPE bs.mood FROM PUBLIC;
+GRANT USAGE ON DOMAIN bs.positive TO bs_reader;

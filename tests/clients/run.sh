@@ -13,6 +13,7 @@ work=$(mktemp -d)
 server=
 finish() {
     local code=$?
+    [[ ! -e $work/pg/data ]] || as_postgres pg_ctl -D "$work/pg/data" -m immediate stop >/dev/null 2>&1 || true
     if [[ -n $server ]]; then
         kill "$server" 2>/dev/null && wait "$server" 2>/dev/null || true
         [[ $code == 0 ]] || { echo "---- lockstep printed:"; tail -60 "$work/server.log"; }
@@ -21,12 +22,21 @@ finish() {
     exit $code
 }
 trap finish EXIT
+# PostgreSQL does not run as root.
+as_postgres() {
+    if [[ $(id -u) == 0 ]]; then
+        setpriv --reuid=postgres --regid=postgres --clear-groups "/usr/lib/postgresql/15/bin/$1" "${@:2}"
+    else
+        "/usr/lib/postgresql/15/bin/$1" "${@:2}"
+    fi
+}
 say() { echo "== $*"; }
 
 # -- what the jobs need
 missing=()
 command -v psql >/dev/null || missing+=(postgresql-client)
 command -v pgbench >/dev/null || [[ -x $(echo /usr/lib/postgresql/*/bin/pgbench) ]] || missing+=(postgresql-contrib)
+[[ -x /usr/lib/postgresql/15/bin/initdb ]] || missing+=(postgresql-15)
 command -v javac >/dev/null || missing+=(default-jdk-headless)
 [[ -f /usr/share/java/postgresql.jar ]] || missing+=(libpostgresql-jdbc-java)
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
@@ -119,4 +129,17 @@ say "psycopg $("$python/bin/python" -c 'import psycopg; print(psycopg.__version_
 say "JDBC"
 javac -d "$work" "$here/Job.java"
 java -cp "$work:/usr/share/java/postgresql.jar" Job "$PGHOST" "$PGPORT"
+if (($# != 2)); then
+    say "psql's backslash commands and pg_dump, beside PostgreSQL 15"
+    mkdir "$work/pg"
+    chmod 755 "$work"
+    [[ $(id -u) != 0 ]] || chown postgres "$work/pg"
+    theirs=$((PGPORT + 1))
+    (cd "$work/pg" && as_postgres initdb -D "$work/pg/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >/dev/null)
+    (cd "$work/pg" && as_postgres pg_ctl -D "$work/pg/data" -w -l "$work/pg/log" \
+        -o "-p $theirs -c listen_addresses=127.0.0.1 -c unix_socket_directories=$work/pg -c fsync=off" start >/dev/null) ||
+        { cat "$work/pg/log"; exit 1; }
+    "$here/backslash.sh" "$PGHOST:$PGPORT" "127.0.0.1:$theirs"
+    "$here/dump.sh" "$PGHOST:$PGPORT" "127.0.0.1:$theirs" 2>&1 | grep -v 'NOTICE:'
+fi
 say "all client jobs passed"

@@ -378,6 +378,7 @@ impl Catalog {
                 None => acl.push(item),
             }
         }
+        acl.sort_unstable_by_key(item_order);
         (!same_items(&acl, &usual)).then_some(acl)
     }
 
@@ -467,6 +468,11 @@ pub fn plural(kind: ObjectKind) -> &'static str {
         ObjectKind::Type => "types",
         _ => "schemas",
     }
+}
+
+/// The order of default privileges, and of the lists that come of them.
+pub fn item_order(item: &AclItem) -> (Oid, Oid) {
+    (item.grantee, item.grantor)
 }
 
 pub fn same_items(a: &[AclItem], b: &[AclItem]) -> bool {

@@ -90,6 +90,13 @@ pub struct Attribute {
     pub collation: Option<Oid>,
 }
 
+impl Attribute {
+    /// The type as it was declared: of a domain that.
+    pub fn declared(&self) -> TypeOid {
+        self.domain.map_or(self.ty.oid, |domain| TypeOid(domain.0))
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EnumValue {
     /// pg_enum.oid.

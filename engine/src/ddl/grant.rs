@@ -11,7 +11,7 @@ use super::names::{self, Name};
 use super::routine_syntax::{RoutineKind, RoutineName};
 use super::syntax::access::{GrantPrivileges, Objects};
 use super::{DdlContext, allocate, put, routine, user_type};
-use crate::catalog::access::{Access, AclTarget, DefaultKey, plural, relation_kind, same_items};
+use crate::catalog::access::{Access, AclTarget, DefaultKey, item_order, plural, relation_kind, same_items};
 use crate::catalog::acl::{Acl, Change, ObjectKind, PUBLIC, Rights, default_acl, update};
 use crate::catalog::{Catalog, NamedType, Object, Oid, Relation, RoutineDef, TypeBody};
 use crate::error::{Error, NoticeLevel, Result, SqlState};
@@ -567,6 +567,7 @@ pub fn defaults(
                 None => (allocate(tx)?, usual.clone()),
             };
             merge(&mut acl, change, &grantees, rights, role, role)?;
+            acl.sort_unstable_by_key(item_order);
             let acl = (!same_items(&acl, &usual)).then_some(acl);
             put(tx, Object::Access(Access::Default { key, oid, acl }))?;
         }

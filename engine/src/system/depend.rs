@@ -66,8 +66,11 @@ pub(super) fn pg_depend(context: &SystemContext, sink: &mut RowSink) -> Result<(
         if let Some(attributes) = t.attributes() {
             let relation = TypeOid(t.oid.0).user_number();
             push(PG_CLASS, relation, 0, PG_TYPE, t.oid, 0, 'i');
-            for (attnum, attribute) in (1i16..).zip(attributes).filter(|(_, a)| a.ty.oid.user_kind().is_some()) {
-                push(PG_CLASS, relation, attnum, PG_TYPE, Oid(attribute.ty.oid.0), 0, 'n');
+            for (attnum, attribute) in (1i16..).zip(attributes) {
+                let ty = attribute.declared();
+                if ty.user_kind().is_some() {
+                    push(PG_CLASS, relation, attnum, PG_TYPE, Oid(ty.0), 0, 'n');
+                }
             }
         }
         if let Some(base) = t.domain().map(|domain| domain.over.unwrap_or(Oid(domain.base.oid.0)))

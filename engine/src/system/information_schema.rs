@@ -247,9 +247,10 @@ fn attributes(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
     for (def, attributes) in visible_composites(context) {
         for (number, attribute) in (1i32..).zip(attributes) {
             let f = TypeFigures::new(attribute.ty, catalog);
-            let (udt_schema, udt) = udt(attribute.ty.oid, catalog);
+            let (udt_schema, udt) = udt(attribute.declared(), catalog);
+            let data_type = data_type(attribute.declared(), catalog);
             row!(sink;
-                database, catalog.schema_name(def.schema), &def.name, &attribute.name, number, Null, "YES", f.data_type,
+                database, catalog.schema_name(def.schema), &def.name, &attribute.name, number, Null, "YES", data_type,
                 f.length, f.octets, Null, Null, Null, Null, Null, Null, f.precision, f.radix, f.scale, f.datetime, Null,
                 Null, database, udt_schema, udt, Null, Null, Null, Null, number.to_string(), "NO");
         }

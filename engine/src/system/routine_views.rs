@@ -274,7 +274,8 @@ fn typed(context: &SystemContext) -> Vec<(Oid, String, &'static str, i32, TypeOi
     for def in catalog.types.values().filter(|def| may_see(context, def.owner)) {
         if let Some(attributes) = def.attributes() {
             let attributes = (1i32..).zip(attributes);
-            all_typed.extend(attributes.map(|(n, a)| (def.schema, def.name.clone(), "USER-DEFINED TYPE", n, a.ty.oid)));
+            all_typed
+                .extend(attributes.map(|(n, a)| (def.schema, def.name.clone(), "USER-DEFINED TYPE", n, a.declared())));
         }
         if let Some(domain) = def.domain() {
             let base = domain.over.map_or(domain.base.oid, |over| TypeOid(over.0));
