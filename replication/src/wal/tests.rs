@@ -284,6 +284,23 @@ fn every_single_flipped_byte_is_refused() {
 }
 
 #[test]
+fn a_batch_that_fills_its_segment_is_marked_too() {
+    // Such that the batch ends in the last bytes of the first segment, begins another one, or is larger than any.
+    for size in (3700..4100).chain(5000..5016) {
+        let disk = MemoryDisk::default();
+        let wal = open_wal(&disk);
+        append(&wal.group(GROUP), vec![entry(1, 0, 10)]).unwrap();
+        append(&wal.group(GROUP), vec![entry(1, 1, size)]).unwrap();
+        drop(wal);
+        let files = disk.files().into_iter();
+        let find = |bytes: &[u8]| bytes.windows(100).position(|window| window == [32; 100]);
+        let (name, at) = files.filter_map(|(name, bytes)| Some((name, find(&bytes)?))).next().unwrap();
+        disk.damage(&name, |bytes| bytes[at] ^= 0x10);
+        assert!(matches!(try_open(&disk), Err(WalError::Corrupt(_))), "an entry of {size} bytes");
+    }
+}
+
+#[test]
 fn a_log_of_another_version_is_told_from_a_damaged_one() {
     let (disk, name, _) = one_segment(1);
     disk.damage(&name, |bytes| {

@@ -512,9 +512,11 @@ impl Writer {
         Ok((self.begin_allocation(size, false)?.finish().map_err(failed)?, size))
     }
 
-    /// Begins a new segment when `size` more bytes do not fit; its first batch repeats votes and marks, so that older
-    /// segments can be deleted. True when the segment is new.
+    /// Begins a new segment when `size` more bytes and the mark that they were synced do not fit: without that mark the
+    /// last batch, once damaged, passes for one that was being written. The new segment's first batch repeats votes and
+    /// marks, so that older segments can be deleted. True when the segment is new.
     fn make_room(&mut self, size: u64) -> Result<bool, WalError> {
+        let size = size + format::MARK as u64;
         let full = self.segments.back().is_none_or(|segment| self.offset + size > segment.size);
         if full {
             let marks = self.written.len() * 4 * RECORD_HEADER;
