@@ -8,7 +8,7 @@
 //! mark    = "LSWM" crc:u32 sequence:u64 salt:u32 zero:u32
 //! ```
 //! The mark stands behind the last batch while nobody writes, and says that the batch of this number was synced; the
-//! next batch overwrites it.
+//! next batch overwrites it. A segment has room for it behind every batch.
 //! The header's checksum covers what is behind it; those of later versions have to cover the version as well.
 //! The batch's checksum covers its header, a record's covers the rest of the record. The salt is random for each
 //! segment, so that no payload can pass for a batch when the space behind a damaged one is searched.
