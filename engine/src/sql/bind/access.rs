@@ -13,6 +13,7 @@ use crate::catalog::acl::{ObjectKind, Rights};
 use crate::catalog::{Catalog, Oid, Relation, RoutineDef};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::ColumnId;
+use crate::functions::{Function, Kind};
 use crate::sql::scope::ScopeColumn;
 
 /// One place of a statement.
@@ -30,7 +31,7 @@ struct Use {
 pub(super) struct Uses {
     pub user: Oid,
     list: Vec<Use>,
-    /// Users' routines that are called and that the user may not call.
+    /// For each call of a routine that the user may not call.
     denied_calls: Vec<Error>,
     columns: HashMap<ColumnId, Vec<(usize, i16)>>,
     /// The relation that the statement changes.
@@ -224,11 +225,22 @@ impl Binder {
 
     /// A routine is called: as the user of the statement, in a view too.
     pub(super) fn note_call(&mut self, routine: &RoutineDef) {
+        self.note_execution(routine.oid, routine.owner, routine.kind_name(), &routine.name);
+    }
+
+    /// A function that is built in is called by name.
+    pub(super) fn note_built_in(&mut self, function: &Function) {
+        let kind = if function.kind == Kind::Aggregate { "aggregate" } else { "function" };
+        self.note_execution(Oid(function.oid), Oid::SUPERUSER, kind, function.name);
+    }
+
+    fn note_execution(&mut self, oid: Oid, owner: Oid, word: &str, name: &str) {
         let (user, catalog) = (self.environment.search_path.user, &self.environment.catalog);
-        let kind = ObjectKind::Function;
-        let rights = catalog.rights(user, AclTarget::new(kind, routine.oid), kind, routine.owner).0;
-        if !rights.has(Rights::EXECUTE) {
-            let message = format!("permission denied for {} {}", routine.kind_name(), routine.name);
+        let (kind, target) = (ObjectKind::Function, AclTarget::new(ObjectKind::Function, oid));
+        // By the default list everybody may.
+        if catalog.access.own_acl(target).is_some() && !catalog.rights(user, target, kind, owner).0.has(Rights::EXECUTE)
+        {
+            let message = format!("permission denied for {word} {name}");
             self.uses_of.denied_calls.push(Error::new(SqlState::InsufficientPrivilege, message));
         }
     }

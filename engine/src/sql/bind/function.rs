@@ -122,6 +122,7 @@ impl Binder {
         match resolve::function(name, &types, false).map_err(|e| self.source.locate(e, span))? {
             Resolution::Function(resolved) => {
                 self.check_created(&resolved, &types, span)?;
+                self.note_built_in(&resolved.function);
                 self.finish_call(resolved, args, span)
             }
             Resolution::Cast(ty) => self.call_as_cast(args, ty, span),
@@ -299,6 +300,7 @@ impl Binder {
         let args = args?;
         if let Some(set) = set {
             let (resolved, args, keys) = set?;
+            self.note_built_in(&resolved.function);
             if call.over.is_some() {
                 return Err(self.source.locate(super::ordered_set::misused(name, true), span));
             }
@@ -331,6 +333,7 @@ impl Binder {
             Resolution::Cast(ty) => return self.call_as_cast(args, ty, span),
         };
         self.check_created(&resolved, &types, span)?;
+        self.note_built_in(&resolved.function);
         if kind != Some(Kind::Aggregate) && call.over.is_none() {
             let what = if distinct {
                 Some("DISTINCT")
@@ -417,7 +420,10 @@ impl Binder {
 
     pub(super) fn set_function(&mut self, name: &str, types: &[TypeOid], span: Span) -> Result<resolve::Resolved> {
         match resolve::function(name, types, false).map_err(|e| self.source.locate(e, span))? {
-            Resolution::Function(resolved) => Ok(resolved),
+            Resolution::Function(resolved) => {
+                self.note_built_in(&resolved.function);
+                Ok(resolved)
+            }
             Resolution::Cast(_) => Err(Error::internal("a set-returning cast")),
         }
     }
