@@ -130,7 +130,25 @@ impl Totals {
     }
 }
 
+/// Begins this program anew with every process at the same addresses, which maps of some crates hash with: a seed is the same
+/// run in each process. Returns if it is so, or cannot be.
+#[allow(unsafe_code)]
+fn fix_addresses() {
+    use std::os::unix::process::CommandExt;
+    const ASK: libc::c_ulong = 0xffff_ffff;
+    // SAFETY: it reads and sets a number of this process.
+    let now = unsafe { libc::personality(ASK) };
+    let fixed = now | libc::ADDR_NO_RANDOMIZE;
+    if now == fixed || now < 0 || unsafe { libc::personality(fixed as libc::c_ulong) } < 0 {
+        return;
+    }
+    let Ok(program) = std::env::current_exe() else { return };
+    let error = std::process::Command::new(program).args(std::env::args_os().skip(1)).exec();
+    eprintln!("simulate: {error}");
+}
+
 fn main() -> ExitCode {
+    fix_addresses();
     let Arguments { seeds, seconds, record, options, twice, bugs } = match arguments() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -331,7 +331,8 @@ impl Observed {
             for datum in row.iter().flat_map(|row| row.iter()) {
                 match datum {
                     Datum::Int4(value) => hasher.write_i32(*value),
-                    Datum::Text(text) => hasher.write(text.as_bytes()),
+                    // One may be long, and this is done for every row at every position on every node.
+                    Datum::Text(text) => hasher.write_u32(crc32c::crc32c(text.as_bytes())),
                     _ => hasher.write_u8(0),
                 }
             }
