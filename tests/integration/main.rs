@@ -28,6 +28,7 @@ mod isolation;
 mod membership;
 mod memory;
 mod monitoring;
+mod outbox;
 mod protocol;
 mod reads;
 mod routed_writes;

@@ -65,6 +65,7 @@ pub mod row_version;
 pub mod rows;
 mod series;
 mod sha224;
+mod snapshot;
 pub mod strings;
 pub mod subscript_assignment;
 mod timetz;
@@ -293,6 +294,7 @@ fn register_families(implementations: &mut registry::Implementations) {
     timetz::register(implementations);
     degrees::register(implementations);
     unicode::register(implementations);
+    snapshot::register(implementations);
     generic::register(implementations);
     enums::register(implementations);
     rows::register(implementations);

@@ -174,6 +174,7 @@ impl Session {
         };
         let mut transaction = Transaction::begin(self.engine.transactions(), options);
         transaction.use_database(self.database);
+        transaction.use_number(self.shared.number.clone());
         transaction
     }
 

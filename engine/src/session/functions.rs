@@ -163,7 +163,7 @@ impl NameRegType for SessionFunctions {
     }
 }
 
-const OWN: [&str; 11] = [
+const OWN: [&str; 17] = [
     "current_setting",
     "pg_is_in_recovery",
     "pg_is_wal_replay_paused",
@@ -175,6 +175,12 @@ const OWN: [&str; 11] = [
     "pg_notify",
     "pg_notification_queue_usage",
     "lockstep_has_function",
+    "pg_current_xact_id",
+    "pg_current_xact_id_if_assigned",
+    "pg_current_snapshot",
+    "txid_current",
+    "txid_current_if_assigned",
+    "txid_current_snapshot",
 ];
 
 impl FunctionHost for SessionFunctions {
@@ -219,6 +225,12 @@ impl FunctionHost for SessionFunctions {
                 let has = function.is_some_and(|f| f.scalar.is_some() || f.set.is_some() || self.provides(f));
                 Ok(Datum::Bool(has))
             }
+            "pg_current_xact_id" | "txid_current" => self.transaction_number(true),
+            "pg_current_xact_id_if_assigned" | "txid_current_if_assigned" => self.transaction_number(false),
+            "pg_current_snapshot" | "txid_current_snapshot" => {
+                let seen = self.session.shared.number.seen(self.session.engine.transactions())?;
+                Ok(Datum::from(seen.to_string()))
+            }
             "lockstep_position" => {
                 let applied = self.session.engine.transactions().position();
                 Ok(Datum::from(applied.max(self.session.shared.last_commit()).to_string().as_str()))
@@ -246,6 +258,11 @@ impl FunctionHost for SessionFunctions {
 }
 
 impl SessionFunctions {
+    fn transaction_number(&self, give: bool) -> Result<Datum> {
+        let number = self.session.shared.number.get(self.session.engine.transactions(), give)?;
+        Ok(number.map_or(Datum::Null, |number| Datum::Int8(number as i64)))
+    }
+
     /// `nextval` for each row of a query; where it stands alone the session calls it.
     fn nextval(&self, args: &[Datum]) -> Result<Datum> {
         let settings = &self.session.settings;

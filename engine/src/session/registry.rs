@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use super::BackendKey;
 use crate::error::{Error, Result, SqlState};
 use crate::storage::CommitTs;
-use crate::txn::{CommitLevel, Committed, Position};
+use crate::txn::{CommitLevel, Committed, Position, SessionNumber};
 
 /// Microseconds since 1970, as timestamptz counts.
 pub fn now_micros() -> i64 {
@@ -102,6 +102,7 @@ pub struct SessionShared {
     waiting: AtomicU8,
     /// Number of the transaction once it writes; 0: it does not, or there is none.
     pub writing: AtomicU64,
+    pub number: Arc<SessionNumber>,
     /// The session's last commit; 0: none.
     last_commit: AtomicU64,
     commit_level: Mutex<Option<CommitLevel>>,
@@ -334,6 +335,7 @@ impl Sessions {
                 }),
                 waiting: AtomicU8::new(NONE),
                 writing: AtomicU64::new(0),
+                number: Arc::default(),
                 last_commit: AtomicU64::new(0),
                 commit_level: Mutex::new(None),
                 committed: AtomicU64::new(0),

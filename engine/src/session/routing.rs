@@ -24,12 +24,15 @@ pub const COMMIT_LEVEL: &str = "lockstep.commit_level";
 
 /// What makes a query more than a read, in its normal form and in lower case. Text rather than syntax: a word too many
 /// costs a round trip, no more.
-const WRITES: [&str; 12] = [
+const WRITES: [&str; 15] = [
     "nextval(",
     "setval(",
     "pg_notify(",
     "pg_advisory",
     "pg_try_advisory",
+    "pg_current_xact_id(",
+    "pg_current_snapshot(",
+    "txid_current",
     "for update",
     "for no key update",
     "for share",

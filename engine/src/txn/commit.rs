@@ -64,6 +64,7 @@ impl Transaction {
     }
 
     async fn commit_writes(mut self: Box<Self>, level: CommitLevel) -> Result<Option<Committed>> {
+        self.leave_session();
         let reign = self.enlist()?;
         let mut bodies = self.encode()?;
         let last = bodies.pop().ok_or_else(|| Error::internal("a commit without a record"))?;
@@ -151,6 +152,9 @@ impl Transaction {
                 // also read goes with the stronger one.
                 let held = std::mem::take(&mut self.held);
                 self.read_locks.retain(|table| !held.contains(&LockKey::Table(*table)));
+                if let Some(number) = self.number.take() {
+                    shared.numbers.sequenced(number, ts);
+                }
                 Ok(Sequenced { ts, appended, early })
             }
             Err(error) => {

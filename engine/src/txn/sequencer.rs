@@ -180,6 +180,19 @@ impl Sequencer {
         Ok((ts, log.append(epoch, RecordWriter::default().seal().finish(&header))))
     }
 
+    /// Takes a timestamp whose last `bits` are 0 out of those of commits: earlier ones have less above these bits, later ones
+    /// no less.
+    pub fn reserve(&self, bits: u32) -> Result<CommitTs> {
+        let mut state = self.state.lock();
+        if state.epoch.is_none() {
+            let message = "cannot execute pg_current_xact_id() during recovery";
+            return Err(Error::new(SqlState::ReadOnlySqlTransaction, message));
+        }
+        let ts = state.tick();
+        state.last = CommitTs(((ts.0 >> bits) + 1) << bits);
+        Ok(state.last)
+    }
+
     /// The applier installed everything up to `ts`.
     pub fn applied(&self, ts: CommitTs, locks: &Locks) {
         let mut done = Vec::new();

@@ -10,6 +10,7 @@ use super::Advisory;
 use super::commit::outcome_unknown;
 use super::level::EarlyCommits;
 use super::locks::{LockKey, Locks, TxnId};
+use super::number::Numbers;
 use super::sequencer::{Reign, Sequencer};
 use super::sequences::Sequences;
 use super::transaction::{SessionReign, advisory_mode};
@@ -27,6 +28,7 @@ pub struct Transactions {
     pub storage: Arc<Storage>,
     pub(crate) locks: Locks,
     pub(crate) sequencer: Sequencer,
+    pub(super) numbers: Numbers,
     pub(crate) sequences: Sequences,
     /// From COMMIT to its acknowledgement, of transactions that wrote.
     pub(crate) commit_latency: SharedHistogram,
@@ -52,6 +54,7 @@ impl Transactions {
             storage,
             locks: Locks::new(),
             sequencer: Sequencer::default(),
+            numbers: Numbers::default(),
             sequences: Sequences::default(),
             commit_latency: SharedHistogram::default(),
             log: OnceLock::new(),

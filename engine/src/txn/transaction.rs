@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::locks::{Asker, Granted, LockKey, TableLock, TxnId, Wait};
 use super::notify::Notification;
+use super::number::SessionNumber;
 use super::reads::ReadSet;
 use super::sequencer::Reign;
 use super::sequences::SequenceState;
@@ -24,6 +25,9 @@ pub struct Transaction {
     pub(super) shared: Arc<Transactions>,
     pub(super) id: TxnId,
     pub(super) options: TransactionOptions,
+    /// Where its number is while it runs, and the number once it commits.
+    session: Option<Arc<SessionNumber>>,
+    pub(super) number: Option<u64>,
     /// Whose catalog it sees and changes.
     database: Oid,
     /// The reign that its locks and what it saw sequenced belong to.
@@ -119,6 +123,8 @@ impl Transaction {
             shared: shared.clone(),
             id: shared.next_id(),
             options,
+            session: None,
+            number: None,
             database: Oid::DATABASE,
             reign: None,
             snapshot: None,
@@ -152,6 +158,19 @@ impl Transaction {
     /// Before anything else: the database that it works in.
     pub fn use_database(&mut self, database: Oid) {
         self.database = database;
+    }
+
+    /// Before anything else: where queries of it find its number.
+    pub fn use_number(&mut self, session: Arc<SessionNumber>) {
+        session.begin(self.id);
+        self.session = Some(session);
+    }
+
+    /// Its commit has begun: its number is no longer the session's.
+    pub(super) fn leave_session(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.number = session.leave(self.id);
+        }
     }
 
     /// As views show it.
@@ -213,8 +232,11 @@ impl Transaction {
     fn take_snapshot(&mut self) {
         if self.shared.is_primary() {
             self.pinned = None;
-            self.snapshot = Some(self.shared.storage.snapshot());
+            self.snapshot = Some(noted_snapshot(self.session.as_deref(), &self.shared));
         } else {
+            if let Some(session) = &self.session {
+                session.unknown();
+            }
             let (snapshot, state) = self.shared.storage.snapshot_with_state();
             (self.snapshot, self.pinned) = (Some(snapshot), Some(state));
         }
@@ -300,7 +322,8 @@ impl Transaction {
     }
 
     pub fn snapshot(&mut self) -> &Snapshot {
-        self.snapshot.get_or_insert_with(|| self.shared.storage.snapshot())
+        let (session, shared) = (self.session.as_deref(), &self.shared);
+        self.snapshot.get_or_insert_with(|| noted_snapshot(session, shared))
     }
 
     /// The catalog as this transaction sees it: its own DDL included.
@@ -781,8 +804,20 @@ impl Transaction {
     }
 }
 
+/// A snapshot of which the session can tell what it saw running.
+fn noted_snapshot(session: Option<&SessionNumber>, shared: &Transactions) -> Snapshot {
+    match session {
+        Some(session) => session.snapshot(shared),
+        None => shared.storage.snapshot(),
+    }
+}
+
 impl Drop for Transaction {
     fn drop(&mut self) {
+        self.leave_session();
+        if let Some(number) = self.number {
+            self.shared.numbers.ended(number);
+        }
         self.release_locks();
     }
 }

@@ -102,8 +102,10 @@ pub fn supported(oid: TypeOid) -> bool {
 
 /// Whether the values of a type have no order: json, and what is drawn. Nor do their arrays.
 pub fn is_unordered(oid: TypeOid) -> bool {
+    use TypeOid as T;
     let base = oid.element().unwrap_or(oid);
-    matches!(base, TypeOid::JSON | TypeOid::XML | TypeOid::JSONPATH) || super::geometry::is_geometric(base)
+    let drawn = super::geometry::is_geometric(base);
+    drawn || matches!(base, T::JSON | T::XML | T::JSONPATH | T::PG_SNAPSHOT | T::TXID_SNAPSHOT)
 }
 
 /// What stands between the members of an array of this type.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::calendar::{Zone, abbreviation_at};
 use super::numeric::Numeric;
+use super::snapshot::TransactionSnapshot;
 use super::timetz::TimeTz;
 use super::user::UserTypes;
 use super::{
@@ -175,6 +176,7 @@ pub fn parse(text: &str, ty: PgType, format: &FormatSettings) -> Result<Datum> {
         }
         T::JSONB => Datum::from(json::normalize(text)?.as_str()),
         T::JSONPATH => Datum::from(jsonpath::read(text)?.to_string()),
+        T::PG_SNAPSHOT | T::TXID_SNAPSHOT => Datum::from(TransactionSnapshot::parse(text)?.to_string()),
         T::INET => network::parse(text, false)?,
         T::CIDR => network::parse(text, true)?,
         T::MACADDR => network::parse_macaddr(text)?,

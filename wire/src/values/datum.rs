@@ -5,6 +5,7 @@ use engine::functions::extension::hstore;
 use engine::session::Row;
 use engine::types::bits;
 use engine::types::network::Inet;
+use engine::types::snapshot::TransactionSnapshot;
 use engine::types::text::{self, FormatSettings};
 use engine::types::timetz::TimeTz;
 use engine::types::{Datum, PgType, TypeOid, record};
@@ -29,7 +30,7 @@ impl DatumEncoder {
             Format::Text => match family(ty.oid) {
                 Family::Int2 | Family::Int4 | Family::Oid => write_text_integer,
                 Family::Int8 if ty.oid == TypeOid::INT8 => write_text_integer,
-                Family::Text | Family::Jsonb | Family::Bits | Family::Hstore => write_text_string,
+                Family::Text | Family::Jsonb | Family::Bits | Family::Hstore | Family::Snapshot => write_text_string,
                 _ => text_by_engine as Write,
             },
             Format::Binary => binary_writer(ty.oid)?,
@@ -255,6 +256,17 @@ fn write_hstore(value: &Datum, ty: PgType, _: &FormatSettings, out: &mut Vec<u8>
     Ok(())
 }
 
+/// Number of running transactions, the first one that may run, the first that has not begun, and those that run.
+fn write_snapshot(value: &Datum, ty: PgType, _: &FormatSettings, out: &mut Vec<u8>) -> Result<()> {
+    let Datum::Text(text) = value else { return Err(wrong(value, ty)) };
+    let snapshot = TransactionSnapshot::parse(text)?;
+    out.extend_from_slice(&(snapshot.running.len() as i32).to_be_bytes());
+    for number in [snapshot.xmin, snapshot.xmax].into_iter().chain(snapshot.running) {
+        out.extend_from_slice(&number.to_be_bytes());
+    }
+    Ok(())
+}
+
 /// Number of fields; of each its type and its value.
 fn write_record(value: &Datum, ty: PgType, format: &FormatSettings, out: &mut Vec<u8>) -> Result<()> {
     let Datum::Bytea(row) = value else { return Err(wrong(value, ty)) };
@@ -302,6 +314,7 @@ fn binary_writer(oid: TypeOid) -> Result<Write> {
         Family::Range => range::write,
         Family::Multirange => range::write_multirange,
         Family::Hstore => write_hstore,
+        Family::Snapshot => write_snapshot,
         Family::Array(element) => {
             binary_writer(element)?;
             write_array

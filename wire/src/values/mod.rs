@@ -63,6 +63,8 @@ pub(crate) enum Family {
     Multirange,
     /// Keys and values, their number first.
     Hstore,
+    /// The number of running transactions, the bounds, the transactions.
+    Snapshot,
     /// Its label, in either format.
     Enum,
     /// Block number in four bytes, place in two.
@@ -123,6 +125,7 @@ pub(crate) fn family(oid: TypeOid) -> Family {
         T::VOID => Family::Void,
         T::CITEXT => Family::Text,
         T::HSTORE => Family::Hstore,
+        T::PG_SNAPSHOT | T::TXID_SNAPSHOT => Family::Snapshot,
         oid if geometry::is_geometric(oid) => Family::Geometric,
         oid if oid.is_range() => Family::Range,
         oid if oid.is_multirange() => Family::Multirange,

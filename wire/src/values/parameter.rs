@@ -11,6 +11,7 @@ use engine::types::bits;
 use engine::types::calendar::checked_timestamp;
 use engine::types::geometry;
 use engine::types::network::{self, Inet};
+use engine::types::snapshot::TransactionSnapshot;
 use engine::types::text::{self, FormatSettings};
 use engine::types::timetz::TimeTz;
 use engine::types::{Datum, Interval, PgType, TypeOid, record};
@@ -134,6 +135,7 @@ pub(super) fn read_binary(reader: &mut Reader<'_>, ty: TypeOid, settings: &Forma
         }
         Family::Array(element) => read_array(reader, ty, element, settings)?,
         Family::Hstore => read_hstore(reader)?,
+        Family::Snapshot => read_snapshot(reader)?,
         Family::Row => read_record(reader, ty, settings)?,
         Family::Range => range::read(reader, ty, settings)?,
         Family::Multirange => range::read_multirange(reader, ty, settings)?,
@@ -233,6 +235,16 @@ fn read_hstore(reader: &mut Reader<'_>) -> Result<Datum> {
         pairs.entry((key.len(), key)).or_insert(value);
     }
     Ok(hstore::write(&pairs))
+}
+
+fn read_snapshot(reader: &mut Reader<'_>) -> Result<Datum> {
+    let invalid = || Error::new(SqlState::InvalidBinaryRepresentation, "invalid external pg_snapshot data");
+    let count = usize::try_from(reader.i32()?).map_err(|_| invalid())?;
+    let mut number = || Ok(read_i64(reader)? as u64);
+    let (xmin, xmax) = (number()?, number()?);
+    let running = (0..count).map(|_| number()).collect::<Result<_>>()?;
+    let snapshot = TransactionSnapshot::checked(xmin, xmax, running).ok_or_else(invalid)?;
+    Ok(Datum::from(snapshot.to_string()))
 }
 
 fn read_record(reader: &mut Reader<'_>, ty: TypeOid, settings: &FormatSettings) -> Result<Datum> {

@@ -140,3 +140,34 @@ async fn damage_is_an_error() {
     }
     restored(&good).unwrap();
 }
+
+/// Whichever file the disk has no room for, in whichever piece of it.
+#[tokio::test]
+async fn a_full_disk_ends_a_checkpoint_and_the_next_one_is_whole() {
+    let node = filled().await;
+    node.shared.storage.maintain();
+    let dir = Dir::new();
+    let good = dir.sub("good");
+    node.machine.begin_checkpoint().write(&good, None, &|| 1.0).unwrap();
+    let mut full = 0;
+    for file in std::fs::read_dir(&good).unwrap() {
+        let name = file.unwrap().file_name();
+        let bad = dir.sub("bad");
+        std::os::unix::fs::symlink("/dev/full", bad.join(&name)).unwrap();
+        match node.machine.begin_checkpoint().write(&bad, None, &|| 1.0) {
+            Err(CheckpointError::Io(error)) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+                full += 1;
+            }
+            Err(other) => panic!("{other}"),
+            // What was hot has another name each time.
+            Ok(()) => assert!(std::fs::symlink_metadata(bad.join(&name)).unwrap().is_symlink()),
+        }
+        std::fs::remove_dir_all(&bad).unwrap();
+    }
+    assert!(full > 2, "the manifest and some chunks");
+    let after = dir.sub("after");
+    node.machine.begin_checkpoint().write(&after, Some(&good), &|| 1.0).unwrap();
+    let (copy, _) = restored(&after).unwrap();
+    assert_eq!(copy.rows(20000).await, node.rows(20000).await);
+}
