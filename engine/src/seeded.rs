@@ -21,13 +21,14 @@ pub fn choose(bug: &str) {
 }
 
 /// What each bug does.
-pub const BUGS: [(&str, &str); 7] = [
+pub const BUGS: [(&str, &str); 8] = [
     ("no-validation", "a SERIALIZABLE transaction commits without a look at what it read"),
     ("clock-goes-back", "commit timestamps follow the wall clock, wherever it goes"),
     ("locks-freed-early", "rows are not published as changed when their locks are freed"),
     ("floor-forgotten", "a new reign takes snapshots from before it for current"),
     ("lock-of-an-older-reign", "a transaction that locked in one reign commits in the next"),
     ("watermark-first", "a commit is visible before its rows are installed, one record late"),
+    ("snapshot-behind-standbys", "a snapshot behind a lock lacks what a standby has shown already"),
     ("stale-restore", "the position of a restored checkpoint counts, its rows do not"),
 ];
 
@@ -53,6 +54,10 @@ pub(crate) fn lock_of_an_older_reign() -> bool {
 
 pub(crate) fn watermark_first() -> bool {
     chosen("watermark-first")
+}
+
+pub(crate) fn snapshot_behind_standbys() -> bool {
+    chosen("snapshot-behind-standbys")
 }
 
 pub(crate) fn stale_restore() -> bool {

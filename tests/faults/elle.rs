@@ -62,6 +62,8 @@ struct Generation {
     number: i64,
     ops: Vec<Op>,
     interner: Interner,
+    /// A line of what happened for each of `ops`.
+    told: Vec<String>,
     begun: usize,
     open: usize,
 }
@@ -129,13 +131,14 @@ impl Book {
         let value = Self::mops(self.kind, &mut generation.interner, &steps, false);
         let (index, process) = (generation.ops.len() as u64, Some(ticket.process));
         generation.ops.push(Op { index, kind: OpType::Invoke, process, value, time: None });
+        generation.told.push(format!("{index} {} {:?} begins {steps:?}", now(), ticket.process));
         generation.begun += 1;
         generation.open += 1;
         (ticket, steps)
     }
 
-    /// Notes how a transaction ended; the generation that is complete with it is given out to be judged.
-    pub fn complete(&self, ticket: &Ticket, steps: &[Step], end: End) -> Option<Complete> {
+    /// Notes how a transaction of `who` ended; the generation that is complete with it is given out to be judged.
+    pub fn complete(&self, ticket: &Ticket, steps: &[Step], end: End, who: &str) -> Option<Complete> {
         let mut book = self.generations.lock().expect("book");
         let generations = &mut book.0;
         let at = generations.iter().position(|it| it.number == ticket.generation).expect("open");
@@ -148,6 +151,7 @@ impl Book {
         let value = Self::mops(self.kind, &mut generation.interner, steps, end == End::Committed);
         let (index, process) = (generation.ops.len() as u64, Some(ticket.process));
         generation.ops.push(Op { index, kind, process, value, time: None });
+        generation.told.push(format!("{index} {} {:?} {who}: {end:?} {steps:?}", now(), ticket.process));
         generation.open -= 1;
         let complete = generation.open == 0 && generation.begun >= GENERATION;
         complete.then(|| Complete { kind: self.kind, generation: generations.remove(at) })
@@ -167,17 +171,29 @@ impl Complete {
         let (workload, options) = self.kind.options();
         let history = History::from_ops(self.generation.ops, self.generation.interner);
         let report = adya::check(&history, workload, &options);
-        let wrong = (report.valid == Valid::False).then(|| self::text(self.kind, &report));
+        let wrong = (report.valid == Valid::False).then(|| self::text(self.kind, &report, &self.generation.told));
         // What cannot be judged does not count.
         let judged = if report.valid == Valid::Unknown { 0 } else { committed };
         (judged, wrong)
     }
 }
 
-fn text(kind: Kind, report: &Report) -> String {
-    let anomalies = report.anomalies.values().flatten().take(2);
-    let explained: Vec<&str> = anomalies.map(|anomaly| anomaly.explanation.as_str()).collect();
-    format!("{kind:?}: {:?}\n{}", report.anomaly_types, explained.join("\n"))
+/// Microseconds of the wall clock.
+fn now() -> u128 {
+    std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_micros())
+}
+
+/// What is wrong, and the file where all transactions are.
+fn text(kind: Kind, report: &Report, told: &[String]) -> String {
+    let anomalies: Vec<_> = report.anomalies.values().flatten().take(2).collect();
+    let explained: Vec<&str> = anomalies.iter().map(|anomaly| anomaly.explanation.as_str()).collect();
+    let concerned = anomalies.iter().flat_map(|anomaly| &anomaly.ops);
+    let concerned: Vec<&str> = concerned.filter_map(|op| told.get(*op as usize)).map(String::as_str).collect();
+    let file = std::env::temp_dir().join(format!("lockstep-{kind:?}-{}.txt", now()));
+    let written = std::fs::write(&file, told.join("\n")).map(|()| file.display().to_string());
+    let written = written.unwrap_or_else(|error| format!("could not be written: {error}"));
+    let (types, explained, concerned) = (&report.anomaly_types, explained.join("\n"), concerned.join("\n"));
+    format!("{kind:?}: {types:?}\n{explained}\n{concerned}\nall transactions: {written}")
 }
 
 #[cfg(test)]
@@ -199,7 +215,7 @@ mod tests {
             let (.., end, steps) = &transactions[i];
             match completes {
                 false => tickets[i] = Some(book.invoke(|_| steps.clone()).0),
-                true => drop(book.complete(tickets[i].as_ref().expect("invoked"), steps, *end)),
+                true => drop(book.complete(tickets[i].as_ref().expect("invoked"), steps, *end, "a test")),
             }
         }
         let mut judged = 0;

@@ -223,7 +223,7 @@ async fn write(isolation: Arc<Isolation>, seed: u64) {
             0 => skew(&isolation, &client).await,
             1 => fork(&isolation, &client).await,
             2 => foreign_keys(&isolation, &client, &mut random).await,
-            _ => elle(&isolation, &client, &mut random, true).await,
+            _ => elle(&isolation, &client, &mut random, true, &node).await,
         };
         if left.goes_on(&client).await {
             session = Some((node, client));
@@ -232,7 +232,7 @@ async fn write(isolation: Arc<Isolation>, seed: u64) {
 }
 
 /// One transaction for the checker.
-async fn elle(isolation: &Arc<Isolation>, client: &Client, random: &mut StdRng, writes: bool) -> Session {
+async fn elle(isolation: &Arc<Isolation>, client: &Client, random: &mut StdRng, writes: bool, node: &str) -> Session {
     let which = random.random_range(0..3);
     let (kind, book) = (Kind::EACH[which], &isolation.books[which]);
     let (ticket, mut steps) = book.invoke(|ticket| {
@@ -258,7 +258,8 @@ async fn elle(isolation: &Arc<Isolation>, client: &Client, random: &mut StdRng, 
     if !writes && end == End::Unknown {
         end = End::Aborted;
     }
-    if let Some(complete) = book.complete(&ticket, &steps, end) {
+    let who = format!("{} on {node}", if writes { "a writer" } else { "a reader" });
+    if let Some(complete) = book.complete(&ticket, &steps, end, &who) {
         isolation.judge(complete);
     }
     left
@@ -328,7 +329,7 @@ async fn read(isolation: Arc<Isolation>, node: usize, seed: u64) {
             continue;
         };
         let left = if random.random_bool(0.7) {
-            elle(&isolation, &client, &mut random, false).await
+            elle(&isolation, &client, &mut random, false, &door.name).await
         } else {
             look(&isolation, &client, &door.name, &mut random).await
         };

@@ -68,12 +68,16 @@ impl Numbers {
     }
 }
 
+/// Instead of the timestamp of a snapshot: there is none, or a standby took it, which does not know what runs.
+const NONE: u64 = 0;
+const UNKNOWN: u64 = u64::MAX;
+
 /// The number of what a session runs, and what its snapshot saw of others. Queries ask for it on any thread.
 #[derive(Debug, Default)]
 pub struct SessionNumber {
     /// The transaction that runs; 0: none.
     running: AtomicU64,
-    /// Timestamp of its newest snapshot; 0: a standby took it, which does not know what runs.
+    /// Timestamp of the snapshot of the running statement, or transaction.
     snapshot: AtomicU64,
     numbered: AtomicBool,
     own: Mutex<Own>,
@@ -101,21 +105,30 @@ impl SessionNumber {
 
     /// What the running statement's snapshot saw.
     pub fn seen(&self, shared: &Transactions) -> Result<TransactionSnapshot> {
-        let snapshot = CommitTs(self.snapshot.load(Ordering::Acquire));
-        if snapshot == CommitTs(0) {
+        let snapshot = self.snapshot.load(Ordering::Acquire);
+        if snapshot == UNKNOWN || (snapshot == NONE && !shared.is_primary()) {
             return Err(Error::new(
                 SqlState::FeatureNotSupported,
                 "a snapshot of running transactions is not supported on a standby",
             ));
         }
         shared.numbers.in_use.store(true, Ordering::SeqCst);
+        if snapshot == NONE {
+            return Ok(shared.numbers.look(&shared.storage.snapshots));
+        }
         // Taken before there was a first number, which then is above it.
-        let before = || TransactionSnapshot::new(above(snapshot), Vec::new());
+        let before = || TransactionSnapshot::new(above(CommitTs(snapshot)), Vec::new());
         Ok(self.own.lock().seen.clone().unwrap_or_else(before))
     }
 
     pub(super) fn begin(&self, transaction: TxnId) {
         self.running.store(transaction.0, Ordering::Release);
+        self.forget_snapshot();
+    }
+
+    /// The statement that the snapshot was taken for is over.
+    pub(super) fn forget_snapshot(&self) {
+        self.snapshot.store(NONE, Ordering::Release);
     }
 
     /// Takes a snapshot, and notes what is running.
@@ -140,7 +153,7 @@ impl SessionNumber {
 
     /// A standby took the snapshot.
     pub(super) fn unknown(&self) {
-        self.snapshot.store(0, Ordering::Release);
+        self.snapshot.store(UNKNOWN, Ordering::Release);
     }
 
     /// The transaction leaves the session, with its number: it commits, or is over.

@@ -99,6 +99,11 @@ impl Sequencer {
         self.state.lock().written.get(&table).copied().unwrap_or_default()
     }
 
+    /// The newest commit that is sequenced and not applied here: a standby may show it already. 0: there is none.
+    pub fn newest_unapplied(&self) -> CommitTs {
+        self.state.lock().unapplied.back().map_or(CommitTs(0), |commit| commit.ts)
+    }
+
     /// Sequences a commit.
     pub fn commit(&self, commit: Commit, locks: &Locks, log: &dyn CommitLog) -> Result<(CommitTs, Appended)> {
         let mut state = self.state.lock();

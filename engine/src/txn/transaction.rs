@@ -206,7 +206,8 @@ impl Transaction {
 
     /// Call at the start of every statement: a fresh snapshot (READ COMMITTED) or the transaction's first; passes the
     /// log's read barrier if the transaction has locked nothing yet and the barrier is not free. Later, its commit proves
-    /// that all it read was the latest.
+    /// that all it read was the latest that this node has shown. What standbys have shown it may be about to apply: a snapshot
+    /// for a whole transaction waits for that too.
     pub async fn begin_statement(&mut self, reads: Reads) -> Result<()> {
         self.shared.check_in_service()?;
         let fresh = self.wants_snapshot() && !std::mem::take(&mut self.ahead);
@@ -214,6 +215,10 @@ impl Transaction {
             self.shared.freshen(&self.freshness).await?;
         } else if fresh {
             self.unproven = true;
+            if self.options.isolation != Isolation::ReadCommitted && !crate::seeded::snapshot_behind_standbys() {
+                self.depends = self.depends.max(self.shared.sequencer.newest_unapplied());
+                self.wait_for_dependencies().await?;
+            }
         }
         if reads == Reads::Snapshot {
             self.wait_for_dependencies().await?;
@@ -275,6 +280,9 @@ impl Transaction {
     pub fn end_statement(&mut self) {
         if self.options.isolation == Isolation::ReadCommitted {
             self.snapshot = None;
+            if let Some(session) = &self.session {
+                session.forget_snapshot();
+            }
         }
     }
 

@@ -129,10 +129,13 @@ pub(crate) fn drive(writer: SteppedWriter) {
     drop(before);
 }
 
-/// How long something takes that blocks.
+/// How long something takes that blocks; now and then very long, as on a machine that has much else to do.
 pub(crate) fn pause() -> Duration {
     use rand::Rng;
-    world::with(|world| Duration::from_micros(world.random.random_range(0..8000)))
+    world::with(|world| {
+        let most = if world.one_in(8) { 200_000 } else { 8000 };
+        Duration::from_micros(world.random.random_range(0..most))
+    })
 }
 
 /// A runtime has nothing to do, or does something without end.

@@ -8,7 +8,7 @@ use engine::catalog::{
     CatalogChange, ColumnDef, ConstraintDef, ConstraintKind, IndexColumn, IndexDef, Object, Oid, TableDef,
 };
 use engine::storage::{RowKey, Table};
-use engine::txn::{Isolation, Locked, Reads, RowLock, Transaction, TransactionOptions, Transactions, Wait};
+use engine::txn::{Isolation, Locked, Reads, RowLock, TableLock, Transaction, TransactionOptions, Transactions, Wait};
 use engine::types::{Datum, PgType, TypeOid};
 use engine::{Error, Result, SqlState};
 use rand::Rng;
@@ -124,6 +124,10 @@ async fn attempt(shared: &Arc<Transactions>, number: usize, plan: &Plan) -> Resu
         Kind::ReadCommitted => Isolation::ReadCommitted,
     };
     let mut transaction = begin(shared, isolation, number, plan);
+    if matches!(plan.kind, Kind::RepeatableRead | Kind::Serializable) && number.is_multiple_of(2) {
+        // Its first statement changes rows: it has the table's lock before its snapshot.
+        transaction.lock_table(Oid(TABLE), TableLock::RowExclusive, Wait::Block).await?;
+    }
     match plan.kind {
         Kind::LocalRead => {}
         Kind::ReadCommitted => transaction.begin_statement(Reads::LockedRows).await?,

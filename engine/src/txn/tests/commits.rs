@@ -324,3 +324,34 @@ async fn a_covered_table_is_kept_until_its_rows_are_installed() {
     first.await.unwrap().unwrap();
     assert!(second.await.unwrap().unwrap().is_err(), "a duplicate");
 }
+
+/// A standby may have shown a commit to somebody before the primary has applied it, and he may be who begins this
+/// transaction.
+#[tokio::test]
+async fn a_snapshot_for_a_transaction_that_begins_with_a_lock_has_what_is_sequenced() {
+    for isolation in [Isolation::RepeatableRead, Isolation::Serializable] {
+        let node = Node::new();
+        let table = node.create(table_def(20000, vec![index(20001, 20000, &[1], true, true)])).await;
+        node.log.hold();
+        let mut first = node.open().await;
+        first.insert(&table, row(1, 0, "seen elsewhere")).await.unwrap().unwrap();
+        let commit = tokio::spawn(first.commit());
+        while node.log.queued() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let mut second = node.begin(isolation);
+        assert!(second.lock_table(Oid(20000), TableLock::RowExclusive, Wait::Block).await.unwrap());
+        let begins = tokio::spawn(async move {
+            second.begin_statement(Reads::LockedRows).await.unwrap();
+            second
+        });
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!begins.is_finished(), "the row is not applied yet");
+        node.log.release();
+        let mut second = begins.await.unwrap();
+        assert!(second.get(&table, &key(&table, 1), None).is_some());
+        commit.await.unwrap().unwrap();
+    }
+}

@@ -1,5 +1,5 @@
-//! A read sees a state that the log went through. Behind a barrier it is none older than what anybody was told before
-//! the read began; on one node it never goes back.
+//! A read sees a state that the log went through. Behind a barrier, and in a transaction that writes, it is none older than
+//! what anybody was told or saw, on any node, before it began; on one node it never goes back.
 
 use std::collections::BTreeMap;
 
@@ -49,12 +49,20 @@ pub fn check(history: &mut History) {
                 };
                 let on_node: &mut usize = known_locally.entry(operation.life).or_default();
                 *on_node = seen.max(*on_node);
-                if operation.kind == Kind::Read {
-                    known = known.max(seen);
-                }
+                known = known.max(seen);
             }
             Moment::End => {
                 if let Some(position) = positions.get(&number) {
+                    let before = states.partition_point(|(at, _)| at < position);
+                    let sees =
+                        |cells: &[Option<i32>]| operation.reads.iter().all(|(cell, value)| cells[*cell] == *value);
+                    let transaction = matches!(operation.kind, Kind::RepeatableRead | Kind::Serializable);
+                    if transaction && !(from[number]..before).any(|state| sees(&states[state].1)) {
+                        wrong.push(format!(
+                            "visibility: operation {number} ({:?}) saw none of the states from {}, which was known, on",
+                            operation.kind, from[number]
+                        ));
+                    }
                     known = known.max(states.partition_point(|(at, _)| at <= position) - 1);
                 }
             }
