@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Catalog, Object, Oid};
 use crate::commit_log::{Checkpoint, CheckpointError, Epoch, LogPosition};
+use crate::direct;
 use crate::error::Error;
 use crate::pace::Pace;
 use crate::parallel;
@@ -296,10 +297,9 @@ fn decode_manifest(bytes: &[u8]) -> Result<Manifest, CheckpointError> {
     postcard::from_bytes(body).map_err(|e| corrupt(format!("the manifest cannot be read: {e}")))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {
-    let mut bytes = Vec::new();
-    match File::open(path).and_then(|mut f| f.read_to_end(&mut bytes)) {
-        Ok(_) => Ok(bytes),
+fn read(path: &Path) -> Result<Bytes, CheckpointError> {
+    match direct::read(path) {
+        Ok(bytes) => Ok(bytes),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(corrupt(format!("{} is missing", path.display()))),
         Err(e) => Err(e.into()),
     }
@@ -311,7 +311,7 @@ pub(crate) fn verify(dir: &Path) -> Result<(), CheckpointError> {
     manifest.tables.iter().flat_map(|table| &table.chunks).try_for_each(|file| read_chunk(dir, file).map(drop))
 }
 
-fn read_chunk(dir: &Path, file: &ChunkFile) -> Result<Vec<u8>, CheckpointError> {
+fn read_chunk(dir: &Path, file: &ChunkFile) -> Result<Bytes, CheckpointError> {
     let bytes = read(&dir.join(&file.name))?;
     if bytes.len() as u64 != file.length || crc32c::crc32c(&bytes) != file.crc {
         return Err(corrupt(format!("{} is damaged", file.name)));
@@ -359,7 +359,7 @@ fn load_chunks(
         |(table, file)| {
             let table = tables.get(table).ok_or_else(|| corrupt("a table is not in the catalog"))?;
             let bytes = read_chunk(dir, file)?;
-            load_chunk(table, file, Bytes::from(bytes)).map_err(|e| corrupt(format!("{}: {}", file.name, e.message())))
+            load_chunk(table, file, bytes).map_err(|e| corrupt(format!("{}: {}", file.name, e.message())))
         },
     )
 }

@@ -13,6 +13,7 @@ pub mod commit_log;
 mod configuration;
 mod copy;
 pub mod ddl;
+mod direct;
 pub mod divergence;
 mod dml;
 mod domain;

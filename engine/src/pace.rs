@@ -1,15 +1,15 @@
 //! Lets commits go first: who writes a checkpoint works in small pieces, and while there are commits it rests between
 //! them and is no faster than it has to be.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::direct::Writer;
 use crate::storage::{CommitTs, Snapshots};
 
-/// Bytes that are written and synced at once: what a commit may have to wait for, for a core and for its own sync. More
+/// Bytes that are written at once: what a commit may have to wait for, for a core and for its own sync. More
 /// while nobody commits, and on disks on which a sync takes long whatever it carries.
 const PIECE_MIN: usize = 256 << 10;
 const PIECE_MAX: usize = 16 << 20;
@@ -72,14 +72,14 @@ impl<'a> Pace<'a> {
 
     /// Begins a new file.
     pub fn create<'p>(&'p mut self, path: &Path) -> io::Result<PacedFile<'p, 'a>> {
-        Ok(PacedFile { file: File::create(path)?, pace: self, unsynced: 0, length: 0, crc: 0 })
+        Ok(PacedFile { file: Writer::create(path)?, pace: self, unsynced: 0, length: 0, crc: 0 })
     }
 }
 
-/// A file that is written in pieces, each synced and followed by a rest, from where its bytes are: a copy of them would be
-/// one more piece of work, and memory that is touched for the first time. Blocks.
+/// A file that is written in pieces, each brought to the disk and followed by a rest, from where its bytes are: serialised at
+/// once they would be one long piece of work, and memory that is touched for the first time. Blocks.
 pub(crate) struct PacedFile<'p, 'a> {
-    file: File,
+    file: Writer,
     pace: &'p mut Pace<'a>,
     unsynced: usize,
     length: u64,
@@ -88,15 +88,11 @@ pub(crate) struct PacedFile<'p, 'a> {
 
 impl PacedFile<'_, '_> {
     /// Syncs the file; answers its length and CRC-32C.
-    pub fn finish(mut self) -> io::Result<(u64, u32)> {
-        self.file.sync_all()?;
-        self.synced();
-        Ok((self.length, self.crc))
-    }
-
-    fn synced(&mut self) {
-        self.pace.written += std::mem::take(&mut self.unsynced);
+    pub fn finish(self) -> io::Result<(u64, u32)> {
+        self.file.finish()?;
+        self.pace.written += self.unsynced;
         self.pace.rest();
+        Ok((self.length, self.crc))
     }
 }
 
@@ -104,13 +100,14 @@ impl Write for PacedFile<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let room = self.pace.piece.saturating_sub(self.unsynced).max(1);
         let part = bytes.get(..room).unwrap_or(bytes);
-        self.file.write_all(part)?;
+        let part = &part[..self.file.take(part)?];
         self.crc = crc32c::crc32c_append(self.crc, part);
         self.length += part.len() as u64;
         self.unsynced += part.len();
         if self.unsynced >= self.pace.piece {
-            self.file.sync_data()?;
-            self.synced();
+            self.file.push()?;
+            self.pace.written += std::mem::take(&mut self.unsynced);
+            self.pace.rest();
         }
         Ok(part.len())
     }
