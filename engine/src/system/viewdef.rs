@@ -13,6 +13,7 @@ use super::deparse::{Display, quote_ident};
 use crate::catalog::{Catalog, SearchPath, ViewDef};
 use crate::sql::parse::parse_query;
 use crate::sql::rewrite::{ROWS_FROM, only};
+use crate::sql::spellings::USING_MARK;
 
 /// The definition as pg_get_viewdef shows it, with a semicolon.
 pub fn definition(view: &ViewDef, display: &Display<'_>) -> String {
@@ -30,10 +31,21 @@ pub fn definition(view: &ViewDef, display: &Display<'_>) -> String {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut out = String::new();
         write_query(&query, &names, 0, &mut out);
-        out.replace(&format!("\"{ROWS_FROM}\"("), "ROWS FROM(")
+        with_aliases_of_joins(&out.replace(&format!("\"{ROWS_FROM}\"("), "ROWS FROM("))
     });
     out.push(';');
     out
+}
+
+/// Writes `USING (…) AS alias` where the parsed query has the alias as a last name of the list.
+fn with_aliases_of_joins(text: &str) -> String {
+    let mark = format!(", \"{USING_MARK}");
+    let mut parts = text.split(&mark);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |out, part| match part.split_once("\")") {
+        Some((alias, rest)) => format!("{out}) AS {}{rest}", quote_ident(&alias.replace("\"\"", "\""))),
+        None => format!("{out}{mark}{part}"),
+    })
 }
 
 /// Takes the schema off names that the search path finds.

@@ -510,23 +510,20 @@ impl Binder {
         let first = leaves.at;
         let mut out = self.factor_text(&item.relation, base, leaves)?;
         for join in &item.joins {
-            let (word, constraint) = match &join.join_operator {
-                JoinOperator::Join(c) | JoinOperator::Inner(c) => ("JOIN", c),
-                JoinOperator::Left(c) | JoinOperator::LeftOuter(c) => ("LEFT JOIN", c),
-                JoinOperator::Right(c) | JoinOperator::RightOuter(c) => ("RIGHT JOIN", c),
-                JoinOperator::FullOuter(c) => ("FULL JOIN", c),
-                JoinOperator::CrossJoin(c) => ("CROSS JOIN", c),
-                _ => return Err(Error::unsupported("the text of this join")),
-            };
+            let known = words_of(&join.join_operator);
+            let (word, constraint) = known.ok_or_else(|| Error::unsupported("the text of this join"))?;
             let at = leaves.at;
             let mut right = self.factor_text(&join.relation, base, leaves)?;
             if self.is_pretty() && matches!(&join.relation, TableFactor::NestedJoin { alias: None, .. }) {
                 right = format!("({right})");
             }
-            let condition = match constraint {
+            let mut condition = match constraint {
                 JoinConstraint::Natural => self.natural_text(first, at, leaves.at)?,
                 constraint => self.constraint_text(constraint, base)?,
             };
+            if using_alias(constraint).is_some() {
+                condition.push_str(&format!(" AS {}", quote_ident(&leaves.next()?.1)));
+            }
             out = format!("{out}\n{}     {word} {right}{condition}", " ".repeat(base));
             if !self.is_pretty() {
                 out = format!("({out})");
@@ -554,11 +551,8 @@ impl Binder {
         match constraint {
             JoinConstraint::None | JoinConstraint::Natural => Ok(String::new()),
             JoinConstraint::Using(names) => {
-                let last = names.last().and_then(|n| n.0.last()).and_then(|p| p.as_ident());
-                if last.is_some_and(|name| name.value.starts_with(USING_MARK)) {
-                    return Err(Error::unsupported("the text of a join with an alias of its own"));
-                }
-                let names = names.iter().filter_map(|n| n.0.last().and_then(|p| p.as_ident())).map(fold);
+                let listed = names.len() - usize::from(using_alias(constraint).is_some());
+                let names = names.iter().take(listed).filter_map(|n| n.0.last().and_then(|p| p.as_ident())).map(fold);
                 Ok(format!(" USING {}", column_list(names)))
             }
             JoinConstraint::On(condition) => {
@@ -695,21 +689,42 @@ fn alias_text(shown: &str, alias: Option<&ast::TableAlias>) -> String {
     format!(" {}{}", quote_ident(shown), column_list(columns))
 }
 
+/// The alias of a join itself: `USING (…) AS alias`.
+fn using_alias(constraint: &JoinConstraint) -> Option<&str> {
+    let JoinConstraint::Using(names) = constraint else { return None };
+    names.last()?.0.last()?.as_ident()?.value.strip_prefix(USING_MARK)
+}
+
+/// A join's words and its condition.
+fn words_of(operator: &JoinOperator) -> Option<(&'static str, &JoinConstraint)> {
+    Some(match operator {
+        JoinOperator::Join(c) | JoinOperator::Inner(c) => ("JOIN", c),
+        JoinOperator::Left(c) | JoinOperator::LeftOuter(c) => ("LEFT JOIN", c),
+        JoinOperator::Right(c) | JoinOperator::RightOuter(c) => ("RIGHT JOIN", c),
+        JoinOperator::FullOuter(c) => ("FULL JOIN", c),
+        JoinOperator::CrossJoin(c) => ("CROSS JOIN", c),
+        _ => return None,
+    })
+}
+
 /// Names of the relations of an item of FROM, in the order of its scope.
 fn leaf_names(item: &TableWithJoins, out: &mut Vec<String>) {
-    for factor in std::iter::once(&item.relation).chain(item.joins.iter().map(|j| &j.relation)) {
-        let (name, alias) = match factor {
-            TableFactor::Table { name, alias, .. } | TableFactor::Function { name, alias, .. } => (Some(name), alias),
-            TableFactor::Derived { alias, .. } | TableFactor::UNNEST { alias, .. } => (None, alias),
-            TableFactor::NestedJoin { table_with_joins, alias: None } => {
-                leaf_names(table_with_joins, out);
-                continue;
-            }
-            _ => continue,
-        };
-        let own = name.and_then(|n| n.0.last()).and_then(|p| p.as_ident()).map(fold);
-        out.push(alias.as_ref().map(|a| fold(&a.name)).or(own).unwrap_or_else(|| "unnest".to_owned()));
+    names_of_factor(&item.relation, out);
+    for join in &item.joins {
+        names_of_factor(&join.relation, out);
+        out.extend(words_of(&join.join_operator).and_then(|(_, c)| using_alias(c)).map(str::to_owned));
     }
+}
+
+fn names_of_factor(factor: &TableFactor, out: &mut Vec<String>) {
+    let (name, alias) = match factor {
+        TableFactor::Table { name, alias, .. } | TableFactor::Function { name, alias, .. } => (Some(name), alias),
+        TableFactor::Derived { alias, .. } | TableFactor::UNNEST { alias, .. } => (None, alias),
+        TableFactor::NestedJoin { table_with_joins, alias: None } => return leaf_names(table_with_joins, out),
+        _ => return,
+    };
+    let own = name.and_then(|n| n.0.last()).and_then(|p| p.as_ident()).map(fold);
+    out.push(alias.as_ref().map(|a| fold(&a.name)).or(own).unwrap_or_else(|| "unnest".to_owned()));
 }
 
 /// `(a, b)`, or nothing.

@@ -208,15 +208,26 @@ impl Binder {
                 _ if same_type => l.clone(),
                 _ => {
                     let (values, ty) = self.unify(vec![(le, *span), (re, *span)], "JOIN/USING", *span)?;
-                    let mut values = values.into_iter();
-                    let (a, b) = (values.next(), values.next());
-                    let chosen = if kind == JoinKind::Right { b } else { a };
-                    let id = self.fresh();
-                    if let Some(chosen) = &chosen {
-                        self.note_expression(id, chosen)?;
+                    // Of an inner join the one that is of the common type already.
+                    let candidates = match kind {
+                        JoinKind::Right => &values[1..],
+                        JoinKind::Left => &values[..1],
+                        _ => &values[..],
+                    };
+                    let is =
+                        |c: &ScopeColumn, e: &ScalarExpr| matches!(e.kind, ExprKind::Column { id, .. } if id == c.id);
+                    let as_it_is = candidates.iter().find_map(|e| [&l, &r].into_iter().find(|c| is(c, e)));
+                    match (as_it_is, candidates.first()) {
+                        (Some(column), _) => column.clone(),
+                        (None, chosen) => {
+                            let id = self.fresh();
+                            if let Some(chosen) = chosen {
+                                self.note_expression(id, chosen)?;
+                            }
+                            computed.extend(chosen.cloned().map(|e| (id, e)));
+                            ScopeColumn { id, ty, table: 0, attribute: 0, ..l.clone() }
+                        }
                     }
-                    computed.extend(chosen.map(|e| (id, e)));
-                    ScopeColumn { id, ty, table: 0, attribute: 0, ..l.clone() }
                 }
             };
             hide(&mut left_scope, l.id);
