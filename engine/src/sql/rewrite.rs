@@ -502,6 +502,8 @@ const LITERAL_TYPES: &[&str] = &[
     "pg_lsn",
     "xid",
     "xid8",
+    "pg_snapshot",
+    "txid_snapshot",
     "int2vector",
     "oidvector",
     "regclass",
