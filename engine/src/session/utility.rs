@@ -372,6 +372,8 @@ impl Session {
             )
             .detail(format!("Expected {} parameters but got {}.", prepared.parameters.len(), args.len())));
         }
+        // What computes them may ask for its number.
+        self.transaction()?;
         let catalog = self.catalog();
         let environment = self.environment(&catalog);
         let mut binder = Binder::new(environment, source.clone(), &[]);

@@ -92,13 +92,22 @@ struct Own {
 impl SessionNumber {
     /// The number of the running transaction, which is given now if `give` says so.
     pub fn get(&self, shared: &Transactions, give: bool) -> Result<Option<u64>> {
+        let outside = || Error::internal("a number is asked for outside of a transaction");
         let mut own = self.own.lock();
         if own.number.is_none() && give {
-            if self.running.load(Ordering::Acquire) == 0 {
-                return Err(Error::internal("a number is asked for outside of a transaction"));
+            let transaction = self.running.load(Ordering::SeqCst);
+            if transaction == 0 {
+                return Err(outside());
             }
-            self.numbered.store(true, Ordering::Release);
-            own.number = Some(shared.numbers.give(&shared.sequencer)?);
+            let number = shared.numbers.give(&shared.sequencer)?;
+            own.number = Some(number);
+            self.numbered.store(true, Ordering::SeqCst);
+            // A query that was cancelled goes on for a moment: its transaction may have left without the number.
+            if self.running.load(Ordering::SeqCst) != transaction {
+                own.number = None;
+                shared.numbers.ended(number);
+                return Err(outside());
+            }
         }
         Ok(own.number)
     }
@@ -122,7 +131,7 @@ impl SessionNumber {
     }
 
     pub(super) fn begin(&self, transaction: TxnId) {
-        self.running.store(transaction.0, Ordering::Release);
+        self.running.store(transaction.0, Ordering::SeqCst);
         self.forget_snapshot();
     }
 
@@ -158,7 +167,7 @@ impl SessionNumber {
 
     /// The transaction leaves the session, with its number: it commits, or is over.
     pub(super) fn leave(&self, transaction: TxnId) -> Option<u64> {
-        let mine = self.running.compare_exchange(transaction.0, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok();
-        if mine && self.numbered.swap(false, Ordering::AcqRel) { self.own.lock().number.take() } else { None }
+        let mine = self.running.compare_exchange(transaction.0, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok();
+        if mine && self.numbered.swap(false, Ordering::SeqCst) { self.own.lock().number.take() } else { None }
     }
 }
