@@ -213,7 +213,8 @@ fn definition(
         super::column::check_type(name, *ty)?;
     }
     let mut collations = Vec::new();
-    for (i, derived) in expression::binder(context.source.clone(), tx, context).bind_query(&create.query)?.collations {
+    let mut query = (*create.query).clone();
+    for (i, derived) in expression::binder(context.source.clone(), tx, context).bind_kept(&mut query)?.collations {
         let undetermined = || {
             let name = columns.get(i).map_or("", |c| c.0.as_str());
             let message = format!("could not determine which collation to use for view column \"{name}\"");
@@ -223,7 +224,6 @@ fn definition(
         collations.push((i as i16 + 1, derived.ok_or_else(undetermined)?));
     }
     let (catalog, path) = (tx.catalog(), context.path(&tx.catalog()));
-    let mut query = (*create.query).clone();
     expand_wildcards(&mut query, &selected, &catalog, &path, tx, context)?;
     let mut qualifier = Qualifier { catalog: &catalog, path: &path, local: Vec::new(), reads: Vec::new() };
     let _ = query.visit(&mut qualifier);

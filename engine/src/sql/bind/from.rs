@@ -168,6 +168,10 @@ impl Binder {
                     .filter(|c| right_scope.star.iter().any(|r| r.name == c.name))
                     .map(|c| (c.name.clone(), Span::empty()))
                     .collect();
+                if let Some(naturals) = &mut self.naturals {
+                    let merged = names.iter().map(|(name, _)| name.clone()).collect();
+                    naturals.insert(std::ptr::from_ref(constraint) as usize, merged);
+                }
                 self.join_using(left, left_scope, right, right_scope, kind, &names, lateral)
             }
         }

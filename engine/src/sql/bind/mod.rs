@@ -24,6 +24,7 @@ mod group;
 mod inherited;
 mod limits;
 mod names;
+mod natural;
 mod ordered_set;
 mod outer_aggregate;
 pub(crate) mod parts;
@@ -286,6 +287,8 @@ pub struct Binder {
     policing_of: Vec<Oid>,
     /// Functions of users that the text at hand calls, in order, while somebody wants to know.
     calls: Option<Vec<Oid>>,
+    /// What the NATURAL joins of the text at hand merge, by where in memory they say so, while somebody wants to know.
+    naturals: Option<HashMap<usize, Vec<String>>>,
     collations: collation::Collations,
     /// Unions of families, by their `tableoid`, with the places of their rows where they were asked for.
     families: HashMap<ColumnId, Option<ColumnId>>,
@@ -307,6 +310,7 @@ impl Binder {
             policed: None,
             policing_of: Vec::new(),
             calls: None,
+            naturals: None,
             environment,
             source,
             params: param_types.iter().map(known).collect(),

@@ -1,12 +1,13 @@
 //! Queries: WITH, set operations, VALUES, ORDER BY, LIMIT and row locks around the SELECTs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
-use sqlparser::ast::{self, Expr, SetExpr, Spanned};
+use sqlparser::ast::{self, Expr, SetExpr, Spanned, VisitMut};
 
 use super::inherited::Place;
 use super::limits::Limits;
+use super::natural::Spelled;
 use super::{Binder, BoundQuery, Expects, LockRequest, LockStrength, LockedSubquery, SimpleSelect, fold, resolve};
 use crate::catalog::Oid;
 use crate::error::{Error, Result, SqlState};
@@ -48,6 +49,16 @@ impl Binder {
         let mut bound = self.query(query)?;
         self.settle_outputs(&mut bound)?;
         Ok(self.finish_query(bound))
+    }
+
+    /// Binds a query that is kept as a text, and says in it what its NATURAL joins merge: columns that are added later are not
+    /// merged with it.
+    pub fn bind_kept(&mut self, query: &mut ast::Query) -> Result<BoundQuery> {
+        self.naturals = Some(HashMap::new());
+        let bound = self.bind_query(query);
+        let naturals = self.naturals.take().unwrap_or_default();
+        let _ = query.visit(&mut Spelled(&naturals));
+        bound
     }
 
     /// Like [`Self::bind_query`] with its columns coerced by assignment to `targets` (INSERT … SELECT): unknown
