@@ -171,6 +171,16 @@ pub struct SetCall {
     pub outputs: Vec<Output>,
 }
 
+impl SetCall {
+    /// Whether it yields what another call yields.
+    pub fn same(&self, other: &SetCall) -> bool {
+        let equal = |(a, b): (&ScalarExpr, &ScalarExpr)| a.same(b);
+        Arc::ptr_eq(&self.function, &other.function)
+            && self.args.len() == other.args.len()
+            && self.args.iter().zip(&other.args).all(equal)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JoinKind {
     Inner,

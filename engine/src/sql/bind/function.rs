@@ -409,9 +409,15 @@ impl Binder {
         }
     }
 
-    /// 0A000 outside the select list.
+    /// 0A000 where no row can become several.
     pub(super) fn check_set_place(&self, span: Span) -> Result<()> {
-        if self.expects == Expects::SelectList {
+        if self.in_aggregate {
+            let message = "aggregate function calls cannot contain set-returning function calls";
+            let error = Error::new(SqlState::FeatureNotSupported, message)
+                .hint("You might be able to move the set-returning function into a LATERAL FROM item.");
+            return Err(self.source.locate(error, span));
+        }
+        if matches!(self.expects, Expects::SelectList | Expects::GroupBy | Expects::OrderBy) {
             return Ok(());
         }
         let message = format!("set-returning functions are not allowed in {}", self.expects.clause());

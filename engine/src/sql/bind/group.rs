@@ -7,10 +7,11 @@ use sqlparser::tokenizer::Span;
 
 use super::expr::query;
 use super::query::ordinal;
+use super::select::extract_series;
 use super::{Binder, fold};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
-use crate::sql::rel::{Aggregate, QueryExpr, Rel};
+use crate::sql::rel::{Aggregate, QueryExpr, Rel, SetCall};
 use crate::types::{Datum, TypeOid};
 
 /// Most grouping sets of one query.
@@ -25,6 +26,18 @@ pub(super) struct GroupBy {
 }
 
 impl GroupBy {
+    /// Takes the set-returning calls out of the keys: what they yield is grouped. `fields`: the calls whose fields are used.
+    pub(super) fn take_series(&mut self, fields: &mut Vec<SetCall>) -> Result<Vec<SetCall>> {
+        let mut calls: Vec<SetCall> = Vec::new();
+        let mut used = HashSet::new();
+        for key in &mut self.exprs {
+            extract_series(key, &mut calls)?;
+            key.free_columns(&mut used);
+        }
+        calls.extend(fields.extract_if(.., |call| call.outputs.iter().any(|output| used.contains(&output.id))));
+        Ok(calls)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         !self.written
     }

@@ -93,7 +93,7 @@ impl Binder {
         self.unsure |= filter.is_some() || select.having.is_some() || limits.may_be_none();
         let mut items = self.select_list(&select.projection)?;
         self.expects = Expects::GroupBy;
-        let group_by = self.group_by(&select.group_by, &items_view(&items))?;
+        let mut group_by = self.group_by(&select.group_by, &items_view(&items))?;
         self.expects = Expects::Having;
         let mut having = select.having.as_ref().map(|e| self.boolean(e, "HAVING")).transpose()?;
         self.expects = Expects::OrderBy;
@@ -152,6 +152,12 @@ impl Binder {
 
         let mut rel = rel.filter(filter);
         if grouped {
+            let keyed = group_by.take_series(&mut self.series_fields)?;
+            if !keyed.is_empty() {
+                let others = items.iter_mut().map(|i| &mut i.expr).chain(&mut having);
+                others.chain(expressions(&mut order, &mut distinct_on)).try_for_each(|e| use_series(e, &keyed))?;
+                rel = nest_series(rel, keyed);
+            }
             let mut grouping = Grouping::new(self, &rel, group_by, outer_aggregates);
             for item in &mut items {
                 self.regroup(&mut grouping, &mut item.expr)?;
@@ -656,13 +662,25 @@ fn has_aggregate(expr: &ScalarExpr) -> bool {
 }
 
 /// Replaces set-returning calls by the columns of their rows.
-fn extract_series(expr: &mut ScalarExpr, calls: &mut Vec<SetCall>) -> Result<()> {
+pub(super) fn extract_series(expr: &mut ScalarExpr, calls: &mut Vec<SetCall>) -> Result<()> {
     expr.children_mut(&mut |e| extract_series(e, calls))?;
     if let ExprKind::Query(query) = &expr.kind
         && let QueryExpr::Series(call) = &**query
         && let Some(output) = call.outputs.first().copied()
     {
         calls.push(call.clone());
+        *expr = ScalarExpr::column(output.id, output.ty);
+    }
+    Ok(())
+}
+
+/// Replaces those of the calls that are in an expression too by the columns of their rows.
+fn use_series(expr: &mut ScalarExpr, calls: &[SetCall]) -> Result<()> {
+    expr.children_mut(&mut |e| use_series(e, calls))?;
+    if let ExprKind::Query(query) = &expr.kind
+        && let QueryExpr::Series(call) = &**query
+        && let Some(output) = calls.iter().find(|known| known.same(call)).and_then(|known| known.outputs.first())
+    {
         *expr = ScalarExpr::column(output.id, output.ty);
     }
     Ok(())
