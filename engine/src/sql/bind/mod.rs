@@ -22,6 +22,7 @@ pub(crate) mod from;
 mod function;
 mod group;
 mod inherited;
+mod join;
 mod limits;
 mod names;
 mod natural;
