@@ -19,6 +19,13 @@ async fn refused(client: &Client, sql: &str) -> (String, String) {
     said(&client.batch_execute(sql).await.expect_err(sql))
 }
 
+/// What takes no time, under a limit that a busy machine may still reach.
+async fn at_last(client: &Client, sql: &str) {
+    while let Err(error) = client.batch_execute(sql).await {
+        assert_eq!(said(&error).0, "57014", "{sql}");
+    }
+}
+
 #[tokio::test]
 async fn statements_and_locks_end_in_time() {
     let target = Target::start().await;
@@ -30,26 +37,23 @@ async fn statements_and_locks_end_in_time() {
     assert_eq!((code.as_str(), message.as_str()), ("57014", "canceling statement due to statement timeout"));
     // Rows that are always at hand, and few rows that take long to write.
     let endless = "COPY (SELECT repeat('x', 100) FROM generate_series(1, 1000000000)) TO STDOUT";
-    let mut rows = std::pin::pin!(one.copy_out(endless).await.expect("rows"));
-    let ended = loop {
-        match rows.next().await.expect("an end") {
-            Ok(_) => continue,
-            Err(error) => break said(&error).0,
-        }
+    // On a busy machine it ends before its first row.
+    let ended = match one.copy_out(endless).await {
+        Ok(rows) => rows.filter_map(|row| async { row.err() }).boxed().next().await.expect("an end"),
+        Err(error) => error,
     };
-    assert_eq!(ended, "57014");
+    assert_eq!(said(&ended).0, "57014");
     let wide = "SELECT array_fill(1, ARRAY[1000]) FROM generate_series(1, 100000)";
     assert_eq!(refused(&one, wide).await.0, "57014");
     // What is ended while its rows are on their way has changed nothing.
     let returning =
         "INSERT INTO timed SELECT g FROM generate_series(100, 10000) g RETURNING array_fill(a, ARRAY[1000])";
-    one.batch_execute("SET statement_timeout = '400ms'").await.expect("set");
+    at_last(&one, "SET statement_timeout = '400ms'").await;
     let all = one.batch_execute(returning).await.map_err(|error| assert_eq!(said(&error).0, "57014")).is_ok();
     let rows: i64 = two.query_one("SELECT count(*) FROM timed", &[]).await.expect("count").get(0);
     assert_eq!(rows, if all { 9902 } else { 1 });
-    one.batch_execute("RESET statement_timeout; DELETE FROM timed WHERE a > 1; SELECT pg_sleep(0.05)")
-        .await
-        .expect("no limit");
+    at_last(&one, "RESET statement_timeout").await;
+    one.batch_execute("DELETE FROM timed WHERE a > 1; SELECT pg_sleep(0.05)").await.expect("no limit");
 
     two.batch_execute("BEGIN; UPDATE timed SET a = a").await.expect("lock");
     one.batch_execute("SET lock_timeout = '20ms'").await.expect("set");
@@ -62,9 +66,7 @@ async fn statements_and_locks_end_in_time() {
     one.batch_execute("SET lock_timeout = 0; SET statement_timeout = '20ms'").await.expect("set");
     assert_eq!(refused(&one, "UPDATE timed SET a = a").await.0, "57014");
     two.batch_execute("COMMIT").await.expect("commit");
-    one.batch_execute("SET LOCAL statement_timeout = 1; RESET statement_timeout; UPDATE timed SET a = a")
-        .await
-        .expect("free");
+    at_last(&one, "SET LOCAL statement_timeout = 1; RESET statement_timeout; UPDATE timed SET a = a").await;
 }
 
 #[tokio::test]

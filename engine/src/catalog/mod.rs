@@ -284,6 +284,9 @@ pub enum ReferentialAction {
     SetDefault,
 }
 
+/// What the text of a view calls columns that are younger than it: it means none of them.
+pub const LATER: &str = "\u{3}";
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ViewDef {
     pub oid: Oid,
@@ -299,7 +302,8 @@ pub struct ViewDef {
     pub depends_on: Vec<Oid>,
     /// Columns of those that it reads, as (relation, attnum): they can't be dropped under it.
     pub columns_read: Vec<(Oid, i16)>,
-    /// Columns that were renamed since: the relation's, by number, under the name that the query's text has for it.
+    /// Columns that were renamed since: the relation's, by number, under the name that the query's text has for it; and those
+    /// that came since, as [`LATER`].
     pub known_as: Vec<(Oid, i16, String)>,
     /// Whether a materialized view holds rows; `None`: a view that holds none.
     pub populated: Option<bool>,

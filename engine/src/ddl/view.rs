@@ -16,7 +16,7 @@ use super::names::{self, Name};
 use super::temporary::creation_schema;
 use super::view_options;
 use super::{DdlContext, allocate_many, expression, name_is_free, policy, privilege, put};
-use crate::catalog::{Catalog, Object, Oid, Relation, SchemaDef, SearchPath, TableDef, ViewDef};
+use crate::catalog::{Catalog, LATER, Object, Oid, Relation, SchemaDef, SearchPath, TableDef, ViewDef};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::parse::parse_query;
 use crate::sql::rewrite::only;
@@ -181,7 +181,13 @@ pub fn create(create: &CreateView, tx: &mut Transaction, context: &mut DdlContex
     let options = view_options::written(&create.options)?;
     let view = view_options::apply(&view, options)?;
     let view = match old {
-        Some(old) => replacing(&old, view)?,
+        Some(old) => {
+            let view = replacing(&old, view)?;
+            for at in old.columns.len()..view.columns.len() {
+                column_added(view.oid, at as i16 + 1, tx)?;
+            }
+            view
+        }
         None => {
             let oid = allocate_many(tx, 4)?;
             ViewDef { oid, row_type: row_type(oid), ..view }
@@ -616,6 +622,16 @@ pub fn column_renamed(relation: Oid, attnum: i16, from: &str, tx: &mut Transacti
         put_view(view, tx)?;
     }
     policy::column_renamed(relation, attnum, from, tx)
+}
+
+/// A relation gets one more column: the texts of the views on it mean none of that name.
+pub fn column_added(relation: Oid, attnum: i16, tx: &mut Transaction) -> Result<()> {
+    for view in tx.catalog().views_on(relation) {
+        let mut view = (**view).clone();
+        view.known_as.push((relation, attnum, LATER.to_owned()));
+        put_view(view, tx)?;
+    }
+    Ok(())
 }
 
 /// A relation gets another name or schema: the views on it follow. `from` and `to`: schema and name.

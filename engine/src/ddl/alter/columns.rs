@@ -59,6 +59,7 @@ pub async fn add(
             table = super::current(&table, tx)?;
         }
     }
+    view::column_added(table.oid, attnum, tx)?;
     if !tx.catalog().children(table.oid).is_empty() {
         let column = table.attribute(attnum).cloned().ok_or_else(|| Error::internal("a new column is missing"))?;
         give_to_children(&table, &column, tx, context).await?;
@@ -108,6 +109,7 @@ async fn give_to_children(
             let filler = filler(&column, tx, context)?;
             put_new(&mut child, column, &filler, tx, context).await?;
         }
+        view::column_added(child.oid, attnum, tx)?;
         Box::pin(give_to_children(&child, given, tx, context)).await?;
     }
     Ok(())

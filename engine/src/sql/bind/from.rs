@@ -7,7 +7,7 @@ use super::column::find_relation;
 use super::resolve::{self, Kind};
 use super::{Binder, Expects, fold};
 use crate::catalog::acl::Rights;
-use crate::catalog::{Relation, TableDef, ViewDef};
+use crate::catalog::{LATER, Relation, TableDef, ViewDef};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::functions::{self, Function};
@@ -272,7 +272,8 @@ impl Binder {
         }
         let known = |c: &crate::catalog::ColumnDef| self.column_known_as(def.oid, c.attnum, &c.name).to_owned();
         let names: Vec<String> = def.live_columns().map(known).collect();
-        let columns: Vec<_> = def.live_columns().zip(&names).map(|(c, name)| (c.attnum, name.as_str(), c.ty)).collect();
+        let named = def.live_columns().zip(&names).filter(|(_, name)| *name != LATER);
+        let columns: Vec<_> = named.map(|(c, name)| (c.attnum, name.as_str(), c.ty)).collect();
         let scan = self.scan_columns(def.oid.0, &def.name, &columns, false);
         self.note_table_collations(def, &scan.1);
         scan
@@ -354,6 +355,7 @@ impl Binder {
             })
             .enumerate()
             .map(|(i, c)| ScopeColumn { attribute: i as i16 + 1, ..c })
+            .filter(|c| c.name != LATER)
             .collect();
         let rel = if view.is_barrier() { bound.rel.barrier() } else { bound.rel };
         Ok((rel, columns))

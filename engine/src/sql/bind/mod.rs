@@ -61,7 +61,7 @@ use std::sync::{Arc, OnceLock};
 use sqlparser::ast::{self, Spanned};
 use sqlparser::tokenizer::Span;
 
-use crate::catalog::{Catalog, Oid, SearchPath, TableDef};
+use crate::catalog::{Catalog, LATER, Oid, SearchPath, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ScalarExpr};
 use crate::functions::EvalContext;
@@ -464,7 +464,7 @@ impl Binder {
         match own.clone().find(|(_, number, _)| *number == attnum) {
             Some((.., known)) => known,
             // A later column may have the name that the text means another one by.
-            None if own.any(|(.., known)| known == name) => "\u{3}",
+            None if own.any(|(.., known)| known == name) => LATER,
             None => name,
         }
     }
