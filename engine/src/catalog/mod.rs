@@ -320,6 +320,11 @@ pub struct ViewDef {
 }
 
 impl ViewDef {
+    /// Of a column, where it is not its type's.
+    pub fn collation(&self, attnum: i16) -> Option<Oid> {
+        self.collations.iter().find(|(of, _)| *of == attnum).map(|(_, collation)| *collation)
+    }
+
     /// `security_barrier`: no condition of a query over it looks at rows that it keeps back.
     pub fn is_barrier(&self) -> bool {
         let on = |value: &str| matches!(value, "true" | "on" | "yes" | "1");

@@ -646,33 +646,54 @@ async fn drop_indexes(
             .hint(format!("You can drop {constraint} instead.")));
         }
         let what = format!("index {}", dropped.name);
-        drop_foreign_keys_on(&table, dropped.oid, &what, &what, cascade, tx, context)?;
+        let keys = foreign_keys_on(&table, dropped.oid, &tx.catalog());
+        drop_with_key(keys.into_iter().map(|key| (key, what.clone())).collect(), &what, cascade, tx, context)?;
         lock(tx, table.oid, TableLock::AccessExclusive, context).await?;
         index::remove(dropped.oid, tx)?;
     }
     Ok(())
 }
 
-/// Foreign keys that rely on a unique index: refused, or dropped with it.
-fn drop_foreign_keys_on(
-    table: &TableDef,
-    index: Oid,
+/// Foreign keys that rely on a unique index.
+fn foreign_keys_on(table: &TableDef, index: Oid, catalog: &Catalog) -> Vec<Doomed> {
+    let keys = catalog.foreign_keys_to(table.oid).filter(|(_, _, key)| key.referenced_index == index);
+    keys.map(|(t, c, _)| Doomed::Constraint(t.clone(), c.clone())).collect()
+}
+
+/// What relies on a key, each with what of it: refused, or dropped with all that needs it.
+fn drop_with_key(
+    relying: Vec<(Doomed, String)>,
     cannot: &str,
-    on: &str,
     cascade: bool,
     tx: &mut Transaction,
     context: &mut DdlContext<'_>,
 ) -> Result<()> {
     let catalog = tx.catalog();
-    let path = context.path(&catalog);
-    let keys: Vec<Doomed> = catalog
-        .foreign_keys_to(table.oid)
-        .filter(|(_, _, key)| key.referenced_index == index)
-        .map(|(t, c, _)| Doomed::Constraint(t.clone(), c.clone()))
-        .collect();
-    let lines = keys.iter().map(|k| (k.describe(&catalog, &path), on.to_owned())).collect();
+    let (doomed, lines) = with_dependents(relying, &catalog, &context.path(&catalog));
     announce(lines, cascade, cannot, context)?;
-    keys.iter().try_for_each(|key| remove(key, tx))
+    doomed.iter().rev().try_for_each(|d| remove(d, tx))
+}
+
+/// Those that go, each with what it depends on, and what depends on them in turn, with the lines that say so.
+fn with_dependents(
+    first: Vec<(Doomed, String)>,
+    catalog: &Catalog,
+    path: &SearchPath,
+) -> (Vec<Doomed>, Vec<(String, String)>) {
+    let mut lines: Vec<(String, String)> =
+        first.iter().map(|(d, on)| (d.describe(catalog, path), on.clone())).collect();
+    let mut doomed: Vec<Doomed> = first.into_iter().map(|(d, _)| d).collect();
+    let mut next = 0;
+    while let Some(current) = doomed.get(next).cloned() {
+        next += 1;
+        for dependent in current.dependents(catalog) {
+            if !doomed.iter().any(|d| d.key() == dependent.key()) {
+                lines.push((dependent.describe(catalog, path), current.describe(catalog, path)));
+                doomed.push(dependent);
+            }
+        }
+    }
+    (doomed, lines)
 }
 
 /// ALTER TABLE DROP CONSTRAINT.
@@ -684,9 +705,12 @@ pub fn drop_constraint(
     context: &mut DdlContext<'_>,
 ) -> Result<()> {
     if let Some(index) = constraint.index() {
-        let cannot = format!("constraint {} on table {}", constraint.name, table.name);
-        let on = format!("index {}", constraint.name);
-        drop_foreign_keys_on(table, index, &cannot, &on, cascade, tx, context)?;
+        let catalog = tx.catalog();
+        let what = format!("constraint {} on table {}", constraint.name, table.name);
+        let index_shown = format!("index {}", constraint.name);
+        let keys = foreign_keys_on(table, index, &catalog).into_iter().map(|key| (key, index_shown.clone()));
+        let views = catalog.views_on(constraint.oid).map(|view| (Doomed::View(view.clone()), what.clone()));
+        drop_with_key(keys.chain(views).collect(), &what, cascade, tx, context)?;
     }
     edit(table.oid, tx, |table| {
         table.constraints.retain(|c| c.oid != constraint.oid);
@@ -718,17 +742,8 @@ pub fn before_column(
             doomed.push(Doomed::Column(Arc::new(table.clone()), generated.attnum));
         }
     }
-    let mut lines: Vec<(String, String)> = doomed.iter().map(|d| (d.describe(&catalog, &path), what.clone())).collect();
-    let mut next = 0;
-    while let Some(current) = doomed.get(next).cloned() {
-        next += 1;
-        for dependent in current.dependents(&catalog) {
-            if !doomed.iter().any(|d| d.key() == dependent.key()) {
-                lines.push((dependent.describe(&catalog, &path), current.describe(&catalog, &path)));
-                doomed.push(dependent);
-            }
-        }
-    }
+    let relying = doomed.into_iter().map(|d| (d, what.clone())).collect();
+    let (doomed, lines) = with_dependents(relying, &catalog, &path);
     announce(lines, cascade, &what, context)?;
     // A foreign key of the table to itself goes with the column.
     let own: Vec<Oid> = table

@@ -39,8 +39,9 @@ pub fn same_type(a: &ColumnDef, b: &ColumnDef) -> bool {
     (a.ty, a.domain) == (b.ty, b.domain)
 }
 
-fn collation_shown(column: &ColumnDef, catalog: &Catalog) -> String {
-    let given = column.collation.and_then(|oid| catalog.collation(oid));
+/// A column's collation as messages show it.
+pub fn collation_shown(given: Option<Oid>, catalog: &Catalog) -> String {
+    let given = given.and_then(|oid| catalog.collation(oid));
     given.map_or_else(|| "default".to_owned(), |collation| collation.name().to_owned())
 }
 
@@ -52,7 +53,7 @@ fn check_alike(what: &str, inherited: &ColumnDef, other: &ColumnDef, catalog: &C
             .detail(format!("{one} versus {two}")));
     }
     if inherited.collation != other.collation {
-        let (one, two) = (collation_shown(inherited, catalog), collation_shown(other, catalog));
+        let (one, two) = (collation_shown(inherited.collation, catalog), collation_shown(other.collation, catalog));
         return Err(Error::new(SqlState::CollationMismatch, format!("{what} has a collation conflict"))
             .detail(format!("\"{one}\" versus \"{two}\"")));
     }

@@ -10,7 +10,7 @@ use super::syntax::policy::{PolicyChange, PolicyStatement, PolicyTerms, RowSecur
 use super::{DdlContext, allocate, expression, grant, lock, open_table_if, privilege, put, system_relation, view};
 use crate::catalog::acl::PUBLIC;
 use crate::catalog::{
-    Catalog, CatalogChange, Object, Oid, PolicyCommand, PolicyExpression, Relation, RowPolicy, TableDef,
+    Catalog, CatalogChange, LATER, Object, Oid, PolicyCommand, PolicyExpression, Relation, RowPolicy, TableDef,
 };
 use crate::error::{Error, Result, SqlState};
 use crate::txn::{TableLock, Transaction};
@@ -230,6 +230,17 @@ pub fn column_renamed(relation: Oid, attnum: i16, from: &str, tx: &mut Transacti
         }
         expression.known_as.push((relation, attnum, from.to_owned()));
         Ok(true)
+    })
+}
+
+/// A relation gets one more column: the texts of policies that read it mean none of that name.
+pub fn column_added(relation: Oid, attnum: i16, tx: &mut Transaction) -> Result<()> {
+    edit(tx, |expression| {
+        let reads = expression.depends_on.contains(&relation);
+        if reads {
+            expression.known_as.push((relation, attnum, LATER.to_owned()));
+        }
+        Ok(reads)
     })
 }
 

@@ -3,7 +3,7 @@
 //! A view keeps the text of its query with every relation's name qualified and every `*` of its select list spelled
 //! out, so that later columns do not join it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use sqlparser::ast::{
     SelectItemQualifiedWildcardKind, SetExpr, TableFactor, VisitMut, VisitorMut,
 };
 
+use super::inherit::collation_shown;
 use super::names::{self, Name};
 use super::temporary::creation_schema;
 use super::view_options;
@@ -182,7 +183,7 @@ pub fn create(create: &CreateView, tx: &mut Transaction, context: &mut DdlContex
     let view = view_options::apply(&view, options)?;
     let view = match old {
         Some(old) => {
-            let view = replacing(&old, view)?;
+            let view = replacing(&old, view, &catalog)?;
             for at in old.columns.len()..view.columns.len() {
                 column_added(view.oid, at as i16 + 1, tx)?;
             }
@@ -220,7 +221,8 @@ fn definition(
     }
     let mut collations = Vec::new();
     let mut query = (*create.query).clone();
-    for (i, derived) in expression::binder(context.source.clone(), tx, context).bind_kept(&mut query)?.collations {
+    let mut binder = expression::binder(context.source.clone(), tx, context);
+    for (i, derived) in binder.bind_kept(&mut query)?.collations {
         let undetermined = || {
             let name = columns.get(i).map_or("", |c| c.0.as_str());
             let message = format!("could not determine which collation to use for view column \"{name}\"");
@@ -233,8 +235,9 @@ fn definition(
     expand_wildcards(&mut query, &selected, &catalog, &path, tx, context)?;
     let mut qualifier = Qualifier { catalog: &catalog, path: &path, local: Vec::new(), reads: Vec::new() };
     let _ = query.visit(&mut qualifier);
-    let depends_on = qualifier.reads;
+    let mut depends_on = qualifier.reads;
     let columns_read = columns_read(&query, &depends_on, &catalog);
+    depends_on.extend(binder.relied_on().iter().collect::<BTreeSet<_>>());
     Ok(ViewDef {
         oid: Oid(0),
         schema,
@@ -278,12 +281,12 @@ fn check_column_names(columns: &[(String, PgType)]) -> Result<()> {
 }
 
 /// OR REPLACE keeps the OID and may only add columns at the end.
-fn replacing(old: &ViewDef, new: ViewDef) -> Result<ViewDef> {
+fn replacing(old: &ViewDef, new: ViewDef, catalog: &Catalog) -> Result<ViewDef> {
     let invalid = |message: String| Err(Error::new(SqlState::InvalidTableDefinition, message));
     if new.columns.len() < old.columns.len() {
         return invalid("cannot drop columns from view".to_owned());
     }
-    for ((old_name, old_ty), (name, ty)) in old.columns.iter().zip(&new.columns) {
+    for ((attnum, (old_name, old_ty)), (name, ty)) in (1..).zip(&old.columns).zip(&new.columns) {
         if old_name != name {
             return Err(Error::new(
                 SqlState::InvalidTableDefinition,
@@ -294,6 +297,11 @@ fn replacing(old: &ViewDef, new: ViewDef) -> Result<ViewDef> {
         if old_ty != ty {
             let (from, to) = (crate::system::deparse::type_name(*old_ty), crate::system::deparse::type_name(*ty));
             return invalid(format!("cannot change data type of view column \"{name}\" from {from} to {to}"));
+        }
+        let (from, to) = (old.collation(attnum), new.collation(attnum));
+        if from != to {
+            let (from, to) = (collation_shown(from, catalog), collation_shown(to, catalog));
+            return invalid(format!("cannot change collation of view column \"{name}\" from \"{from}\" to \"{to}\""));
         }
     }
     if new.depends_on.contains(&old.oid) {
@@ -624,14 +632,14 @@ pub fn column_renamed(relation: Oid, attnum: i16, from: &str, tx: &mut Transacti
     policy::column_renamed(relation, attnum, from, tx)
 }
 
-/// A relation gets one more column: the texts of the views on it mean none of that name.
+/// A relation gets one more column: the texts of the views on it, and of policies that read it, mean none of that name.
 pub fn column_added(relation: Oid, attnum: i16, tx: &mut Transaction) -> Result<()> {
     for view in tx.catalog().views_on(relation) {
         let mut view = (**view).clone();
         view.known_as.push((relation, attnum, LATER.to_owned()));
         put_view(view, tx)?;
     }
-    Ok(())
+    policy::column_added(relation, attnum, tx)
 }
 
 /// A relation gets another name or schema: the views on it follow. `from` and `to`: schema and name.

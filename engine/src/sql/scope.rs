@@ -26,6 +26,8 @@ pub struct ScopeRelation {
     /// Schema, when the relation was not given an alias: `public.t.a` is then a valid reference.
     pub schema: Option<String>,
     pub columns: Vec<ScopeColumn>,
+    /// Columns that are younger than the text at hand: no name in it means them, but whole rows have them.
+    pub later: Vec<ScopeColumn>,
     /// The relation's own name behind an alias, for hints.
     pub real_name: Option<String>,
     /// OID of the table or view, 0 for anything else.
@@ -51,6 +53,7 @@ impl ScopeRelation {
             name,
             schema: None,
             columns,
+            later: Vec::new(),
             real_name: None,
             table,
             scalar: false,

@@ -138,6 +138,10 @@ pub(super) fn pg_depend(context: &SystemContext, sink: &mut RowSink) -> Result<(
         push(PG_REWRITE, rule_oid(v), 0, PG_CLASS, v.oid, 0, 'i');
         push(PG_REWRITE, rule_oid(v), 0, PG_CLASS, v.oid, 0, 'n');
         for on in &v.depends_on {
+            if catalog.relation(*on).is_none() && crate::system::by_oid(*on).is_none() {
+                push(PG_REWRITE, rule_oid(v), 0, PG_CONSTRAINT, *on, 0, 'n');
+                continue;
+            }
             let columns: Vec<i16> = v.columns_read.iter().filter(|c| c.0 == *on).map(|c| c.1).collect();
             if columns.is_empty() {
                 push(PG_REWRITE, rule_oid(v), 0, PG_CLASS, *on, 0, 'n');

@@ -164,8 +164,9 @@ impl Binder {
         {
             return Ok(self.reference(column, Some(&relation.name), depth, span));
         }
-        let items = relation.columns.iter().map(|c| self.reference(c, Some(&relation.name), depth, span)).collect();
-        let names: Vec<String> = relation.columns.iter().map(|c| c.name.clone()).collect();
+        let columns = || relation.columns.iter().chain(&relation.later);
+        let items = columns().map(|c| self.reference(c, Some(&relation.name), depth, span)).collect();
+        let names: Vec<String> = columns().map(|c| self.current_name(c)).collect();
         let ty = self.row_type_of(relation);
         let row = ScalarExpr::new(ExprKind::Row(items, Some(names.into())), ty);
         if !relation.nullable {

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::sql::rel::Rel;
 use crate::sql::rewrite::{ROWS_FROM, only};
-use crate::sql::scope::Scope;
+use crate::sql::scope::{Scope, ScopeRelation};
 use crate::sql::spellings::USING_MARK;
 use crate::system::deparse::{quote_ident, relation_name};
 use crate::system::expression::{self, Layout, Names, Style};
@@ -87,7 +87,10 @@ impl Names for Binder {
     fn whole_row(&self, items: &[ScalarExpr]) -> Option<String> {
         let is = |(item, column): (&ScalarExpr, &crate::sql::ScopeColumn)| matches!(item.kind, ExprKind::Column { id, .. } if id == column.id);
         let mut relations = self.scopes.iter().rev().flat_map(|scope| &scope.relations);
-        let found = relations.find(|r| r.columns.len() == items.len() && items.iter().zip(&r.columns).all(is))?;
+        let of = |r: &&ScopeRelation| {
+            r.columns.len() + r.later.len() == items.len() && items.iter().zip(r.columns.iter().chain(&r.later)).all(is)
+        };
+        let found = relations.find(of)?;
         let renamed = found.columns.first().and_then(|c| self.described.as_ref()?.renamed.get(&c.id));
         Some(format!("{}.*", quote_ident(renamed.unwrap_or(&found.name))))
     }
@@ -458,7 +461,7 @@ impl Binder {
     }
 
     /// What a column is called now, whatever the text at hand calls it.
-    fn current_name(&self, column: &crate::sql::ScopeColumn) -> String {
+    pub(super) fn current_name(&self, column: &crate::sql::ScopeColumn) -> String {
         if self.known_as.is_empty() || column.table == 0 {
             return column.name.clone();
         }

@@ -162,9 +162,10 @@ impl Binder {
         &mut self,
         name: String,
         schema: Option<String>,
-        mut columns: Vec<ScopeColumn>,
+        columns: Vec<ScopeColumn>,
         alias: Option<&ast::TableAlias>,
     ) -> Result<Scope> {
+        let (later, mut columns): (Vec<_>, Vec<_>) = columns.into_iter().partition(|c| c.name == LATER);
         if let Some(alias) = alias {
             if alias.columns.len() > columns.len() {
                 let error = Error::new(
@@ -182,7 +183,7 @@ impl Binder {
             }
         }
         let star = columns.clone();
-        let relation = ScopeRelation { schema, ..ScopeRelation::new(name, 0, columns) };
+        let relation = ScopeRelation { schema, later, ..ScopeRelation::new(name, 0, columns) };
         Ok(Scope { relations: vec![relation], merged: vec![], star })
     }
 
@@ -272,8 +273,7 @@ impl Binder {
         }
         let known = |c: &crate::catalog::ColumnDef| self.column_known_as(def.oid, c.attnum, &c.name).to_owned();
         let names: Vec<String> = def.live_columns().map(known).collect();
-        let named = def.live_columns().zip(&names).filter(|(_, name)| *name != LATER);
-        let columns: Vec<_> = named.map(|(c, name)| (c.attnum, name.as_str(), c.ty)).collect();
+        let columns: Vec<_> = def.live_columns().zip(&names).map(|(c, name)| (c.attnum, name.as_str(), c.ty)).collect();
         let scan = self.scan_columns(def.oid.0, &def.name, &columns, false);
         self.note_table_collations(def, &scan.1);
         scan
@@ -334,9 +334,9 @@ impl Binder {
         let outer = std::mem::replace(&mut self.known_as, view.known_as.as_slice().into());
         let as_user = if view.invoker { self.uses_of.user } else { view.owner };
         let user = std::mem::replace(&mut self.uses_of.user, as_user);
-        let calls = self.calls.take();
+        let (calls, relied_on) = (self.calls.take(), std::mem::take(&mut self.relied_on));
         let bound = self.isolated(source, |b| b.subquery(&query));
-        self.calls = calls;
+        (self.calls, self.relied_on) = (calls, relied_on);
         self.uses_of.user = user;
         self.known_as = outer;
         let bound = bound?;
@@ -355,7 +355,6 @@ impl Binder {
             })
             .enumerate()
             .map(|(i, c)| ScopeColumn { attribute: i as i16 + 1, ..c })
-            .filter(|c| c.name != LATER)
             .collect();
         let rel = if view.is_barrier() { bound.rel.barrier() } else { bound.rel };
         Ok((rel, columns))

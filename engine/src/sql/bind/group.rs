@@ -9,6 +9,7 @@ use super::expr::query;
 use super::query::ordinal;
 use super::select::extract_series;
 use super::{Binder, fold};
+use crate::catalog::Oid;
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::sql::rel::{Aggregate, QueryExpr, Rel, SetCall};
@@ -289,7 +290,8 @@ impl Binder {
             if !grouping.local.contains(&id) {
                 return Ok(());
             }
-            if self.depends_on_groups(grouping, id) {
+            if let Some(key) = self.key_of_groups(grouping, id) {
+                self.relied_on.push(key);
                 let new = self.fresh();
                 self.note_expression(new, expr)?;
                 grouping.groups.push((new, expr.clone()));
@@ -354,28 +356,20 @@ impl Binder {
         self.source.locate(error, span)
     }
 
-    /// A table's other columns follow from its primary key (manual, section 7.2.3).
-    fn depends_on_groups(&self, grouping: &Grouping, id: ColumnId) -> bool {
+    /// The constraint by which a column follows from the groups: its table's primary key (manual, section 7.2.3).
+    fn key_of_groups(&self, grouping: &Grouping, id: ColumnId) -> Option<Oid> {
         if grouping.sets.is_some() {
-            return false;
+            return None;
         }
-        let Some(scope) = self.scopes.last() else {
-            return false;
-        };
-        let Some(relation) = scope.relations.iter().find(|r| r.columns.iter().any(|c| c.id == id)) else {
-            return false;
-        };
-        let Some(table) = self.environment.catalog.tables.get(&crate::catalog::Oid(relation.table)) else {
-            return false;
-        };
-        let Some(key) = table.primary_key().filter(|key| key.is_key()) else {
-            return false;
-        };
+        let relation = self.scopes.last()?.relations.iter().find(|r| r.columns.iter().any(|c| c.id == id))?;
+        let table = self.environment.catalog.tables.get(&Oid(relation.table))?;
+        let key = table.primary_key().filter(|key| key.is_key())?;
         let grouped = |attnum: i16| {
             let column = relation.columns.iter().find(|c| c.attribute == attnum).map(|c| c.id);
             grouping.groups.iter().any(|(_, g)| matches!(g.kind, ExprKind::Column { id, .. } if Some(id) == column))
         };
-        key.columns.iter().all(|c| grouped(c.attnum))
+        let constraint = table.index_constraint(key.oid)?;
+        key.columns.iter().all(|c| grouped(c.attnum)).then_some(constraint.oid)
     }
 
     pub(super) fn grouping_call(&mut self, args: &[&Expr], span: Span) -> Result<ScalarExpr> {

@@ -6,7 +6,7 @@
 //! 2. The last output of a family's union is the row's `tableoid`, or the row's place behind it where that was asked for.
 
 use super::Binder;
-use crate::catalog::{LATER, TableDef};
+use crate::catalog::TableDef;
 use crate::error::Error;
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::sql::rel::{Output, Rel, Scan, ScanColumn, SetOperation};
@@ -144,7 +144,7 @@ impl Binder {
             let attnum = member.column(&column.name)?.attnum;
             let own = columns.iter().find(|c| c.attribute == attnum)?;
             let name = self.column_known_as(named.oid, column.attnum, &column.name).to_owned();
-            (name != LATER).then(|| ScopeColumn { name, ..own.clone() })
+            Some(ScopeColumn { name, ..own.clone() })
         };
         (named.live_columns().filter_map(one).collect(), RowsOf::Member(member.oid))
     }

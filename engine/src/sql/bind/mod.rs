@@ -288,6 +288,8 @@ pub struct Binder {
     policing_of: Vec<Oid>,
     /// Functions of users that the text at hand calls, in order, while somebody wants to know.
     calls: Option<Vec<Oid>>,
+    /// Primary keys by which columns of the text at hand follow from its GROUP BY.
+    relied_on: Vec<Oid>,
     /// What the NATURAL joins of the text at hand merge, by where in memory they say so, while somebody wants to know.
     naturals: Option<HashMap<usize, Vec<String>>>,
     collations: collation::Collations,
@@ -311,6 +313,7 @@ impl Binder {
             policed: None,
             policing_of: Vec::new(),
             calls: None,
+            relied_on: Vec::new(),
             naturals: None,
             environment,
             source,
@@ -445,6 +448,11 @@ impl Binder {
     /// What was resolved so far.
     pub fn reads(&self) -> &[Oid] {
         &self.reads
+    }
+
+    /// Constraints without which the text would not bind: it groups by the columns of a primary key, and names others.
+    pub fn relied_on(&self) -> &[Oid] {
+        &self.relied_on
     }
 
     fn fresh(&mut self) -> ColumnId {

@@ -5,7 +5,7 @@ use sqlparser::ast;
 use super::query::{Bound, OutColumn};
 use super::view_target::{ViewCondition, ViewLevel};
 use super::{Binder, BoundQuery, Expects, Target, fold};
-use crate::catalog::TableDef;
+use crate::catalog::{LATER, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::sql::rel::{JoinKind, Rel, Scan};
@@ -100,20 +100,17 @@ impl Binder {
         self.note_target_columns(table.oid, &columns);
         self.note_policed(&columns);
         let (columns, rows_of) = self.columns_as_named(table, named, columns);
+        let (later, columns): (Vec<_>, Vec<_>) = columns.into_iter().partition(|c| c.name == LATER);
         let row_id = self.fresh();
         scan.row_id = Some(row_id);
+        let name = alias.map_or_else(|| named.name.clone(), |a| fold(&a.name));
         let relation = ScopeRelation {
-            name: alias.map_or_else(|| named.name.clone(), |a| fold(&a.name)),
             schema: alias.is_none().then(|| self.environment.catalog.schema_name(named.schema).to_string()),
-            columns: columns.clone(),
+            later,
             real_name: alias.map(|_| named.name.clone()),
-            table: named.oid.0,
-            scalar: false,
-            lateral_ok: true,
-            nullable: false,
-            updated: None,
             row_id: Some(row_id),
             rows_of,
+            ..ScopeRelation::new(name, named.oid.0, columns.clone())
         };
         Ok((scan, Scope { relations: vec![relation], merged: vec![], star: columns }, row_id))
     }
