@@ -21,10 +21,11 @@ pub fn choose(bug: &str) {
 }
 
 /// What each bug does.
-pub const BUGS: [(&str, &str); 8] = [
+pub const BUGS: [(&str, &str); 9] = [
     ("no-validation", "a SERIALIZABLE transaction commits without a look at what it read"),
     ("clock-goes-back", "commit timestamps follow the wall clock, wherever it goes"),
     ("locks-freed-early", "rows are not published as changed when their locks are freed"),
+    ("locks-forget-commits", "who takes a lock next does not see what was committed under it"),
     ("floor-forgotten", "a new reign takes snapshots from before it for current"),
     ("lock-of-an-older-reign", "a transaction that locked in one reign commits in the next"),
     ("watermark-first", "a commit is visible before its rows are installed, one record late"),
@@ -42,6 +43,10 @@ pub(crate) fn clock_goes_back() -> bool {
 
 pub(crate) fn locks_freed_early() -> bool {
     chosen("locks-freed-early")
+}
+
+pub(crate) fn locks_forget_commits() -> bool {
+    chosen("locks-forget-commits")
 }
 
 pub(crate) fn floor_forgotten() -> bool {

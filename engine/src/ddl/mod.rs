@@ -374,14 +374,15 @@ async fn patiently(work: Work<'_>, tx: &mut Transaction, context: &mut DdlContex
     }
 }
 
-/// Takes a relation's lock, waiting as long as `lock_timeout` allows.
+/// Takes a relation's lock, waiting as long as `lock_timeout` allows. From then on the statement sees what others have done
+/// until then.
 async fn lock(tx: &mut Transaction, relation: Oid, mode: TableLock, context: &mut DdlContext<'_>) -> Result<()> {
     let wait = if context.awaited == Awaited::Blocks { Wait::Block } else { Wait::SkipLocked };
     if !tx.lock_table(relation, mode, wait).await? {
         context.awaited = Awaited::Table(relation, mode);
         return Err(Error::internal("a statement of DDL goes on without its lock"));
     }
-    Ok(())
+    tx.see_newest().await
 }
 
 /// A fresh OID of the transaction's catalog.

@@ -166,7 +166,7 @@ async fn store(
     let untouched = sequence.start != old.start && !called && last == old.start;
     if restart.is_some() || untouched {
         let value = if restart.is_some() { last } else { sequence.start };
-        tx.setval(&sequence, value, false).await?;
+        tx.restart_sequence(&sequence, value)?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@
 //!    deferred ones at COMMIT.
 //! 3. The two sides may differ in type ([`crate::types::equal`]): values are of the side that was written until the other is looked at.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use arrow::array::AsArray;
@@ -407,6 +407,9 @@ impl Session {
     }
 
     async fn check_one(&mut self, check: DeferredCheck, table_locked: bool) -> Result<()> {
+        // DDL that is under way may make another table of it.
+        let asked = if check.reference { check.parent } else { check.child };
+        self.transaction()?.lock_table(asked, TableLock::RowShare, Wait::Block).await?;
         let catalog = self.catalog();
         let Some((child, constraint, key)) = find_constraint(&catalog, check.child, check.constraint) else {
             return Ok(());
@@ -445,10 +448,10 @@ impl Session {
         // A parent row went away: nobody may name it, unless another row took its place.
         let columns = &key.referenced_columns;
         let Some(naming) = equal_values(&check.values, &column_types(&child, &key.columns)) else { return Ok(()) };
-        if find_rows(transaction, &child_table, &key.columns, &naming, 1)?.is_empty() {
+        if !self.is_named(&child_table, &key.columns, &naming).await? {
             return Ok(());
         }
-        if !find_rows(transaction, &parent, columns, &check.values, 1)?.is_empty() {
+        if !find_rows(self.transaction()?, &parent, columns, &check.values, 1)?.is_empty() {
             return Ok(());
         }
         let context = self.eval_context();
@@ -472,6 +475,30 @@ impl Session {
         .constraint(&constraint.name))
     }
 
+    /// Whether a row names a key, once whoever is changing it is done.
+    async fn is_named(&mut self, child: &Arc<Table>, columns: &[i16], naming: &[Datum]) -> Result<bool> {
+        let types = column_types(&child.def, columns);
+        loop {
+            let transaction = self.transaction()?;
+            let Some(image) = find_rows(transaction, child, columns, naming, 1)?.into_iter().next() else {
+                return Ok(false);
+            };
+            let locked = transaction.lock_row(child, &image.key, RowLock::KeyShare, Wait::Block).await?;
+            if let Locked::Held { latest: Some(row), .. } = locked
+                && equal(&values_of(&row, columns), naming, &types)
+            {
+                return Ok(true);
+            }
+            self.see_now(child.def.oid).await?;
+        }
+    }
+
+    /// Goes on with a snapshot that shows what was written to a table until now.
+    async fn see_now(&mut self, table: Oid) -> Result<()> {
+        self.transaction()?.see_writes_to(table)?;
+        self.begin_statement(Reads::Snapshot).await
+    }
+
     /// CASCADE, SET NULL and SET DEFAULT on the rows that name `old`.
     async fn cascade(
         &mut self,
@@ -480,13 +507,14 @@ impl Session {
         new: Option<&[Datum]>,
         pending: &mut Pending,
     ) -> Result<()> {
+        // DDL that is under way may make another table of it.
+        self.transaction()?.lock_table(fk.child.oid, TableLock::RowExclusive, Wait::Block).await?;
         let catalog = self.catalog();
         let def = catalog.tables.get(&fk.child.oid).cloned().unwrap_or_else(|| fk.child.clone());
         let rules = TableRules::bind(self, &def, &catalog)?;
         let keys = ForeignKeys::of(&def, &catalog);
         let transaction = self.transaction()?;
         let Some(table) = transaction.table(def.oid) else { return Ok(()) };
-        transaction.lock_table(def.oid, TableLock::RowExclusive, Wait::Block).await?;
         let Some(parent) = transaction.table(fk.key.references) else { return Ok(()) };
         let action = if new.is_some() { fk.key.on_update } else { fk.key.on_delete };
         let types = column_types(&def, &fk.key.columns);
@@ -499,11 +527,24 @@ impl Session {
         let columns = |new: &[Datum]| new.iter().zip(parent_types.iter().zip(&types)).map(follow).collect();
         let assigned: Option<Vec<Datum>> = new.map(columns).transpose()?;
         let Some(named) = equal_values(old, &types) else { return Ok(()) };
-        let rows = find_rows(self.transaction()?, &table, &fk.key.columns, &named, usize::MAX)?;
-        for image in rows {
+        let mut rows = VecDeque::from(find_rows(self.transaction()?, &table, &fk.key.columns, &named, usize::MAX)?);
+        let mut gone = false;
+        loop {
+            let Some(image) = rows.pop_front() else {
+                if !std::mem::take(&mut gone) {
+                    return Ok(());
+                }
+                // A row that somebody took away may be there under another key.
+                self.see_now(def.oid).await?;
+                rows = find_rows(self.transaction()?, &table, &fk.key.columns, &named, usize::MAX)?.into();
+                continue;
+            };
             let transaction = self.transaction()?;
             let locked = transaction.lock_row(&table, &image.key, RowLock::Update, Wait::Block).await?;
-            let Locked::Held { latest: Some(row), .. } = locked else { continue };
+            let Locked::Held { latest: Some(row), .. } = locked else {
+                gone = true;
+                continue;
+            };
             if !equal(&values_of(&row, &fk.key.columns), &named, &types) {
                 continue;
             }
@@ -529,7 +570,6 @@ impl Session {
             }
             pending.written(&def, &keys, Some(&row), &changed)?;
         }
-        Ok(())
     }
 
     /// The child row after the action; `new`: what its key becomes by CASCADE.

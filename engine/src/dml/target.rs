@@ -1,7 +1,8 @@
 //! The rows that an UPDATE or DELETE changes: found by key, by an index or by a query, then locked and looked at again.
 //!
 //! Invariants:
-//! 1. A *simple* target (no FROM or USING, no subquery) is decided on the locked, newest version of each row.
+//! 1. A *simple* target (no FROM or USING, no subquery) is decided on the locked, newest version of each row; where one is gone, the
+//!    rows are looked for again.
 //! 2. Any other target is decided by its query; a row that changed since the snapshot makes the statement start over
 //!    on a newer snapshot, keeping its locks, before anything is written.
 
@@ -167,16 +168,24 @@ impl TargetPlan {
         if let Some(cursor) = &self.cursor {
             let Some(id) = session.current_row(cursor, &self.def)? else { return Ok(Vec::new()) };
             let Some(image) = session.transaction()?.fetch(table, id) else { return Ok(Vec::new()) };
-            return lock_simple(session, table, vec![image.key], [&self.policy, &None], params, mode).await;
-        }
-        if let (Some(point), Some(filter)) = (&self.point, &self.simple)
-            && !session.has_parts()
-            && let Some(keys) = point.keys(session, table, params).await?
-        {
-            return lock_simple(session, table, keys, [&self.policy, filter], params, mode).await;
+            return Ok(lock_simple(session, table, vec![image.key], [&self.policy, &None], params, mode).await?.0);
         }
         for round in 0..RESTARTS_MAX {
-            if round > 0 || self.reads() == Reads::LockedRows {
+            if round > 0 {
+                session.begin_statement(Reads::Snapshot).await?;
+            }
+            if let (Some(point), Some(filter)) = (&self.point, &self.simple)
+                && !session.has_parts()
+                && let Some(keys) = point.keys(session, table, params).await?
+            {
+                let (rows, gone) = lock_simple(session, table, keys, [&self.policy, filter], params, mode).await?;
+                // Under another key the row is none of those that were asked for.
+                if !gone || point.is_primary() {
+                    return Ok(rows);
+                }
+                continue;
+            }
+            if round == 0 && self.reads() == Reads::LockedRows {
                 session.begin_statement(Reads::Snapshot).await?;
             }
             let found = Box::pin(self.found(session, table, params)).await?;
@@ -185,9 +194,11 @@ impl TargetPlan {
             }
             if let Some(filter) = &self.simple {
                 let keys = found.into_iter().map(|f| f.key).collect();
-                return lock_simple(session, table, keys, [&self.policy, filter], params, mode).await;
-            }
-            if let Some(rows) = Box::pin(lock_joined(session, table, found, mode)).await? {
+                let (rows, gone) = lock_simple(session, table, keys, [&self.policy, filter], params, mode).await?;
+                if !gone {
+                    return Ok(rows);
+                }
+            } else if let Some(rows) = Box::pin(lock_joined(session, table, found, mode)).await? {
                 return Ok(rows);
             }
             if session.has_parts() {
@@ -223,7 +234,8 @@ impl TargetPlan {
     }
 }
 
-/// Locks rows one by one; those that no longer satisfy the conditions, asked one after the other, drop out.
+/// Locks rows one by one; those that no longer satisfy the conditions, asked one after the other, drop out. Answers also whether
+/// one was not there any more: it may be under another key.
 async fn lock_simple(
     session: &mut Session,
     table: &Arc<Table>,
@@ -231,8 +243,9 @@ async fn lock_simple(
     filters: [&Option<RowExpr>; 2],
     params: &[Datum],
     mode: RowLock,
-) -> Result<Vec<TargetRow>> {
+) -> Result<(Vec<TargetRow>, bool)> {
     let mut rows = Vec::with_capacity(keys.len());
+    let mut gone = false;
     'rows: for (i, key) in keys.into_iter().enumerate() {
         if i % 1024 == 1023 {
             tokio::task::yield_now().await;
@@ -241,7 +254,10 @@ async fn lock_simple(
             continue;
         }
         let locked = session.transaction()?.lock_row(table, &key, mode, Wait::Block).await?;
-        let Locked::Held { latest: Some(row), .. } = locked else { continue };
+        let Locked::Held { latest: Some(row), .. } = locked else {
+            gone = true;
+            continue;
+        };
         for filter in filters.into_iter().flatten() {
             if filter.eval(session, &row, params).await? != Datum::Bool(true) {
                 continue 'rows;
@@ -249,7 +265,7 @@ async fn lock_simple(
         }
         rows.push(TargetRow { key, row, values: Vec::new(), joined: Vec::new() });
     }
-    Ok(rows)
+    Ok((rows, gone))
 }
 
 /// Locks rows whose membership a query decided; `None` when one changed in between.

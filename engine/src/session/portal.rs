@@ -17,6 +17,8 @@ use crate::copy::CopyOut;
 use crate::dml;
 use crate::error::{Error, Result, SqlState};
 use crate::query::ResultStream;
+use crate::sql::BoundQuery;
+use crate::txn::{TableLock, Wait};
 use crate::types::Datum;
 
 /// Of a portal that has done its work; who knows its name adds it.
@@ -358,6 +360,9 @@ impl Session {
                 }
             }
             self.lock_for_read(&prepared).await?;
+            if let Plan::Query(plan) = &prepared.plan {
+                self.lock_for_row_locks(&plan.bound).await?;
+            }
             if self.reads_on_standby(&prepared) {
                 self.transaction()?.pin(false).await?;
             }
@@ -381,6 +386,17 @@ impl Session {
             return Ok(());
         }
         self.lock_all(prepared).await
+    }
+
+    /// Before the snapshot of a query that locks rows: whoever holds their tables against that is waited for now.
+    async fn lock_for_row_locks(&mut self, query: &BoundQuery) -> Result<()> {
+        let subqueries = query.locked.iter().flat_map(|subquery| &subquery.query.locks);
+        for lock in query.locks.iter().chain(subqueries) {
+            if self.transaction()?.may_lock_rows() {
+                self.transaction()?.lock_table(lock.table, TableLock::RowShare, Wait::Block).await?;
+            }
+        }
+        Ok(())
     }
 
     /// See [`Self::lock_for_read`].

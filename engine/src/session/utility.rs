@@ -463,6 +463,7 @@ impl Session {
                     }
                     _ => {
                         transaction.lock_table(oid, lock, wait).await?;
+                        transaction.see_all_sequenced();
                     }
                 }
                 if let Some(Relation::View(view)) = self.catalog().relation(oid) {

@@ -214,8 +214,8 @@ impl Transaction {
         for writes in self.writes.values() {
             encoder.writes(writes)?;
         }
-        for (sequence, state) in &self.sequences {
-            encoder.current.sequence(*sequence, state.last, state.called, true);
+        for (sequence, own) in &self.sequences {
+            encoder.current.sequence(*sequence, own.state.last, own.state.called, true);
         }
         for notification in &self.notifications {
             encoder.current.notify(notification);

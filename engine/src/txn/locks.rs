@@ -7,8 +7,10 @@
 //! 1. Two holders of one entry have compatible modes, unless they are the same transaction.
 //! 2. Waiters are served first come, first served; only one that strengthens its own lock passes the others.
 //! 3. A wait that would close a cycle fails with 40P01 before it begins: the last one to wait sees all others.
-//! 4. An entry with neither holder, waiter nor pending state does not exist.
-//! 5. An entry of a table that somebody has or wants for itself is announced to readers, and its holders include all
+//! 4. An entry with neither holder, waiter, pending state nor memory of a commit does not exist.
+//! 5. What a sequenced commit let go stays known until it is applied: who takes it then has to see that commit. Weak locks of tables
+//!    are not remembered; who takes a strong one waits for all that is sequenced.
+//! 6. An entry of a table that somebody has or wants for itself is announced to readers, and its holders include all
 //!    readers from before that. See [`super::readers`].
 
 use std::collections::VecDeque;
@@ -64,6 +66,8 @@ pub enum Wait {
 /// [`RowLock::Share`] or [`RowLock::Update`].
 type Modes = u8;
 
+/// Modes of tables that stand in each other's way or in that of readers and writers.
+const STRONG: Modes = 0b1111_1000;
 /// By mode: the modes that conflict with it.
 const ROW_CONFLICTS: [Modes; 4] = [0b1000, 0b1100, 0b1110, 0b1111];
 const TABLE_CONFLICTS: [Modes; 8] =
@@ -151,7 +155,8 @@ impl Asker {
 
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub(crate) enum Granted {
-    Yes,
+    /// After this commit, which had it in a way that allowed nobody else this one, and may not be applied yet; 0: none.
+    After(CommitTs),
     /// [`Wait::SkipLocked`].
     No,
 }
@@ -168,7 +173,9 @@ struct Entry {
     holders: SmallVec<[Holder; 2]>,
     waiters: VecDeque<Waiter>,
     pending: Option<(CommitTs, Pending)>,
-    /// Invariant 5.
+    /// Modes that sequenced commits let go, until the newest of them is applied.
+    let_go: Option<(CommitTs, Modes)>,
+    /// Invariant 6.
     announced: bool,
 }
 
@@ -199,7 +206,8 @@ struct Waiter {
     id: u64,
     asker: Asker,
     mode: u8,
-    wake: oneshot::Sender<()>,
+    /// As [`Granted::After`].
+    wake: oneshot::Sender<CommitTs>,
 }
 
 const SHARDS: usize = 64;
@@ -239,22 +247,22 @@ impl Locks {
         &self.shards[(hash >> 50) as usize % SHARDS]
     }
 
-    /// Takes the lock if nobody has to wait for it. True: held.
-    pub fn try_lock(&self, key: &LockKey, mode: u8, asker: Asker) -> bool {
+    /// Takes the lock if nobody has to wait for it, and says which commit it comes after ([`Granted::After`]).
+    pub fn try_lock(&self, key: &LockKey, mode: u8, asker: Asker) -> Option<CommitTs> {
         let mut shard = self.shard(key).lock();
         let entry = match shard.get_mut(key) {
             Some(entry) => entry,
             None => shard.entry(key.clone()).or_default(),
         };
         self.announce(key, mode, entry);
-        let granted = entry.is_free(key, mode, asker);
-        if granted {
-            entry.grant(asker, mode);
+        if !entry.is_free(key, mode, asker) {
+            return None;
         }
-        granted
+        entry.grant(asker, mode);
+        Some(entry.comes_after(key, mode))
     }
 
-    /// Invariant 5, before a table is asked for.
+    /// Invariant 6, before a table is asked for.
     fn announce(&self, key: &LockKey, mode: u8, entry: &mut Entry) {
         let LockKey::Table(table) = key else { return };
         if mode != TableLock::AccessExclusive as u8 || entry.announced || *table == DDL {
@@ -332,8 +340,8 @@ impl Locks {
         timeout: Option<Duration>,
         name: &str,
     ) -> Result<Granted> {
-        if self.try_lock(key, mode, asker) {
-            return Ok(Granted::Yes);
+        if let Some(after) = self.try_lock(key, mode, asker) {
+            return Ok(Granted::After(after));
         }
         match wait {
             Wait::SkipLocked => return Ok(Granted::No),
@@ -347,7 +355,10 @@ impl Locks {
             }
             Wait::Block => {}
         }
-        let Some((guard, woken)) = self.enqueue(key, mode, asker) else { return Ok(Granted::Yes) };
+        let (guard, woken) = match self.enqueue(key, mode, asker) {
+            Ok(queued) => queued,
+            Err(after) => return Ok(Granted::After(after)),
+        };
         self.check_deadlock(key, mode, asker, name)?;
         let woken = match timeout {
             None => woken.await,
@@ -357,18 +368,18 @@ impl Locks {
         };
         drop(guard);
         match woken {
-            Ok(()) => Ok(Granted::Yes),
+            Ok(after) => Ok(Granted::After(after)),
             Err(_) => Err(Error::leadership_lost()),
         }
     }
 
-    /// Queues a waiter, or grants the lock if it has become free meanwhile.
+    /// Queues a waiter, or grants the lock if it has become free meanwhile: after the commit in `Err`.
     fn enqueue<'a>(
         &'a self,
         key: &'a LockKey,
         mode: u8,
         asker: Asker,
-    ) -> Option<(WaitGuard<'a>, oneshot::Receiver<()>)> {
+    ) -> std::result::Result<(WaitGuard<'a>, oneshot::Receiver<CommitTs>), CommitTs> {
         let (wake, woken) = oneshot::channel();
         let id = self.next_waiter.fetch_add(1, Ordering::Relaxed);
         let mut shard = self.shard(key).lock();
@@ -376,7 +387,7 @@ impl Locks {
         self.announce(key, mode, entry);
         if entry.is_free(key, mode, asker) {
             entry.grant(asker, mode);
-            return None;
+            return Err(entry.comes_after(key, mode));
         }
         let waiter = Waiter { id, asker, mode, wake };
         match entry.holds(asker) {
@@ -385,7 +396,7 @@ impl Locks {
         }
         drop(shard);
         self.waiting.lock().insert(asker.txn, (key.clone(), mode, asker.process));
-        Some((WaitGuard { locks: self, key, id, txn: asker.txn }, woken))
+        Ok((WaitGuard { locks: self, key, id, txn: asker.txn }, woken))
     }
 
     /// What was sequenced for a key and is not applied.
@@ -412,6 +423,25 @@ impl Locks {
         entry.release(key, txn);
     }
 
+    /// At COMMIT: lets a key go of which nothing is published. True: it has to hear when `ts` is applied.
+    pub fn let_go(&self, key: &LockKey, txn: TxnId, ts: CommitTs) -> bool {
+        let mut shard = self.shard(key).lock();
+        let Some(entry) = shard.get_mut(key) else { return false };
+        let modes = match key {
+            LockKey::Table(_) => entry.modes(txn) & STRONG,
+            _ => entry.modes(txn),
+        };
+        let remembered = modes != 0 && !crate::seeded::locks_forget_commits();
+        if remembered {
+            entry.let_go = Some((ts, modes | entry.let_go.map_or(0, |(_, before)| before)));
+        }
+        entry.release(key, txn);
+        if self.settle(key, entry) {
+            shard.remove(key);
+        }
+        remembered
+    }
+
     pub fn release(&self, key: &LockKey, txn: TxnId) {
         let mut shard = self.shard(key).lock();
         let Some(entry) = shard.get_mut(key) else { return };
@@ -428,7 +458,10 @@ impl Locks {
         if entry.pending.as_ref().is_some_and(|(pending, _)| *pending == ts) {
             entry.pending = None;
         }
-        if entry.is_idle() {
+        if entry.let_go.is_some_and(|(newest, _)| newest == ts) {
+            entry.let_go = None;
+        }
+        if self.settle(key, entry) {
             shard.remove(key);
         }
     }
@@ -664,10 +697,19 @@ impl Entry {
         }
     }
 
-    /// Of a table: whether somebody has or wants ACCESS EXCLUSIVE.
+    /// Of a table: whether somebody has or wants ACCESS EXCLUSIVE, or had it and is not applied.
     fn is_wanted_alone(&self) -> bool {
         const ALONE: u8 = TableLock::AccessExclusive as u8;
-        self.holders.iter().any(|h| h.modes >> ALONE & 1 == 1) || self.waiters.iter().any(|w| w.mode == ALONE)
+        let is = |modes: Modes| modes >> ALONE & 1 == 1;
+        self.holders.iter().any(|h| is(h.modes))
+            || self.waiters.iter().any(|w| w.mode == ALONE)
+            || self.let_go.is_some_and(|(_, modes)| is(modes))
+    }
+
+    /// The newest commit that is not applied and let go what conflicts with `mode`.
+    fn comes_after(&self, key: &LockKey, mode: u8) -> CommitTs {
+        let behind = self.let_go.filter(|(_, modes)| modes & conflicts(key, mode) != 0);
+        behind.map_or(CommitTs(0), |(ts, _)| ts)
     }
 
     fn release(&mut self, key: &LockKey, txn: TxnId) {
@@ -683,7 +725,7 @@ impl Entry {
             }
             let Some(waiter) = self.waiters.pop_front() else { return };
             self.grant(waiter.asker, waiter.mode);
-            if waiter.wake.send(()).is_err() {
+            if waiter.wake.send(self.comes_after(key, waiter.mode)).is_err() {
                 // Cancelled: the transaction has the lock until it ends, as it lists the key.
                 tracing::trace!(txn = waiter.asker.txn.0, "a lock was granted to a cancelled wait");
             }
@@ -691,7 +733,7 @@ impl Entry {
     }
 
     fn is_idle(&self) -> bool {
-        self.holders.is_empty() && self.waiters.is_empty() && self.pending.is_none()
+        self.holders.is_empty() && self.waiters.is_empty() && self.pending.is_none() && self.let_go.is_none()
     }
 }
 

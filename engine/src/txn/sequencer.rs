@@ -55,7 +55,7 @@ struct State {
 #[derive(Debug)]
 struct Unapplied {
     ts: CommitTs,
-    /// Rows and unique keys that were published.
+    /// Rows and unique keys that were published, and locks of which it is remembered that they were let go.
     pending: Vec<LockKey>,
     /// Tables whose rows were not.
     in_bulk: Vec<Oid>,
@@ -146,7 +146,7 @@ impl Sequencer {
                 locks.publish(&key, commit.txn, ts, pending);
                 unapplied.pending.push(key);
             }
-            commit.release.iter().for_each(|key| locks.release(key, commit.txn));
+            unapplied.pending.extend(commit.release.into_iter().filter(|key| locks.let_go(key, commit.txn, ts)));
         }
         state.unapplied.push_back(unapplied);
         Ok((ts, appended))

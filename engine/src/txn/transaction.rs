@@ -20,6 +20,14 @@ use crate::error::{Error, Result, SqlState};
 use crate::storage::layout::{IndexKey, KeyLayout, Layout};
 use crate::storage::{Account, CommitTs, Snapshot, State, Table, TableStore};
 
+/// A sequence whose values are the transaction's own until it commits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OwnSequence {
+    pub state: SequenceState,
+    /// Which of the transaction's restarts it goes on from; 0: none, it was made here.
+    restart: u32,
+}
+
 /// One transaction of one session.
 pub struct Transaction {
     pub(super) shared: Arc<Transactions>,
@@ -33,6 +41,8 @@ pub struct Transaction {
     /// The reign that its locks and what it saw sequenced belong to.
     pub(super) reign: Option<Reign>,
     pub(super) snapshot: Option<Snapshot>,
+    /// The snapshot of a transaction that keeps its own, while [`Self::see_newest`] holds.
+    set_aside: Option<Snapshot>,
     /// On a standby: catalog and tables as of the snapshot. There no lock holds DDL back that the log brings.
     pinned: Option<Arc<State>>,
     /// [`Self::pin`] took snapshot and state for a statement that has not begun yet.
@@ -64,7 +74,9 @@ pub struct Transaction {
     /// Keys of unique indexes whose owner the transaction changed: index, key, table.
     pub(super) unique: HashSet<(Oid, IndexKey, Oid)>,
     pub(super) reads: ReadSet,
-    pub(super) sequences: HashMap<Oid, SequenceState>,
+    pub(super) sequences: HashMap<Oid, OwnSequence>,
+    /// Restarts of sequences so far.
+    restarts: u32,
     /// To be sent with the commit.
     pub(super) notifications: Vec<Notification>,
     pub(super) account: Account,
@@ -106,7 +118,7 @@ struct Savepoint {
     taken: usize,
     ddl: Option<Arc<Ddl>>,
     temporary: Option<Arc<Temporary>>,
-    sequences: HashMap<Oid, SequenceState>,
+    sequences: HashMap<Oid, OwnSequence>,
 }
 
 const DDL_LOCK: LockKey = LockKey::Table(super::locks::DDL);
@@ -128,6 +140,7 @@ impl Transaction {
             database: Oid::DATABASE,
             reign: None,
             snapshot: None,
+            set_aside: None,
             pinned: None,
             ahead: false,
             freshness: Freshness::default(),
@@ -149,6 +162,7 @@ impl Transaction {
             unique: HashSet::new(),
             reads: ReadSet::default(),
             sequences: HashMap::new(),
+            restarts: 0,
             notifications: Vec::new(),
             account: Account::new(&shared.storage.memory),
             last_locked: None,
@@ -210,13 +224,14 @@ impl Transaction {
     /// for a whole transaction waits for that too.
     pub async fn begin_statement(&mut self, reads: Reads) -> Result<()> {
         self.shared.check_in_service()?;
+        self.restore_snapshot();
         let fresh = self.wants_snapshot() && !std::mem::take(&mut self.ahead);
         if fresh && self.reign.is_none() {
             self.shared.freshen(&self.freshness).await?;
         } else if fresh {
             self.unproven = true;
             if self.options.isolation != Isolation::ReadCommitted && !crate::seeded::snapshot_behind_standbys() {
-                self.depends = self.depends.max(self.shared.sequencer.newest_unapplied());
+                self.see_all_sequenced();
                 self.wait_for_dependencies().await?;
             }
         }
@@ -227,6 +242,13 @@ impl Transaction {
             self.take_snapshot();
         }
         Ok(())
+    }
+
+    /// After a statement of DDL that looked at newer rows than the transaction's queries do.
+    fn restore_snapshot(&mut self) {
+        if let Some(snapshot) = self.set_aside.take() {
+            self.snapshot = Some(snapshot);
+        }
     }
 
     /// Whether the next statement is to have a snapshot of its own.
@@ -278,6 +300,7 @@ impl Transaction {
     /// Call when a statement of an open transaction is over and its results are read: at READ COMMITTED nothing older
     /// than the next statement is needed, and an idle session does not keep dead rows in memory.
     pub fn end_statement(&mut self) {
+        self.restore_snapshot();
         if self.options.isolation == Isolation::ReadCommitted {
             self.snapshot = None;
             if let Some(session) = &self.session {
@@ -291,7 +314,7 @@ impl Transaction {
     /// older answers 40001.
     pub fn see_writes_to(&mut self, table: Oid) -> Result<()> {
         let last = self.shared.sequencer.last_write(table);
-        self.depends = self.depends.max(last);
+        self.depends_on(last);
         let fixed = self.options.isolation != Isolation::ReadCommitted;
         if fixed && self.snapshot.as_ref().is_some_and(|s| s.ts() < last) {
             return Err(Error::new(
@@ -299,6 +322,24 @@ impl Transaction {
                 "could not serialize access due to concurrent update",
             ));
         }
+        Ok(())
+    }
+
+    /// Makes the next snapshot show every commit that is sequenced: what others did before they let something go by which this
+    /// transaction waited for them.
+    pub fn see_all_sequenced(&mut self) {
+        self.depends_on(self.shared.sequencer.newest_unapplied());
+    }
+
+    /// Before DDL looks at rows of what it has locked: they are read as they are now, whatever the transaction's own queries
+    /// may see. [`Self::end_statement`] gives those their snapshot back.
+    pub async fn see_newest(&mut self) -> Result<()> {
+        if self.options.isolation != Isolation::ReadCommitted && self.set_aside.is_none() {
+            self.set_aside = self.snapshot.take();
+        }
+        self.see_all_sequenced();
+        self.wait_for_dependencies().await?;
+        self.take_snapshot();
         Ok(())
     }
 
@@ -400,6 +441,11 @@ impl Transaction {
         if table.def.oid.is_temporary() { Ok(()) } else { self.check_writable() }
     }
 
+    /// Whether it is one that rows can be locked in: elsewhere the attempt says why not.
+    pub fn may_lock_rows(&self) -> bool {
+        !self.options.read_only && self.shared.is_primary()
+    }
+
     pub(super) fn check_writable(&self) -> Result<()> {
         match self.options.read_only {
             true => Err(Error::new(SqlState::ReadOnlySqlTransaction, "cannot write in a read-only transaction")),
@@ -418,6 +464,9 @@ impl Transaction {
         let (asker, timeout) = (self.asker(), self.options.lock_timeout);
         let granted = self.shared.locks.lock(&key, mode, asker, wait, timeout, name).await?;
         self.enlist()?;
+        if let Granted::After(ts) = granted {
+            self.depends_on(ts);
+        }
         Ok(granted)
     }
 
@@ -429,8 +478,9 @@ impl Transaction {
         }
         self.enlist()?;
         let key = LockKey::Table(oid);
-        if self.shared.locks.try_lock(&key, mode as u8, self.asker()) {
+        if let Some(after) = self.shared.locks.try_lock(&key, mode as u8, self.asker()) {
             self.held.insert(key);
+            self.depends_on(after);
         } else {
             let name = self.relation_name(oid);
             if self.acquire(key, mode as u8, wait, &name).await? == Granted::No {
@@ -440,7 +490,7 @@ impl Transaction {
         self.remember_table_lock(oid, bit);
         if mode >= TableLock::Share {
             // What others sequenced before they let the table go is to be seen by reads of storage.
-            self.depends = self.depends.max(self.shared.sequencer.last_write(oid));
+            self.depends_on(self.shared.sequencer.last_write(oid));
             self.wait_for_dependencies().await?;
         }
         Ok(true)
@@ -459,7 +509,13 @@ impl Transaction {
         if contended {
             let name = self.relation_name(oid);
             let (asker, timeout, mode) = (self.asker(), self.options.lock_timeout, TableLock::AccessShare as u8);
-            self.shared.locks.lock(&LockKey::Table(oid), mode, asker, Wait::Block, timeout, &name).await?;
+            let granted =
+                self.shared.locks.lock(&LockKey::Table(oid), mode, asker, Wait::Block, timeout, &name).await?;
+            if let (Granted::After(ts), Some(reign)) = (granted, self.shared.sequencer.primary_reign())
+                && ts > self.shared.storage.snapshots.watermark()
+            {
+                self.shared.wait_applied(ts, reign).await?;
+            }
         }
         self.remember_table_lock(oid, 1 << TableLock::AccessShare as u8);
         Ok(contended)
@@ -517,7 +573,7 @@ impl Transaction {
 
     /// Advisory lock of the transaction. `false`: not free and `wait` is [`Wait::SkipLocked`].
     pub async fn lock_advisory(&mut self, key: Advisory, shared: bool, wait: Wait) -> Result<bool> {
-        Ok(self.acquire(LockKey::Advisory(key), advisory_mode(shared), wait, "").await? == Granted::Yes)
+        Ok(self.acquire(LockKey::Advisory(key), advisory_mode(shared), wait, "").await? != Granted::No)
     }
 
     /// Advisory lock of the session that the transaction belongs to: it outlives the transaction, and ends with
@@ -578,7 +634,8 @@ impl Transaction {
         let had_ddl = self.has_ddl() || self.temporary.is_some();
         self.ddl = ddl;
         self.temporary = temporary;
-        self.sequences = sequences;
+        let given = std::mem::replace(&mut self.sequences, sequences);
+        self.keep_values(given);
         self.last_locked = None;
         if had_ddl {
             let tables: Vec<Oid> = self.writes.keys().copied().collect();
@@ -746,9 +803,10 @@ impl Transaction {
         self.check_writable()?;
         let reign = self.enlist()?;
         if self.is_private(sequence) {
-            let state = self.sequences.entry(sequence.oid).or_insert_with(|| SequenceState::initial(sequence));
-            let value = state.next(sequence)?;
-            *state = SequenceState { last: value, called: true };
+            let initial = || OwnSequence { state: SequenceState::initial(sequence), restart: 0 };
+            let own = self.sequences.entry(sequence.oid).or_insert_with(initial);
+            let value = own.state.next(sequence)?;
+            own.state = SequenceState { last: value, called: true };
             return Ok(value);
         }
         let (value, logged) = self.shared.sequences.next(&self.shared, sequence, reign)?;
@@ -765,7 +823,8 @@ impl Transaction {
             return Ok(());
         }
         if self.is_private(sequence) {
-            self.sequences.insert(sequence.oid, state);
+            let restart = self.sequences.get(&sequence.oid).map_or(0, |own| own.restart);
+            self.sequences.insert(sequence.oid, OwnSequence { state, restart });
             return Ok(());
         }
         let logged = self.shared.sequences.set(&self.shared, sequence, state, reign)?;
@@ -782,8 +841,31 @@ impl Transaction {
             space.set(sequence, state);
             return Ok(());
         }
-        self.sequences.insert(sequence.oid, state);
+        self.restarts += 1;
+        let before = self.sequences.insert(sequence.oid, OwnSequence { state, restart: self.restarts });
+        // What a rollback comes back to has given out what was given out until now.
+        for point in &mut self.savepoints {
+            match (point.sequences.get_mut(&sequence.oid), before) {
+                (Some(then), Some(before)) if then.restart == before.restart => *then = before,
+                _ => {}
+            }
+        }
         Ok(())
+    }
+
+    /// After a rollback to a savepoint: values of sequences that were not restarted since stay given out.
+    fn keep_values(&mut self, given: HashMap<Oid, OwnSequence>) {
+        let catalog = self.catalog();
+        for (oid, own) in given {
+            match self.sequences.get_mut(&oid) {
+                Some(then) if then.restart == own.restart => *then = own,
+                // Made by this transaction before the savepoint, and asked for the first time behind it.
+                None if own.restart == 0 && catalog.sequences.contains_key(&oid) => {
+                    self.sequences.insert(oid, own);
+                }
+                _ => {}
+            }
+        }
     }
 
     /// `last_value` and `is_called`.
@@ -791,7 +873,7 @@ impl Transaction {
         if let Some(space) = self.space.as_ref().filter(|_| sequence.oid.is_temporary()) {
             return space.sequence_state(sequence);
         }
-        let own = self.sequences.get(&sequence.oid).copied();
+        let own = self.sequences.get(&sequence.oid).map(|own| own.state);
         let state = own.unwrap_or_else(|| self.shared.sequences.state(&self.shared, sequence));
         (state.last, state.called)
     }

@@ -88,13 +88,13 @@ impl Transaction {
                 self.read_row(table, &key);
                 if self.row_exists(table, &key) {
                     let primary = table.def.indexes.iter().find(|i| i.is_key()).map_or(oid, |i| i.oid);
-                    return Ok(Err(Duplicate { index: primary, existing: key }));
+                    return self.refused(table, Duplicate { index: primary, existing: key }).map(Err);
                 }
                 key
             }
         };
         if let Some(duplicate) = self.claim_unique(table, None, &row, &key).await? {
-            return Ok(Err(duplicate));
+            return self.refused(table, duplicate).map(Err);
         }
         self.buffer(table, &key, false, Some(row), u64::MAX)?;
         Ok(Ok(key))
@@ -136,17 +136,17 @@ impl Transaction {
             self.read_row(table, &new_key);
             if self.row_exists(table, &new_key) {
                 let primary = table.def.indexes.iter().find(|i| i.is_key()).map_or(oid, |i| i.oid);
-                return Ok(Err(Duplicate { index: primary, existing: new_key }));
+                return self.refused(table, Duplicate { index: primary, existing: new_key }).map(Err);
             }
             if let Some(duplicate) = self.claim_unique(table, Some((&old, key)), &new, &new_key).await? {
-                return Ok(Err(duplicate));
+                return self.refused(table, duplicate).map(Err);
             }
             self.buffer(table, key, true, None, u64::MAX)?;
             self.buffer(table, &new_key, false, Some(new), u64::MAX)?;
             return Ok(Ok(new_key));
         }
         if let Some(duplicate) = self.claim_unique(table, Some((&old, key)), &new, key).await? {
-            return Ok(Err(duplicate));
+            return self.refused(table, duplicate).map(Err);
         }
         let changed = changed_columns(&old, &new, &table.layout);
         self.buffer(table, key, true, Some(new), changed)?;
@@ -231,7 +231,7 @@ impl Transaction {
     async fn lock_key(&mut self, table: &Table, key: LockKey, mode: RowLock, wait: Wait) -> Result<Granted> {
         if self.covers(table.def.oid) {
             self.enlist()?;
-            return Ok(Granted::Yes);
+            return Ok(Granted::After(CommitTs(0)));
         }
         self.acquire(key, mode as u8, wait, &table.def.name).await
     }
@@ -273,6 +273,15 @@ impl Transaction {
             }
         }
         Ok(None)
+    }
+
+    /// The answer to a key that another row has. At SERIALIZABLE a row that the snapshot does not have is 40001: the transaction may
+    /// have seen that there is none, and does not fail when it is begun again.
+    fn refused(&mut self, table: &Arc<Table>, duplicate: Duplicate) -> Result<Duplicate> {
+        if self.options.isolation == Isolation::Serializable {
+            self.sees(table, &duplicate.existing)?;
+        }
+        Ok(duplicate)
     }
 
     /// A duplicate tells of a row by another name than its own, and that there is none is true of a part of the index.
@@ -400,7 +409,7 @@ impl Transaction {
         row.ok_or_else(|| Error::internal("a row to be changed does not exist"))
     }
 
-    fn depends_on(&mut self, ts: CommitTs) {
+    pub(super) fn depends_on(&mut self, ts: CommitTs) {
         self.depends = self.depends.max(ts);
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::locks::{Asker, Granted, LockKey, Locks, TxnId};
 use super::*;
 use crate::error::SqlState;
+use crate::storage::CommitTs;
 
 fn asker(n: u64) -> Asker {
     Asker { txn: TxnId(n), process: n as i32 }
@@ -21,10 +22,10 @@ fn modes_conflict_as_in_postgresql() {
         for (asked, line) in matrix.iter().enumerate() {
             for (held, conflict) in line.chars().enumerate() {
                 let locks = Locks::new();
-                assert!(locks.try_lock(&key, held as u8, asker(1)));
-                assert_eq!(locks.try_lock(&key, asked as u8, asker(2)), conflict == '.', "{asked} on {held}");
+                assert!(locks.try_lock(&key, held as u8, asker(1)).is_some());
+                assert_eq!(locks.try_lock(&key, asked as u8, asker(2)).is_some(), conflict == '.', "{asked} on {held}");
                 locks.release(&key, TxnId(2));
-                assert!(locks.try_lock(&key, asked as u8, asker(1)), "one's own locks never conflict");
+                assert!(locks.try_lock(&key, asked as u8, asker(1)).is_some(), "one's own locks never conflict");
             }
         }
     };
@@ -150,7 +151,7 @@ async fn a_granted_wait_that_is_not_yet_awake_closes_no_cycle() {
     let (locks, key) = (Locks::new(), LockKey::Row(Oid(1), RowKey::default()));
     let update = RowLock::Update as u8;
     let wait = |n| locks.lock(&key, update, asker(n), Wait::Block, None, "t");
-    assert!(locks.try_lock(&key, update, asker(1)));
+    assert!(locks.try_lock(&key, update, asker(1)).is_some());
     let second = wait(2);
     tokio::pin!(second);
     assert!(futures::poll!(&mut second).is_pending());
@@ -236,7 +237,10 @@ async fn whoever_wants_a_table_for_itself_waits_for_its_readers() {
     let (locks, key) = (Locks::new(), table_key(1));
     assert!(locks.try_read(Oid(1), asker(1)));
     assert!(locks.try_read(Oid(1), asker(2)));
-    assert!(locks.try_lock(&key, TableLock::Exclusive as u8, asker(3)), "readers stand in the way of nobody else");
+    assert!(
+        locks.try_lock(&key, TableLock::Exclusive as u8, asker(3)).is_some(),
+        "readers stand in the way of nobody else"
+    );
     locks.release(&key, TxnId(3));
     let alone = locks.lock(&key, ALONE, asker(4), Wait::Block, None, "t");
     tokio::pin!(alone);
@@ -247,13 +251,13 @@ async fn whoever_wants_a_table_for_itself_waits_for_its_readers() {
     locks.end_reads(TxnId(1), &[Oid(1)]);
     assert!(futures::poll!(&mut alone).is_pending());
     locks.end_reads(TxnId(2), &[Oid(1)]);
-    assert_eq!(alone.await.unwrap(), Granted::Yes);
+    assert_eq!(alone.await.unwrap(), Granted::After(CommitTs(0)));
     assert!(locks.is_wanted_alone(Oid(1)));
     let read = locks.lock(&key, TableLock::AccessShare as u8, asker(6), Wait::Block, None, "t");
     tokio::pin!(read);
     assert!(futures::poll!(&mut read).is_pending());
     locks.release(&key, TxnId(4));
-    assert_eq!(read.await.unwrap(), Granted::Yes);
+    assert_eq!(read.await.unwrap(), Granted::After(CommitTs(0)));
     assert!(!locks.is_wanted_alone(Oid(1)));
     locks.end_reads(TxnId(6), &[Oid(1)]);
     locks.end_reads(TxnId(5), &[Oid(2)]);
@@ -264,7 +268,7 @@ async fn whoever_wants_a_table_for_itself_waits_for_its_readers() {
 async fn a_table_is_free_for_readers_after_a_refusal_a_cancelled_wait_and_the_end_of_a_reign() {
     let (locks, key) = (Locks::new(), table_key(1));
     assert!(locks.try_read(Oid(1), asker(1)));
-    assert!(!locks.try_lock(&key, ALONE, asker(2)));
+    assert!(locks.try_lock(&key, ALONE, asker(2)).is_none());
     assert!(locks.lock(&key, ALONE, asker(2), Wait::NoWait, None, "t").await.is_err());
     {
         let alone = locks.lock(&key, ALONE, asker(2), Wait::Block, None, "t");
@@ -274,7 +278,7 @@ async fn a_table_is_free_for_readers_after_a_refusal_a_cancelled_wait_and_the_en
     assert!(locks.try_read(Oid(1), asker(3)), "the wait was given up");
     locks.end_reads(TxnId(1), &[Oid(1)]);
     locks.end_reads(TxnId(3), &[Oid(1)]);
-    assert!(locks.try_lock(&key, ALONE, asker(4)));
+    assert!(locks.try_lock(&key, ALONE, asker(4)).is_some());
     locks.clear();
     assert!(locks.try_read(Oid(1), asker(5)));
     locks.end_reads(TxnId(5), &[Oid(1)]);
@@ -294,7 +298,7 @@ fn readers_and_strong_lockers_exclude_each_other() {
                 for round in 0..ROUNDS {
                     let asker = asker(1 + thread * ROUNDS + round);
                     if !locks.try_read(Oid(1), asker)
-                        && !locks.try_lock(&table_key(1), TableLock::AccessShare as u8, asker)
+                        && locks.try_lock(&table_key(1), TableLock::AccessShare as u8, asker).is_none()
                     {
                         continue;
                     }
@@ -309,7 +313,7 @@ fn readers_and_strong_lockers_exclude_each_other() {
         scope.spawn(move || {
             for round in 0..ROUNDS {
                 let asker = asker(1_000_000 + round);
-                if !locks.try_lock(&table_key(1), ALONE, asker) {
+                if locks.try_lock(&table_key(1), ALONE, asker).is_none() {
                     continue;
                 }
                 owners.store(1, Ordering::SeqCst);
@@ -320,7 +324,7 @@ fn readers_and_strong_lockers_exclude_each_other() {
         });
     });
     // Whatever was announced and refused is withdrawn with the last holder.
-    assert!(locks.try_lock(&table_key(1), ALONE, asker(9)));
+    assert!(locks.try_lock(&table_key(1), ALONE, asker(9)).is_some());
     locks.release(&table_key(1), TxnId(9));
     assert!(locks.is_empty() && !locks.is_wanted_alone(Oid(1)));
 }
