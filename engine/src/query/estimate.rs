@@ -9,8 +9,9 @@
 
 use std::collections::HashMap;
 
+use arrow::datatypes::Schema;
 use datafusion::catalog::default_table_source::source_as_provider;
-use datafusion::common::{ColumnStatistics, JoinType, ScalarValue};
+use datafusion::common::{ColumnStatistics, JoinType, ScalarValue, Statistics};
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, FetchType, LogicalPlan, Operator};
@@ -202,12 +203,22 @@ fn combined_distinct<'a>(exprs: impl Iterator<Item = &'a Expr>, input: &Estimate
     exprs.map(|expr| input.distinct(expr)).product::<f64>().clamp(1.0, rows.max(1.0))
 }
 
+/// The share of a table's rows that satisfy all of `predicates`.
+pub fn selectivity<'a>(statistics: &Statistics, schema: &Schema, predicates: impl Iterator<Item = &'a Expr>) -> f64 {
+    let table = table_estimate(statistics, schema);
+    predicates.map(|expr| predicate(expr, &table)).product::<f64>().clamp(0.0, 1.0)
+}
+
 fn scan_statistics(scan: &datafusion::logical_expr::TableScan) -> Estimate {
-    let Some(statistics) = source_as_provider(&scan.source).ok().and_then(|provider| provider.statistics()) else {
-        return Estimate::unknown(UNKNOWN_ROWS);
-    };
+    let statistics = source_as_provider(&scan.source).ok().and_then(|provider| provider.statistics());
+    match statistics {
+        Some(statistics) => table_estimate(&statistics, &scan.source.schema()),
+        None => Estimate::unknown(UNKNOWN_ROWS),
+    }
+}
+
+fn table_estimate(statistics: &Statistics, schema: &Schema) -> Estimate {
     let rows = statistics.num_rows.get_value().map_or(UNKNOWN_ROWS, |rows| *rows as f64).max(1.0);
-    let schema = scan.source.schema();
     let columns = schema.fields().iter().zip(&statistics.column_statistics);
     Estimate {
         rows,

@@ -26,6 +26,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use parking_lot::Mutex;
 
+use super::estimate::selectivity;
 use super::fault::to_datafusion;
 use super::{ColumnBound, Comparison, QueryContext, ScanRequest, ScanStream, TableStatistics};
 use crate::catalog::Oid;
@@ -81,6 +82,26 @@ impl ScanTable {
             }
         };
         ScanTable { table, name, system, columns, schema: Arc::new(Schema::new(fields)), statistics }
+    }
+
+    /// Takes the least and greatest values off the statistics, and counts the rows that `filters` leave of their ranges.
+    ///
+    /// They are estimates, but where they meet a filter in one value DataFusion takes the column for a constant, which
+    /// needs no sorting; so it must not see them, and cannot estimate from them.
+    fn apply_ranges(&self, filters: &[Expr], statistics: &mut Statistics) {
+        for column in &mut statistics.column_statistics {
+            (column.min_value, column.max_value) = (Precision::Absent, Precision::Absent);
+        }
+        let is_range = |filter: &&Expr| {
+            let bound = self.bound(filter).filter(|bound| bound.comparison != Comparison::Eq);
+            let ty = bound.and_then(|bound| self.columns.iter().find(|c| c.attnum == bound.attnum)).map(arrow_type);
+            ty.is_some_and(|ty| ty.is_integer() || matches!(ty, DataType::Date32 | DataType::Timestamp(..)))
+        };
+        let ranges = filters.iter().flat_map(split_conjunction).filter(is_range);
+        let share = selectivity(&self.statistics, &self.schema, ranges);
+        let reduced = |count: usize| (count as f64 * share) as usize;
+        statistics.num_rows = statistics.num_rows.map(reduced);
+        statistics.total_byte_size = statistics.total_byte_size.map(reduced);
     }
 
     fn bound(&self, filter: &Expr) -> Option<ColumnBound> {
@@ -187,7 +208,8 @@ impl TableProvider for ScanTable {
             batch_size: state.config().batch_size(),
         };
         let known = running.0.tables.statistics(self.table, &request.attnums);
-        let statistics = to_statistics(&known, &columns);
+        let mut statistics = to_statistics(&known, &columns);
+        self.apply_ranges(filters, &mut statistics);
         ScanExec::table(self.name.clone(), schema, request, running, statistics)
     }
 

@@ -31,6 +31,9 @@ pub(super) fn lower(function: &Arc<Function>, test: Test, left: Lowered, right: 
         let args = vec![left, right];
         Ok(row_call(RowOperation::Call(Arc::clone(function)), args, TypeOid::BOOL.into(), DataType::Boolean))
     };
+    if test == Test::Eq && computes_itself(&left.expr, &right.expr) {
+        return by_row(left, right);
+    }
     use DataType as D;
     match (&left.arrow, &right.arrow) {
         (D::Int16 | D::Int32 | D::Int64, D::Int16 | D::Int32 | D::Int64)
@@ -82,6 +85,16 @@ pub(super) fn lower(function: &Arc<Function>, test: Test, left: Lowered, right: 
             }
         }
         _ => by_row(left, right),
+    }
+}
+
+/// `lower(x) = x`. From a filter with an equality that it knows DataFusion takes that one side may stand for the other,
+/// and puts this one into itself without end.
+fn computes_itself(left: &Expr, right: &Expr) -> bool {
+    match (left, right) {
+        (Expr::Column(_), Expr::Column(_)) => false,
+        (Expr::Column(column), computed) | (computed, Expr::Column(column)) => computed.column_refs().contains(column),
+        _ => false,
     }
 }
 
