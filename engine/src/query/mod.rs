@@ -15,6 +15,7 @@ mod interrupt;
 pub mod join_order;
 mod lower;
 mod narrow;
+mod null_safe;
 mod runtime;
 mod scan;
 mod series;

@@ -35,6 +35,7 @@ use super::QueryContext;
 use super::fault::from_datafusion;
 use super::in_order;
 use super::join_order::JoinOrder;
+use super::null_safe;
 use super::scan::Running;
 use super::series::SeriesPlanner;
 use super::watched::{PlannedUntil, Watched};
@@ -266,7 +267,7 @@ fn session_config(config: &EngineConfig) -> SessionConfig {
 
 /// DataFusion's rules, with the joins put in order once filters have reached the scans.
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let mut rules = Optimizer::new().rules;
+    let mut rules: Vec<_> = Optimizer::new().rules.into_iter().map(null_safe::guarded).collect();
     let pushed = rules.iter().position(|rule| rule.name() == "push_down_filter").map_or(rules.len(), |i| i + 1);
     rules.insert(pushed, Arc::new(JoinOrder));
     rules.into_iter().map(|rule| Arc::new(Watched(rule)) as _).collect()
