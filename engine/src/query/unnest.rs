@@ -317,19 +317,17 @@ impl Unnester {
                 input.filter(ScalarExpr::and(own))
             }
             Rel::Project { input, mut columns } => {
-                let before = out.len();
                 let input = self.pull_conditions(*input, out, drop_columns);
-                // What the pulled conditions name must pass.
+                // What the pulled conditions name, from below and from above, must pass.
                 let mut named = HashSet::new();
-                out.iter().skip(before).for_each(|c| c.free_columns(&mut named));
+                out.iter().for_each(|c| c.free_columns(&mut named));
                 for output in input.outputs() {
                     if named.contains(&output.id) && !columns.iter().any(|(id, _)| *id == output.id) {
                         columns.push((output.id, ScalarExpr::column(output.id, output.ty)));
                     }
                 }
                 if drop_columns {
-                    let defined: HashSet<ColumnId> = input.outputs().iter().map(|o| o.id).collect();
-                    columns.retain(|(id, _)| defined.contains(id) && named.contains(id));
+                    columns.retain(|(id, _)| named.contains(id));
                     if columns.is_empty() {
                         return input;
                     }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use datafusion::common::{Column, DFSchema, JoinConstraint, JoinType, NullEquality};
 use datafusion::logical_expr::utils::{conjunction, expr_to_columns};
-use datafusion::logical_expr::{BinaryExpr, Expr, Join, LogicalPlan, Operator};
+use datafusion::logical_expr::{BinaryExpr, Expr, Join, LogicalPlan, Operator, lit};
 
+use super::expr::binary;
 use super::{Lowering, plan_error};
 use crate::error::Result;
 use crate::expr::ScalarExpr;
@@ -31,6 +32,13 @@ impl Lowering<'_> {
                 None => rest.push(lowered),
             }
         }
+        let whole = plain.len() == 1 && null_safe.is_empty() && rest.is_empty();
+        if kind == JoinKind::NullAwareAnti && !whole {
+            // DataFusion's own has exactly one key. Any other condition has to be false for all pairs of a row.
+            let parts = plain.drain(..).chain(null_safe.drain(..)).map(|(_, e)| e).chain(rest);
+            let open = conjunction(parts).map(|condition| binary(condition, Operator::IsDistinctFrom, lit(false)));
+            rest = open.into_iter().collect();
+        }
         // A join treats NULL in all of its keys alike: with both kinds the plain equalities are checked on the pairs.
         let (keys, null_equality) = if null_safe.is_empty() {
             (plain, NullEquality::NullEqualsNothing)
@@ -54,7 +62,7 @@ impl Lowering<'_> {
             join_type,
             JoinConstraint::On,
             null_equality,
-            kind == JoinKind::NullAwareAnti,
+            kind == JoinKind::NullAwareAnti && whole,
         )
         .map_err(plan_error)?;
         Ok(LogicalPlan::Join(join))
