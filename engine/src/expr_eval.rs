@@ -10,7 +10,7 @@ use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::functions::{EvalContext, Function, cast_value};
 use crate::sql::QueryExpr;
 use crate::types::array::ArrayValue;
-use crate::types::{Datum, PgType, TypeOid, compare, record};
+use crate::types::{Datum, PgType, TypeOid, compare, equal, record};
 
 /// Where the columns of the row at hand are found.
 pub trait ColumnSource {
@@ -83,10 +83,15 @@ impl Evaluator<'_> {
                 Ok(Datum::Bool((found == *value) != *negated))
             }
             ExprKind::IsDistinct { left, right, negated } => {
-                let (l, r) = (self.value(left)?, self.value(right)?);
+                let ty = equal::common(left.ty.oid, right.ty.oid);
+                let widened = |side: &ScalarExpr| match (self.value(side)?, ty) {
+                    (value, Some(ty)) => cast_value(&value, side.ty, ty.into(), false, self.context),
+                    (value, None) => Ok(value),
+                };
+                let (l, r) = (widened(left)?, widened(right)?);
                 let distinct = match (l.is_null(), r.is_null()) {
                     (true, true) => false,
-                    (false, false) => compare::compare(&l, &r, left.ty) != Ordering::Equal,
+                    (false, false) => compare::compare(&l, &r, ty.map_or(left.ty, PgType::from)) != Ordering::Equal,
                     _ => true,
                 };
                 Ok(Datum::Bool(distinct != *negated))

@@ -25,6 +25,18 @@ pub fn equal_values<'v>(values: &'v [Datum], to: &[PgType]) -> Option<Cow<'v, [D
     values.iter().zip(to).map(|(value, to)| equal_value(value, to.oid)).collect::<Option<Vec<_>>>().map(Cow::Owned)
 }
 
+/// The wider of two types whose values `=` compares as they are. `None`: nothing is to be widened.
+pub fn common(left: TypeOid, right: TypeOid) -> Option<TypeOid> {
+    use TypeOid as T;
+    const FAMILIES: [&[TypeOid]; 3] =
+        [&[T::INT2, T::INT4, T::INT8], &[T::FLOAT4, T::FLOAT8], &[T::DATE, T::TIMESTAMP, T::TIMESTAMPTZ]];
+    let wider = |family: &&[TypeOid]| {
+        let place = |ty| family.iter().position(|member| *member == ty);
+        family.get(place(left)?.max(place(right)?)).copied()
+    };
+    FAMILIES.iter().find_map(wider).filter(|_| left != right)
+}
+
 fn is_of(value: &Datum, ty: TypeOid) -> bool {
     match value {
         Datum::Int2(_) => ty == TypeOid::INT2,

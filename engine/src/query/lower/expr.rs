@@ -10,7 +10,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::expr::{ExprKind, ScalarExpr};
 use crate::functions::lower::{self, Lowered};
 use crate::functions::registry;
-use crate::types::{Datum, PgType, TypeOid};
+use crate::types::{Datum, PgType, TypeOid, equal};
 
 pub(super) fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
     Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))
@@ -170,8 +170,18 @@ impl Lowering<'_> {
 
     /// Both sides as values that Arrow's equality compares as PostgreSQL does.
     fn comparable(&mut self, left: &ScalarExpr, right: &ScalarExpr, schemas: &[&DFSchema]) -> Result<(Expr, Expr)> {
-        let both = vec![self.expr(left, schemas)?, self.expr(right, schemas)?];
-        let both = lower::unify(both, left.ty, false)?;
+        let mut both = vec![self.expr(left, schemas)?, self.expr(right, schemas)?];
+        let mut ty = left.ty;
+        if let Some(wider) = equal::common(left.ty.oid, right.ty.oid) {
+            ty = wider.into();
+            let widened = |side: Lowered| if side.ty.oid == wider { Ok(side) } else { lower::cast(side, ty, false) };
+            both = both.into_iter().map(widened).collect::<Result<_>>()?;
+        }
+        if ty.oid == TypeOid::BPCHAR && left.ty != right.ty {
+            // Padded to different lengths: neither is its own key.
+            both.iter_mut().for_each(|side| side.ty.typmod = -1);
+        }
+        let both = lower::unify(both, ty, false)?;
         let mut keys = both.into_iter().map(|side| lower::key(&side).unwrap_or(side).expr);
         match (keys.next(), keys.next()) {
             (Some(l), Some(r)) => Ok((l, r)),
