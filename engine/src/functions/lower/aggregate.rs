@@ -1,10 +1,12 @@
 //! Aggregates as DataFusion runs them.
 //!
-//! DataFusion's own where they agree with PostgreSQL (count, min, max, booleans, bits, float sums); [`ExactSum`]
-//! for sums and averages of integers and Decimal128; [`statistics`] for those of floats; [`rows`] for the rest. DISTINCT and ORDER BY of the latter are
-//! done by collecting the rows, so that it does not matter how partial results meet.
+//! DataFusion's own where they agree with PostgreSQL (count, min, max, booleans, bits); [`ExactSum`] for sums and
+//! averages of integers and Decimal128; [`FloatSum`] and [`statistics`] for those of floats; [`rows`] for the rest.
+//! DISTINCT and ORDER BY of the latter are done by collecting the rows, so that it does not matter how partial results
+//! meet.
 
 mod exact;
+mod float_sum;
 mod ordered;
 mod rows;
 mod statistics;
@@ -22,6 +24,7 @@ use crate::functions::Function;
 use crate::types::{PgType, TypeOid};
 
 use exact::ExactSum;
+use float_sum::FloatSum;
 use rows::{Fold, RowAggregate};
 use statistics::FloatStatistics;
 
@@ -123,9 +126,9 @@ fn native(call: &AggregateCall) -> Result<Option<Lowered>> {
         let args = call.args.iter().map(|a| a.expr.clone()).collect();
         Ok(Some(with_distinct(call, udaf, args, false, arrow)))
     };
-    let floats = |udaf: Arc<AggregateUDF>, distinct: bool| {
+    let floats = |udaf: AggregateUDF, arrow: DataType| {
         let args = call.args.iter().map(as_float8).collect();
-        Ok(Some(with_distinct(call, udaf, args, distinct, DataType::Float64)))
+        Ok(Some(with_distinct(call, udaf, args, false, arrow)))
     };
     let Some(arg) = call.args.first() else {
         let ones = vec![lit(1i64)];
@@ -148,10 +151,15 @@ fn native(call: &AggregateCall) -> Result<Option<Lowered>> {
         ("bit_xor", _) if integer(&arg.arrow) && !call.distinct => {
             plain(df::bit_and_or_xor::bit_xor_udaf(), arg.arrow.clone())
         }
-        ("sum", Some(TypeOid::FLOAT8)) => floats(df::sum::sum_udaf(), call.distinct),
-        ("avg", Some(oid)) if float(oid) => floats(df::average::avg_udaf(), call.distinct),
+        // Their rounding shows the order of the values.
+        ("sum" | "avg", Some(oid)) if float(oid) && !call.order_by.is_empty() => Ok(None),
+        (name @ ("sum" | "avg"), Some(oid)) if float(oid) && !call.distinct => {
+            let sum = FloatSum::new(name == "avg", oid);
+            let arrow = sum.result();
+            floats(AggregateUDF::new_from_impl(sum), arrow)
+        }
         (name, Some(oid)) if float(oid) && !call.distinct => match FloatStatistics::new(name) {
-            Some(statistics) => floats(Arc::new(AggregateUDF::new_from_impl(statistics)), false),
+            Some(statistics) => floats(AggregateUDF::new_from_impl(statistics), DataType::Float64),
             None => Ok(None),
         },
         _ => Ok(None),

@@ -15,6 +15,7 @@ use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Signature, Volatil
 
 use super::AggregateCall;
 use super::ordered::{self, OrderedSet};
+use super::statistics::overflow;
 use crate::error::{Error, Result, SqlState};
 use crate::functions::lower::into_datafusion_error;
 use crate::functions::range::{self, Gather};
@@ -239,7 +240,10 @@ fn add(a: Option<Datum>, b: &Datum) -> Result<Datum> {
     Ok(match (a, lifted) {
         (None, b) => b,
         (Some(Datum::Interval(a)), Datum::Interval(b)) => Datum::Interval(add_intervals(&a, &b)?),
-        (Some(Datum::Float8(a)), Datum::Float8(b)) => Datum::Float8(a + b),
+        (Some(Datum::Float8(a)), Datum::Float8(b)) => match a + b {
+            sum if sum.is_infinite() && a.is_finite() && b.is_finite() => return Err(overflow()),
+            sum => Datum::Float8(sum),
+        },
         (Some(Datum::Numeric(a)), Datum::Numeric(b)) => Datum::from(a.add(&b)),
         _ => return Err(Error::internal("a sum over values of two types")),
     })
@@ -340,7 +344,10 @@ impl State {
                 let name = if ret.oid == TypeOid::INT8 { "bigint" } else { "money" };
                 v.to_i64().map(Datum::Int8).ok_or_else(|| crate::functions::arithmetic::overflow(name))
             }
-            (Fold::Sum, Datum::Float8(v)) if ret.oid == TypeOid::FLOAT4 => Ok(Datum::Float4(*v as f32)),
+            (Fold::Sum, Datum::Float8(v)) if ret.oid == TypeOid::FLOAT4 => match *v as f32 {
+                narrow if narrow.is_infinite() && v.is_finite() => Err(overflow()),
+                narrow => Ok(Datum::Float4(narrow)),
+            },
             (Fold::Sum, Datum::Numeric(v)) => v.as_ref().clone().in_format().map(Datum::from),
             (Fold::Sum, sum) => Ok(sum.clone()),
             (Fold::Average, Datum::Numeric(v)) => v.div(&Numeric::from(self.count)).map(Datum::from),

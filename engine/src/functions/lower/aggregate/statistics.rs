@@ -98,12 +98,12 @@ struct Moments {
     xy: f64,
 }
 
-fn overflow() -> Error {
+pub(super) fn overflow() -> Error {
     Error::new(SqlState::NumericValueOutOfRange, "value out of range: overflow")
 }
 
 /// An infinite result of finite operands is an error, of others it is no number.
-fn settled(value: f64, finite: bool) -> Result<f64> {
+pub(super) fn settled(value: f64, finite: bool) -> Result<f64> {
     match value.is_infinite() {
         true if finite => Err(overflow()),
         true => Ok(f64::NAN),
@@ -188,7 +188,7 @@ impl Moments {
     }
 }
 
-fn floats(values: &ArrayRef) -> DfResult<Float64Array> {
+pub(super) fn floats(values: &ArrayRef) -> DfResult<Float64Array> {
     match values.as_primitive_opt::<Float64Type>() {
         Some(values) => Ok(values.clone()),
         None if values.data_type() == &DataType::Null => Ok(Float64Array::new_null(values.len())),
