@@ -78,6 +78,27 @@ pub(super) fn find_column(schemas: &[&DFSchema], id: ColumnId) -> Result<(Expr, 
     Err(Error::internal(format!("column {wanted} is not in the plan")))
 }
 
+/// A branch of a union, and its column for each of the union's.
+type Branch<'r> = (&'r Rel, Vec<ColumnId>);
+
+/// The branches of unions of unions: DataFusion would carry the columns of each union up through all those around it.
+/// With `distinct` duplicates go in the end, so that it does not matter where else they do.
+fn branches<'r>(rel: &'r Rel, columns: Vec<ColumnId>, distinct: bool, out: &mut Vec<Branch<'r>>) {
+    let Rel::SetOperation { operation: SetOperation::Union, all, left, right, outputs, left_columns, right_columns } =
+        rel
+    else {
+        return out.push((rel, columns));
+    };
+    let place = |id: &ColumnId| outputs.iter().position(|output| output.id == *id);
+    let Some(places) = columns.iter().map(place).collect::<Option<Vec<usize>>>().filter(|_| *all || distinct) else {
+        return out.push((rel, columns));
+    };
+    for (side, ids) in [(left, left_columns), (right, right_columns)] {
+        let columns = places.iter().filter_map(|place| ids.get(*place).copied()).collect();
+        stacker::maybe_grow(256 * 1024, 4 * 1024 * 1024, || branches(side, columns, distinct, out));
+    }
+}
+
 impl<'a> Lowering<'a> {
     pub(super) fn new(context: &'a QueryContext, stop: Stop) -> Lowering<'a> {
         Lowering { context, stop, work_tables: HashMap::new(), scans: 0 }
@@ -191,18 +212,10 @@ impl<'a> Lowering<'a> {
                 let input = self.rel(node)?;
                 self.distinct(input, &node.outputs())
             }
-            Rel::SetOperation {
-                operation: SetOperation::Union,
-                all,
-                left,
-                right,
-                outputs,
-                left_columns,
-                right_columns,
-            } => {
-                let left = self.rel(left)?;
-                let right = self.rel(right)?;
-                let union = self.union(left, right, outputs, left_columns, right_columns)?;
+            Rel::SetOperation { operation: SetOperation::Union, all, outputs, .. } => {
+                let mut parts = Vec::new();
+                branches(rel, outputs.iter().map(|o| o.id).collect(), !*all, &mut parts);
+                let union = self.union(&parts, outputs)?;
                 if *all { Ok(union) } else { self.distinct(union, outputs) }
             }
             Rel::SetOperation { .. } | Rel::DistinctOn { .. } => {
@@ -255,28 +268,27 @@ impl<'a> Lowering<'a> {
         Ok(LogicalPlan::Values(Values { schema, values }))
     }
 
-    fn union(
-        &mut self,
-        left: LogicalPlan,
-        right: LogicalPlan,
-        outputs: &[Output],
-        left_columns: &[ColumnId],
-        right_columns: &[ColumnId],
-    ) -> Result<LogicalPlan> {
-        let (mut l, mut r) = (Vec::new(), Vec::new());
-        for ((output, a), b) in outputs.iter().zip(left_columns).zip(right_columns) {
-            let (a, a_type) = find_column(&[left.schema()], *a)?;
-            let (b, b_type) = find_column(&[right.schema()], *b)?;
-            let both = vec![Lowered::new(a, output.ty, a_type), Lowered::new(b, output.ty, b_type)];
-            let mut both = lower::unify(both, output.ty, true)?.into_iter();
-            l.extend(both.next().map(|e| alias(e.expr, output.id)));
-            r.extend(both.next().map(|e| alias(e.expr, output.id)));
+    fn union(&mut self, parts: &[Branch<'_>], outputs: &[Output]) -> Result<LogicalPlan> {
+        let plans = parts.iter().map(|(rel, _)| self.rel(rel)).collect::<Result<Vec<_>>>()?;
+        let mut exprs: Vec<Vec<Expr>> = vec![Vec::new(); plans.len()];
+        for (place, output) in outputs.iter().enumerate() {
+            let column = |(plan, (_, ids)): (&LogicalPlan, &Branch<'_>)| {
+                let id = ids.get(place).ok_or_else(|| Error::internal("a branch of a union lacks a column"))?;
+                let (expr, arrow) = find_column(&[plan.schema()], *id)?;
+                Ok(Lowered::new(expr, output.ty, arrow))
+            };
+            let columns = plans.iter().zip(parts).map(column).collect::<Result<Vec<_>>>()?;
+            for (exprs, column) in exprs.iter_mut().zip(lower::unify(columns, output.ty, true)?) {
+                exprs.push(alias(column.expr, output.id));
+            }
         }
-        if l.is_empty() {
-            l.push(lit(true).alias("c0"));
-            r.push(lit(true).alias("c0"));
+        let mut inputs = Vec::with_capacity(plans.len());
+        for (plan, mut exprs) in plans.into_iter().zip(exprs) {
+            if exprs.is_empty() {
+                exprs.push(lit(true).alias("c0"));
+            }
+            inputs.push(Arc::new(project(plan, exprs)?));
         }
-        let inputs = vec![Arc::new(project(left, l)?), Arc::new(project(right, r)?)];
         Ok(LogicalPlan::Union(Union::try_new(inputs).map_err(plan_error)?))
     }
 
