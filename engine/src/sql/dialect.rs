@@ -125,8 +125,14 @@ impl Dialect for PostgreSql15 {
         self.base.is_reserved_for_identifier(keyword)
     }
 
+    /// Signs may be operators of their own, and the others begin comments: see [`super::operators`].
     fn is_custom_operator_part(&self, ch: char) -> bool {
-        self.base.is_custom_operator_part(ch)
+        self.base.is_custom_operator_part(ch) && !matches!(ch, '+' | '-' | '*' | '/')
+    }
+
+    /// `INSERT … SELECT 1 ON CONFLICT …`.
+    fn is_column_alias(&self, keyword: &Keyword, parser: &mut Parser<'_>) -> bool {
+        *keyword != Keyword::ON && self.base.is_column_alias(keyword, parser)
     }
 
     fn prec_value(&self, precedence: Precedence) -> u8 {

@@ -9,6 +9,7 @@ pub(crate) mod dialect;
 pub mod exclusion;
 pub mod key_details;
 pub mod lift;
+mod operators;
 pub mod parse;
 mod precedence;
 mod query_tail;

@@ -244,6 +244,7 @@ fn tokenize(source: &Source) -> Result<Vec<TokenWithSpan>> {
     })?;
     tokens.retain(|t| !matches!(t.token, Token::Whitespace(_)));
     plain.restore(source, &mut tokens)?;
+    super::operators::join(source, &mut tokens);
     Ok(tokens)
 }
 

@@ -1,4 +1,5 @@
-//! What may end a query in PostgreSQL and sqlparser does not read: FETCH of an expression, a row lock of no tables.
+//! What may end a query in PostgreSQL and sqlparser does not read: FETCH of an expression, a row lock of no tables, or one before
+//! LIMIT.
 
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -43,6 +44,60 @@ pub(super) fn rewrite_fetch(tokens: &mut Vec<TokenWithSpan>) {
             tokens.splice(close..close, words.map(with));
         }
     }
+}
+
+/// `FOR UPDATE LIMIT 1` is `LIMIT 1 FOR UPDATE`. Of the strengths, two are left here.
+pub(super) fn end_with_locks(tokens: &mut [TokenWithSpan]) {
+    let mut at = 0;
+    while at < tokens.len() {
+        let begin = at;
+        while let Some(end) = lock_end(tokens, at) {
+            at = end;
+        }
+        if at > begin && ["limit", "offset", "fetch"].iter().any(|w| is(tokens, at, w)) {
+            let end = limit_end(tokens, at);
+            tokens[begin..end].rotate_left(at - begin);
+            at = end;
+        }
+        at = at.max(begin + 1);
+    }
+}
+
+/// Behind the locking clause at `at`.
+fn lock_end(tokens: &[TokenWithSpan], at: usize) -> Option<usize> {
+    let strength = is(tokens, at + 1, "update") || is(tokens, at + 1, "share");
+    let mut end = (is(tokens, at, "for") && strength).then_some(at + 2)?;
+    if is(tokens, end, "of") {
+        let names = |t: &&TokenWithSpan| {
+            let ends = ["nowait", "skip", "for", "limit", "offset", "fetch"].iter().any(|w| word(t, w));
+            !ends && matches!(t.token, Token::Word(_) | Token::Comma | Token::Period)
+        };
+        end += 1 + tokens[end + 1..].iter().take_while(names).count();
+    }
+    if is(tokens, end, "nowait") {
+        end += 1;
+    } else if is(tokens, end, "skip") && is(tokens, end + 1, "locked") {
+        end += 2;
+    }
+    Some(end)
+}
+
+/// Behind the LIMIT, OFFSET and FETCH that begin at `at`.
+fn limit_end(tokens: &[TokenWithSpan], at: usize) -> usize {
+    let mut depth = 0i32;
+    for end in at..tokens.len() {
+        match tokens[end].token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
+        let ties = is(tokens, end, "with") && is(tokens, end + 1, "ties");
+        let other = || ["on", "returning", "for", "with", "union"].iter().any(|w| is(tokens, end, w));
+        if depth < 0 || (depth == 0 && !ties && other()) {
+            return end;
+        }
+    }
+    tokens.len()
 }
 
 /// FOR UPDATE of a query without FROM locks nothing; sqlparser reads FOR as the name of a column.

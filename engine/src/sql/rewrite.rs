@@ -561,28 +561,6 @@ fn cast_literals(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
-/// `*<`, `*=` and their like are one operator where nothing stands between.
-fn join_image_operators(tokens: &mut Vec<TokenWithSpan>) {
-    let mut i = 0;
-    while i + 1 < tokens.len() {
-        let behind = match tokens[i + 1].token {
-            Token::Lt => "<",
-            Token::LtEq => "<=",
-            Token::Gt => ">",
-            Token::GtEq => ">=",
-            Token::Eq => "=",
-            Token::Neq => "<>",
-            _ => "",
-        };
-        let one = tokens[i].token == Token::Mul && !behind.is_empty() && tokens[i].span.end == tokens[i + 1].span.start;
-        if one {
-            tokens[i].token = Token::CustomBinaryOperator(format!("*{behind}"));
-            tokens.remove(i + 1);
-        }
-        i += 1;
-    }
-}
-
 /// The field that stands for all fields of a row.
 pub(super) const ALL_MARK: &str = "\u{1}all";
 
@@ -701,7 +679,6 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         mark_frame_offsets(&mut tokens);
         mark_row_stars(&mut tokens);
         super::stars::parenthesise(&mut tokens);
-        join_image_operators(&mut tokens);
         name_column_definitions(&mut tokens);
         expand_recursive_view(&mut tokens);
     }
@@ -716,6 +693,7 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     mark_overriding(&mut tokens);
     mark_check_option(&mut tokens);
     super::key_details::mark(&mut tokens);
+    super::query_tail::end_with_locks(&mut tokens);
     super::query_tail::rewrite_fetch(&mut tokens);
     super::query_tail::drop_idle_locks(&mut tokens);
     mark_merge(&mut tokens);
