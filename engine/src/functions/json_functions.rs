@@ -575,13 +575,13 @@ pub(super) fn register(implementations: &mut Implementations) {
         ("pg_typeof", |call, _| Ok(Datum::Oid(arg_type(call, 0).oid.0))),
         ("format_type", |call, a| match a.first() {
             Some(Datum::Oid(oid)) => {
-                let typmod = match a.get(1) {
-                    Some(Datum::Int4(typmod)) => *typmod,
-                    _ => -1,
-                };
-                let known = names::row(TypeOid(*oid)).is_some() || *oid == 0;
-                let own = if known { None } else { call.context.format.types.shown(TypeOid(*oid)) };
-                Ok(Datum::from(own.unwrap_or_else(|| names::format_type(TypeOid(*oid), typmod))))
+                let oid = TypeOid(*oid);
+                let known = names::row(oid).is_some() || oid.0 == 0;
+                let own = if known { None } else { call.context.format.types.shown(oid) };
+                Ok(Datum::from(own.unwrap_or_else(|| match a.get(1) {
+                    Some(Datum::Int4(typmod)) => names::format_modified(PgType::new(oid, *typmod)),
+                    _ => names::format_type(oid, -1),
+                })))
             }
             _ => Ok(Datum::Null),
         }),

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use super::deparse::{quote_ident, type_name};
+use super::deparse::quote_ident;
 use crate::catalog::stored_type_name;
 use crate::error::{Error, Result};
 use crate::expr::{Cast, ColumnId, ExprKind as K, ScalarExpr};
@@ -19,7 +19,7 @@ use crate::sql::Scope;
 use crate::sql::bind::is_ordered_set;
 use crate::sql::rel::{Aggregate, FrameBound, FrameUnits, QueryExpr, Rel, SortKey, WindowCall};
 use crate::types::text::{self, FormatSettings};
-use crate::types::{Datum, PgType, TypeOid, user};
+use crate::types::{Datum, PgType, TypeOid, names as types, user};
 
 /// How an expression is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +128,7 @@ impl Writer<'_> {
     /// A type; stored text has the number of one that a user made.
     fn type_name(&self, ty: PgType) -> String {
         let stored = (self.layout == Layout::Stored).then(|| stored_type_name(ty.oid)).flatten();
-        stored.unwrap_or_else(|| type_name(ty))
+        stored.unwrap_or_else(|| types::format_modified(ty))
     }
 
     /// A parenthesis that only the layouts with all of them have.

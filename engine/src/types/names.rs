@@ -367,6 +367,17 @@ pub fn format_type(oid: TypeOid, typmod: i32) -> String {
     }
 }
 
+/// The type with its modifier, or as one that has none: `bit` and `character` alone are read as `bit(1)` and `character(1)`.
+pub fn format_modified(ty: PgType) -> String {
+    match ty.oid {
+        TypeOid::BIT if ty.typmod < 0 => "\"bit\"".into(),
+        TypeOid::BIT_ARRAY if ty.typmod < 0 => "\"bit\"[]".into(),
+        TypeOid::BPCHAR if ty.typmod < 0 => "bpchar".into(),
+        TypeOid::BPCHAR_ARRAY if ty.typmod < 0 => "bpchar[]".into(),
+        _ => format_type(ty.oid, ty.typmod),
+    }
+}
+
 fn format_interval(typmod: i32) -> String {
     if typmod < 0 {
         return "interval".into();
@@ -414,6 +425,11 @@ mod tests {
             assert_eq!((ty.oid, format_type(ty.oid, ty.typmod).as_str()), (oid, shown), "{text}");
         }
         assert_eq!(lookup_text("nosuch"), None);
+        for (oid, shown) in [(TypeOid::BIT, "\"bit\""), (TypeOid::BPCHAR_ARRAY, "bpchar[]"), (TypeOid::INT4, "integer")]
+        {
+            assert_eq!(format_modified(oid.into()), shown);
+            assert_eq!(lookup_text(shown), Some(oid.into()));
+        }
     }
 
     #[test]

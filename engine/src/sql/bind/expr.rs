@@ -84,7 +84,13 @@ impl Binder {
                 _ => Err(Error::unsupported("TRY_CAST")),
             },
             Expr::TypedString(typed) => {
-                let ty = self.bind_type(&typed.data_type)?;
+                let mut ty = self.bind_type(&typed.data_type)?;
+                // Before a constant these have the length that it has.
+                if let ast::DataType::Bit(None) | ast::DataType::Char(None) | ast::DataType::Character(None) =
+                    typed.data_type
+                {
+                    ty.typmod = -1;
+                }
                 let value = self.literal(&typed.value)?;
                 if let Some(rule) = self.domain_of(ty)? {
                     return self.cast_to_domain(value, rule, typed.value.span);
@@ -605,11 +611,12 @@ impl Binder {
             values.push((self.expr(&when.result)?, when.result.span()));
         }
         let has_else = otherwise.is_some();
+        // The common type is sought from ELSE on.
         if let Some(otherwise) = otherwise {
-            values.push((self.expr(otherwise)?, otherwise.span()));
+            values.insert(0, (self.expr(otherwise)?, otherwise.span()));
         }
         let (mut values, ty) = self.unify(values, "CASE", span)?;
-        let otherwise = if has_else { values.pop().map(Box::new) } else { None };
+        let otherwise = has_else.then(|| Box::new(values.remove(0)));
         let whens = whens.into_iter().zip(values).collect();
         Ok(ScalarExpr::new(ExprKind::Case { whens, otherwise, simple: operand.is_some() }, ty))
     }

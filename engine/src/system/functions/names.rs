@@ -8,7 +8,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::functions::{Call, Function, Operator, registry, resolve};
 use crate::system::SystemContext;
 use crate::system::deparse::{quote_ident, relation_name};
-use crate::types::{Datum, TypeOid, names as types};
+use crate::types::{Datum, PgType, TypeOid, names as types};
 
 pub const SCALARS: &[(&str, Implementation)] = &[
     ("regclassin", |c, _, a| find_relation(c, a).map(Datum::Oid)),
@@ -462,8 +462,10 @@ fn format_type(context: &SystemContext, _: &Call<'_>, args: &[Datum]) -> Result<
     if oid.0 == 0 {
         return Ok(text("-"));
     }
-    if TypeOid(oid.0) == TypeOid::BPCHAR && typmod == Some(-1) {
-        return Ok(text("bpchar"));
-    }
-    Ok(text(type_shown(context, oid, typmod.unwrap_or(-1)).unwrap_or_else(|| "???".to_owned())))
+    let given = typmod.filter(|_| types::row(TypeOid(oid.0)).is_some());
+    let shown = match given {
+        Some(typmod) => Some(types::format_modified(PgType::new(TypeOid(oid.0), typmod))),
+        None => type_shown(context, oid, typmod.unwrap_or(-1)),
+    };
+    Ok(text(shown.unwrap_or_else(|| "???".to_owned())))
 }
