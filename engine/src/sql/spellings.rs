@@ -12,6 +12,11 @@ pub(super) fn respell(tokens: &mut Vec<TokenWithSpan>) {
     aliases_of_using(tokens);
     is_null(tokens);
     substring_similar(tokens);
+    quantified_patterns(tokens);
+    symmetric_ranges(tokens);
+    collation_of(tokens);
+    distinct_sets(tokens);
+    nested_sets(tokens);
     grouping_elements(tokens);
     interval_precision(tokens);
     called_users(tokens);
@@ -507,6 +512,161 @@ fn element_goes_on(depth: &mut usize, token: &TokenWithSpan) -> Option<bool> {
         _ => {}
     }
     Some(!ends)
+}
+
+/// `GROUPING SETS (a, ROLLUP (b, c), GROUPING SETS (d))` is `GROUPING SETS (a, (b, c), (b), (), d)`.
+fn nested_sets(tokens: &mut Vec<TokenWithSpan>) {
+    for at in (0..tokens.len().saturating_sub(2)).rev() {
+        if !(word(&tokens[at], "grouping") && word(&tokens[at + 1], "sets") && is(tokens, at + 2, &Token::LParen)) {
+            continue;
+        }
+        let Some(close) = super::key_details::closing(tokens, at + 2) else { return };
+        let list = &tokens[at + 3..close];
+        if ["rollup", "cube", "grouping"].iter().any(|nested| list.iter().any(|t| word(t, nested))) {
+            let mut sets = Vec::new();
+            add_sets(list, &mut sets);
+            let comma = TokenWithSpan::new(Token::Comma, tokens[at].span);
+            tokens.splice(at + 3..close, sets.join(&comma));
+        }
+    }
+}
+
+/// Most elements of a CUBE.
+const CUBE_MAX: usize = 12;
+
+fn add_sets(list: &[TokenWithSpan], sets: &mut Vec<Vec<TokenWithSpan>>) {
+    for element in elements(list) {
+        match element {
+            [first, second, open, inner @ .., _]
+                if word(first, "grouping") && word(second, "sets") && open.token == Token::LParen =>
+            {
+                add_sets(inner, sets);
+            }
+            [name, open, inner @ .., _] if word(name, "rollup") && open.token == Token::LParen => {
+                let parts = elements(inner);
+                sets.extend((0..=parts.len()).rev().map(|count| set_of(name, parts.iter().copied().take(count))));
+            }
+            [name, open, inner @ .., _] if word(name, "cube") && open.token == Token::LParen => {
+                let parts = elements(inner);
+                if parts.len() > CUBE_MAX {
+                    sets.push(element.to_vec());
+                    continue;
+                }
+                sets.extend((0..1usize << parts.len()).rev().map(|mask| {
+                    let chosen = parts.iter().rev().enumerate().filter(|(bit, _)| mask >> bit & 1 == 1);
+                    let mut chosen: Vec<_> = chosen.map(|(_, part)| *part).collect();
+                    chosen.reverse();
+                    set_of(name, chosen.into_iter())
+                }));
+            }
+            other => sets.push(other.to_vec()),
+        }
+    }
+}
+
+/// The elements of a list.
+fn elements(list: &[TokenWithSpan]) -> Vec<&[TokenWithSpan]> {
+    let mut depth = 0;
+    let mut ends = |token: &TokenWithSpan| !element_goes_on(&mut depth, token).unwrap_or(true);
+    list.split(|token| ends(token)).filter(|element| !element.is_empty()).collect()
+}
+
+/// One set of these elements, each an expression or several in parentheses.
+fn set_of<'a>(at: &TokenWithSpan, parts: impl Iterator<Item = &'a [TokenWithSpan]>) -> Vec<TokenWithSpan> {
+    let with = |token: Token| TokenWithSpan::new(token, at.span);
+    let plain = |part: &'a [TokenWithSpan]| match part {
+        [open, inner @ .., _]
+            if open.token == Token::LParen && super::key_details::closing(part, 0) == Some(part.len() - 1) =>
+        {
+            inner
+        }
+        _ => part,
+    };
+    let parts: Vec<&[TokenWithSpan]> = parts.map(plain).collect();
+    [vec![with(Token::LParen)], parts.join(&with(Token::Comma)), vec![with(Token::RParen)]].concat()
+}
+
+/// What stands first in GROUP BY DISTINCT: no client can write it.
+pub const DISTINCT_SETS: &str = "\u{1}distinct";
+
+/// `GROUP BY ALL a` is `GROUP BY a`; `GROUP BY DISTINCT a` has a mark before `a`.
+fn distinct_sets(tokens: &mut Vec<TokenWithSpan>) {
+    for at in (0..tokens.len().saturating_sub(3)).rev() {
+        if !(word(&tokens[at], "group") && word(&tokens[at + 1], "by")) {
+            continue;
+        }
+        let span = tokens[at + 2].span;
+        if word(&tokens[at + 2], "distinct") {
+            tokens[at + 2].token = Token::make_word(DISTINCT_SETS, Some('"'));
+            tokens.insert(at + 3, TokenWithSpan::new(Token::Comma, span));
+        } else if word(&tokens[at + 2], "all") && !matches!(tokens[at + 3].token, Token::RParen | Token::SemiColon) {
+            tokens.remove(at + 2);
+        }
+    }
+}
+
+/// `a NOT LIKE ALL (…)` is `a !~~ ALL (…)`.
+fn quantified_patterns(tokens: &mut Vec<TokenWithSpan>) {
+    for at in (1..tokens.len().saturating_sub(2)).rev() {
+        let quantified = ["any", "all", "some"].iter().any(|w| word(&tokens[at + 1], w));
+        if !quantified || !is(tokens, at + 2, &Token::LParen) {
+            continue;
+        }
+        let negated = word(&tokens[at - 1], "not");
+        let operator = match (word(&tokens[at], "like"), word(&tokens[at], "ilike"), negated) {
+            (true, _, false) => Token::DoubleTilde,
+            (true, _, true) => Token::ExclamationMarkDoubleTilde,
+            (_, true, false) => Token::DoubleTildeAsterisk,
+            (_, true, true) => Token::ExclamationMarkDoubleTildeAsterisk,
+            _ => continue,
+        };
+        tokens[at].token = operator;
+        if negated {
+            tokens.remove(at - 1);
+        }
+    }
+}
+
+/// The function that the first bound of BETWEEN SYMMETRIC is an argument of: no client can write it.
+pub const SYMMETRIC: &str = "\u{1}symmetric";
+
+/// `x BETWEEN ASYMMETRIC a AND b` is `x BETWEEN a AND b`.
+fn symmetric_ranges(tokens: &mut Vec<TokenWithSpan>) {
+    for at in (0..tokens.len().saturating_sub(3)).rev() {
+        if !word(&tokens[at], "between") {
+            continue;
+        }
+        if word(&tokens[at + 1], "asymmetric") {
+            tokens.remove(at + 1);
+        } else if word(&tokens[at + 1], "symmetric") {
+            let mut depth = 0i32;
+            let ends = |token: &TokenWithSpan| {
+                match token.token {
+                    Token::LParen | Token::LBracket => depth += 1,
+                    Token::RParen | Token::RBracket => depth -= 1,
+                    _ if word(token, "case") => depth += 1,
+                    _ if word(token, "end") => depth -= 1,
+                    _ => {}
+                }
+                depth < 0 || (depth == 0 && word(token, "and"))
+            };
+            let Some(length) = tokens[at + 2..].iter().position(ends) else { return };
+            let (start, end) = (tokens[at + 1].span, tokens[at + 2 + length].span);
+            tokens.insert(at + 2 + length, TokenWithSpan::new(Token::RParen, end));
+            tokens[at + 1].token = Token::make_word(SYMMETRIC, Some('"'));
+            tokens.insert(at + 2, TokenWithSpan::new(Token::LParen, start));
+        }
+    }
+}
+
+/// `COLLATION FOR (a)` is `pg_collation_for(a)`.
+fn collation_of(tokens: &mut Vec<TokenWithSpan>) {
+    for at in (0..tokens.len().saturating_sub(2)).rev() {
+        if word(&tokens[at], "collation") && word(&tokens[at + 1], "for") && is(tokens, at + 2, &Token::LParen) {
+            tokens[at].token = Token::make_word("pg_collation_for", None);
+            tokens.remove(at + 1);
+        }
+    }
 }
 
 /// `substring(a SIMILAR b ESCAPE c)` is `substring(a, b, c)`.

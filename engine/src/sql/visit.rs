@@ -266,13 +266,27 @@ impl ScalarExpr {
                             .zip(&b.order_by)
                             .all(|(x, y)| x.descending == y.descending && x.nulls_first == y.nulls_first)
                 }
-                _ => return Arc::ptr_eq(a, b),
+                _ => return Arc::ptr_eq(a, b) || same_subquery(self, other),
             },
             (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b),
         };
         let (a, b) = (self.children(), other.children());
         shallow && a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| a.same(b))
     }
+}
+
+/// Whether two subqueries are the same but for the columns that each of them defines.
+fn same_subquery(a: &ScalarExpr, b: &ScalarExpr) -> bool {
+    let (Some(left), Some(right)) = (a.subquery(), b.subquery()) else { return false };
+    let (mut ids, mut others) = (Vec::new(), Vec::new());
+    left.definitions(&mut ids);
+    right.definitions(&mut others);
+    if ids.len() != others.len() {
+        return false;
+    }
+    let mut renamed = b.clone();
+    renamed.rename(&others.into_iter().zip(ids).collect());
+    renamed == *a
 }
 
 fn is_nan(value: &Datum) -> bool {
@@ -501,14 +515,21 @@ impl Rel {
 
     /// Ids that this tree defines anywhere, subqueries included.
     pub fn defined(&self, out: &mut HashSet<ColumnId>) {
+        let mut ids = Vec::new();
+        self.definitions(&mut ids);
+        out.extend(ids);
+    }
+
+    /// [`Self::defined`] in an order that two trees of one shape share.
+    fn definitions(&self, out: &mut Vec<ColumnId>) {
         out.extend(self.outputs().iter().map(|o| o.id));
         for input in self.inputs() {
-            input.defined(out);
+            input.definitions(out);
         }
         for expr in self.expressions() {
             expr.walk(&mut |e| {
                 if let Some(rel) = e.subquery() {
-                    rel.defined(out);
+                    rel.definitions(out);
                 }
             });
         }

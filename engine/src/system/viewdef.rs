@@ -13,7 +13,7 @@ use super::deparse::{Display, quote_ident};
 use crate::catalog::{Catalog, SearchPath, ViewDef};
 use crate::sql::parse::parse_query;
 use crate::sql::rewrite::{ROWS_FROM, only};
-use crate::sql::spellings::USING_MARK;
+use crate::sql::spellings::{DISTINCT_SETS, USING_MARK};
 
 /// The definition as pg_get_viewdef shows it, with a semicolon.
 pub fn definition(view: &ViewDef, display: &Display<'_>) -> String {
@@ -139,6 +139,7 @@ fn write_select(select: &Select, names: &[&str], depth: usize, out: &mut String)
     match &select.group_by {
         GroupByExpr::Expressions(groups, _) if groups.is_empty() => {}
         groups => {
+            let groups = groups.to_string().replace(&format!("\"{DISTINCT_SETS}\", "), "DISTINCT ");
             let _ = write!(out, "\n{pad}  {groups}");
         }
     }

@@ -109,11 +109,6 @@ impl Binder {
             .collect()
     }
 
-    /// `f(…) IS NORMALIZED` and its like name no array: `op ANY (list)` over patterns does.
-    pub(super) fn like_any(&mut self, operator: &str, arg: &Expr, pattern: &Expr, span: Span) -> Result<ScalarExpr> {
-        self.any_all(arg, operator, pattern, false, span)
-    }
-
     pub(super) fn normalized_test(
         &mut self,
         arg: &Expr,

@@ -9,6 +9,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::expr::{ExprKind, ScalarExpr};
 use crate::sql::rel::QueryExpr;
 use crate::sql::rewrite::ALL_MARK;
+use crate::sql::spellings::SYMMETRIC;
 use crate::types::{Datum, PgType, TypeOid, names};
 
 type Span = sqlparser::tokenizer::Span;
@@ -57,12 +58,6 @@ impl Binder {
             }
             Expr::AllOp { left, compare_op, right } => {
                 self.any_all(left, &operator_name(compare_op), right, true, expr.span())
-            }
-            Expr::Like { negated, expr: arg, pattern, any: true, .. } => {
-                self.like_any(if *negated { "!~~" } else { "~~" }, arg, pattern, expr.span())
-            }
-            Expr::ILike { negated, expr: arg, pattern, any: true, .. } => {
-                self.like_any(if *negated { "!~~*" } else { "~~*" }, arg, pattern, expr.span())
             }
             Expr::Like { negated, expr: arg, pattern, escape_char, .. } => {
                 self.like(if *negated { "!~~" } else { "~~" }, arg, pattern, escape_char.as_ref(), expr.span())
@@ -431,6 +426,12 @@ impl Binder {
     }
 
     fn between(&mut self, arg: &Expr, negated: bool, low: &Expr, high: &Expr, span: Span) -> Result<ScalarExpr> {
+        if let Some(low) = symmetric_bound(low) {
+            let sides =
+                vec![self.between(arg, negated, low, high, span)?, self.between(arg, negated, high, low, span)?];
+            let kind = if negated { ExprKind::And(sides) } else { ExprKind::Or(sides) };
+            return Ok(ScalarExpr::new(kind, TypeOid::BOOL));
+        }
         let arg = self.expr(arg)?;
         let low = self.expr(low)?;
         let high = self.expr(high)?;
@@ -826,6 +827,16 @@ pub(super) fn written_items(expr: &Expr) -> Option<Cow<'_, [Expr]>> {
             };
             list.args.iter().map(item).collect::<Option<Vec<_>>>().map(Cow::Owned)
         }
+        _ => None,
+    }
+}
+
+/// The first bound of BETWEEN SYMMETRIC.
+fn symmetric_bound(low: &Expr) -> Option<&Expr> {
+    let Expr::Function(ast::Function { name, args: ast::FunctionArguments::List(list), .. }) = low else { return None };
+    let marked = matches!(name.0.as_slice(), [part] if part.as_ident().is_some_and(|i| i.value == SYMMETRIC));
+    match list.args.as_slice() {
+        [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(bound))] if marked => Some(bound),
         _ => None,
     }
 }

@@ -13,6 +13,7 @@ use crate::catalog::Oid;
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::sql::rel::{Aggregate, QueryExpr, Rel, SetCall};
+use crate::sql::spellings::DISTINCT_SETS;
 use crate::types::{Datum, TypeOid};
 
 /// Most grouping sets of one query.
@@ -100,6 +101,10 @@ impl Binder {
         if !modifiers.is_empty() {
             return Err(Error::new(SqlState::SyntaxError, "syntax error in GROUP BY"));
         }
+        let (distinct, exprs) = match exprs.split_first() {
+            Some((Expr::Identifier(mark), rest)) if mark.value == DISTINCT_SETS => (true, rest),
+            _ => (false, exprs.as_slice()),
+        };
         let mut out = GroupBy { written: !exprs.is_empty(), ..GroupBy::default() };
         let mut sets: Vec<Vec<usize>> = vec![vec![]];
         let mut several = false;
@@ -125,6 +130,14 @@ impl Binder {
                 ));
             }
             sets = product;
+        }
+        if distinct {
+            let mut known = HashSet::new();
+            sets.retain(|set| {
+                let mut set = set.clone();
+                set.sort_unstable();
+                known.insert(set)
+            });
         }
         if several {
             out.sets = Some(sets);
@@ -257,6 +270,10 @@ impl Binder {
         if let Some((id, group)) = grouping.groups.iter().find(|(_, g)| g.same(expr)) {
             self.note_expression(*id, expr)?;
             *expr = ScalarExpr::column(*id, group.ty);
+            return Ok(());
+        }
+        if let Some(test) = null_test_of_row(grouping, expr) {
+            *expr = test;
             return Ok(());
         }
         if let ExprKind::Query(found) = &expr.kind {
@@ -412,4 +429,24 @@ impl Binder {
         let value = out.ok_or_else(|| Error::new(SqlState::SyntaxError, "GROUPING needs an argument"))?;
         self.coerce_explicit(value, TypeOid::INT4.into(), Span::empty())
     }
+}
+
+/// `t IS NULL`, bound as a test of each column, where `t` is grouped by.
+fn null_test_of_row(grouping: &Grouping, expr: &ScalarExpr) -> Option<ScalarExpr> {
+    let tests = match &expr.kind {
+        ExprKind::And(tests) => tests.as_slice(),
+        _ => std::slice::from_ref(expr),
+    };
+    let ExprKind::IsNull { negated, .. } = tests.first()?.kind else { return None };
+    let tests_item = |(test, item): (&ScalarExpr, &ScalarExpr)| match &test.kind {
+        ExprKind::IsNull { arg, negated: own } => *own == negated && arg.same(item),
+        _ => false,
+    };
+    let (id, row) = grouping.groups.iter().find(|(_, group)| match &group.kind {
+        ExprKind::Row(items, Some(_)) => items.len() == tests.len() && tests.iter().zip(items).all(tests_item),
+        _ => false,
+    })?;
+    let args = vec![ScalarExpr::column(*id, row.ty), ScalarExpr::constant(Datum::Bool(negated), TypeOid::BOOL)];
+    let call = ExprKind::Call { function: crate::functions::rows::NULL_TEST.clone(), args };
+    Some(ScalarExpr::new(call, TypeOid::BOOL))
 }
