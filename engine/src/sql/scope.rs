@@ -44,6 +44,8 @@ pub struct ScopeRelation {
     pub row_id: Option<ColumnId>,
     /// What `tableoid` tells.
     pub rows_of: RowsOf,
+    /// What the round before found of the recursive query at hand.
+    pub recursive: bool,
 }
 
 impl ScopeRelation {
@@ -62,6 +64,7 @@ impl ScopeRelation {
             updated: None,
             row_id: None,
             rows_of: RowsOf::Named,
+            recursive: false,
         }
     }
 }

@@ -161,22 +161,17 @@ impl Binder {
     /// `base UNION [ALL] step`, `step` naming the query itself.
     /// The last `hidden` columns have names of their own inside the step.
     fn recursive_cte(&mut self, cte: &ast::Cte, name: &str, hidden: usize) -> Result<Bound> {
-        let invalid = |message: String| Error::new(SqlState::InvalidRecursion, message);
         let shape = || {
-            invalid(format!(
-                "recursive query \"{name}\" does not have the form non-recursive-term UNION [ALL] recursive-term"
-            ))
+            let form = "non-recursive-term UNION [ALL] recursive-term";
+            let message = format!("recursive query \"{name}\" does not have the form {form}");
+            Error::new(SqlState::InvalidRecursion, message)
         };
         let SetExpr::SetOperation { left, op: ast::SetOperator::Union, set_quantifier, right } = &*cte.query.body
         else {
             return Err(self.source.locate(shape(), cte.alias.name.span));
         };
         self.check_recursive_clauses(&cte.query)?;
-        if set_mentions(left, name) {
-            return Err(invalid(format!(
-                "recursive reference to query \"{name}\" must not appear within its non-recursive term"
-            )));
-        }
+        super::recursion::check(&self.source, name, cte.query.with.as_ref(), left, right)?;
         let all = matches!(set_quantifier, ast::SetQuantifier::All);
         let mut base = self.subquery(&wrap(left, cte.query.with.clone()))?;
         let table = self.next_table;
@@ -192,11 +187,8 @@ impl Binder {
             collations: collations.clone(),
         });
         let step = self.subquery(&wrap(right, cte.query.with.clone()));
-        let own = self.ctes.pop();
+        self.ctes.pop();
         let mut step = step?;
-        if own.is_some_and(|c| c.referenced > 1) {
-            return Err(invalid(format!("recursive reference to query \"{name}\" must not appear more than once")));
-        }
         if step.columns.len() != base.columns.len() {
             return Err(Error::new(SqlState::SyntaxError, "each UNION query must have the same number of columns"));
         }
@@ -205,7 +197,9 @@ impl Binder {
                 continue;
             };
             let common = resolve::common_type(&[b.ty.oid, s.ty.oid]);
-            if common != Some(b.ty.oid) {
+            // Only what both terms have.
+            let modified = b.ty.typmod >= 0 && b.ty != s.ty;
+            if common != Some(b.ty.oid) || modified {
                 let error = Error::new(
                     SqlState::DatatypeMismatch,
                     format!(
@@ -389,11 +383,6 @@ fn wrap(body: &SetExpr, with: Option<ast::With>) -> ast::Query {
 /// Whether a query names a relation without a schema.
 fn mentions(query: &ast::Query, name: &str) -> bool {
     let flow = ast::visit_relations(query, |relation| check(relation, name));
-    flow.is_break()
-}
-
-fn set_mentions(body: &SetExpr, name: &str) -> bool {
-    let flow = ast::visit_relations(body, |relation| check(relation, name));
     flow.is_break()
 }
 

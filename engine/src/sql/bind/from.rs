@@ -197,6 +197,7 @@ impl Binder {
                     let shown = alias.map_or_else(|| table.clone(), |a| fold(&a.name));
                     let (columns, hidden): (Vec<_>, Vec<_>) = columns.into_iter().partition(|c| c.visible);
                     let mut scope = self.relation_scope(shown, None, columns, alias)?;
+                    scope.relations.iter_mut().for_each(|r| r.recursive = matches!(rel, Rel::WorkTable { .. }));
                     scope.merged.extend(hidden);
                     return Ok((rel, scope));
                 }

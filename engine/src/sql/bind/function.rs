@@ -9,6 +9,7 @@ use sqlparser::tokenizer::Span;
 
 use super::expr::query;
 use super::resolve::{self, Kind, Resolution};
+use super::select::unkeyed;
 use super::{Binder, Expects, fold};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ExprKind, ScalarExpr};
@@ -363,8 +364,14 @@ impl Binder {
         };
         if let Some(over) = &call.over {
             let args = self.coerce_call_args(&resolved, args, span)?;
-            if distinct {
-                return Err(self.source.locate(Error::unsupported("DISTINCT in a window function"), span));
+            let refused = match (distinct, order_by.is_empty()) {
+                (true, _) => Some("DISTINCT"),
+                (false, false) => Some("aggregate ORDER BY"),
+                (false, true) => None,
+            };
+            if let Some(what) = refused {
+                let message = format!("{what} is not implemented for window functions");
+                return Err(self.source.locate(Error::new(SqlState::FeatureNotSupported, message), span));
             }
             return self.window_call(resolved, args, filter, over, span);
         }
@@ -385,7 +392,14 @@ impl Binder {
                 for key in &order_by {
                     keys.push(self.sort_key(key)?);
                 }
+                let written = args.clone();
                 let args = self.coerce_call_args(&resolved, args, span)?;
+                let listed = |key: &SortKey| args.iter().chain(&written).any(|arg| arg.same(unkeyed(&key.expr)));
+                if let Some(at) = keys.iter().position(|key| distinct && !listed(key)) {
+                    let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+                    let error = Error::new(SqlState::InvalidColumnReference, message);
+                    return Err(self.source.locate(error, order_by.get(at).map_or(span, |key| key.expr.span())));
+                }
                 self.aggregate_call(resolved, args, distinct, keys, filter, span)
             }
             Kind::Window => {
@@ -412,10 +426,7 @@ impl Binder {
     /// 0A000 where no row can become several.
     pub(super) fn check_set_place(&self, span: Span) -> Result<()> {
         if self.in_aggregate {
-            let message = "aggregate function calls cannot contain set-returning function calls";
-            let error = Error::new(SqlState::FeatureNotSupported, message)
-                .hint("You might be able to move the set-returning function into a LATERAL FROM item.");
-            return Err(self.source.locate(error, span));
+            return Err(self.set_in_call("aggregate", span));
         }
         if matches!(self.expects, Expects::SelectList | Expects::GroupBy | Expects::OrderBy) {
             return Ok(());
@@ -519,6 +530,7 @@ impl Binder {
         if distinct {
             args.iter().try_for_each(|arg| self.check_distinct(arg.ty, span))?;
         }
+        self.check_aggregate_parts(args.iter().chain(order_by.iter().map(|key| &key.expr)), span)?;
         let mut named = std::collections::HashSet::new();
         let parts = args.iter().chain(order_by.iter().map(|key| &key.expr)).chain(&filter);
         parts.for_each(|part| part.free_columns(&mut named));
@@ -527,6 +539,11 @@ impl Binder {
             Some((depth, _)) => self.check_outer_aggregate(depth, span)?,
             None => self.check_aggregate_place(self.expects, self.in_aggregate, span)?,
         }
+        let owner = self.scopes.iter().rev().nth(outer.map_or(0, |(depth, _)| depth));
+        if owner.is_some_and(|scope| scope.relations.iter().any(|r| r.recursive)) {
+            let message = "aggregate functions are not allowed in a recursive query's recursive term";
+            return Err(self.source.locate(Error::new(SqlState::InvalidRecursion, message), span));
+        }
         let ty = resolved.ty;
         let aggregate = Aggregate { function: resolved.function, args, distinct, order_by, filter, ty };
         let call = self.collated_aggregate(aggregate)?;
@@ -534,6 +551,28 @@ impl Binder {
             Some((depth, of)) => self.leave_to_outer(call, depth, of),
             None => Ok(call),
         }
+    }
+
+    /// Neither window functions nor functions that return rows stand in an aggregate.
+    fn check_aggregate_parts<'a>(&self, mut parts: impl Iterator<Item = &'a ScalarExpr>, span: Span) -> Result<()> {
+        match parts.find_map(|part| holds_set_or_window(part)) {
+            Some(Kind::Window) => Err(self.window_in_aggregate(span)),
+            Some(_) => Err(self.set_in_call("aggregate", span)),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn window_in_aggregate(&self, span: Span) -> Error {
+        let message = "aggregate function calls cannot contain window function calls";
+        self.source.locate(Error::new(SqlState::GroupingError, message), span)
+    }
+
+    /// 0A000 for a call of a set-returning function within a call of another kind.
+    pub(super) fn set_in_call(&self, kind: &str, span: Span) -> Error {
+        let message = format!("{kind} function calls cannot contain set-returning function calls");
+        let error = Error::new(SqlState::FeatureNotSupported, message)
+            .hint("You might be able to move the set-returning function into a LATERAL FROM item.");
+        self.source.locate(error, span)
     }
 
     pub(super) fn sort_key(&mut self, key: &ast::OrderByExpr) -> Result<SortKey> {
@@ -565,6 +604,19 @@ impl Binder {
         }
         Ok(())
     }
+}
+
+/// Whether a window call or a set-returning one is somewhere in an expression.
+pub(super) fn holds_set_or_window(expr: &ScalarExpr) -> Option<Kind> {
+    let own = match &expr.kind {
+        ExprKind::Query(query) => match &**query {
+            QueryExpr::Window(_) => Some(Kind::Window),
+            QueryExpr::Series(_) => Some(Kind::Set),
+            _ => None,
+        },
+        _ => None,
+    };
+    own.or_else(|| expr.children().into_iter().find_map(holds_set_or_window))
 }
 
 /// A comparison that is one of keys.

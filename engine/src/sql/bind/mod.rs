@@ -33,6 +33,7 @@ mod postponed;
 mod query;
 mod range;
 mod record_columns;
+mod recursion;
 mod resolve;
 mod routine;
 mod routine_run;

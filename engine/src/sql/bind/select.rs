@@ -737,7 +737,7 @@ fn refuse_foreign_clauses(select: &ast::Select) -> Result<()> {
 }
 
 /// What a sort key sorts by, without the collation's key.
-fn unkeyed(expr: &ScalarExpr) -> &ScalarExpr {
+pub(super) fn unkeyed(expr: &ScalarExpr) -> &ScalarExpr {
     match &expr.kind {
         ExprKind::Call { function, args } => match crate::functions::collation::shown(function, args) {
             Some(crate::functions::collation::Shown::Expr(arg)) => arg,

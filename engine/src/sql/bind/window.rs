@@ -6,6 +6,7 @@ use sqlparser::ast::{self, Expr, Spanned};
 use sqlparser::tokenizer::Span;
 
 use super::expr::query;
+use super::function::holds_set_or_window;
 use super::resolve::{self, Kind};
 use super::{Binder, Expects, fold};
 use crate::error::{Error, Result, SqlState};
@@ -30,6 +31,9 @@ impl Binder {
             );
             return Err(self.source.locate(error, span));
         }
+        if self.in_aggregate {
+            return Err(self.window_in_aggregate(span));
+        }
         if self.in_window {
             let error = Error::new(SqlState::WindowingError, "window function calls cannot be nested");
             return Err(self.source.locate(error, span));
@@ -48,11 +52,22 @@ impl Binder {
                 return Err(self.source.locate(error, span));
             }
         };
+        if args.iter().chain(&filter).any(|part| holds_set_or_window(part) == Some(Kind::Set)) {
+            return Err(self.set_in_call("window", span));
+        }
+        if filter.is_some() && !aggregate {
+            let message = "FILTER is not implemented for non-aggregate window functions";
+            return Err(self.source.locate(Error::new(SqlState::FeatureNotSupported, message), span));
+        }
         let (spec, exclude) = self.window_spec(over)?;
         self.in_window = true;
         let parts = self.bind_window(&spec);
         self.in_window = false;
         let (partition_by, order_by, mut frame) = parts?;
+        let keys = partition_by.iter().chain(order_by.iter().map(|key| &key.expr));
+        if keys.filter_map(holds_set_or_window).any(|kind| kind == Kind::Set) {
+            return Err(Error::unsupported("a set-returning function in a window definition"));
+        }
         frame.exclude = exclude;
         let (args, ty) = self.window_extreme(&resolved.function, args, resolved.ty)?;
         let mut call =
@@ -90,7 +105,7 @@ impl Binder {
             ast::WindowType::WindowSpec(spec) => {
                 let mut spec = spec.clone();
                 let exclude = exclusion::take(&mut spec.order_by);
-                Ok((self.inherit(spec)?, exclude))
+                Ok((self.inherit(spec, false)?, exclude))
             }
         }
     }
@@ -128,7 +143,7 @@ impl Binder {
         let wanted = fold(name);
         let found = self.windows.iter().find(|w| fold(&w.0) == wanted).cloned();
         match found {
-            Some(ast::NamedWindowDefinition(_, ast::NamedWindowExpr::WindowSpec(spec))) => self.inherit(spec),
+            Some(ast::NamedWindowDefinition(_, ast::NamedWindowExpr::WindowSpec(spec))) => self.inherit(spec, true),
             Some(ast::NamedWindowDefinition(_, ast::NamedWindowExpr::NamedWindow(other))) if fold(&other) != wanted => {
                 self.named_window(&other)
             }
@@ -139,7 +154,8 @@ impl Binder {
         }
     }
 
-    fn inherit(&mut self, mut spec: ast::WindowSpec) -> Result<ast::WindowSpec> {
+    /// `named`: the specification is one that WINDOW defines.
+    fn inherit(&mut self, mut spec: ast::WindowSpec, named: bool) -> Result<ast::WindowSpec> {
         let Some(base) = spec.window_name.take() else {
             return Ok(spec);
         };
@@ -151,7 +167,7 @@ impl Binder {
             Some(definition) => {
                 let name = definition.0.clone();
                 match definition.1 {
-                    ast::NamedWindowExpr::WindowSpec(parent) => self.inherit(parent),
+                    ast::NamedWindowExpr::WindowSpec(parent) => self.inherit(parent, true),
                     ast::NamedWindowExpr::NamedWindow(other) => {
                         if fold(&other) == fold(&name) {
                             self.missing_window(&other)
@@ -175,6 +191,7 @@ impl Binder {
             return Err(self.source.locate(error, base.span));
         }
         spec.partition_by = parent.partition_by;
+        let ordered = !spec.order_by.is_empty();
         if spec.order_by.is_empty() {
             spec.order_by = parent.order_by;
         } else if !parent.order_by.is_empty() {
@@ -182,6 +199,14 @@ impl Binder {
                 SqlState::WindowingError,
                 format!("cannot override ORDER BY clause of window \"{}\"", fold(&base)),
             );
+            return Err(self.source.locate(error, base.span));
+        }
+        if parent.window_frame.is_some() {
+            let message = format!("cannot copy window \"{}\" because it has a frame clause", fold(&base));
+            let mut error = Error::new(SqlState::WindowingError, message);
+            if !named && !ordered && spec.window_frame.is_none() {
+                error = error.hint("Omit the parentheses in this OVER clause.");
+            }
             return Err(self.source.locate(error, base.span));
         }
         Ok(spec)
