@@ -160,7 +160,7 @@ async fn create_as(
     members: Vec<Member>,
 ) -> Result<String> {
     let inner = Parsed {
-        statement: Statement::Sql(Box::new(ast::Statement::Query(Box::new(query.clone())))),
+        statement: Statement::Sql(Box::new(ast::Statement::Query(Box::new(locked_first(query)?)))),
         source: parsed.source.clone(),
         text: parsed.text.clone(),
         parameters: parsed.parameters,
@@ -173,6 +173,9 @@ async fn create_as(
     let Plan::Query(plan) = &prepared.plan else {
         return Err(Error::new(SqlState::WrongObjectType, "prepared statement is not a SELECT"));
     };
+    if !plan.bound.locks.is_empty() {
+        return Err(Error::unsupported("FOR UPDATE of a prepared statement that CREATE TABLE AS executes"));
+    }
     let mut columns = plan.bound.columns.clone();
     let collations = plan.bound.collations.clone();
     let names = executed.as_ref().map_or(&[][..], |executed| executed.names);
@@ -219,6 +222,22 @@ async fn fill(session: &mut Session, oid: Oid, stream: &mut ResultStream) -> Res
         }
     }
     Ok(inserter.changed.count)
+}
+
+/// A query with row locks as a subquery, which locks its rows before they are taken over.
+fn locked_first(query: &ast::Query) -> Result<ast::Query> {
+    let locks = |query: &ast::Query| !query.locks.is_empty();
+    let nested = matches!(&*query.body, ast::SetExpr::Query(inner) if locks(inner));
+    if !locks(query) && !nested {
+        return Ok(query.clone());
+    }
+    let (mut whole, _) = crate::sql::parse::parse_query("SELECT * FROM (SELECT 1) AS locked")?;
+    if let ast::SetExpr::Select(select) = &mut *whole.body
+        && let Some(ast::TableFactor::Derived { subquery, .. }) = select.from.first_mut().map(|item| &mut item.relation)
+    {
+        **subquery = query.clone();
+    }
+    Ok(*whole)
 }
 
 /// CREATE MATERIALIZED VIEW.

@@ -95,10 +95,16 @@ impl Binder {
                 }
                 self.scopes.push(visible);
                 let outer = std::mem::replace(&mut self.expects, Expects::Other(LATERAL_QUERY));
+                // With clauses of its own it locks its rows by itself.
+                if subquery.locks.is_empty() {
+                    self.pushed_locks.push(&fold(&alias.name));
+                }
                 let bound = self.subquery(subquery);
                 self.expects = outer;
                 self.scopes.pop();
-                let bound = bound?;
+                let mut bound = bound?;
+                let locks = std::mem::take(&mut bound.locks);
+                self.pushed_locks.leave(bound.columns.first().map(|c| c.id), locks);
                 let columns = bound.columns.iter().map(|c| ScopeColumn {
                     name: c.name.clone(),
                     id: c.id,
@@ -242,7 +248,7 @@ impl Binder {
                     _ => (rel, columns),
                 }
             }
-            Relation::View(view) => self.view(view)?,
+            Relation::View(view) => self.view(view, &shown)?,
             Relation::System(system) => {
                 let columns: Vec<(i16, &str, crate::types::PgType)> =
                     system.columns.iter().enumerate().map(|(i, c)| (i as i16 + 1, c.name, c.ty)).collect();
@@ -330,8 +336,12 @@ impl Binder {
     }
 
     /// A view: its query bound anew, in names of its own.
-    fn view(&mut self, view: &ViewDef) -> Result<(Rel, Vec<ScopeColumn>)> {
+    fn view(&mut self, view: &ViewDef, shown: &str) -> Result<(Rel, Vec<ScopeColumn>)> {
         let (query, source) = crate::sql::parse::parse_query(&view.query)?;
+        // Rows of a view that combines others are not locked, which PostgreSQL does not say.
+        if !matches!(*query.body, ast::SetExpr::SetOperation { .. }) {
+            self.pushed_locks.push(shown);
+        }
         let outer = std::mem::replace(&mut self.known_as, view.known_as.as_slice().into());
         let as_user = if view.invoker { self.uses_of.user } else { view.owner };
         let user = std::mem::replace(&mut self.uses_of.user, as_user);
@@ -357,6 +367,7 @@ impl Binder {
             .enumerate()
             .map(|(i, c)| ScopeColumn { attribute: i as i16 + 1, ..c })
             .collect();
+        self.pushed_locks.leave(bound.columns.first().map(|c| c.id), bound.locks);
         let rel = if view.is_barrier() { bound.rel.barrier() } else { bound.rel };
         Ok((rel, columns))
     }

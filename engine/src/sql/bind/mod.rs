@@ -30,6 +30,7 @@ mod ordered_set;
 mod outer_aggregate;
 pub(crate) mod parts;
 mod postponed;
+mod pushed_locks;
 mod query;
 mod range;
 mod record_columns;
@@ -277,6 +278,7 @@ pub struct Binder {
     unsure: bool,
     runs: Vec<Arc<RoutineRun>>,
     locked: Vec<Arc<LockedSubquery>>,
+    pushed_locks: pushed_locks::PushedLocks,
     /// Relations of rows that exist only while the statement runs.
     transients: u32,
     /// Columns that stand for expressions: those of views that are changed.
@@ -344,6 +346,7 @@ impl Binder {
             names_moment: false,
             unsure: false,
             locked: Vec::new(),
+            pushed_locks: Default::default(),
             runs: Vec::new(),
             transients: 0,
             computed: HashMap::new(),

@@ -92,6 +92,9 @@ impl Binder {
             }
         }
         self.settle_outputs(&mut bound)?;
+        if !bound.locks.is_empty() {
+            bound = self.locked_subquery(bound)?;
+        }
         Ok(self.finish_query(bound))
     }
 
@@ -278,10 +281,13 @@ impl Binder {
             return Err(Error::unsupported("this clause of a query"));
         }
         let ctes = self.ctes.len();
+        let pushed = self.pushed_locks.take_next();
         if let Some(with) = &query.with {
             self.with(with)?;
         }
+        self.pushed_locks.set_next(pushed);
         let bound = self.query_body(query);
+        self.pushed_locks.take_next();
         self.ctes.truncate(ctes);
         bound
     }
@@ -296,7 +302,16 @@ impl Binder {
             SetExpr::Select(select) => {
                 return self.select(select, order_by, Some(query));
             }
-            body => self.set_expr(body)?,
+            body @ SetExpr::Query(_) => self.set_expr(body)?,
+            body => {
+                let pushed = self.pushed_locks.take_next();
+                if let (SetExpr::SetOperation { .. }, Some(clause)) = (body, pushed.first()) {
+                    let word = lock_strength(clause).clause();
+                    let message = format!("{word} is not allowed with UNION/INTERSECT/EXCEPT");
+                    return Err(Error::new(SqlState::FeatureNotSupported, message));
+                }
+                self.set_expr(body)?
+            }
         };
         if !query.locks.is_empty() {
             let clause = if matches!(*query.body, SetExpr::Values(_)) { "VALUES" } else { "UNION/INTERSECT/EXCEPT" };
@@ -593,13 +608,14 @@ impl Binder {
         let windows = std::mem::take(&mut self.windows);
         let fields = std::mem::take(&mut self.series_fields);
         let uses = std::mem::take(&mut self.uses);
+        let pushed = self.pushed_locks.is_pushing();
         let bound = self.inside(|b| b.query(query));
         self.windows = windows;
         self.series_fields = fields;
         self.uses = uses;
         let mut bound = bound?;
         self.settle_outputs(&mut bound)?;
-        match bound.locks.is_empty() {
+        match bound.locks.is_empty() || pushed {
             true => Ok(bound),
             false => self.locked_subquery(bound),
         }

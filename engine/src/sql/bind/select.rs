@@ -8,6 +8,7 @@ use super::group::Grouping;
 use super::inherited::Place;
 use super::limits::Limits;
 use super::postponed::postpone;
+use super::pushed_locks::PushedLocks;
 use super::query::{Bound, OutColumn, lock_strength, ordinal};
 use super::row::{Fields, row_of};
 use super::{Binder, Expects, LockRequest, SimpleSelect, fold, names};
@@ -53,8 +54,13 @@ impl Binder {
         refuse_foreign_clauses(select)?;
         let rewritten = self.with_set_in_from(select);
         let select = rewritten.as_ref().unwrap_or(select);
-        let (mut rel, mut scope) = self.from(&select.from)?;
-        let locks = self.locks(&mut rel, &scope, select, query.map_or(&[], |query| &query.locks))?;
+        let clauses = self.pushed_locks.take(query.map_or(&[], |query| &query.locks));
+        let around = std::mem::replace(&mut self.pushed_locks, PushedLocks::of(&clauses));
+        let from = self.from(&select.from);
+        let below = std::mem::replace(&mut self.pushed_locks, around);
+        let (mut rel, mut scope) = from?;
+        let mut locks = self.locks(&mut rel, &scope, select, &clauses)?;
+        locks.extend(self.locks_below(below, &scope)?);
         if asks_for_row_ids(select, self.source.text()) {
             self.give_row_ids(&mut rel, &mut scope);
         }
@@ -179,6 +185,15 @@ impl Binder {
         }
         for expr in items.iter_mut().map(|i| &mut i.expr).chain(expressions(&mut order, &mut distinct_on)) {
             extract_series(expr, &mut series)?;
+        }
+        let refused = match (calls.is_empty(), series.is_empty()) {
+            (false, _) => Some("window functions"),
+            (true, false) => Some("set-returning functions in the target list"),
+            (true, true) => None,
+        };
+        if let (Some(what), Some((lock, _))) = (refused, locks.first()) {
+            let message = format!("{} is not allowed with {what}", lock.strength.clause());
+            return Err(Error::new(SqlState::FeatureNotSupported, message));
         }
         if !calls.is_empty() {
             rel = Rel::Window { input: Box::new(rel), calls };
