@@ -14,6 +14,7 @@ use super::split::{Field, Lines, csv_fields, text_fields};
 use crate::dml::RowExpr;
 use crate::dml::insert::{InsertPlan, Inserter};
 use crate::error::{Error, Result, SqlState};
+use crate::functions::{EvalContext, casts};
 use crate::session::{Column, Row, Session};
 use crate::types::arrow::ColumnBuilder;
 use crate::types::text::{self, FormatSettings};
@@ -35,6 +36,8 @@ pub struct CopyIn {
     bytes: usize,
     header_pending: bool,
     format: FormatSettings,
+    /// Where names of objects are looked up.
+    context: Arc<EvalContext>,
     filter: Option<RowExpr>,
 }
 
@@ -54,6 +57,8 @@ enum Values {
     Int4(Int32Builder),
     Int8(Int64Builder),
     Text(StringBuilder),
+    /// Of types whose text form is a name in the catalog.
+    Name(ColumnBuilder),
     Other(ColumnBuilder),
 }
 
@@ -64,6 +69,7 @@ impl Values {
             TypeOid::INT4 => Values::Int4(Int32Builder::with_capacity(BATCH_ROWS)),
             TypeOid::INT8 => Values::Int8(Int64Builder::with_capacity(BATCH_ROWS)),
             TypeOid::TEXT | TypeOid::VARCHAR | TypeOid::BPCHAR => Values::Text(StringBuilder::new()),
+            oid if casts::reads_names(oid) => Values::Name(ColumnBuilder::new(ty, BATCH_ROWS)?),
             _ => Values::Other(ColumnBuilder::new(ty, BATCH_ROWS)?),
         })
     }
@@ -74,7 +80,7 @@ impl Values {
             Values::Int4(b) => b.append_null(),
             Values::Int8(b) => b.append_null(),
             Values::Text(b) => b.append_null(),
-            Values::Other(b) => b.append(&Datum::Null)?,
+            Values::Name(b) | Values::Other(b) => b.append(&Datum::Null)?,
         }
         Ok(())
     }
@@ -86,13 +92,13 @@ impl Values {
             (Values::Int4(b), Datum::Int4(n)) => b.append_value(*n),
             (Values::Int8(b), Datum::Int8(n)) => b.append_value(*n),
             (Values::Text(b), Datum::Text(t)) => b.append_value(t),
-            (Values::Other(b), value) => b.append(value)?,
+            (Values::Name(b) | Values::Other(b), value) => b.append(value)?,
             _ => return Err(Error::internal("a COPY value of another type than its column")),
         }
         Ok(())
     }
 
-    fn parse(&mut self, text: &str, ty: PgType, format: &FormatSettings) -> Result<()> {
+    fn parse(&mut self, text: &str, ty: PgType, format: &FormatSettings, context: &EvalContext) -> Result<()> {
         match self {
             Values::Int4(b) => match small_integer(text.as_bytes()).and_then(|n| i32::try_from(n).ok()) {
                 Some(n) => b.append_value(n),
@@ -111,6 +117,7 @@ impl Values {
                 TypeOid::VARCHAR => b.append_value(text::limit_length(text, ty.typmod, "character varying")?),
                 _ => append_padded(b, text, ty.typmod)?,
             },
+            Values::Name(b) => b.append(&casts::input(text, ty, context)?)?,
             Values::Other(b) => b.append(&text::parse(text, ty, format)?)?,
         }
         Ok(())
@@ -122,7 +129,7 @@ impl Values {
             Values::Int4(b) => Arc::new(b.finish()),
             Values::Int8(b) => Arc::new(b.finish()),
             Values::Text(b) => Arc::new(b.finish()),
-            Values::Other(b) => b.finish(),
+            Values::Name(b) | Values::Other(b) => b.finish(),
         }
     }
 }
@@ -196,6 +203,7 @@ impl CopyIn {
             bytes: 0,
             header_pending: options.header != Header::No,
             format: session.format(),
+            context: session.eval_context(),
             filter,
             options,
         })
@@ -227,7 +235,7 @@ impl CopyIn {
                     _ => {
                         let text = text::to_string(&value, column.ty, &self.format);
                         self.bytes += text.len();
-                        column.values.parse(&text, column.ty, &self.format)
+                        column.values.parse(&text, column.ty, &self.format, &self.context)
                     }
                 };
                 done.map_err(|e| {
@@ -355,7 +363,7 @@ impl CopyIn {
                     SqlState::CharacterNotInRepertoire,
                     "invalid byte sequence for encoding \"UTF8\": 0x00",
                 )),
-                Some(text) => column.values.parse(text, column.ty, &self.format),
+                Some(text) => column.values.parse(text, column.ty, &self.format, &self.context),
             };
             done.map_err(|e| {
                 let table = &self.inserter.plan.rules.def.name;

@@ -7,7 +7,7 @@ use super::constraint::Wanted;
 use super::inherit::Merging;
 use super::names::{Name, joined};
 use super::syntax::SequenceOptions;
-use super::{DdlContext, allocate, index, table};
+use super::{DdlContext, allocate, index, table, view};
 use crate::catalog::{ConstraintDef, ConstraintKind, IndexDef, Relation, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::txn::Transaction;
@@ -87,6 +87,7 @@ pub fn copy_columns(
             let columns = source.live_columns().map(|c| {
                 let mut new = blank(&c.name, c.ty, c.not_null);
                 new.column.collation = c.collation;
+                new.column.domain = c.domain;
                 new.column.compression = c.compression.filter(|_| including.compression);
                 if including.comments {
                     new.column.comment = c.comment.clone();
@@ -117,7 +118,20 @@ pub fn copy_columns(
             later = Some(Later { source, including });
             columns
         }
-        Relation::View(v) => v.columns.iter().map(|(name, ty)| blank(name, *ty, false)).collect(),
+        Relation::View(v) => {
+            let mut columns: Vec<NewColumn> = v.columns.iter().map(|(name, ty)| blank(name, *ty, false)).collect();
+            for (attnum, collation) in &v.collations {
+                if let Some(new) = columns.get_mut(*attnum as usize - 1) {
+                    new.column.collation = Some(*collation);
+                }
+            }
+            for (i, domain) in view::domains(&v, tx, context)? {
+                if let Some(new) = columns.get_mut(i) {
+                    new.column.domain = Some(domain);
+                }
+            }
+            columns
+        }
         Relation::System(s) => s.columns.iter().map(|c| blank(c.name, c.ty, c.not_null)).collect(),
         other => {
             return Err(Error::new(

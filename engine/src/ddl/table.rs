@@ -120,6 +120,7 @@ pub async fn create_table_as(
     create: &CreateTable,
     columns: &[Column],
     collations: &[(usize, Option<Oid>)],
+    domains: &[(usize, Oid)],
     tx: &mut Transaction,
     context: &mut DdlContext<'_>,
 ) -> Result<Option<Oid>> {
@@ -144,6 +145,7 @@ pub async fn create_table_as(
         }
         column::check_type(&name, ty)?;
         let mut column = column::blank(next_attnum(&table)?, name, ty);
+        column.domain = domains.iter().find(|(at, _)| *at == i).map(|(_, domain)| *domain);
         if let Some((_, derived)) = collations.iter().find(|(at, _)| *at == i) {
             let underived = || {
                 let shown = crate::system::deparse::type_name(ty);

@@ -259,6 +259,14 @@ fn definition(
     })
 }
 
+/// The columns of a view that are of domains, by index.
+pub fn domains(view: &ViewDef, tx: &Transaction, context: &DdlContext<'_>) -> Result<Vec<(usize, Oid)>> {
+    let (query, source) = parse_query(&view.query)?;
+    let mut binder = expression::binder(source, tx, context);
+    binder.know_as(view);
+    Ok(binder.bind_query(&query)?.domains)
+}
+
 fn check_supported(create: &CreateView) -> Result<()> {
     if create.secure || create.or_alter || create.to.is_some() || create.params.is_some() || create.comment.is_some() {
         return Err(Error::unsupported("this form of CREATE VIEW"));

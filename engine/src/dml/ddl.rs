@@ -178,6 +178,7 @@ async fn create_as(
     }
     let mut columns = plan.bound.columns.clone();
     let collations = plan.bound.collations.clone();
+    let domains = plan.bound.domains.clone();
     let names = executed.as_ref().map_or(&[][..], |executed| executed.names);
     if names.len() > columns.len() {
         return Err(Error::new(SqlState::SyntaxError, "too many column names were specified"));
@@ -188,7 +189,7 @@ async fn create_as(
         false => Some(session.execute_bound(&plan.bound, &params).await?),
     };
     let created = with_context(session, parsed, members, async |transaction, context| {
-        ddl::create_table_as(create, &columns, &collations, transaction, context).await
+        ddl::create_table_as(create, &columns, &collations, &domains, transaction, context).await
     })
     .await?;
     let Some(oid) = created else { return Ok("CREATE TABLE AS".into()) };
@@ -205,7 +206,7 @@ async fn fill(session: &mut Session, oid: Oid, stream: &mut ResultStream) -> Res
     let catalog = session.catalog();
     let def = catalog.tables.get(&oid).cloned().ok_or_else(|| Error::internal("the new table is not there"))?;
     let insert = InsertPlan {
-        rules: TableRules::bind(session, &def, &catalog)?,
+        rules: TableRules::bind(session, &def, &catalog)?.without_domains(),
         keys: ForeignKeys::default(),
         source: Source::Rows(Vec::new()),
         targets: def.live_columns().map(|c| c.attnum as usize - 1).collect(),

@@ -242,6 +242,11 @@ fn reg_element(array: TypeOid, context: &EvalContext) -> Option<TypeOid> {
     array.element().filter(|element| reg_row(*element).is_some() && context.host.is_some())
 }
 
+/// Whether the text form is a name in the catalog, or an array of them.
+pub fn reads_names(ty: TypeOid) -> bool {
+    reg_row(ty.element().unwrap_or(ty)).is_some()
+}
+
 /// Types whose text form is a name in the catalog.
 fn reg_row(oid: TypeOid) -> Option<&'static names::TypeRow> {
     use TypeOid as T;

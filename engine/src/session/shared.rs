@@ -188,7 +188,8 @@ impl Session {
             && shared.outputs == bound.outputs
             && shared.columns == bound.columns
             && shared.reads == bound.reads
-            && shared.collations == bound.collations;
+            && shared.collations == bound.collations
+            && shared.domains == bound.domains;
         same.then_some(prepared)
     }
 }

@@ -259,6 +259,7 @@ impl Binder {
 
     /// Columns that copies of others.
     pub(super) fn note_copies(&mut self, map: &HashMap<ColumnId, ColumnId>) {
+        self.note_copied_domains(map);
         if !self.collations.noticed {
             return;
         }

@@ -1,15 +1,18 @@
 //! Domains: their conditions, bound, and the conversion of values to them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use sqlparser::ast::{self, Expr};
 use sqlparser::tokenizer::Span;
 
 use super::{Binder, Expects};
-use crate::catalog::{Oid, TypeDef};
+use crate::catalog::{Oid, TableDef, TypeDef};
 use crate::domain::{DomainRule, Parts};
 use crate::error::{Error, Result};
-use crate::expr::{ExprKind, ScalarExpr};
+use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::sql::parse::parse_expression;
+use crate::sql::rel::QueryExpr;
 use crate::sql::scope::{Scope, ScopeColumn, ScopeRelation};
 use crate::types::user::UserKind;
 use crate::types::{PgType, TypeOid};
@@ -102,6 +105,58 @@ impl Binder {
             }
         }
         Ok(Arc::new(rule))
+    }
+
+    /// Columns of a table in a scope.
+    pub(super) fn note_table_domains(&mut self, def: &TableDef, columns: &[ScopeColumn]) {
+        for (attnum, domain) in def.live_columns().filter_map(|c| Some((c.attnum, c.domain?))) {
+            let column = columns.iter().find(|c| c.attribute == attnum);
+            self.domains.extend(column.map(|c| (c.id, domain)));
+        }
+    }
+
+    /// Columns that are copies of others.
+    pub(super) fn note_copied_domains(&mut self, map: &HashMap<ColumnId, ColumnId>) {
+        if self.domains.is_empty() {
+            return;
+        }
+        for (old, new) in map {
+            if let Some(domain) = self.domains.get(old).copied() {
+                self.domains.insert(*new, domain);
+            }
+        }
+    }
+
+    /// A column of a set operation: of a domain if both sides are.
+    pub(super) fn note_common_domain(&mut self, output: ColumnId, left: ColumnId, right: ColumnId) {
+        if let Some(domain) = self.domains.get(&left).copied()
+            && self.domains.get(&right) == Some(&domain)
+        {
+            self.domains.insert(output, domain);
+        }
+    }
+
+    /// The domain that the type of an item of a select list is. Bound expressions are of base types, and a cast from a domain to
+    /// its base type leaves no trace in them: how it was written tells.
+    pub(super) fn domain_written(&mut self, expr: &Expr, bound: &ScalarExpr) -> Option<Oid> {
+        match (expr, &bound.kind) {
+            (Expr::Nested(inner), _) => self.domain_written(inner, bound),
+            (Expr::Identifier(_) | Expr::CompoundIdentifier(_), ExprKind::Column { id, .. }) => {
+                self.domains.get(id).copied()
+            }
+            (Expr::Subquery(_), ExprKind::Query(query)) => match &**query {
+                QueryExpr::Scalar { column, .. } => self.domains.get(column).copied(),
+                _ => None,
+            },
+            (
+                Expr::Cast { data_type, .. } | Expr::TypedString(ast::TypedString { data_type, .. }),
+                ExprKind::Domain { .. },
+            ) => {
+                let ty = self.bind_type(data_type).ok()?;
+                (ty.oid.user_kind() == Some(UserKind::Domain)).then_some(Oid(ty.oid.0))
+            }
+            _ => None,
+        }
     }
 
     /// A row whose fields were read as the base types of their domains.

@@ -276,6 +276,7 @@ impl Binder {
             let columns: Vec<_> = def.live_columns().map(|c| (c.attnum, c.name.as_str(), c.ty)).collect();
             let scan = self.scan_columns(def.oid.0, &def.name, &columns, false);
             self.note_table_collations(def, &scan.1);
+            self.note_table_domains(def, &scan.1);
             return scan;
         }
         let known = |c: &crate::catalog::ColumnDef| self.column_known_as(def.oid, c.attnum, &c.name).to_owned();
@@ -283,6 +284,7 @@ impl Binder {
         let columns: Vec<_> = def.live_columns().zip(&names).map(|(c, name)| (c.attnum, name.as_str(), c.ty)).collect();
         let scan = self.scan_columns(def.oid.0, &def.name, &columns, false);
         self.note_table_collations(def, &scan.1);
+        self.note_table_domains(def, &scan.1);
         scan
     }
 

@@ -150,6 +150,8 @@ pub struct BoundQuery {
     pub locks: Vec<LockRequest>,
     /// Collations of the columns that have another than their type's; `None`: it could not be determined.
     pub collations: Vec<(usize, Option<Oid>)>,
+    /// Columns whose type is a domain, or an array over one: plain references to such columns, and casts.
+    pub domains: Vec<(usize, Oid)>,
     /// Subqueries that run first, in this order.
     pub locked: Vec<Arc<LockedSubquery>>,
     /// Functions to be run before it.
@@ -296,6 +298,8 @@ pub struct Binder {
     /// What the NATURAL joins of the text at hand merge, by where in memory they say so, while somebody wants to know.
     naturals: Option<HashMap<usize, Vec<String>>>,
     collations: collation::Collations,
+    /// Columns whose type is a domain, or an array over one.
+    domains: HashMap<ColumnId, Oid>,
     /// Unions of families, by their `tableoid`, with the places of their rows where they were asked for.
     families: HashMap<ColumnId, Option<ColumnId>>,
 }
@@ -351,6 +355,7 @@ impl Binder {
             transients: 0,
             computed: HashMap::new(),
             collations: Default::default(),
+            domains: HashMap::new(),
             families: HashMap::new(),
         }
     }

@@ -249,6 +249,8 @@ impl Binder {
             true => bound.columns.iter().enumerate().filter_map(noted).collect(),
             false => Vec::new(),
         };
+        let domains = bound.columns.iter().enumerate();
+        let domains = domains.filter_map(|(i, c)| Some((i, *self.domains.get(&c.id)?))).collect();
         let mut scanned = HashSet::new();
         scans(&bound.rel, &mut scanned);
         BoundQuery {
@@ -262,6 +264,7 @@ impl Binder {
             reads: self.reads.clone(),
             locks,
             collations,
+            domains,
             cache: OnceLock::new(),
         }
     }
@@ -443,6 +446,9 @@ impl Binder {
             l.columns.iter().try_for_each(|column| self.check_distinct(column.ty, left.span()))?;
         }
         let outputs: Vec<Output> = l.columns.iter().map(|c| Output { id: self.fresh(), ty: c.ty }).collect();
+        for ((a, b), output) in l.columns.iter().zip(&r.columns).zip(&outputs) {
+            self.note_common_domain(output.id, a.id, b.id);
+        }
         let mut blurred = false;
         if self.collations.noticed {
             let certain = !(all && operation == SetOperation::Union);

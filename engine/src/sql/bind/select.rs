@@ -25,6 +25,8 @@ pub(super) struct Item {
     pub expr: ScalarExpr,
     table: u32,
     attribute: i16,
+    /// The domain that its type is, if that is known.
+    domain: Option<Oid>,
     /// Names of the fields, when `expr` is a row.
     fields: Vec<String>,
 }
@@ -217,8 +219,9 @@ impl Binder {
         constant: Option<Vec<ScalarExpr>>,
     ) -> Result<Bound> {
         let mut columns: Vec<(ColumnId, ScalarExpr)> = items.iter().map(|i| (self.fresh(), i.expr.clone())).collect();
-        for (id, expr) in &columns {
+        for ((id, expr), item) in columns.iter().zip(&items) {
             self.note_expression(*id, expr)?;
+            self.domains.extend(item.domain.map(|domain| (*id, domain)));
         }
         let visible = columns.len();
         for (_, place) in &locks {
@@ -457,7 +460,8 @@ impl Binder {
             return Ok(item);
         }
         let bound = self.expr(expr)?;
-        Ok(self.item(name, bound))
+        let domain = self.domain_written(expr, &bound);
+        Ok(Item { domain, ..self.item(name, bound) })
     }
 
     fn star_item(&mut self, column: &ScopeColumn) -> Item {
@@ -466,7 +470,7 @@ impl Binder {
         }
         if let Some(expr) = self.computed.get(&column.id) {
             let (name, expr) = (column.name.clone(), expr.clone());
-            return Item { name, expr, table: 0, attribute: 0, fields: Vec::new() };
+            return Item { name, expr, table: 0, attribute: 0, domain: None, fields: Vec::new() };
         }
         self.uses.push((column.id, sqlparser::tokenizer::Span::empty(), column.name.clone()));
         Item {
@@ -474,6 +478,7 @@ impl Binder {
             expr: ScalarExpr::column(column.id, column.ty),
             table: column.table,
             attribute: column.attribute,
+            domain: self.domains.get(&column.id).copied(),
             fields: Vec::new(),
         }
     }
@@ -487,7 +492,7 @@ impl Binder {
             _ => None,
         };
         let (table, attribute) = origin.map_or((0, 0), |c| (c.table, c.attribute));
-        Item { name, expr, table, attribute, fields: Vec::new() }
+        Item { name, expr, table, attribute, domain: None, fields: Vec::new() }
     }
 
     /// A key of ORDER BY or DISTINCT ON: an output name, a position, or an expression over the input.
@@ -655,7 +660,8 @@ pub(super) fn names_row_ids(text: &str) -> bool {
 
 fn row_item(name: String, fields: Fields) -> Item {
     let expr = row_of(&fields);
-    Item { name, expr, table: 0, attribute: 0, fields: fields.into_iter().map(|(name, _)| name).collect() }
+    let fields = fields.into_iter().map(|(name, _)| name).collect();
+    Item { name, expr, table: 0, attribute: 0, domain: None, fields }
 }
 
 fn items_view(items: &[Item]) -> Vec<(String, ScalarExpr)> {
