@@ -227,6 +227,18 @@ impl Catalog {
 }
 
 impl TableDef {
+    /// 55000 for a materialized view that holds nothing yet: to be asked when a statement runs, since others are defined over it.
+    pub fn check_populated(&self) -> Result<()> {
+        match &self.materialized {
+            Some(view) if view.populated == Some(false) => {
+                let message = format!("materialized view \"{}\" has not been populated", self.name);
+                Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message)
+                    .hint("Use the REFRESH MATERIALIZED VIEW command."))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Columns that are not dropped.
     pub fn live_columns(&self) -> impl Iterator<Item = &ColumnDef> {
         self.columns.iter().filter(|c| !c.dropped)

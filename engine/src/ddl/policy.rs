@@ -164,16 +164,19 @@ fn expressions(
 
 fn stored(expr: &Expr, table: &TableDef, tx: &Transaction, context: &DdlContext<'_>) -> Result<PolicyExpression> {
     let mut binder = expression::binder(context.source.clone(), tx, context).without_parameters();
+    binder.note_named();
     // PostgreSQL does not say where in the statement a condition is wrong.
     let (columns, nested, calls) = binder.bind_policy(expr, table).map_err(Error::nowhere)?;
     if binder.reads().iter().any(|oid| oid.is_temporary()) {
         return Err(Error::unsupported("a policy that reads a temporary relation"));
     }
     let catalog = tx.catalog();
-    let (query, depends_on, mut columns_read) = view::qualified_item(expr, table, &catalog, &context.path(&catalog))?;
-    // What the condition itself reads of its table is known exactly.
-    columns_read.retain(|(relation, _)| *relation != table.oid);
+    let (query, depends_on) = view::qualified_item(expr, table, &catalog, &context.path(&catalog))?;
+    // What its subqueries read, and what the condition itself reads of its table.
+    let mut columns_read = binder.take_named();
     columns_read.extend(columns.into_iter().map(|attnum| (table.oid, attnum)));
+    columns_read.sort_unstable();
+    columns_read.dedup();
     Ok(PolicyExpression { query, nested, depends_on, columns_read, calls, known_as: Vec::new() })
 }
 

@@ -222,6 +222,7 @@ fn definition(
     let mut collations = Vec::new();
     let mut query = (*create.query).clone();
     let mut binder = expression::binder(context.source.clone(), tx, context);
+    binder.note_named();
     for (i, derived) in binder.bind_kept(&mut query)?.collations {
         let undetermined = || {
             let name = columns.get(i).map_or("", |c| c.0.as_str());
@@ -236,7 +237,7 @@ fn definition(
     let mut qualifier = Qualifier { catalog: &catalog, path: &path, local: Vec::new(), reads: Vec::new() };
     let _ = query.visit(&mut qualifier);
     let mut depends_on = qualifier.reads;
-    let columns_read = columns_read(&query, &depends_on, &catalog);
+    let columns_read = binder.take_named();
     depends_on.extend(binder.relied_on().iter().collect::<BTreeSet<_>>());
     Ok(ViewDef {
         oid: Oid(0),
@@ -578,17 +579,13 @@ fn qualified(schema: &str, name: &str) -> ObjectName {
     ObjectName(vec![part(schema), part(name)])
 }
 
-/// Columns by relation and attribute number.
-type ColumnsRead = Vec<(Oid, i16)>;
-
-/// An expression as the only item of a query over a table, as it is stored: the text, the relations and the columns that it
-/// reads.
+/// An expression as the only item of a query over a table, as it is stored: the text, and the relations that it reads.
 pub fn qualified_item(
     expr: &Expr,
     table: &TableDef,
     catalog: &Catalog,
     path: &SearchPath,
-) -> Result<(String, Vec<Oid>, ColumnsRead)> {
+) -> Result<(String, Vec<Oid>)> {
     let name = qualified(catalog.schema_name(table.schema), &table.name);
     let (mut query, _) = parse_query(&format!("SELECT true FROM {name}"))?;
     if let SetExpr::Select(select) = &mut *query.body {
@@ -596,34 +593,7 @@ pub fn qualified_item(
     }
     let mut qualifier = Qualifier { catalog, path, local: Vec::new(), reads: Vec::new() };
     let _ = query.visit(&mut qualifier);
-    let columns = columns_read(&query, &qualifier.reads, catalog);
-    Ok((query.to_string(), qualifier.reads, columns))
-}
-
-/// Columns of the relations read whose names occur in the query: those that the view depends on, or more.
-fn columns_read(query: &Query, reads: &[Oid], catalog: &Catalog) -> ColumnsRead {
-    struct Idents(HashSet<String>);
-    impl ast::Visitor for Idents {
-        type Break = ();
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            match expr {
-                Expr::Identifier(ident) => {
-                    self.0.insert(names::ident(ident));
-                }
-                Expr::CompoundIdentifier(parts) => self.0.extend(parts.last().map(names::ident)),
-                _ => {}
-            }
-            ControlFlow::Continue(())
-        }
-    }
-    let mut idents = Idents(HashSet::new());
-    let _ = ast::Visit::visit(query, &mut idents);
-    // NATURAL and USING join on columns that no expression names; a `*` in a subquery reads them all.
-    let text = query.to_string();
-    let everything = text.contains("NATURAL ") || text.contains("USING(") || text.contains('*');
-    let tables = reads.iter().filter_map(|oid| catalog.tables.get(oid));
-    let used = |name: &str| everything || idents.0.contains(name);
-    tables.flat_map(|t| t.live_columns().filter(|c| used(&c.name)).map(|c| (t.oid, c.attnum))).collect()
+    Ok((query.to_string(), qualifier.reads))
 }
 
 /// A column gets another name: views that read it go on under the old one in their texts.

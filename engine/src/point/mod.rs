@@ -174,6 +174,7 @@ pub async fn select(session: &mut Session, point: &PointSelect, params: &Arc<[Da
 }
 
 async fn run(session: &mut Session, lookup: &Lookup, params: &Arc<[Datum]>) -> Result<Option<RowSource>> {
+    lookup.def.check_populated()?;
     session.begin_statement(Reads::Snapshot).await?;
     let table = session.table(lookup.def.oid)?;
     let context = session.eval_context();

@@ -96,6 +96,8 @@ impl Session {
         known: Known,
         params: &Arc<[Datum]>,
     ) -> Result<QueryContext> {
+        let catalog = self.catalog();
+        bound.reads.iter().filter_map(|oid| catalog.tables.get(oid)).try_for_each(|t| t.check_populated())?;
         let mut known = self.subqueries_first(&bound.locked, known, params).await?;
         for run in &bound.runs {
             let rows = crate::dml::call::run_function(self, run, params).await?;

@@ -118,7 +118,7 @@ pub static SETTINGS: &[Setting] = &[
     superuser(setting("backtrace_functions", Kind::Text, "", NoEffect, "Developer Options", "Log backtrace for errors in these functions.")),
     setting("block_size", int(8192, 8192), "8192", ReadOnly, PRESET, "Shows the size of a disk block."),
     setting("bytea_output", Kind::Enum(&["escape", "hex"]), "hex", Works, BEHAVIOR, "Sets the output format for bytea."),
-    setting("check_function_bodies", Kind::Bool, "on", Moot, BEHAVIOR, "Check routine bodies during CREATE FUNCTION and CREATE PROCEDURE."),
+    setting("check_function_bodies", Kind::Bool, "on", Works, BEHAVIOR, "Check routine bodies during CREATE FUNCTION and CREATE PROCEDURE."),
     setting("client_connection_check_interval", sized(Unit::Milliseconds, 0, I32), "0", NoEffect, "Connections and Authentication / Connection Settings", "Sets the time interval between checks for disconnection while running queries."),
     reported(setting("client_encoding", Kind::Text, "UTF8", Works, LOCALE, "Sets the client's character set encoding.")),
     setting("client_min_messages", Kind::Enum(&["debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error"]), "notice", Works, BEHAVIOR, "Sets the message levels that are sent to the client."),

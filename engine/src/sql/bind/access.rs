@@ -53,7 +53,24 @@ impl Uses {
     }
 }
 
+/// The columns of relations that a text names; whole rows name all of theirs.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    of: HashMap<ColumnId, (Oid, i16)>,
+    columns: BTreeSet<(Oid, i16)>,
+}
+
 impl Binder {
+    /// From here on, columns that are named are noted; not those that views and functions in the text name.
+    pub fn note_named(&mut self) {
+        self.named = Some(Named::default());
+    }
+
+    /// The columns of tables and views that were named since, by relation and attribute number.
+    pub fn take_named(&mut self) -> Vec<(Oid, i16)> {
+        self.named.take().map_or_else(Vec::new, |named| named.columns.into_iter().collect())
+    }
+
     fn is_trusted(&self, relation: &Relation) -> bool {
         let (user, catalog) = (self.uses_of.user, &self.environment.catalog);
         let (kind, owner) = relation_kind(relation);
@@ -68,6 +85,9 @@ impl Binder {
 
     /// FROM names a relation; `columns` is how.
     pub(super) fn note_relation(&mut self, relation: &Relation, columns: &[ScopeColumn], required: Rights) {
+        if let (Some(named), Relation::Table(_) | Relation::View(_)) = (&mut self.named, relation) {
+            named.of.extend(columns.iter().map(|c| (c.id, (relation.oid(), c.attribute))));
+        }
         if self.is_trusted(relation) {
             return;
         }
@@ -202,6 +222,9 @@ impl Binder {
     pub(super) fn note_column(&mut self, id: ColumnId) {
         if let Some(policed) = &mut self.policed {
             policed.read |= policed.columns.contains(&id);
+        }
+        if let Some(named) = &mut self.named {
+            named.columns.extend(named.of.get(&id));
         }
         if self.uses_of.columns.is_empty() {
             return;

@@ -225,15 +225,6 @@ impl Binder {
         let relation = catalog
             .resolve_relation(schema, table, &self.environment.search_path)
             .map_err(|e| self.source.locate(e, span))?;
-        if let Relation::Table(def) = &relation
-            && def.materialized.as_ref().is_some_and(|view| view.populated == Some(false))
-        {
-            return Err(Error::new(
-                SqlState::ObjectNotInPrerequisiteState,
-                format!("materialized view \"{}\" has not been populated", def.name),
-            )
-            .hint("Use the REFRESH MATERIALIZED VIEW command."));
-        }
         self.reads.push(relation.oid());
         let shown = alias.map_or_else(|| table.clone(), |a| fold(&a.name));
         let in_schema = alias.is_none().then(|| catalog.schema_name(relation.schema()).to_string());
@@ -348,8 +339,9 @@ impl Binder {
         let as_user = if view.invoker { self.uses_of.user } else { view.owner };
         let user = std::mem::replace(&mut self.uses_of.user, as_user);
         let (calls, relied_on) = (self.calls.take(), std::mem::take(&mut self.relied_on));
+        let named = self.named.take();
         let bound = self.isolated(source, |b| b.subquery(&query));
-        (self.calls, self.relied_on) = (calls, relied_on);
+        (self.calls, self.relied_on, self.named) = (calls, relied_on, named);
         self.uses_of.user = user;
         self.known_as = outer;
         let bound = bound?;

@@ -297,6 +297,8 @@ pub struct Binder {
     relied_on: Vec<Oid>,
     /// What the NATURAL joins of the text at hand merge, by where in memory they say so, while somebody wants to know.
     naturals: Option<HashMap<usize, Vec<String>>>,
+    /// The columns of relations that the text at hand names, while somebody wants to know.
+    named: Option<access::Named>,
     collations: collation::Collations,
     /// Columns whose type is a domain, or an array over one.
     domains: HashMap<ColumnId, Oid>,
@@ -322,6 +324,7 @@ impl Binder {
             calls: None,
             relied_on: Vec::new(),
             naturals: None,
+            named: None,
             environment,
             source,
             params: param_types.iter().map(known).collect(),

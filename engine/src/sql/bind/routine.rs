@@ -316,13 +316,13 @@ impl Binder {
             inlined: true,
         };
         let outer = self.frame.replace(frame);
-        let calls = self.calls.take();
+        let (calls, named) = (self.calls.take(), self.named.take());
         // A view's owner reads what the view reads, not what functions in it do.
         let runs_as = self.environment.search_path.user;
         let user = std::mem::replace(&mut self.uses_of.user, runs_as);
         let out = self.isolated(Source::new(&routine.body), f);
         self.uses_of.user = user;
-        self.calls = calls;
+        (self.calls, self.named) = (calls, named);
         self.frame = outer;
         out
     }
@@ -625,6 +625,12 @@ impl Binder {
                 projected.push((id, field));
             }
             bound.rel = bound.rel.project(projected);
+            return Ok((bound, columns));
+        }
+        // Rows of any kind, of a body that was not looked at before.
+        let declares_none = routine.columns.is_empty() && routine.ret.oid == TypeOid::RECORD;
+        if declares_none {
+            columns.extend(bound.columns.iter().map(|c| (c.name.clone(), c.id, c.ty)));
             return Ok((bound, columns));
         }
         if routine.columns.len() != bound.columns.len() {
