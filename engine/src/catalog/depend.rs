@@ -239,7 +239,7 @@ impl Catalog {
         found
     }
 
-    /// What uses a type: columns, defaults and conditions of tables, views, other types.
+    /// What uses a type: columns, defaults and conditions of tables, routines, views, other types.
     pub fn type_dependents(&self, ty: TypeOid) -> Vec<Dependent> {
         let number = format!("\"#{}\"", ty.0);
         let of_type = |t: TypeOid| t == ty || t.element() == Some(ty);
@@ -278,6 +278,12 @@ impl Catalog {
                 found.push(Dependent::Attribute(def.clone(), at));
             }
         }
+        let declares = |r: &&Arc<RoutineDef>| {
+            r.args.iter().any(|a| of_type(a.ty.oid))
+                || of_type(r.ret.oid)
+                || r.aggregate.as_ref().is_some_and(|a| of_type(a.state.oid))
+        };
+        found.extend(self.routines.values().filter(declares).cloned().map(Dependent::Routine));
         found.extend(self.types_views(ty).into_iter().cloned().map(Dependent::View));
         found.extend(self.policies_with(&format!("\"~{}\"", ty.0)).map(Dependent::RowPolicy));
         found.extend(self.statistics_with(&number).map(Dependent::Statistics));

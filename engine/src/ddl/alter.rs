@@ -398,7 +398,10 @@ fn rename(relation: Relation, to: &str, tx: &mut Transaction) -> Result<()> {
 
 fn set_schema(relation: Relation, to: &Ident, tx: &mut Transaction, context: &DdlContext<'_>) -> Result<()> {
     let catalog = tx.catalog();
-    let to = ownership::new_schema(to, &catalog, context)?;
+    let to = ownership::new_schema(to, relation.schema(), &catalog, context)?;
+    if to.is_temporary() {
+        return Err(ownership::into_or_out_of_temporary());
+    }
     if to == relation.schema() {
         return Ok(());
     }

@@ -191,7 +191,7 @@ fn alter(
             def.owner = ownership::new_owner(role, def.owner, def.schema, &catalog, context)?;
         }
         CollationChange::SetSchema(schema) => {
-            let to = ownership::new_schema(schema, &catalog, context)?;
+            let to = ownership::new_schema(schema, def.schema, &catalog, context)?;
             if to != def.schema {
                 taken(to, &def.name)?;
             }

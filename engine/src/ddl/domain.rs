@@ -183,7 +183,8 @@ async fn validate(domain: Oid, tx: &mut Transaction, context: &mut DdlContext<'_
         if columns.is_empty() {
             continue;
         }
-        lock(tx, table.oid, TableLock::ShareUpdateExclusive, context).await?;
+        // Nobody may write a row that was not asked for the new condition.
+        lock(tx, table.oid, TableLock::Share, context).await?;
         let rules = columns.iter().map(|(i, d)| Ok((*i, expression::domain_rule(*d, tx, context)?)));
         let rules: Vec<(usize, Arc<DomainRule>)> = rules.collect::<Result<_>>()?;
         let eval = context.eval.clone();

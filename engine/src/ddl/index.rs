@@ -231,6 +231,39 @@ fn predicate(expr: &Expr, table: &TableDef, tx: &Transaction, context: &DdlConte
     Ok((deparse::stored(&bound, &scope)?, reads))
 }
 
+/// A column of the table has another type, as ALTER COLUMN TYPE gives it: the indexes that read it are made anew as they are
+/// written, so that their classes must fit the type and their expressions must mean something.
+pub fn column_retyped(table: &mut TableDef, attnum: i16, tx: &Transaction, context: &DdlContext<'_>) -> Result<()> {
+    let mut indexes = table.indexes.clone();
+    for index in indexes.iter_mut().filter(|i| i.reads().any(|a| a == attnum)) {
+        let mut new = (**index).clone();
+        for column in &mut new.columns {
+            let ty = match &mut column.expression {
+                Some(expression) => {
+                    let (expr, _) = crate::sql::parse::parse_expression(&expression.text)?;
+                    let (_, bound, ty) = key_expression(&expr, table, tx, context).map_err(Error::nowhere)?;
+                    let collation = bound.and_then(|bound| bound.collation);
+                    (expression.ty, expression.collation) = (ty, collation);
+                    ty
+                }
+                None => table.attribute(column.attnum).map_or(TypeOid::TEXT.into(), |c| c.ty),
+            };
+            if column.collation.is_some() && crate::sql::bind::collation::of_type(ty.oid).is_none() {
+                let message = format!("collations are not supported by type {}", type_name(PgType::from(ty.oid)));
+                return Err(Error::new(SqlState::DatatypeMismatch, message));
+            }
+            column.class = operator_class(column.class.as_deref(), ty, new.method)?;
+        }
+        if let Some((text, _)) = &new.predicate {
+            let (expr, _) = crate::sql::parse::parse_expression(text)?;
+            predicate(&expr, table, tx, context).map_err(Error::nowhere)?;
+        }
+        *index = Arc::new(new);
+    }
+    table.indexes = indexes;
+    Ok(())
+}
+
 /// Names of an index's columns, each once.
 pub fn column_names(columns: &[IndexColumn], include: &[i16], table: &TableDef) -> Vec<String> {
     let mut names: Vec<String> = Vec::with_capacity(columns.len());
@@ -283,7 +316,7 @@ pub(super) fn operator_class(class: Option<&str>, ty: PgType, method: IndexMetho
         _ => {}
     }
     let known = class.strip_suffix("_ops").is_some_and(|c| crate::types::names::lookup(c).is_some()) || pattern;
-    if known && ordered {
+    if known && ordered || class == "jsonb_path_ops" && method == IndexMethod::Gin {
         return Err(Error::new(
             SqlState::DatatypeMismatch,
             format!("operator class \"{class}\" does not accept data type {}", type_name(PgType::from(ty.oid))),

@@ -15,14 +15,26 @@ pub fn new_owner(role: &Ident, owner: Oid, schema: Oid, catalog: &Catalog, conte
     Ok(new)
 }
 
-/// The schema that an object moves to (3F000, 42501); that its name is free there is for the caller to see.
-pub fn new_schema(schema: &Ident, catalog: &Catalog, context: &DdlContext<'_>) -> Result<Oid> {
-    let to = catalog.resolve_schema(&names::ident(schema))?.oid;
+/// The schema that an object in `from` moves to (3F000, 42501, 0A000); that its name is free there is for the caller to see.
+pub fn new_schema(schema: &Ident, from: Oid, catalog: &Catalog, context: &DdlContext<'_>) -> Result<Oid> {
+    let name = names::ident(schema);
+    // A session has its schema of temporary objects from the first of them on.
+    if name == "pg_temp" && !from.is_temporary() {
+        return Err(into_or_out_of_temporary());
+    }
+    let to = catalog.resolve_schema(&name)?.oid;
+    if to.is_temporary() != from.is_temporary() {
+        return Err(into_or_out_of_temporary());
+    }
     privilege::check_create(catalog, context.user, to)?;
     if to == Oid::PG_CATALOG || to == Oid::INFORMATION_SCHEMA {
         return Err(Error::new(SqlState::InsufficientPrivilege, "cannot move objects into system schemas"));
     }
     Ok(to)
+}
+
+pub fn into_or_out_of_temporary() -> Error {
+    Error::new(SqlState::FeatureNotSupported, "cannot move objects into or out of temporary schemas")
 }
 
 /// 42501 unless the user owns the object or the schema that it is in, whose owner may drop what others made there.

@@ -620,7 +620,7 @@ pub fn alter(
     match change {
         RoutineChange::Relation(RelationChange::Rename(to)) => new.name = names::ident(to),
         RoutineChange::Relation(RelationChange::SetSchema(schema)) => {
-            new.schema = ownership::new_schema(schema, &catalog, context)?;
+            new.schema = ownership::new_schema(schema, routine.schema, &catalog, context)?;
         }
         RoutineChange::Relation(RelationChange::Owner(role)) => {
             new.owner = ownership::new_owner(role, routine.owner, routine.schema, &catalog, context)?;

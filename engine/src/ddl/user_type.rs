@@ -300,7 +300,7 @@ pub fn alter(
             def.owner = ownership::new_owner(role, def.owner, def.schema, &catalog, context)?;
         }
         TypeChange::SetSchema(schema) => {
-            let to = ownership::new_schema(schema, &catalog, context)?;
+            let to = ownership::new_schema(schema, def.schema, &catalog, context)?;
             if to != def.schema && catalog.type_in(to, &def.name).is_some() {
                 return Err(Error::new(
                     SqlState::DuplicateObject,

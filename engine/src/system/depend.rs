@@ -1,13 +1,14 @@
 //! pg_depend: what an object needs, from the definitions. What is built in is pinned and has no rows.
 
 use super::relations::{
-    PG_ATTRDEF, PG_CLASS, PG_CONSTRAINT, PG_NAMESPACE, PG_POLICY, PG_PROC, PG_REWRITE, PG_STATISTIC_EXT, PG_TYPE,
-    default_oid, rule_oid,
+    PG_ATTRDEF, PG_CAST, PG_CLASS, PG_CONSTRAINT, PG_EXTENSION, PG_NAMESPACE, PG_POLICY, PG_PROC, PG_REWRITE,
+    PG_STATISTIC_EXT, PG_TYPE, default_oid, rule_oid,
 };
 use super::rows::row;
 use super::{RowSink, SystemContext};
 use crate::catalog::{ConstraintKind, Oid};
 use crate::error::Result;
+use crate::functions::{extension, registry};
 use crate::types::TypeOid;
 
 pub(super) fn pg_depend(context: &SystemContext, sink: &mut RowSink) -> Result<()> {
@@ -56,6 +57,20 @@ pub(super) fn pg_depend(context: &SystemContext, sink: &mut RowSink) -> Result<(
         if let Some(array) = TypeOid(row_type.0).user_array() {
             push(PG_TYPE, Oid(array.0), 0, PG_TYPE, row_type, 0, 'i');
         }
+    }
+    for e in catalog.extensions.values() {
+        push(PG_EXTENSION, e.oid, 0, PG_NAMESPACE, e.schema, 0, 'n');
+        // Its members are not dumped by themselves.
+        let own = |oid: u32| extension::of(oid).is_some_and(|known| known.name == e.name);
+        for t in catalog.types.values().filter(|t| t.extension == Some(e.oid)) {
+            push(PG_TYPE, t.oid, 0, PG_EXTENSION, e.oid, 0, 'e');
+        }
+        for f in registry().extension_functions().iter().filter(|f| own(f.oid)) {
+            push(PG_PROC, Oid(f.oid), 0, PG_EXTENSION, e.oid, 0, 'e');
+        }
+        let mut casts: Vec<u32> = registry().casts().map(|c| c.oid).filter(|oid| own(*oid)).collect();
+        casts.sort_unstable();
+        casts.into_iter().for_each(|oid| push(PG_CAST, Oid(oid), 0, PG_EXTENSION, e.oid, 0, 'e'));
     }
     for t in catalog.types.values() {
         push(PG_TYPE, t.oid, 0, PG_NAMESPACE, t.schema, 0, 'n');

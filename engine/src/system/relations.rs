@@ -52,6 +52,7 @@ pub const PG_LANGUAGE: u32 = 2612;
 pub const PG_NAMESPACE: u32 = 2615;
 pub const PG_COLLATION: u32 = 3456;
 pub const PG_OPERATOR: u32 = 2617;
+pub const PG_CAST: u32 = 2605;
 pub const PG_EXTENSION: u32 = 3079;
 pub const PG_REWRITE: u32 = 2618;
 pub const PG_POLICY: u32 = 3256;

@@ -10,7 +10,8 @@ use crate::ddl::constraint;
 use crate::ddl::names::Name;
 use crate::ddl::syntax::SequenceOptions;
 use crate::ddl::{
-    DdlContext, column, drop as dropping, expression, inherit, lock, put_table, statistics, table as tables, view,
+    DdlContext, column, drop as dropping, expression, index, inherit, lock, put_table, statistics, table as tables,
+    view,
 };
 use crate::error::{Error, Result, SqlState};
 use crate::expr::{ExprKind, ScalarExpr};
@@ -594,6 +595,7 @@ async fn set_type(
             Error::new(SqlState::DatatypeMismatch, message)
         })?;
     }
+    index::column_retyped(&mut table, old.attnum, tx, context)?;
     rewrite::with_conversion(&table, old.attnum, &conversion, tx, context).await?;
     statistics::column_retyped(&table, old.attnum, tx, context)?;
     let checks: Vec<Arc<ConstraintDef>> =

@@ -12,6 +12,9 @@ use crate::system::deparse::type_name;
 use crate::txn::Transaction;
 use crate::types::{Datum, PgType, TypeOid};
 
+/// What USING is, in messages.
+const TRANSFORM: &str = "transform expressions";
+
 /// How a column's values become those of its new type.
 pub struct Conversion {
     expr: ScalarExpr,
@@ -30,6 +33,7 @@ impl Conversion {
     ) -> Result<Conversion> {
         let mut binder = expression::binder(context.source.clone(), tx, context);
         let scope = binder.table_scope(table, None);
+        binder.set_clause(TRANSFORM);
         let name = Expr::Identifier(sqlparser::ast::Ident::with_quote('"', column.name.clone()));
         let bound = binder.bind_assignment(using.unwrap_or(&name), &scope, &column.name, to);
         let expr = bound.map_err(|e| {
@@ -43,6 +47,7 @@ impl Conversion {
             )
             .hint(format!("You might need to specify \"USING {}::{ty}\".", column.name))
         })?;
+        expression::refuse_queries(&expr, TRANSFORM)?;
         Ok(Conversion { expr, scope })
     }
 
