@@ -335,6 +335,12 @@ pub trait StateMachine: Send + Sync + 'static {
     /// cannot be read is corruption, and the process stops rather than diverge.
     fn apply(&self, position: LogPosition, record: &Record);
 
+    /// Whether installing the record may take long although it is short. A look at its first bytes, no more.
+    fn takes_long(&self, record: &Record) -> bool {
+        let _ = record;
+        false
+    }
+
     /// An entry of the log without a record (membership, start of a reign) passed.
     fn advance(&self, position: LogPosition);
 

@@ -7,6 +7,7 @@
 //! Invariants:
 //! 1. A record with a flipped bit is recognised: header and body have a CRC-32C each.
 //! 2. Timestamp and epoch are written last, under the sequencer's lock; the body's checksum does not cover them.
+//! 3. Where a transaction changes the catalog, its first body begins with an operation that does.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ use crate::types::{Datum, codec};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"LSR\x01");
 const HEADER: usize = 56;
+const KIND_AT: usize = 4;
+const PART_AT: usize = 36;
 
 /// A body is cut into parts of about this size.
 pub(crate) const PART_BYTES: usize = 4 << 20;
@@ -279,6 +282,14 @@ pub(crate) fn open(record: &Bytes) -> Result<(Header, Bytes)> {
         return Err(corrupt("its checksum is wrong"));
     }
     Ok((header, body))
+}
+
+/// Whether installing the record may take long whatever its length: an index may be built over a whole table, and parts
+/// that came before may hold anything.
+pub(crate) fn takes_long(record: &Bytes) -> bool {
+    let word = |at: usize| record.get(at..at + 4).map(|mut bytes| bytes.get_u32_le());
+    let parts = word(PART_AT).is_some_and(|parts| parts > 0);
+    word(KIND_AT) == Some(Kind::Commit.tag()) && (parts || record.get(HEADER) == Some(&CATALOG))
 }
 
 /// Reads a body, operation by operation.
@@ -541,6 +552,24 @@ mod tests {
         assert_eq!(row[2], Datum::from("text"));
         let Operation::Batch { hidden: Some(hidden), columns, rows: 2, .. } = &operations[5] else { panic!() };
         assert_eq!((hidden.as_slice(), columns[0].is_none(), columns[1].is_some()), (&[4, 5][..], true, true));
+    }
+
+    #[test]
+    fn changes_of_the_catalog_and_many_parts_take_long() {
+        let record = |kind, part, catalog: bool| {
+            let mut writer = RecordWriter::default();
+            if catalog {
+                writer.catalog(&[CatalogChange::Drop(Oid(5))]).unwrap();
+            }
+            writer.delete(Oid(5), &RowKey::hidden(9));
+            writer.seal().finish(&Header { kind, part, ..header() })
+        };
+        assert!(takes_long(&record(Kind::Commit, 0, true)));
+        assert!(takes_long(&record(Kind::Commit, 1, false)));
+        assert!(!takes_long(&record(Kind::Commit, 0, false)));
+        assert!(!takes_long(&record(Kind::Part, 3, true)), "it is only kept");
+        let empty = RecordWriter::default().seal().finish(&Header { part: 0, ..header() });
+        assert!(!takes_long(&empty) && !takes_long(&empty.slice(..20)));
     }
 
     #[test]

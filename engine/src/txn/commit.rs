@@ -200,6 +200,10 @@ impl Transaction {
         let mut encoder = Encoder { done: Vec::new(), current: RecordWriter::default(), account: &self.account };
         if let Some(ddl) = &self.ddl {
             let mut changes: Vec<CatalogChange> = Vec::new();
+            if matches!(ddl.steps.first(), Some(Step::Writes(_))) {
+                // Whoever installs the record sees by its first operation that the catalog changes.
+                encoder.current.catalog(&[])?;
+            }
             for step in &ddl.steps {
                 match step {
                     Step::Catalog(change) => changes.push(change.clone()),

@@ -4,8 +4,8 @@
 //! Invariants:
 //! 1. The engine is primary of an epoch of term T only from a moment at which an entry of T was applied here, until
 //!    an entry of another term is, leadership is lost, or no quorum answers, whichever comes first.
-//! 2. Small records are applied on the runtime's thread, with a yield now and then; large ones on another thread, so
-//!    that heartbeats go on.
+//! 2. Small records are applied on the runtime's thread, with a yield now and then; large ones, and those of which the
+//!    engine says that they take long, on another thread, so that heartbeats go on.
 
 use std::io;
 use std::path::Path;
@@ -434,7 +434,7 @@ impl Machine {
             if seeded::record_left_out() && count > 1 && i + 1 == count {
                 continue;
             }
-            if record.len() < LARGE_RECORD {
+            if record.len() < LARGE_RECORD && !self.engine.takes_long(&record) {
                 self.guarded(|engine| engine.apply(last, &record))?;
             } else {
                 self.apply_elsewhere(last, record).await?;

@@ -355,6 +355,10 @@ impl StateMachine for Observed {
         self.compare(position);
     }
 
+    fn takes_long(&self, record: &Record) -> bool {
+        self.inner.takes_long(record)
+    }
+
     fn advance(&self, position: LogPosition) {
         self.inner.advance(position);
     }
