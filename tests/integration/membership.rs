@@ -203,6 +203,47 @@ async fn changes_that_would_lose_the_quorum_are_refused() {
     assert!(third.log.text().contains("node 3 was removed from cluster"), "{}", third.log.text());
 }
 
+#[tokio::test]
+async fn a_node_that_is_down_gets_no_vote() {
+    let dir = TempDir::new().expect("directory");
+    let (mut servers, client) = three(&dir).await;
+    let mut learner = node(&dir, "n4");
+    learner.extra = vec!["--learner".into()];
+    let mut learner = answers(learner.joining(&servers[0].launch).spawn()).await;
+    membership(&client, "n4", "learner").await;
+    learner.kill();
+    servers[2].kill();
+    for name in ["n3", "n4"] {
+        let silent = format!("SELECT (last_contact > interval '2 s')::text FROM lockstep_nodes WHERE name = '{name}'");
+        until(&client, &silent, "true").await;
+    }
+    refused(&client, "ALTER SYSTEM PROMOTE NODE n4", "55000", "cannot become a voter now It does not answer").await;
+    client.batch_execute("CREATE TABLE t (id int)").await.expect("the cluster goes on");
+    membership(&client, "n4", "learner").await;
+    let _third = answers(servers[2].launch.spawn()).await;
+    let _fourth = answers(learner.launch.spawn()).await;
+    client.batch_execute("ALTER SYSTEM PROMOTE NODE n4").await.expect("it is back");
+    membership(&client, "n4", "voter").await;
+}
+
+#[tokio::test]
+async fn a_node_does_not_come_back_under_the_name_of_another() {
+    let dir = TempDir::new().expect("directory");
+    let (mut servers, client) = three(&dir).await;
+    servers[2].kill();
+    let disguised = Launch { name: "n2".into(), ..servers[2].launch.clone() };
+    let mut disguised = disguised.spawn();
+    assert!(!disguised.wait(READY_WITHIN).success());
+    let said = disguised.log.text();
+    assert!(said.contains("the name \"n2\" belongs to node 2") && said.contains("is called \"n3\""), "{said}");
+    let names = "SELECT string_agg(name, ' ' ORDER BY id) FROM lockstep_nodes";
+    until(&client, names, "n1 n2 n3").await;
+    // A name that nobody has is free.
+    let renamed = Launch { name: "n9".into(), ..servers[2].launch.clone() };
+    let _renamed = answers(renamed.spawn()).await;
+    until(&client, names, "n1 n2 n9").await;
+}
+
 fn cluster_id(data_dir: &Path) -> String {
     let text = std::fs::read_to_string(data_dir.join("cluster.toml")).expect("identity");
     let line = text.lines().find(|line| line.starts_with("cluster_id")).expect("cluster id").to_owned();

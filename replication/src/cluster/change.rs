@@ -74,7 +74,7 @@ impl Members {
     }
 
     /// Members that answered lately, this one included.
-    fn up(&self) -> BTreeSet<u64> {
+    pub(super) fn up(&self) -> BTreeSet<u64> {
         let recent = self.caller.patience.answer * 2;
         let heard = |id: &u64| *id == self.id() || self.heard_of(*id).1.is_some_and(|at| at < recent);
         self.membership().nodes().map(|(id, _)| *id).filter(heard).collect()
@@ -170,6 +170,13 @@ impl Members {
             let notices = vec![format!("node \"{name}\" is already a voter")];
             return Ok(ClusterChanged { notices, ..changed(name) });
         }
+        let mut up = self.up();
+        // One that came back this moment is not heard of by consensus yet.
+        let answer = self.caller.patience.answer;
+        if self.caller.ask(id, &node.peer_address, &Request::NodeStatus, answer).await.is_ok() {
+            up.insert(id);
+        }
+        rules::may_gain_voter(&membership, id, &up)?;
         if node.learner {
             let wish = Change::SetNodes(BTreeMap::from([(id, PeerNode { learner: false, ..node.clone() })]));
             self.agree(wish, true).await?;

@@ -116,12 +116,14 @@ impl Members {
         let _one_at_a_time = self.admission.lock().await;
         let membership = self.membership();
         let change = match join.id {
-            Some(id) if membership.get_node(&id).is_none() => {
-                return JoinAnswer::Refused(format!("node {id} is not a member of this cluster"));
-            }
             Some(id) => {
+                let Some(known) = membership.get_node(&id).cloned() else {
+                    return JoinAnswer::Later(format!("node {id} is not a member of this cluster"));
+                };
+                if let Some(refusal) = rules::name_taken(&membership, id, &join.node.name) {
+                    return JoinAnswer::Refused(refusal);
+                }
                 // Where it is, it says itself; what it is, was decided.
-                let known = membership.get_node(&id).cloned().unwrap_or_default();
                 let PeerNode { name, peer_address, client_address, .. } = join.node;
                 let node = PeerNode { name, peer_address, client_address, ..known };
                 (id, ChangeMembers::SetNodes(BTreeMap::from([(id, node)])))
@@ -232,23 +234,28 @@ impl Members {
     /// Tells the primary under which addresses this node is to be found now.
     async fn announce(&self) {
         let join = Join { id: Some(self.id()), node: self.me.clone() };
-        if leads(&self.raft) {
-            self.admit(join).await;
-            return;
-        }
-        let Some(primary) = known_primary(&self.raft) else { return };
-        let Some(address) = self.address_of(primary.0) else { return };
-        let wait = self.caller.patience.progress;
-        if let Err(error) = self.caller.ask(primary.0, &address, &Request::Join(join), wait).await {
-            warn!("cannot tell the primary this node's addresses: {error}");
+        let answer = if leads(&self.raft) {
+            self.admit(join).await
+        } else {
+            let Some(primary) = known_primary(&self.raft) else { return };
+            let Some(address) = self.address_of(primary.0) else { return };
+            let wait = self.caller.patience.progress;
+            match self.caller.ask(primary.0, &address, &Request::Join(join), wait).await {
+                Ok(Response::Join(answer)) => answer,
+                Ok(_) => return,
+                Err(error) => return warn!("cannot tell the primary this node's addresses: {error}"),
+            }
+        };
+        if let JoinAnswer::Refused(reason) = answer {
+            (self.on_fatal)(Fatal(reason));
         }
     }
 
-    /// Learners that have caught up become voters, in place of a member that had their address before.
+    /// Learners that are up and have caught up become voters, in place of a member that had their address before.
     async fn promote_learners(&self) {
         // Somebody else is changing the membership, or the leadership: there is another round.
         let Ok(_one_at_a_time) = self.admission.try_lock() else { return };
-        let (membership, caught_up) = (self.membership(), self.caught_up());
+        let (membership, caught_up, up) = (self.membership(), self.caught_up(), self.up());
         let stays = |id: &u64| membership.get_node(id).is_none_or(|node| node.learner);
         // A change that its leader began and did not end: whoever leads now ends it.
         if let [_, .., wanted] = membership.get_joint_config().as_slice() {
@@ -261,7 +268,8 @@ impl Members {
         }
         let voters: BTreeSet<u64> = membership.voter_ids().collect();
         let learners = membership.membership().learner_ids();
-        let ready: BTreeSet<u64> = learners.filter(|id| caught_up.contains(id) && !stays(id)).collect();
+        let able = |id: &u64| caught_up.contains(id) && up.contains(id);
+        let ready: BTreeSet<u64> = learners.filter(|id| able(id) && !stays(id)).collect();
         let replaced: BTreeSet<u64> = membership
             .nodes()
             .filter(|(id, node)| {
@@ -274,6 +282,9 @@ impl Members {
             return;
         }
         let voters: BTreeSet<u64> = voters.union(&ready).copied().filter(|id| !replaced.contains(id)).collect();
+        if !rules::is_majority(voters.intersection(&up).count(), voters.len()) {
+            return;
+        }
         info!(?ready, ?replaced, "learners have caught up and become voters");
         let count = voters.len();
         if let Err(error) = self.raft.change_membership(ChangeMembers::ReplaceAllVoters(voters), true).await {

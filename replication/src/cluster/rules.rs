@@ -27,6 +27,16 @@ pub fn was_removed(membership: &StoredMembership, id: u64) -> bool {
     id != 0 && membership.get_node(&id).is_none() && id <= highest_id(membership)
 }
 
+/// Why a member may not go by this name: another one has it. It keeps a name that is its own already.
+pub fn name_taken(membership: &StoredMembership, id: u64, name: &str) -> Option<String> {
+    let own = membership.get_node(&id).map_or("", |node| node.name.as_str());
+    let (other, node) = membership.nodes().find(|(other, node)| **other != id && node.name == name)?;
+    let address = &node.peer_address;
+    (own != name).then(|| {
+        format!("the name \"{name}\" belongs to node {other} at {address}: this one, node {id}, is called \"{own}\"")
+    })
+}
+
 /// Whether so many voters of a set can decide.
 pub fn is_majority(up: usize, voters: usize) -> bool {
     up > voters / 2
@@ -50,6 +60,26 @@ pub fn may_lose_voter(membership: &StoredMembership, id: u64, up: &BTreeSet<u64>
         message,
         format!("Of the {} other voters {present} answer, not: {}.", rest.len(), down.join(", ")),
         "Bring the others back first, or remove those that are gone for good.",
+    ))
+}
+
+/// Refuses to give a vote to a node that does not answer, or when the voters that are up could not decide any more: a
+/// vote that nobody casts only makes the majority larger.
+pub fn may_gain_voter(membership: &StoredMembership, id: u64, up: &BTreeSet<u64>) -> Result<(), ClusterChangeError> {
+    let voters: BTreeSet<u64> = membership.voter_ids().chain([id]).collect();
+    let present = voters.intersection(up).count();
+    if up.contains(&id) && is_majority(present, voters.len()) {
+        return Ok(());
+    }
+    let name = membership.get_node(&id).map_or("", |node| node.name.as_str());
+    let detail = match up.contains(&id) {
+        false => "It does not answer.".to_owned(),
+        true => format!("Of the {} voters that there would be {present} answer.", voters.len()),
+    };
+    Err(ClusterChangeError::refused(
+        format!("node \"{name}\" cannot become a voter now"),
+        detail,
+        "Bring the nodes that are down back first, or remove those that are gone for good.",
     ))
 }
 
@@ -99,6 +129,30 @@ mod tests {
         assert!(!refused(&[1, 2], 2, &[1]), "one that is gone may go");
         assert!(refused(&[1, 2, 3, 4, 5], 3, &[1, 2, 3]));
         assert!(!refused(&[1, 2, 3, 4, 5], 5, &[1, 2, 3]));
+    }
+
+    #[test]
+    fn a_member_does_not_take_the_name_of_another() {
+        let members = cluster(&[1, 2], &[3]);
+        assert!(name_taken(&members, 1, "n2").is_some_and(|why| why.contains("\"n2\"") && why.contains("\"n1\"")));
+        assert_eq!(name_taken(&members, 1, "n1"), None);
+        assert_eq!(name_taken(&members, 1, "n4"), None);
+        // A fresh node in the place of one that lost its disk has the name together with it for a while.
+        let node = || PeerNode { name: "n".to_owned(), ..PeerNode::default() };
+        let twice = BTreeMap::from([(1, node()), (2, node())]);
+        let twice = StoredMembership::new(None, Membership::new(vec![BTreeSet::from([1])], twice).unwrap());
+        assert_eq!(name_taken(&twice, 2, "n"), None);
+    }
+
+    #[test]
+    fn a_vote_is_given_to_nodes_that_are_up_alone() {
+        let up = |ids: &[u64]| ids.iter().copied().collect::<BTreeSet<u64>>();
+        let refused = |ids: &[u64]| may_gain_voter(&cluster(&[1, 2, 3], &[4]), 4, &up(ids)).is_err();
+        assert!(!refused(&[1, 2, 3, 4]));
+        assert!(!refused(&[1, 2, 4]), "3 of 4");
+        assert!(refused(&[1, 2]), "2 of 4, the cluster would stop");
+        assert!(refused(&[1, 2, 3]), "it is down");
+        assert!(refused(&[1, 4]));
     }
 
     #[test]
