@@ -266,6 +266,8 @@ pub struct LogFigures {
     pub full: bool,
     /// Why the node is out of service: its state is not that of the others.
     pub diverged: Option<String>,
+    /// Why others may take part in another membership of this cluster than this node.
+    pub split: Option<String>,
     pub checkpoint: CheckpointFigures,
 }
 

@@ -33,6 +33,9 @@ pub enum StartError {
     Checkpoint(String),
     #[error("cannot join the cluster: {0}")]
     Join(String),
+    /// The others do not take the node for a member any more.
+    #[error("{0}")]
+    Removed(String),
     #[error("a setting is wrong: {0}")]
     Config(String),
     #[error("the log does not start: {0}")]

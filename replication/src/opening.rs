@@ -6,7 +6,8 @@
 //!
 //! Invariants:
 //! 1. Nothing is read or voted for under an identity whose log is not whole.
-//! 2. The damaged files are touched only after the cluster has admitted the node under its new id.
+//! 2. A node that was a member before asks the others whether it still is one before it votes.
+//! 3. The damaged files are touched only after the cluster has admitted the node under its new id.
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::cluster::identity::{DataDir, Identity};
 use crate::cluster::invitation::invitation;
 use crate::cluster::join::{Search, join};
 use crate::cluster::known::Known;
+use crate::cluster::returning::Return;
 use crate::net::link::Listener;
 use crate::raft::checkpoints::Checkpoints;
 use crate::raft::machine::{Machine, Spread};
@@ -56,7 +58,10 @@ impl Opening<'_> {
                 )));
             }
             match self.read(directory) {
-                Ok((wal, machine)) => return Ok(Opened { identity, wal, machine }),
+                Ok((wal, machine)) => {
+                    self.ask_the_others(directory, &identity).await?;
+                    return Ok(Opened { identity, wal, machine });
+                }
                 Err(StartError::CorruptLog(_) | StartError::CorruptCheckpoint(_)) if seeded::damage_ignored() => {
                     let replaces = Some(identity.node_id);
                     directory.adopt(Identity { replaces, ..identity })?;
@@ -89,6 +94,17 @@ impl Opening<'_> {
         let identity = directory.identity.clone();
         let identity = identity.ok_or_else(|| StartError::Log("the node has no identity".to_owned()))?;
         Ok(Opened { identity, wal, machine })
+    }
+
+    /// Whether the other members still take the node for one.
+    async fn ask_the_others(&self, directory: &DataDir, identity: &Identity) -> Result<(), StartError> {
+        let unusable = |source| StartError::DataDir { path: directory.path().to_owned(), source };
+        let known = Known::read(directory.path()).map_err(unusable)?.unwrap_or_default();
+        let elsewhere = |address: &String| *address != self.me.peer_address;
+        let known: Vec<String> = known.others.into_iter().filter(elsewhere).collect();
+        let join: Vec<String> = self.config.join.iter().filter(|address| elsewhere(address)).cloned().collect();
+        let patience = self.config.timings.election_max;
+        Return { identity, known: &known, join: &join, patience }.is_welcome().await
     }
 
     /// The identity of the fresh node that takes the place of a damaged one, given by the cluster.

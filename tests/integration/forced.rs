@@ -78,6 +78,33 @@ async fn without_a_quorum_writes_are_told_so_and_an_operator_can_force_a_primary
 }
 
 #[tokio::test]
+async fn those_who_were_given_up_do_not_come_back_together_as_a_second_cluster() {
+    let dir = TempDir::new().expect("directory");
+    let mut one = node(&dir, "n1").spawn().ready().await;
+    let mut others = Vec::new();
+    for name in ["n2", "n3"] {
+        others.push(answers(node(&dir, name).joining(&one.launch).spawn()).await);
+    }
+    let client = one.connect().await;
+    until(&client, "SELECT count(*)::text FROM lockstep_nodes WHERE membership = 'voter'", "3").await;
+    one.kill();
+    others.iter_mut().for_each(|other| other.kill());
+    let (forced, said) = force(&one.launch);
+    assert!(forced, "{said}");
+    let one = one.launch.spawn().ready().await;
+    let client = one.connect().await;
+    client.batch_execute("CREATE TABLE t (id int)").await.expect("it goes on alone");
+    let mut back: Vec<_> = others.iter().map(|other| other.launch.spawn()).collect();
+    for other in &mut back {
+        assert!(!other.wait(READY_WITHIN).success());
+        assert!(other.log.text().contains("was removed from cluster"), "{}", other.log.text());
+    }
+    assert!(one.log.text().contains("was given up and spoke to this node"), "{}", one.log.text());
+    let told = "SELECT DISTINCT severity FROM lockstep_health WHERE problem = 'split_membership'";
+    until(&client, told, "critical").await;
+}
+
+#[tokio::test]
 async fn a_node_is_not_forced_while_others_decide_or_know_more() {
     let dir = TempDir::new().expect("directory");
     let mut one = node(&dir, "n1").spawn().ready().await;

@@ -259,6 +259,10 @@ async fn a_node_of_another_cluster_stays_outside() {
     let foreign = cluster_id(&stranger.data_dir);
     refused(&client, &format!("ALTER SYSTEM ADD NODE '{}'", stranger.peer_address()), "55000", &foreign).await;
     drop(other);
+    // What it has is of its own cluster, whatever it is told to join.
+    let mut lost = stranger.clone().joining(&servers[0].launch).spawn();
+    assert!(!lost.wait(READY_WITHIN).success());
+    assert!(lost.log.text().contains("the data directory belongs to another cluster"), "{}", lost.log.text());
     // Its address is one that this cluster knows.
     servers[2].kill();
     let disguised = Launch { peer_port: servers[2].launch.peer_port, ..stranger };

@@ -148,7 +148,7 @@ fn of_node(node: &NodeStatus, primary: Option<u64>) -> Vec<Problem> {
 
 fn of_trouble(node: &str, trouble: &Trouble) -> Problem {
     let severity = match trouble.kind.as_str() {
-        "disk_full" | "checkpoint_damaged" | "diverged" => Severity::Critical,
+        "disk_full" | "checkpoint_damaged" | "diverged" | "split_membership" => Severity::Critical,
         _ => Severity::Warning,
     };
     problem(severity, &trouble.kind, node, trouble.detail.clone())
@@ -170,6 +170,9 @@ pub fn troubles(figures: &LogFigures) -> Vec<Trouble> {
     }
     if let Some(why) = &figures.diverged {
         found.push(trouble("diverged", format!("the node is out of service until it is rebuilt: {why}")));
+    }
+    if let Some(why) = &figures.split {
+        found.push(trouble("split_membership", why.clone()));
     }
     let stuck = figures.syncing_for.filter(|lasting| *lasting > SLOW_SYNC);
     let recent = figures.slow_sync.filter(|(_, ago)| *ago <= SLOW_SYNC_TOLD);

@@ -13,7 +13,9 @@ pub mod invitation;
 pub mod join;
 pub mod known;
 pub mod remote_apply;
+pub mod returning;
 pub mod rules;
+mod split;
 pub mod status;
 mod switchover;
 
@@ -40,8 +42,11 @@ use crate::seeded;
 use crate::wal::{EntryId, GroupLog};
 use crate::{Fatal, FatalHandler};
 use known::Known;
+use split::Split;
 use status::Samples;
 
+/// What somebody does with a node that was removed.
+const ADVICE: &str = "to use it again, empty its data directory and let it join";
 /// A learner that is at most this many entries behind becomes a voter.
 const CLOSE: u64 = 1000;
 /// A node that no leader spoke to for this long asks the others why.
@@ -64,6 +69,7 @@ pub struct Members {
     /// The data directory.
     directory: PathBuf,
     samples: Mutex<Samples>,
+    pub split: Split,
     /// When a leader sent something last.
     heard: Mutex<Instant>,
     on_fatal: FatalHandler,
@@ -84,8 +90,8 @@ impl Members {
         on_fatal: FatalHandler,
     ) -> Self {
         let (samples, admission) = (Mutex::default(), tokio::sync::Mutex::new(()));
-        let heard = Mutex::new(Instant::now());
-        Self { raft, machine, log, caller, me, refusals, directory, samples, heard, on_fatal, admission }
+        let (heard, split) = (Mutex::new(Instant::now()), Split::default());
+        Self { raft, machine, log, caller, me, refusals, directory, samples, split, heard, on_fatal, admission }
     }
 
     pub fn cluster(&self) -> &str {
@@ -172,11 +178,11 @@ impl Members {
                     self.ask_whether_removed().await;
                     asked = Instant::now();
                 }
-                if let Some(reason) = self.caller.removed.lock().take() {
-                    let advice = "to use it again, empty its data directory and let it join";
-                    return (self.on_fatal)(Fatal(format!("{reason}; {advice}")));
+                if let Some(removal) = self.caller.removed.lock().take() {
+                    return (self.on_fatal)(Fatal(format!("{}; {ADVICE}", removal.reason)));
                 }
             }
+            self.split.look(&self.caller);
             self.sample();
             self.remember(&mut remembered).await;
             if self.me_is_outdated() {
@@ -382,6 +388,7 @@ impl Members {
             purged: position(self.log.purged()),
             checkpoint: self.machine.checkpoint_figures(),
             diverged: self.machine.diverged(),
+            split: self.split.why(&self.caller),
             ..self.log.figures()
         }
     }

@@ -140,7 +140,15 @@ pub struct Caller {
     /// What a member said last when it did not want to talk to this node.
     pub refusals: Mutex<HashMap<u64, String>>,
     /// A member said that this node was removed.
-    pub removed: Mutex<Option<String>>,
+    pub removed: Mutex<Option<Removal>>,
+}
+
+/// What others say of this node, first and last.
+#[derive(Debug, Clone)]
+pub struct Removal {
+    pub reason: String,
+    pub first: Instant,
+    pub last: Instant,
 }
 
 impl Caller {
@@ -153,7 +161,7 @@ impl Caller {
         let opened = Connection::open(address, &self.hello(to), patience).await;
         match &opened {
             Ok(_) => drop(self.refusals.lock().remove(&to)),
-            Err(NetError::Removed(reason)) => *self.removed.lock() = Some(reason.clone()),
+            Err(NetError::Removed(reason)) => self.note_removed(reason.clone()),
             Err(NetError::Refused(reason)) => {
                 let known = self.refusals.lock().insert(to, reason.clone());
                 if known.as_ref() != Some(reason) {
@@ -163,6 +171,12 @@ impl Caller {
             Err(_) => {}
         }
         opened
+    }
+
+    pub fn note_removed(&self, reason: String) {
+        let (mut removed, now) = (self.removed.lock(), Instant::now());
+        let first = removed.as_ref().map_or(now, |before| before.first);
+        *removed = Some(Removal { reason, first, last: now });
     }
 
     /// Asks one question on a connection of its own.

@@ -18,6 +18,8 @@ use crate::wal::{EntryId, EntryKind, LogEntry, WalError};
 
 /// Changes with every incompatible change of this file.
 pub const PROTOCOL: u16 = 3;
+/// How a refusal begins whose sender belongs to another cluster.
+pub const OTHER_CLUSTER: &str = "this node belongs to cluster ";
 /// A message before the two sides know each other.
 pub const GREETING_BYTES_MAX: usize = 16 << 10;
 /// A message carries at most one record of the largest size, or many small ones.

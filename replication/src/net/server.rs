@@ -17,7 +17,7 @@ use super::fetch::Offering;
 use super::frame::{Frame, FrameReader, write_frame};
 use super::link::{Link, Listener, ReadHalf, WriteHalf, reunite};
 use super::message::{
-    GREETING_BYTES_MAX, Hello, MESSAGE_BYTES_MAX, PROTOCOL, Request, Response, SessionRequest, Welcome,
+    GREETING_BYTES_MAX, Hello, MESSAGE_BYTES_MAX, OTHER_CLUSTER, PROTOCOL, Request, Response, SessionRequest, Welcome,
 };
 use super::throttle::Throttle;
 use super::transfer::{Arriving, Receiving};
@@ -81,6 +81,9 @@ impl Server {
         let refusal = self.refusal(&hello);
         let welcome = refusal.unwrap_or(Welcome::Accepted);
         write_frame(&mut writer, &postcard::to_stdvec(&welcome).map_err(invalid)?, &[]).await?;
+        if matches!(welcome, Welcome::Removed(_)) {
+            self.members.split.refused(hello.from, &self.machine.membership());
+        }
         if let Welcome::Refused(reason) | Welcome::Removed(reason) = welcome {
             debug!("refused a peer: {reason}");
             return Ok(());
@@ -161,7 +164,7 @@ impl Server {
             return Some(Welcome::Refused(reason));
         }
         if !hello.cluster.is_empty() && hello.cluster != cluster {
-            let reason = format!("this node belongs to cluster {cluster}, not to cluster {}", hello.cluster);
+            let reason = format!("{OTHER_CLUSTER}{cluster}, not to cluster {}", hello.cluster);
             return Some(Welcome::Refused(reason));
         }
         if hello.to != 0 && hello.to != id {
@@ -204,7 +207,7 @@ impl Server {
             Request::Change { change, .. } => Response::Changed(self.members.change(change).await),
             Request::Removed => {
                 let (cluster, id) = (self.members.cluster(), self.members.id());
-                *self.members.caller.removed.lock() = Some(format!("node {id} was removed from cluster {cluster}"));
+                self.members.caller.note_removed(format!("node {id} was removed from cluster {cluster}"));
                 Response::Noted
             }
             Request::Invite(_) => return Err(format!("It already belongs to cluster {}", self.members.cluster())),
