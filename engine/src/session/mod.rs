@@ -295,7 +295,7 @@ impl Session {
 
     /// Plans the next statement of the string and opens it as the unnamed portal. Returns its columns if it returns rows.
     pub async fn next_simple(&mut self) -> Result<Option<Arc<[Column]>>> {
-        let binds = self.simple.front().is_some_and(|next| binds_names(next.text()));
+        let binds = self.engine.is_standby() && self.simple.front().is_some_and(|next| binds_names(next.text()));
         let opened = match self.catch_up(binds).await {
             Ok(reached) => self.open_simple(reached).await,
             Err(error) => Err(error),
@@ -338,7 +338,8 @@ impl Session {
     pub async fn prepare(&mut self, name: &str, sql: &str, parameter_types: &[u32]) -> Result<()> {
         self.begin_command();
         self.simple_total = 0;
-        let prepared = match self.catch_up(binds_names(sql)).await {
+        let binds = self.engine.is_standby() && binds_names(sql);
+        let prepared = match self.catch_up(binds).await {
             Ok(_) => self.prepare_text(name, sql, parameter_types).await,
             Err(error) => Err(error),
         };
@@ -543,7 +544,8 @@ fn tells_of_data(error: &Error) -> bool {
     !["08", "25", "40", "53", "55", "57"].iter().any(|class| error.state().code().starts_with(class))
 }
 
-/// False for statements that name nothing of the catalog, by their first word: they wait for no news of it.
+/// False for statements that name nothing of the catalog, by their first word, or views that tell of the nodes alone: they
+/// wait for no news of it.
 fn binds_names(sql: &str) -> bool {
     const NONE: [&str; 16] = [
         "abort",
@@ -563,8 +565,37 @@ fn binds_names(sql: &str) -> bool {
         "start",
         "release",
     ];
-    let word = sql.trim_start().split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
-    !NONE.iter().any(|none| none.eq_ignore_ascii_case(word))
+    let sql = sql.trim_start();
+    let word = sql.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+    if NONE.iter().any(|none| none.eq_ignore_ascii_case(word)) {
+        return false;
+    }
+    let rest = sql.get(word.len()..).unwrap_or_default();
+    // Such as SELECT 1, by which clients ask whether anybody is there.
+    let names_nothing = || !rest.contains(|c: char| c.is_alphabetic() || matches!(c, '"' | '_'));
+    !(word.eq_ignore_ascii_case("select") && (names_nothing() || names_monitors_alone(rest)))
+}
+
+/// Whether behind each FROM and JOIN stands a view that tells of the nodes. What a comma hides is only bound by the names
+/// that are known here: its rows are waited for.
+fn names_monitors_alone(sql: &str) -> bool {
+    const LENGTH_MAX: usize = 4096;
+    if sql.len() > LENGTH_MAX {
+        return false;
+    }
+    let mut words =
+        sql.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '.'))).filter(|w| !w.is_empty());
+    let mut found = false;
+    while let Some(word) = words.next() {
+        if word.eq_ignore_ascii_case("from") || word.eq_ignore_ascii_case("join") {
+            let name = words.next().unwrap_or_default().to_ascii_lowercase();
+            if !crate::system::monitors(name.strip_prefix("pg_catalog.").unwrap_or(&name)) {
+                return false;
+            }
+            found = true;
+        }
+    }
+    found
 }
 
 fn no_portal(name: &str) -> Error {

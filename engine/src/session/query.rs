@@ -21,6 +21,7 @@ use crate::query::{QueryContext, RanFirst, ResultStream};
 use crate::sql::bind::LockedSubquery;
 use crate::sql::{BoundQuery, LockStrength};
 use crate::storage::RowId;
+use crate::system;
 use crate::txn::{Locked, Reads, RowLock, Wait};
 use crate::types::arrow::datum_at;
 use crate::types::{Datum, TypeOid};
@@ -57,6 +58,9 @@ impl Session {
             let limits = self.limits(limits, &known, params)?;
             let batches = Box::pin(self.lock_rows(&plan.bound, limits, &known, params)).await?;
             return Ok(RowSource::Batches(batches.into()));
+        }
+        if monitors_alone(&plan.bound.reads) {
+            self.transaction()?.skip_barrier();
         }
         self.begin_statement(Reads::Snapshot).await?;
         let stream = self.execute_bound(&plan.bound, params).await?;
@@ -344,6 +348,11 @@ impl Session {
         }
         take_record_batch(&visible, &UInt64Array::from(kept)).map_err(|e| Error::internal(e.to_string()))
     }
+}
+
+fn monitors_alone(reads: &[Oid]) -> bool {
+    let monitors = |oid: &Oid| system::by_oid(*oid).is_some_and(|relation| system::monitors(relation.name));
+    !reads.is_empty() && reads.iter().all(monitors)
 }
 
 /// A table was changed by a transaction that the statement, planned already, had to wait for.

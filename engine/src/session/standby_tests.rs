@@ -213,6 +213,30 @@ async fn names_of_a_block_are_those_of_the_latest_state() {
 }
 
 #[tokio::test]
+async fn what_tells_of_the_nodes_waits_for_nobody() {
+    let mut pair = Pair::new();
+    let mut reader = open(&pair.standby).await;
+    pair.write("CREATE TABLE t (id int PRIMARY KEY)").await;
+    pair.ship_when_asked();
+    let before = pair.standby.state_machine().applied();
+    for sql in [
+        "SELECT 1",
+        "SELECT count(*) FROM lockstep_nodes n JOIN lockstep_health h ON h.node = n.name",
+        "SELECT * FROM pg_catalog.lockstep_data_loss_epochs",
+    ] {
+        rows(&mut reader, sql).await;
+        assert_eq!(pair.standby.state_machine().applied(), before, "{sql}");
+    }
+    // Not beside a table, nor when later statements read from the same snapshot.
+    assert_eq!(rows(&mut reader, "SELECT count(*) FROM lockstep_health h RIGHT JOIN t ON true").await, ["0"]);
+    assert!(pair.standby.state_machine().applied() > before);
+    pair.write("INSERT INTO t VALUES (1)").await;
+    pair.ship_when_asked();
+    rows(&mut reader, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT * FROM lockstep_health").await;
+    assert_eq!(rows(&mut reader, "SELECT count(*) FROM t").await, ["1"]);
+}
+
+#[tokio::test]
 async fn a_position_is_waited_for() {
     let mut pair = Pair::new();
     pair.write("CREATE TABLE t (id int PRIMARY KEY)").await;

@@ -297,6 +297,24 @@ pub fn asks_cluster(name: &str) -> bool {
     known.contains(&name)
 }
 
+/// Whether a relation tells of the nodes and nothing else: it is read on a node that reaches nobody too, which is when it
+/// is needed most.
+pub fn monitors(name: &str) -> bool {
+    let known = [
+        "lockstep_catchup",
+        "lockstep_checkpoints",
+        "lockstep_data_loss_epochs",
+        "lockstep_health",
+        "lockstep_latency",
+        "lockstep_nodes",
+        "lockstep_replication",
+        "lockstep_wal",
+        "pg_stat_replication",
+        "pg_stat_wal_receiver",
+    ];
+    known.contains(&name)
+}
+
 /// Every system relation that exists, in order of schema and name.
 pub fn all() -> &'static [SystemRelation] {
     &REGISTRY.relations

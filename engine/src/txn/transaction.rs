@@ -288,6 +288,16 @@ impl Transaction {
         Ok(())
     }
 
+    /// The next statement reads nothing that commits change: on a standby it waits for no barrier. A snapshot for the whole
+    /// transaction would be that of later statements too.
+    pub fn skip_barrier(&mut self) {
+        let own_snapshot = self.options.isolation == Isolation::ReadCommitted && !self.ahead;
+        if own_snapshot && self.reign.is_none() && !self.shared.is_primary() {
+            self.take_snapshot();
+            self.ahead = true;
+        }
+    }
+
     /// The next statement comes: what [`Self::pin`] took for one that never began is too old for it, and at READ COMMITTED
     /// its names are those of the newest catalog.
     pub fn unpin(&mut self) {

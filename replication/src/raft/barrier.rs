@@ -97,8 +97,11 @@ pub struct Barrier {
 impl Barrier {
     pub async fn run(self, mut calls: mpsc::UnboundedReceiver<Reader>) {
         let mut readers = Vec::new();
+        // Nobody answered a whole patience long: whoever comes after that is told soon.
+        let mut silent = false;
         while calls.recv_many(&mut readers, 4096).await > 0 {
             let deadline = Instant::now() + self.patience;
+            let answered_by = if silent { Instant::now() + self.round.min(self.patience) } else { deadline };
             let (here, standbys): (Vec<_>, Vec<_>) =
                 readers.drain(..).partition(|reader| matches!(reader, Reader::Here(_)));
             let led = leads(&self.raft);
@@ -106,7 +109,9 @@ impl Barrier {
                 let index = Ok(self.machine.applied().index.unwrap_or(0).saturating_sub(1));
                 standbys.into_iter().for_each(|reader| reader.answer(&index));
                 if !here.is_empty() {
-                    self.answer_when_applied(self.ask(deadline).await, here, deadline);
+                    let index = self.ask(answered_by).await;
+                    silent = index.is_err();
+                    self.answer_when_applied(index, here, deadline);
                 }
                 continue;
             }
@@ -115,10 +120,13 @@ impl Barrier {
                 if here.is_empty() {
                     continue;
                 }
-                self.answer_when_applied(self.ask(deadline).await, here, deadline);
+                let index = self.ask(answered_by).await;
+                silent = index.is_err();
+                self.answer_when_applied(index, here, deadline);
                 continue;
             }
-            let index = self.ask(deadline).await;
+            let index = self.ask(answered_by).await;
+            silent = index.is_err();
             let known = index.as_ref().map(|(index, _)| *index).map_err(Clone::clone);
             standbys.into_iter().for_each(|reader| reader.answer(&known));
             if !here.is_empty() {
