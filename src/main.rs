@@ -145,9 +145,8 @@ async fn serve(config: Config) -> Result<(), StartupError> {
         .map_err(std::io::Error::other)??;
     let node = Arc::new(node);
     way.opens(node.clone());
-    if !config.witness {
-        engine.attach_log(node.clone());
-    }
+    // On a witness too, for what it says of itself: clients are refused before they come to it.
+    engine.attach_log(node.clone());
     let giving_back = tokio::spawn(memory::give_back(engine.clone()));
     let comparing = config.divergence_check_interval.filter(|_| !config.witness);
     let comparing = comparing.map(|every| tokio::spawn(engine.clone().check_divergence_on_schedule(every)));

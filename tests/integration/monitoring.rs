@@ -222,6 +222,62 @@ async fn a_cluster_says_what_is_wrong_with_it_and_when_it_is_over() {
     becomes(ports[1], "/readyz", 200).await;
     let client = again[0].connect().await;
     until(&client, healthy, "none").await;
+
+    // A standby that is left alone serves nobody, and does not call the dead one the primary.
+    let mut all: Vec<Server> = servers.drain(..1).chain(again).collect();
+    let mut primary = None;
+    for (place, port) in ports.iter().enumerate() {
+        if get(*port, "/primary").await.is_some_and(|(status, _)| status == 200) {
+            primary = Some(place);
+        }
+    }
+    let left = (primary.expect("a primary") + 1) % all.len();
+    for (place, server) in all.iter_mut().enumerate() {
+        if place != left {
+            server.kill();
+        }
+    }
+    becomes(ports[left], "/replica", 503).await;
+    becomes(ports[left], "/readyz", 503).await;
+    let deadline = Instant::now() + SOON;
+    loop {
+        let (_, metrics) = get(ports[left], "/metrics").await.expect("metrics");
+        if !metrics.contains("role=\"primary\"") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{metrics}");
+    }
+    assert_eq!(get(ports[left], "/replica").await.map(|answer| answer.0), Some(503));
+    let client = all[left].connect().await;
+    let critical = "SELECT (count(*) > 0)::text FROM lockstep_health WHERE severity = 'critical'";
+    until(&client, critical, "true").await;
+}
+
+#[tokio::test]
+async fn a_witness_is_ready_and_well() {
+    let dir = TempDir::new().expect("directory");
+    let (first, _) = monitored("node1", &dir);
+    let one = first.spawn().ready().await;
+    let (second, _) = monitored("node2", &dir);
+    let _two = second.joining(&first).spawn();
+    let (mut third, http) = monitored("node3", &dir);
+    third.extra.push("--witness".into());
+    let _witness = third.joining(&first).spawn();
+    let client = one.connect().await;
+    until(&client, "SELECT count(*)::text FROM lockstep_nodes WHERE membership = 'voter'", "3").await;
+    becomes(http, "/readyz", 200).await;
+    assert_eq!(get(http, "/readyz").await, Some((200, "witness\n".to_owned())));
+    assert_eq!(get(http, "/replica").await, Some((503, "witness\n".to_owned())));
+    let deadline = Instant::now() + SOON;
+    let metrics = loop {
+        let (_, metrics) = get(http, "/metrics").await.expect("metrics");
+        if series(&metrics, "lockstep_problems_critical") == Some(0.0) {
+            break metrics;
+        }
+        assert!(Instant::now() < deadline, "{metrics}");
+    };
+    assert_eq!(series(&metrics, "lockstep_up"), Some(1.0), "{metrics}");
+    assert!(series(&metrics, "lockstep_term").is_some_and(|term| term > 0.0), "{metrics}");
 }
 
 #[tokio::test]

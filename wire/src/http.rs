@@ -270,7 +270,7 @@ async fn answer(request: &Request, monitored: &impl Monitored) -> Answer {
         "/metrics" => {
             return Answer { status: 200, content: EXPOSITION, body: monitored.metrics().await, allow: false };
         }
-        "/readyz" => |standing| matches!(standing, Standing::Primary | Standing::Standby),
+        "/readyz" => |standing| matches!(standing, Standing::Primary | Standing::Standby | Standing::Witness),
         "/primary" => |standing| *standing == Standing::Primary,
         "/replica" => |standing| *standing == Standing::Standby,
         _ => return Answer::text(404, "there is /livez, /readyz, /primary, /replica and /metrics"),
@@ -280,6 +280,7 @@ async fn answer(request: &Request, monitored: &impl Monitored) -> Answer {
         Standing::Starting => "starting".to_owned(),
         Standing::Primary => "primary".to_owned(),
         Standing::Standby => "standby".to_owned(),
+        Standing::Witness => "witness".to_owned(),
         Standing::Unready(why) => format!("not ready: {why}"),
     };
     Answer::text(if wanted(&standing) { 200 } else { 503 }, &text)
@@ -334,6 +335,7 @@ mod tests {
             (Standing::Starting, ["200", "503", "503", "503"], "starting"),
             (Standing::Primary, ["200", "200", "200", "503"], "primary"),
             (Standing::Standby, ["200", "200", "503", "200"], "standby"),
+            (Standing::Witness, ["200", "200", "503", "503"], "witness"),
             (unready(), ["200", "503", "503", "503"], "not ready: no quorum"),
         ] {
             for (path, code) in ["/livez", "/readyz?verbose", "/primary", "/replica"].iter().zip(codes) {

@@ -50,6 +50,8 @@ pub enum Standing {
     Starting,
     Primary,
     Standby,
+    /// It votes, and serves nobody.
+    Witness,
     /// Neither reads nor writes can be served as they should.
     Unready(String),
 }
@@ -65,6 +67,7 @@ impl Engine {
         let own = status.nodes.iter().find(|node| node.id == status.this_node);
         match (status.primary, own.map(|node| node.state.as_str())) {
             (None, _) => Standing::Unready("no primary is known".into()),
+            _ if self.config.witness => Standing::Witness,
             (Some(primary), _) if primary == status.this_node => Standing::Unready("becoming the primary".into()),
             (_, Some("diverged")) => Standing::Unready("out of service: its state is not that of the others".into()),
             (_, Some("snapshot")) => Standing::Unready("receiving a checkpoint".into()),

@@ -77,7 +77,10 @@ impl Members {
         });
         let mut reports: BTreeMap<u64, NodeReport> = join_all(others).await.into_iter().flatten().collect();
         let own = self.report();
-        let (term, primary) = (own.term, self.machine.reign().map(|_| self.id()).or(own.primary));
+        let term = own.term;
+        // Who is known from before and does not answer is no primary to anybody.
+        let elsewhere = own.primary.filter(|primary| reports.contains_key(primary));
+        let primary = self.machine.reign().map(|_| self.id()).or(elsewhere);
         reports.insert(self.id(), own);
         let voters: Vec<u64> = membership.voter_ids().collect();
         let rows = nodes
