@@ -232,6 +232,10 @@ async fn the_log_is_replayed_to_a_moment_between_two_commits() {
     refused(&[&to(&["--to-time"])[..], &[&too_early]].concat(), "of a later state");
     refused(&to(&["--to-time", "2100-01-01 00:00:00"]), "ends before the target");
     refused(&to(&["--to-time", "soon"]), "to-time");
+    let elsewhere = dir.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).expect("directory");
+    let wrong = ["--data-dir", text(&data), "--archive", text(&elsewhere)];
+    refused(&[&base[..], &wrong].concat(), "it holds no log of cluster");
     let files = files_below(&archive);
     assert!(files.len() > 2, "{files:?}");
     let mut files = files;

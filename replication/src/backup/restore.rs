@@ -234,7 +234,11 @@ impl Replay {
     async fn read(&mut self, store: &Store, manifest: &BackupManifest) -> Result<(), BackupError> {
         let cluster = &manifest.cluster_id;
         let mut next = manifest.index + 1;
-        for span in archive::spans(store, cluster).await? {
+        let spans = archive::spans(store, cluster).await?;
+        if spans.is_empty() {
+            return Err(BackupError::Archive(format!("it holds no log of cluster {cluster}, of which the backup is")));
+        }
+        for span in spans {
             if span.last < next {
                 continue;
             }
