@@ -161,6 +161,10 @@ pub struct ArchiveStatus {
     pub failed: u64,
     /// When archiving failed last, and why.
     pub last_failure: Option<(i64, String)>,
+    /// Why it fails now.
+    pub failing: Option<String>,
+    /// It has failed for so long that the log is not kept for it any more.
+    pub given_up: bool,
     /// Number of the first entry that is not archived; 0: not known here.
     pub next: u64,
 }
@@ -268,6 +272,10 @@ pub struct LogFigures {
     pub diverged: Option<String>,
     /// Why others may take part in another membership of this cluster than this node.
     pub split: Option<String>,
+    /// Why the log cannot be archived.
+    pub archive_failing: Option<String>,
+    /// The log is not kept for the archive any more.
+    pub archive_given_up: bool,
     pub checkpoint: CheckpointFigures,
 }
 

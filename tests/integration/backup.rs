@@ -264,6 +264,8 @@ async fn an_archive_that_fails_is_loud_and_loses_nothing() {
     client.batch_execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (0)").await.expect("table");
     until(&client, "SELECT (failed_count > 0 AND archived_count = 0)::text FROM pg_stat_archiver", "true").await;
     assert!(server.log.text().contains("NOT ARCHIVED"), "{}", server.log.text());
+    let problems = "SELECT coalesce(string_agg(problem, ' '), '') FROM lockstep_health";
+    until(&client, problems, "archive_failing").await;
     succeed(&["backup", "--connect", &server.launch.peer_address(), "--to", text(&backup)]);
     for id in 1..20_i32 {
         client.execute("INSERT INTO t VALUES ($1)", &[&id]).await.expect("row");
@@ -271,6 +273,7 @@ async fn an_archive_that_fails_is_loud_and_loses_nothing() {
     std::fs::remove_file(&archive).expect("file");
     until(&client, ARCHIVED, "true").await;
     let deadline = std::time::Instant::now() + READY_WITHIN;
+    until(&client, problems, "").await;
     while !server.log.text().contains("archived again") {
         assert!(std::time::Instant::now() < deadline, "{}", server.log.text());
         tokio::task::yield_now().await;

@@ -148,7 +148,7 @@ fn of_node(node: &NodeStatus, primary: Option<u64>) -> Vec<Problem> {
 
 fn of_trouble(node: &str, trouble: &Trouble) -> Problem {
     let severity = match trouble.kind.as_str() {
-        "disk_full" | "checkpoint_damaged" | "diverged" | "split_membership" => Severity::Critical,
+        "disk_full" | "checkpoint_damaged" | "diverged" | "split_membership" | "archive_gap" => Severity::Critical,
         _ => Severity::Warning,
     };
     problem(severity, &trouble.kind, node, trouble.detail.clone())
@@ -192,6 +192,13 @@ pub fn troubles(figures: &LogFigures) -> Vec<Trouble> {
     if let Some(error) = &figures.checkpoint.last_error {
         let detail = format!("the last checkpoint failed, the log goes on growing: {error}");
         found.push(trouble("checkpoint_failing", detail));
+    }
+    if let Some(error) = &figures.archive_failing {
+        let (kind, detail) = match figures.archive_given_up {
+            false => ("archive_failing", "the log is not archived, and kept until it is"),
+            true => ("archive_gap", "the log is not archived and kept no longer: a new backup will be needed"),
+        };
+        found.push(trouble(kind, format!("{detail}: {error}")));
     }
     if figures.checkpoint.damaged {
         let detail = "the newest checkpoint is damaged and has to be written anew".to_owned();
@@ -280,6 +287,11 @@ mod tests {
         let stuck = LogFigures { syncing_for: Some(SLOW_SYNC * 3), full: true, ..LogFigures::default() };
         let of_stuck: Vec<String> = troubles(&stuck).into_iter().map(|trouble| trouble.kind).collect();
         assert_eq!(of_stuck, ["disk_full", "slow_fsync"]);
+        for (archive_given_up, kind) in [(false, "archive_failing"), (true, "archive_gap")] {
+            let archive_failing = Some("no space".to_owned());
+            let figures = LogFigures { archive_failing, archive_given_up, ..LogFigures::default() };
+            assert_eq!(kinds(vec![node(1, "voter", "streaming")], &figures), [key(kind, "n1")]);
+        }
     }
 
     #[test]

@@ -114,6 +114,16 @@ impl Engine {
             one(c.log_bytes_due as f64),
         );
         out.gauge("lockstep_checkpoint_log_bytes", "Bytes of log since the last one", one(c.log_bytes_since as f64));
+        if let Some(archive) = self.log().and_then(|log| log.archive_status()) {
+            out.counter(
+                "lockstep_archived_total",
+                "Ranges of the log that were archived",
+                one(archive.archived as f64),
+            );
+            out.counter("lockstep_archive_failed_total", "Attempts that failed", one(archive.failed as f64));
+            let failing = f64::from(u8::from(archive.failing.is_some()));
+            out.gauge("lockstep_archive_failing", "Whether the log cannot be archived", one(failing));
+        }
         for (kind, latency) in self.latencies() {
             let name = format!("lockstep_{kind}_duration_seconds");
             out.histogram(&name, "How long each took", &latency);

@@ -116,6 +116,10 @@ impl Archiver {
             };
             self.bound();
             let Err(trouble) = outcome else {
+                {
+                    let mut progress = self.members.machine.archive.0.lock();
+                    (progress.failing, progress.given_up) = (None, false);
+                }
                 if told.take().is_some() {
                     info!("the log is archived again");
                 }
@@ -126,6 +130,7 @@ impl Archiver {
             {
                 let mut progress = self.members.machine.archive.0.lock();
                 progress.failed += 1;
+                progress.failing = Some(trouble.clone());
                 progress.last_failure = Some((engine::recovery::Moment::now().0, trouble.clone()));
             }
             if told.is_none_or(|told| told.elapsed() > REMINDER) {
@@ -251,6 +256,7 @@ impl Archiver {
         if kept > self.config.keep_bytes {
             warn!("ARCHIVE GAP AHEAD: {kept} bytes of log are not archived; from here on they are kept no longer");
             self.hold.keep_from(last.index + 1);
+            self.members.machine.archive.0.lock().given_up = true;
         }
     }
 }

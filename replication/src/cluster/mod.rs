@@ -382,6 +382,7 @@ impl Members {
     /// This node's log and checkpoints, as the views show them.
     pub fn figures(&self) -> LogFigures {
         let position = |id: Option<EntryId>| types::position_of_index(id.map(|id| id.index));
+        let archive = self.machine.archive.status();
         LogFigures {
             appended: position(self.log.last()),
             durable: position(self.log.synced()),
@@ -389,6 +390,8 @@ impl Members {
             checkpoint: self.machine.checkpoint_figures(),
             diverged: self.machine.diverged(),
             split: self.split.why(&self.caller),
+            archive_failing: archive.failing,
+            archive_given_up: archive.given_up,
             ..self.log.figures()
         }
     }
