@@ -219,6 +219,9 @@ impl Config {
             Some(text) => address("peer-listen", &text)?,
             None => SocketAddr::from(([127, 0, 0, 1], peer_port(listen.port()))),
         };
+        if peer_listen.port() == 0 {
+            return Err(wrong("peer-listen", "the others have to find the node again: name a port"));
+        }
         let http_listen = flags.http_listen.or(file.http_listen);
         let http_listen = http_listen.map(|text| address("http-listen", &text)).transpose()?;
         let memory_limit = match flags.memory_limit.or(file.memory_limit) {
@@ -262,8 +265,12 @@ impl Config {
         let interval = duration("divergence-check-interval", interval.as_deref().unwrap_or("1h"))?;
         let (interval_text, keep) =
             (flags.archive_interval.or(file.archive_interval), flags.archive_keep.or(file.archive_keep));
+        let archive_to = flags.archive_to.or(file.archive_to);
+        if archive_to.as_ref().is_some_and(|to| to.trim().is_empty()) {
+            return Err(wrong("archive-to", "it names neither a directory nor a URL"));
+        }
         let archive = ArchiveConfig {
-            to: flags.archive_to.or(file.archive_to).unwrap_or_default(),
+            to: archive_to.unwrap_or_default(),
             interval: duration("archive-interval", interval_text.as_deref().unwrap_or("10s"))?,
             keep_bytes: bytes("archive-keep", keep.as_deref().unwrap_or("4GB"))? as u64,
         };
@@ -271,6 +278,12 @@ impl Config {
         if !archives && (interval_text.is_some() || keep.is_some()) {
             let message = "it means something only with archive-to".into();
             return Err(ConfigError::Setting { setting: "archive-interval and archive-keep", message });
+        }
+        let join = if flags.join.is_empty() { file.join } else { flags.join };
+        join.iter().try_for_each(|address| peer_address("join", address))?;
+        let await_invitation = flags.await_invitation || file.await_invitation;
+        if await_invitation && !join.is_empty() {
+            return Err(wrong("await-invitation", "a node joins or waits to be invited: leave out this or join"));
         }
         let transfer_rate = flags.transfer_rate.or(file.transfer_rate);
         if (flags.witness || file.witness) && (flags.learner || file.learner) {
@@ -288,8 +301,8 @@ impl Config {
             http_listen,
             data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| "lockstep-data".into()),
             node,
-            join: if flags.join.is_empty() { file.join } else { flags.join },
-            await_invitation: flags.await_invitation || file.await_invitation,
+            join,
+            await_invitation,
             witness: flags.witness || file.witness,
             learner: flags.learner || file.learner,
             memory_limit,
@@ -299,14 +312,47 @@ impl Config {
             auth: flags.auth.or(file.auth).unwrap_or(Auth::Trust),
             allow_local_commit: flags.allow_local_commit || file.allow_local_commit.unwrap_or(false),
             tls,
-            log_level: flags.log_level.or(file.log_level).unwrap_or_else(|| "info".into()),
+            log_level: log_filter(flags.log_level.or(file.log_level))?,
         })
     }
 }
 
 fn read_file(path: &PathBuf) -> Result<File, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
-    toml::from_str(&text).map_err(|error| ConfigError::File { path: path.clone(), message: error.message().to_owned() })
+    toml::from_str(&text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = before.map(|before| format!("line {}: ", before.matches('\n').count() + 1)).unwrap_or_default();
+        ConfigError::File { path: path.clone(), message: format!("{line}{}", error.message()) }
+    })
+}
+
+fn wrong(setting: &'static str, message: &str) -> ConfigError {
+    ConfigError::Setting { setting, message: message.to_owned() }
+}
+
+/// A filter for the log. A word alone that is no level would be taken for a part of the program, and silence all others.
+fn log_filter(text: Option<String>) -> Result<String, ConfigError> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    const PARTS: [&str; 5] = ["lockstep", "engine", "replication", "wire", "openraft"];
+    let text = text.unwrap_or_else(|| "info".into());
+    for directive in text.split(',').map(str::trim) {
+        let part = directive.split("::").next().unwrap_or_default();
+        let known = LEVELS.iter().any(|level| level.eq_ignore_ascii_case(directive)) || PARTS.contains(&part);
+        if !known && !directive.contains(['=', '[']) {
+            let message = format!("\"{directive}\" is not a log level: use {}", LEVELS.join(", "));
+            return Err(ConfigError::Setting { setting: "log-level", message });
+        }
+    }
+    Ok(text)
+}
+
+/// Checks an address that is looked up later, again and again.
+fn peer_address(setting: &'static str, text: &str) -> Result<(), ConfigError> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse().ok());
+    match port {
+        Some(1..=u16::MAX) => Ok(()),
+        _ => Err(ConfigError::Setting { setting, message: format!("\"{text}\" is not an address HOST:PORT") }),
+    }
 }
 
 fn address(setting: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
@@ -408,6 +454,9 @@ mod tests {
         std::fs::write(&path, "listne = \"127.0.0.1:6000\"\n").expect("write");
         let error = resolve(&["--config", path.to_str().expect("UTF-8 path")]).expect_err("unknown setting");
         assert!(error.contains("unknown field `listne`"), "{error}");
+        std::fs::write(&path, "node = \"a\"\nlisten = 5432\n").expect("write");
+        let error = resolve(&["--config", path.to_str().expect("UTF-8 path")]).expect_err("wrong type");
+        assert!(error.contains("line 2: "), "{error}");
         assert!(resolve(&["--colour", "red"]).is_err());
         for (flag, value) in [
             ("--listen", "nowhere"),
@@ -419,8 +468,27 @@ mod tests {
             ("--divergence-check-interval", "often"),
             ("--transfer-rate", "fast"),
             ("--archive-keep", "1GB"),
+            ("--archive-to", ""),
+            ("--peer-listen", "127.0.0.1:0"),
+            ("--join", "foo"),
+            ("--join", ":7001"),
+            ("--join", "foo:0"),
+            ("--join", "foo:seven"),
+            ("--log-level", "wran"),
+            ("--log-level", "info,"),
         ] {
             assert!(resolve(&[flag, value]).is_err(), "{flag} {value}");
+        }
+        assert!(resolve(&["--await-invitation", "--join", "127.0.0.1:7001"]).is_err());
+        for (flag, value) in [
+            ("--join", "some.host:7001"),
+            ("--join", "[::1]:7001"),
+            ("--log-level", "WARN"),
+            ("--log-level", "info,replication=debug"),
+            ("--log-level", "replication::net"),
+            ("--log-level", "tokio_util=trace"),
+        ] {
+            assert!(resolve(&[flag, value]).is_ok(), "{flag} {value}");
         }
         assert!(resolve(&["--tls-key", "key.pem"]).is_err());
     }

@@ -112,6 +112,7 @@ async fn serve(config: Config) -> Result<(), StartupError> {
         memory_limit: config.memory_limit,
         node_name: config.node.clone(),
         allow_local_commit: config.allow_local_commit,
+        max_connections: config.max_connections,
         witness: config.witness,
         ..EngineConfig::default()
     });

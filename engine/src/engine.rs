@@ -35,6 +35,8 @@ pub struct EngineConfig {
     pub node_name: String,
     /// Sessions may set `synchronous_commit` to off or local: acknowledged before a majority has the commit.
     pub allow_local_commit: bool,
+    /// Most clients at once, for views: who serves them sees to it.
+    pub max_connections: usize,
     /// The node keeps no tables: clients are told so and nothing else.
     pub witness: bool,
 }
@@ -48,6 +50,7 @@ impl Default for EngineConfig {
             partitions: 4 * cores,
             node_name: "node1".into(),
             allow_local_commit: false,
+            max_connections: 500,
             witness: false,
         }
     }
@@ -184,7 +187,8 @@ impl Engine {
         let stored_settings = stored.map(settings_of);
         let lists: Vec<&[(String, String)]> = stored_settings.iter().map(Vec::as_slice).collect();
         let parameters = settings_of(&startup.parameters);
-        let settings = Settings::new(User::of(role), &lists, &parameters, self.config.allow_local_commit)?;
+        let facts = [("max_connections", self.config.max_connections.to_string())];
+        let settings = Settings::new(User::of(role), &lists, &parameters, self.config.allow_local_commit, &facts)?;
         let shared = self.sessions.register(&startup.user, &startup.database, startup.client);
         let mut session = Session::open(self.clone(), shared, settings, database);
         // DROP DATABASE counts who is registered: from here on it waits or refuses.

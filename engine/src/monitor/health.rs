@@ -98,7 +98,12 @@ fn of_cluster(status: &ClusterStatus) -> Vec<Problem> {
     let (count, quorum) = (voters.len(), voters.len() / 2 + 1);
     let cut_off = status.nodes.iter().any(|node| node.state == "no quorum");
     if count > 0 && (up < quorum || cut_off) {
-        let detail = format!("{up} of {count} voters answer and {quorum} are needed: writes are refused");
+        let detail = match up < quorum {
+            true => format!("{up} of {count} voters answer and {quorum} are needed: writes are refused"),
+            false => {
+                format!("the leader does not hear the {quorum} of {count} voters that it needs: writes are refused")
+            }
+        };
         found.push(problem(Severity::Critical, "no_quorum", "", detail));
     } else if status.primary.is_none() {
         found.push(problem(Severity::Critical, "no_primary", "", "no primary is known: writes are refused".to_owned()));
@@ -166,7 +171,7 @@ pub fn troubles(figures: &LogFigures) -> Vec<Trouble> {
     let trouble = |kind: &str, detail: String| Trouble { kind: kind.to_owned(), detail };
     let mut found = Vec::new();
     if figures.full {
-        found.push(trouble("disk_full", "there is no space for the log: writes are refused".to_owned()));
+        found.push(trouble("disk_full", "there is no space for the log: the node takes in nothing".to_owned()));
     }
     if let Some(why) = &figures.diverged {
         found.push(trouble("diverged", format!("the node is out of service until it is rebuilt: {why}")));

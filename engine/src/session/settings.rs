@@ -324,14 +324,21 @@ impl Settings {
     }
 
     /// Defaults for `user`, then what ALTER DATABASE and ALTER ROLE stored, then the startup parameters (and `options`, as in `-c name=value`). `early_commits`: whether
-    /// `synchronous_commit` may be off or local.
+    /// `synchronous_commit` may be off or local. `facts`: of this node, which only SHOW tells.
     pub fn new(
         user: User,
         stored: &[&[(String, String)]],
         parameters: &[(String, String)],
         early_commits: bool,
+        facts: &[(&str, String)],
     ) -> Result<Settings> {
-        let mut settings = Settings { early_commits, ..Settings::detached() };
+        let mut start = Values::defaults();
+        for (name, text) in facts {
+            if let Some(id) = find(name) {
+                start.put(id, text);
+            }
+        }
+        let mut settings = Settings { early_commits, ..Settings::starting_with(start) };
         settings.begin_as(user);
         for (name, text) in stored.iter().copied().flatten() {
             // What was stored and is no longer right does not keep anybody out.
@@ -363,7 +370,11 @@ impl Settings {
 
     /// Of no session: what is not changed has its default.
     pub fn detached() -> Settings {
-        let start = Arc::new(Values::defaults());
+        Settings::starting_with(Values::defaults())
+    }
+
+    fn starting_with(start: Values) -> Settings {
+        let start = Arc::new(start);
         Settings {
             modes: start.default_modes,
             reset: start.clone(),
@@ -613,7 +624,10 @@ impl Settings {
                     _ => "user",
                 },
                 vartype,
-                source: if self.current.text(id) == s.default { "default" } else { "session" },
+                source: match s.effect == Effect::ReadOnly || self.current.text(id) == s.default {
+                    true => "default",
+                    false => "session",
+                },
                 min,
                 max,
                 values,
@@ -731,7 +745,7 @@ mod tests {
     fn settings(parameters: &[(&str, &str)]) -> Result<Settings> {
         let parameters: Vec<_> = parameters.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect();
         let user = User { oid: Oid(10), name: "ada".into(), superuser: true };
-        Settings::new(user, &[], &parameters, false)
+        Settings::new(user, &[], &parameters, false, &[("max_connections", "7".to_owned())])
     }
 
     #[test]
@@ -744,6 +758,7 @@ mod tests {
         assert_eq!(s.show("statement_timeout").unwrap(), "2s");
         assert_eq!(&*s.values().search_path, ["a", "b"]);
         assert_eq!(s.show("session_authorization").unwrap(), "ada");
+        assert_eq!(s.show("max_connections").unwrap(), "7");
         assert_eq!(settings(&[("no_such", "1")]).unwrap_err().state(), SqlState::UndefinedObject);
     }
 

@@ -8,6 +8,7 @@ use super::plan::{Plan, Prepared, object_name};
 use super::portal::{Portal, PortalState, RowSource, Tag};
 use super::{Row, Session, Step};
 use crate::catalog::Relation;
+use crate::catalog::access;
 use crate::catalog::acl::Rights;
 use crate::copy;
 use crate::error::{Error, NoticeLevel, Result, SqlState};
@@ -142,6 +143,10 @@ impl Session {
                 "ANALYZE"
             }
             Utility::Checkpoint => {
+                if !self.catalog().has_privileges_of(self.user(), access::CHECKPOINT) {
+                    let message = "must be superuser or have privileges of pg_checkpoint to do CHECKPOINT";
+                    return Err(Error::new(SqlState::InsufficientPrivilege, message));
+                }
                 let log = self.engine.log().ok_or_else(|| Error::internal("no log is attached"))?;
                 log.checkpoint().await.map_err(|e| Error::new(SqlState::IoError, e.to_string()))?;
                 "CHECKPOINT"

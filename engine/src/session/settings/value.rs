@@ -52,7 +52,13 @@ pub fn canonical(setting: &Setting, value: &str) -> Result<String> {
         }
         Kind::Real { unit, min, max } => real(name, value, unit, min, max),
         Kind::Enum(values) => {
-            let found = values.iter().find(|v| v.eq_ignore_ascii_case(value.trim()));
+            // Hidden spellings of those that were booleans once.
+            let spelt = match value.trim().to_ascii_lowercase().as_str() {
+                "true" | "yes" | "1" => "on",
+                "false" | "no" | "0" => "off",
+                _ => value.trim(),
+            };
+            let found = values.iter().find(|v| v.eq_ignore_ascii_case(spelt));
             found
                 .map(|v| v.to_string())
                 .ok_or_else(|| invalid(name, value).hint(format!("Available values: {}.", values.join(", "))))
