@@ -162,9 +162,19 @@ async fn a_carried_statement_is_cancelled_and_a_lost_primary_leaves_no_doubt_uns
     client.batch_execute("DELETE FROM t WHERE id = 1").await.expect("the session lives on");
 
     // The primary dies under a block: it stays failed until its end, and then the session writes to the next primary.
+    let insert = client.prepare("INSERT INTO t VALUES ($1)").await.expect("prepare");
+    let copier = open(&cluster, standby).await;
+    copier.batch_execute("SET lockstep.route_writes = on").await.expect("setting");
+    let sink = copier.copy_in("COPY t FROM STDIN").await.expect("copy");
+    pin_mut!(sink);
+    sink.send(bytes::Bytes::from_static(b"5\n")).await.expect("row");
     client.batch_execute("BEGIN; INSERT INTO t VALUES (2)").await.expect("begin");
+    client.execute(&insert, &[&6_i32]).await.expect("with a parameter");
     cluster.kill(primary);
-    let lost = client.batch_execute("INSERT INTO t VALUES (3)").await.expect_err("the primary is dead");
+    // Nobody can have committed rows whose end was not sent, or what a block has not committed.
+    let lost = sink.finish().await.expect_err("the primary is dead");
+    assert_eq!(code(&lost), "40001", "{lost:?}");
+    let lost = client.execute(&insert, &[&3_i32]).await.expect_err("the primary is dead");
     assert_eq!(code(&lost), "40001", "{lost:?}");
     assert_eq!(code(&client.batch_execute("SELECT 1").await.expect_err("a failed block")), "25P02");
     client.batch_execute("ROLLBACK").await.expect("rollback");

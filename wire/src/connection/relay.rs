@@ -10,7 +10,7 @@
 //! 2. When the primary is lost, a unit that may have committed answers 08007, any other 40001, and a block stays failed
 //!    until the client ends it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -55,12 +55,15 @@ pub(super) struct Relay {
     output: Vec<u8>,
     expected: VecDeque<Expected>,
     statements: HashMap<String, Source>,
-    portals: HashSet<String>,
+    /// Portals that are bound there, and whether what they run may end a transaction.
+    portals: HashMap<String, bool>,
     status: TransactionStatus,
     /// A unit is under way.
     active: bool,
     /// What is on its way may commit.
     may_commit: bool,
+    /// What was asked before it, since the last ReadyForQuery, may have.
+    may_have_committed: bool,
 }
 
 impl Relay {
@@ -73,6 +76,27 @@ impl Relay {
     fn ask(&mut self, kind: u8, body: &[u8], last: &'static [u8], silent: bool) {
         self.push(kind, body);
         self.expected.push_back(Expected { last, silent });
+    }
+
+    /// Whether a statement that is a transaction by itself, or one that ends a transaction, commits now.
+    fn commits(&self, ends: bool) -> bool {
+        self.status == TransactionStatus::Idle || ends || self.may_have_committed
+    }
+
+    /// Whether a portal of this statement may end a transaction.
+    fn may_end(&self, statement: &str) -> bool {
+        self.statements.get(statement).is_none_or(|(sql, _)| mentions_end(sql))
+    }
+
+    /// Whether the other side has gone while nothing was on its way.
+    fn has_gone(&mut self) -> bool {
+        loop {
+            match self.stream.try_read_buf(&mut self.input) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
+            }
+        }
     }
 
     async fn flush(&mut self) -> io::Result<()> {
@@ -188,9 +212,10 @@ fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
+/// Whether a text may commit what it runs in: a word too many makes the outcome unknown where it is known.
 fn mentions_end(sql: &str) -> bool {
-    let sql = sql.to_ascii_lowercase();
-    sql.contains("commit") || sql.contains("end")
+    let mut words = sql.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    words.any(|word| word.eq_ignore_ascii_case("commit") || word.eq_ignore_ascii_case("end"))
 }
 
 impl<B: Backend> Connection<B> {
@@ -231,7 +256,8 @@ impl<B: Backend> Connection<B> {
                 let bind = Bind::decode(body)?;
                 self.ensure_statement(bind.statement)?;
                 let relay = self.relay()?;
-                relay.portals.insert(bind.portal.to_owned());
+                let ends = relay.may_end(bind.statement);
+                relay.portals.insert(bind.portal.to_owned(), ends);
                 relay.ask(frontend::BIND, body, b"2", false);
                 self.send_if_full().await
             }
@@ -292,12 +318,14 @@ impl<B: Backend> Connection<B> {
         }
         let relay = self.relay()?;
         relay.statements.remove("");
-        relay.may_commit = relay.status == TransactionStatus::Idle || mentions_end(sql);
         if !relay.expected.is_empty() {
             relay.ask(frontend::SYNC, &[], b"Z", true);
             self.pump(false).await?;
         }
-        self.relay()?.push(frontend::QUERY, body);
+        let relay = self.relay()?;
+        relay.may_have_committed |= mentions_end(sql);
+        relay.may_commit = relay.commits(false);
+        relay.push(frontend::QUERY, body);
         self.pump(true).await
     }
 
@@ -310,7 +338,7 @@ impl<B: Backend> Connection<B> {
 
     async fn carry_call(&mut self, body: &[u8]) -> Result<(), Failure> {
         let relay = self.relay()?;
-        relay.may_commit = relay.status == TransactionStatus::Idle;
+        relay.may_commit = relay.commits(false);
         relay.push(frontend::FUNCTION_CALL, body);
         self.pump(true).await
     }
@@ -327,11 +355,14 @@ impl<B: Backend> Connection<B> {
     async fn carry_portal(&mut self, name: &str, body: &[u8]) -> Result<(), Failure> {
         self.ensure_portal(name)?;
         let relay = self.relay()?;
-        // Which statement it is, is not known here for certain.
-        relay.may_commit = true;
+        let ends = relay.portals.get(name).copied().unwrap_or(true);
+        relay.may_commit = relay.commits(ends);
         relay.ask(frontend::EXECUTE, body, b"CIs", false);
         relay.push(frontend::FLUSH, &[]);
-        self.pump(false).await
+        self.pump(false).await?;
+        let relay = self.relay()?;
+        relay.may_have_committed |= relay.may_commit;
+        Ok(())
     }
 
     /// Before the local session uses a statement that the client prepared on the primary.
@@ -351,7 +382,8 @@ impl<B: Backend> Connection<B> {
         let Some(Routing(router)) = self.carrier.routing.clone() else {
             return Err(Error::unsupported("lockstep.route_writes on this server").into());
         };
-        if self.carrier.relay.as_ref().is_some_and(|relay| Some(relay.primary) != router.primary()) {
+        let gone = |relay: &mut Relay| Some(relay.primary) != router.primary() || relay.has_gone();
+        if self.carrier.relay.as_mut().is_some_and(gone) {
             self.carrier.relay = None;
         }
         if self.carrier.relay.is_none() {
@@ -368,10 +400,11 @@ impl<B: Backend> Connection<B> {
                 output: Vec::new(),
                 expected: VecDeque::new(),
                 statements: HashMap::new(),
-                portals: HashSet::new(),
+                portals: HashMap::new(),
                 status: TransactionStatus::Idle,
                 active: false,
                 may_commit: false,
+                may_have_committed: false,
             });
             self.internal_answer().await?;
         }
@@ -391,6 +424,7 @@ impl<B: Backend> Connection<B> {
         }
         let relay = self.relay()?;
         (relay.active, relay.status) = (true, TransactionStatus::Idle);
+        (relay.may_commit, relay.may_have_committed) = (false, false);
         Ok(())
     }
 
@@ -447,7 +481,7 @@ impl<B: Backend> Connection<B> {
     }
 
     fn ensure_portal(&mut self, name: &str) -> Result<(), Failure> {
-        if self.relay()?.portals.contains(name) {
+        if self.relay()?.portals.contains_key(name) {
             return Ok(());
         }
         let Some(bind) = self.carrier.binds.get(name).cloned() else { return Ok(()) };
@@ -458,7 +492,8 @@ impl<B: Backend> Connection<B> {
         self.ensure_statement(&statement)?;
         let relay = self.relay()?;
         relay.ask(frontend::BIND, &bind, b"2", true);
-        relay.portals.insert(name.to_owned());
+        let ends = relay.may_end(&statement);
+        relay.portals.insert(name.to_owned(), ends);
         Ok(())
     }
 
@@ -513,6 +548,7 @@ impl<B: Backend> Connection<B> {
                         Some(b'E') => TransactionStatus::Failed,
                         _ => TransactionStatus::Idle,
                     };
+                    (relay.may_commit, relay.may_have_committed) = (false, false);
                     let silent = relay.expected.front().is_some_and(|e| e.last.contains(&b'Z'));
                     if silent && !to_ready {
                         relay.expected.pop_front();
@@ -565,6 +601,9 @@ impl<B: Backend> Connection<B> {
     /// The client's COPY data on its way to the primary.
     async fn copy_through(&mut self, simple: bool) -> Result<(), Failure> {
         self.guard.flush(&mut self.channel).await?;
+        // Nothing of it is committed before its end was sent.
+        let relay = self.relay()?;
+        let commits = std::mem::replace(&mut relay.may_commit, relay.may_have_committed);
         loop {
             let Some((kind, length)) = self.channel.header()? else {
                 self.send().await?;
@@ -592,6 +631,10 @@ impl<B: Backend> Connection<B> {
             match frame.kind {
                 frontend::COPY_DONE | frontend::COPY_FAIL => {
                     let relay = self.relay()?;
+                    if relay.has_gone() {
+                        return Err(self.lost("it was closed"));
+                    }
+                    relay.may_commit |= commits && frame.kind == frontend::COPY_DONE;
                     relay.push(frame.kind, &frame.body);
                     if !simple {
                         relay.push(frontend::FLUSH, &[]);
@@ -627,5 +670,20 @@ impl<B: Backend> Connection<B> {
                 .hint("The transaction might succeed if retried."),
         };
         Failure::Session(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mentions_end;
+
+    #[test]
+    fn a_text_may_end_a_transaction_by_its_words() {
+        for ends in ["COMMIT", "end;", "INSERT INTO t VALUES (1);commit/* now */", "SELECT CASE WHEN a THEN 1 END"] {
+            assert!(mentions_end(ends), "{ends}");
+        }
+        for goes_on in ["INSERT INTO pending VALUES ($1)", "SELECT commits, the_end FROM t", ""] {
+            assert!(!mentions_end(goes_on), "{goes_on}");
+        }
     }
 }
