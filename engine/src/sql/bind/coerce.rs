@@ -218,10 +218,17 @@ impl Binder {
         convert: &mut dyn FnMut(&mut Binder, ScalarExpr) -> Result<ScalarExpr>,
     ) -> Result<bool> {
         match rel {
-            Rel::Project { columns, .. } => {
+            Rel::Project { columns, input } => {
                 let Some((_, expr)) = columns.iter_mut().find(|(c, _)| *c == id) else {
                     return Ok(false);
                 };
+                if let ExprKind::Column { id: below, depth: 0 } = expr.kind
+                    && expr.ty.oid == TypeOid::UNKNOWN
+                    && self.coerce_output(input, below, to, convert)?
+                {
+                    expr.ty = to;
+                    return Ok(true);
+                }
                 let bound = std::mem::replace(expr, ScalarExpr::constant(Datum::Null, to));
                 *expr = convert(self, bound)?;
                 Ok(true)

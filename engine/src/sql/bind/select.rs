@@ -4,12 +4,14 @@ use std::collections::HashSet;
 
 use sqlparser::ast::{self, Expr, SelectItem, Spanned};
 
+use super::function::holds_set_or_window;
 use super::group::Grouping;
 use super::inherited::Place;
 use super::limits::Limits;
 use super::postponed::postpone;
 use super::pushed_locks::PushedLocks;
 use super::query::{Bound, OutColumn, lock_strength, ordinal};
+use super::resolve::Kind;
 use super::row::{Fields, row_of};
 use super::{Binder, Expects, LockRequest, SimpleSelect, fold, names};
 use crate::catalog::Oid;
@@ -546,6 +548,11 @@ impl Binder {
         if let ExprKind::Query(query) = &expr.kind
             && let QueryExpr::Window(call) = &**query
         {
+            // Those of GROUP BY are columns by now.
+            let mut keys = call.partition_by.iter().chain(call.order_by.iter().map(|key| &key.expr));
+            if keys.any(|key| holds_set_or_window(key) == Some(Kind::Set)) {
+                return Err(Error::unsupported("a set-returning function in a window definition"));
+            }
             let (id, ty) = (self.fresh(), expr.ty);
             self.note_expression(id, expr)?;
             calls.push((id, call.clone()));

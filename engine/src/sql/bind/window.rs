@@ -64,10 +64,6 @@ impl Binder {
         let parts = self.bind_window(&spec);
         self.in_window = false;
         let (partition_by, order_by, mut frame) = parts?;
-        let keys = partition_by.iter().chain(order_by.iter().map(|key| &key.expr));
-        if keys.filter_map(holds_set_or_window).any(|kind| kind == Kind::Set) {
-            return Err(Error::unsupported("a set-returning function in a window definition"));
-        }
         frame.exclude = exclude;
         let (args, ty) = self.window_extreme(&resolved.function, args, resolved.ty)?;
         let mut call =
