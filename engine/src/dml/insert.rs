@@ -103,6 +103,8 @@ pub fn plan(
     let names: Vec<String> = insert.columns.iter().map(|c| object_name(c).map(|(_, n)| n)).collect::<Result<_>>()?;
     let (overriding, mut names) = overriding(names);
     let alias = insert.table_alias.as_ref().map(|a| &a.alias);
+    let on = views.iter().map(|level| &level.view);
+    binder.begin_target_through(&def, on, Rights::INSERT)?;
     let mut view = None;
     if let Some(level) = views.last() {
         let alias = alias.map(|name| ast::TableAlias { explicit: true, name: name.clone(), columns: vec![], at: None });
@@ -120,8 +122,6 @@ pub fn plan(
         }
         view = Some((base, scope, conditions));
     }
-    let on = views.iter().map(|level| &level.view);
-    binder.begin_target_through(&def, on, Rights::INSERT)?;
     let (mut source, mut targets) = bind_source(insert, &def, &names, binder, parameters)?;
     binder.require(Rights::INSERT, targets.iter().map(|index| *index as i16 + 1));
     let mut rules = TableRules::bind(session, &def, catalog)?;
@@ -476,7 +476,7 @@ fn bind_conflict(
                     }
                 }
                 Some(_) => {
-                    let (base, mut excluded, _) = binder.view_scope(def, views, None)?;
+                    let (base, mut excluded) = binder.excluded_view_scope(def, views)?;
                     columns.add(base.relations.iter().flat_map(|r| &r.columns), def.columns.len());
                     if let Some(mut relation) = excluded.relations.pop() {
                         relation.name = "excluded".into();

@@ -3,14 +3,15 @@
 //!
 //! Invariants:
 //! 1. A relation counts once for each place where it is named, with the columns that were named through that place.
-//! 2. What a view reads, it reads as its owner (PostgreSQL manual, 41.5).
+//! 2. What a view reads, it reads as its owner (PostgreSQL manual, 41.5); a view with `security_invoker` as the user of the
+//!    statement, whatever view encloses it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::Binder;
 use crate::catalog::access::{AclTarget, relation_kind};
 use crate::catalog::acl::{ObjectKind, Rights};
-use crate::catalog::{Catalog, Oid, Relation, RoutineDef};
+use crate::catalog::{Catalog, Oid, Relation, RoutineDef, ViewDef};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::ColumnId;
 use crate::functions::{Function, Kind};
@@ -36,8 +37,20 @@ pub(super) struct Uses {
     columns: HashMap<ColumnId, Vec<(usize, i16)>>,
     /// The relation that the statement changes.
     target: Option<usize>,
-    /// The view through which it does.
-    target_view: Option<usize>,
+    /// The views through which it does, the innermost first.
+    through: Vec<Through>,
+    /// The table under them.
+    beneath: Option<usize>,
+    /// Columns of the outermost of them: to read one reads all that the views name.
+    shown: HashSet<ColumnId>,
+}
+
+/// A view through which the target is changed.
+#[derive(Debug)]
+struct Through {
+    at: Option<usize>,
+    /// For each of its columns the one of the table, 0 for an expression.
+    columns: Vec<i16>,
 }
 
 impl Uses {
@@ -48,7 +61,9 @@ impl Uses {
             denied_calls: Vec::new(),
             columns: HashMap::new(),
             target: None,
-            target_view: None,
+            through: Vec::new(),
+            beneath: None,
+            shown: HashSet::new(),
         }
     }
 }
@@ -115,17 +130,26 @@ impl Binder {
 
     /// The table that the statement changes: INSERT, UPDATE, DELETE; its columns are those of the scopes that follow.
     pub fn begin_target(&mut self, table: &std::sync::Arc<crate::catalog::TableDef>, required: Rights) -> Result<()> {
-        let relation = Relation::Table(table.clone());
-        self.uses_of.target = match self.is_trusted(&relation) {
-            true => None,
-            false => Some(self.push_use(&relation, required)),
-        };
+        self.end_target();
+        self.uses_of.target = self.use_unless_trusted(&Relation::Table(table.clone()), required);
         self.begin_policed(table, self.uses_of.user)
+    }
+
+    fn use_unless_trusted(&mut self, relation: &Relation, required: Rights) -> Option<usize> {
+        (!self.is_trusted(relation)).then(|| self.push_use(relation, required))
+    }
+
+    /// As whom a view reads.
+    pub(super) fn user_of_view(&self, view: &ViewDef) -> Oid {
+        if view.invoker { self.environment.search_path.user } else { view.owner }
     }
 
     /// What follows changes tables that inherit from the target: the target's privileges are enough.
     pub fn end_target(&mut self) {
         self.uses_of.target = None;
+        self.uses_of.beneath = None;
+        self.uses_of.through.clear();
+        self.uses_of.shown.clear();
         self.policed = None;
     }
 
@@ -134,57 +158,71 @@ impl Binder {
         if only || !self.has_policed_target() { Ok(()) } else { Err(super::inherited::policed_family()) }
     }
 
-    /// [`Self::begin_target`] of a table that is changed through views, the innermost first. Each view is asked for as a whole, as
-    /// the owner of the one above it, and so is the table: a change of a view's column is none of one column of the table.
+    /// [`Self::begin_target`] of a table that is changed through views, the innermost first. What the statement does with the
+    /// outermost view, each view does with what lies under it.
     pub fn begin_target_through<'v>(
         &mut self,
         table: &std::sync::Arc<crate::catalog::TableDef>,
-        views: impl DoubleEndedIterator<Item = &'v std::sync::Arc<crate::catalog::ViewDef>>,
+        views: impl DoubleEndedIterator<Item = &'v std::sync::Arc<ViewDef>>,
         required: Rights,
     ) -> Result<()> {
-        self.uses_of.target_view = None;
         let user = self.uses_of.user;
-        let mut through = false;
+        let mut through = Vec::new();
         for view in views.rev() {
-            let relation = Relation::View(view.clone());
-            if !self.is_trusted(&relation) {
-                let at = self.push_use(&relation, Rights::NONE);
-                self.require_whole(at, required);
-                if !through {
-                    self.uses_of.target_view = Some(at);
-                }
-            }
-            through = true;
-            if !view.invoker {
-                self.uses_of.user = view.owner;
-            }
+            let at = self.use_unless_trusted(&Relation::View(view.clone()), required);
+            through.push(Through { at, columns: Vec::new() });
+            self.uses_of.user = self.user_of_view(view);
         }
+        through.reverse();
         let begun = self.begin_target(table, required);
-        if let Some(at) = self.uses_of.target.filter(|_| through) {
-            self.require_whole(at, required.with(Rights::SELECT));
+        if !through.is_empty() {
             // The columns that are named are the view's.
-            self.uses_of.target = None;
+            self.uses_of.beneath = self.uses_of.target.take();
+            self.uses_of.through = through;
         }
         self.uses_of.user = user;
         begun
     }
 
-    /// No privilege on single columns is enough.
-    fn require_whole(&mut self, at: usize, rights: Rights) {
-        if let Some(found) = self.uses_of.list.get_mut(at) {
-            found.required = found.required.with(rights);
-            for columns in [&mut found.selected, &mut found.inserted, &mut found.updated] {
-                columns.insert(0);
-            }
+    /// A view through which the target is changed: the table's columns behind its own, and which columns of what lies under it
+    /// its text names. `level` counts from the innermost.
+    pub(super) fn note_view_level(&mut self, level: usize, columns: Vec<i16>, named: impl Iterator<Item = i16>) {
+        let under = match level.checked_sub(1) {
+            None => self.uses_of.beneath,
+            Some(inner) => self.uses_of.through.get(inner).and_then(|t| t.at),
+        };
+        let Some(through) = self.uses_of.through.get_mut(level) else { return };
+        through.columns = columns;
+        if let Some(found) = under.and_then(|at| self.uses_of.list.get_mut(at)) {
+            found.selected.extend(named);
         }
     }
 
     /// Columns of the view through which the target is changed.
     pub(super) fn note_view_columns(&mut self, columns: &[ScopeColumn]) {
         self.note_policed(columns);
-        let Some(at) = self.uses_of.target_view else { return };
+        let Some(view) = self.uses_of.through.last().map(|t| t.at) else { return };
+        self.uses_of.shown.extend(columns.iter().map(|c| c.id));
+        let Some(at) = view else { return };
         for (i, column) in columns.iter().enumerate() {
             self.uses_of.columns.entry(column.id).or_default().push((at, i as i16 + 1));
+        }
+    }
+
+    /// Columns of the view that stand for the row that was not inserted: they are read from the view alone.
+    pub(super) fn hide_view_columns(&mut self, columns: &[ScopeColumn]) {
+        for column in columns {
+            self.uses_of.shown.remove(&column.id);
+        }
+    }
+
+    /// The outermost view is read.
+    fn read_under_view(&mut self) {
+        let inner = self.uses_of.through.iter().rev().skip(1).filter_map(|t| t.at);
+        for at in inner.chain(self.uses_of.beneath) {
+            if let Some(found) = self.uses_of.list.get_mut(at) {
+                found.required = found.required.with(Rights::SELECT);
+            }
         }
     }
 
@@ -202,12 +240,23 @@ impl Binder {
         if let Some(policed) = self.policed.as_mut().filter(|_| rights == Rights::SELECT) {
             policed.read = true;
         }
-        let Some(found) = self.uses_of.target.and_then(|at| self.uses_of.list.get_mut(at)) else { return };
-        found.required = found.required.with(rights);
-        match rights {
-            Rights::INSERT => found.inserted.extend(columns),
-            Rights::UPDATE => found.updated.extend(columns),
-            _ => found.selected.extend(columns),
+        let columns: Vec<i16> = columns.into_iter().collect();
+        let uses = &mut self.uses_of;
+        if rights == Rights::SELECT && !uses.through.is_empty() {
+            if let Some(view) = uses.through.last()
+                && let Some(found) = view.at.and_then(|at| uses.list.get_mut(at))
+            {
+                found.note(rights, view.own(&columns));
+            }
+            return self.read_under_view();
+        }
+        for view in &uses.through {
+            if let Some(found) = view.at.and_then(|at| uses.list.get_mut(at)) {
+                found.note(rights, view.own(&columns));
+            }
+        }
+        if let Some(found) = uses.target.or(uses.beneath).and_then(|at| uses.list.get_mut(at)) {
+            found.note(rights, columns.iter().copied());
         }
     }
 
@@ -223,8 +272,11 @@ impl Binder {
         if let Some(policed) = &mut self.policed {
             policed.read |= policed.columns.contains(&id);
         }
-        if let Some(named) = &mut self.named {
+if let Some(named) = &mut self.named {
             named.columns.extend(named.of.get(&id));
+        }
+        if self.uses_of.shown.contains(&id) {
+            self.read_under_view();
         }
         if self.uses_of.columns.is_empty() {
             return;
@@ -284,7 +336,23 @@ pub fn permission_denied(relation: &Relation) -> Error {
     Error::new(SqlState::InsufficientPrivilege, message)
 }
 
+impl Through {
+    /// Its columns that are those of the table.
+    fn own(&self, columns: &[i16]) -> impl Iterator<Item = i16> {
+        (1..).zip(&self.columns).filter(|(_, base)| columns.contains(base)).map(|(own, _)| own)
+    }
+}
+
 impl Use {
+    fn note(&mut self, rights: Rights, columns: impl Iterator<Item = i16>) {
+        self.required = self.required.with(rights);
+        match rights {
+            Rights::INSERT => self.inserted.extend(columns),
+            Rights::UPDATE => self.updated.extend(columns),
+            _ => self.selected.extend(columns),
+        }
+    }
+
     fn is_allowed(&self, catalog: &Catalog) -> bool {
         let missing = self.required.without(catalog.relation_rights(self.user, &self.relation));
         if missing.is_none() {

@@ -336,7 +336,7 @@ impl Binder {
             self.pushed_locks.push(shown);
         }
         let outer = std::mem::replace(&mut self.known_as, view.known_as.as_slice().into());
-        let as_user = if view.invoker { self.uses_of.user } else { view.owner };
+        let as_user = self.user_of_view(view);
         let user = std::mem::replace(&mut self.uses_of.user, as_user);
         let (calls, relied_on) = (self.calls.take(), std::mem::take(&mut self.relied_on));
         let named = self.named.take();

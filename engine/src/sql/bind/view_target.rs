@@ -3,6 +3,7 @@
 //!
 //! Invariant: a column of the view that is an expression is never a target; where it is read, the expression stands.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use sqlparser::ast::{self, SetExpr, TableFactor};
@@ -10,7 +11,7 @@ use sqlparser::ast::{self, SetExpr, TableFactor};
 use super::{Binder, Expects, fold};
 use crate::catalog::{Catalog, CheckOption, Relation, TableDef, ViewDef};
 use crate::error::{Error, Result, SqlState};
-use crate::expr::{ExprKind, ScalarExpr};
+use crate::expr::{ColumnId, ExprKind, ScalarExpr};
 use crate::functions::{Kind, registry::registry};
 use crate::sql::parse::{Source, parse_query};
 use crate::sql::rewrite::only;
@@ -208,6 +209,12 @@ pub fn base_column<'a>(
     }
 }
 
+/// Attribute numbers of the columns in `named`; `relation` is the table at depth 0, and a view above.
+fn named_columns(relation: &ScopeRelation, depth: usize, named: &HashSet<ColumnId>) -> Vec<i16> {
+    let own = (1..).zip(&relation.columns).filter(|(_, column)| named.contains(&column.id));
+    own.map(|(at, column)| if depth == 0 { column.attribute } else { at }).collect()
+}
+
 impl Binder {
     /// A relation of the columns of the outermost view over `relation`, which is the table's, and the views' conditions.
     pub fn over_views(
@@ -219,7 +226,8 @@ impl Binder {
         let mut conditions = Vec::new();
         // What a view names of the table is not what the statement does.
         let policed = self.policed.take();
-        for level in levels {
+        let user = self.uses_of.user;
+        for (depth, level) in levels.iter().enumerate() {
             let Ok((select, name, inner_alias)) = base(&level.query) else {
                 return Err(Error::internal("a view changed while it was bound"));
             };
@@ -236,14 +244,22 @@ impl Binder {
             }
             let star = relation.columns.clone();
             let scope = Scope { relations: vec![relation.clone()], merged: vec![], star };
-            let (items, condition) = self.isolated(level.source.clone(), |b| {
+            self.uses_of.user = self.user_of_view(&level.view);
+            let bound = self.isolated(level.source.clone(), |b| {
                 let items = b.in_scope(&scope, Expects::SelectList, |b| b.select_list(&select.projection))?;
                 let condition = match &select.selection {
                     Some(expr) => Some(b.in_scope(&scope, Expects::Where, |b| b.boolean(expr, "WHERE"))?),
                     None => None,
                 };
                 Ok((items, condition))
-            })?;
+            });
+            self.uses_of.user = user;
+            let (items, condition) = bound?;
+            let mut named = HashSet::new();
+            for expr in items.iter().map(|item| &item.expr).chain(&condition) {
+                expr.free_columns(&mut named);
+            }
+            let named = named_columns(&relation, depth, &named);
             let mut columns = Vec::with_capacity(items.len());
             for (item, (name, ty)) in items.into_iter().zip(&level.view.columns) {
                 let known = match item.expr.kind {
@@ -260,6 +276,7 @@ impl Binder {
                     }
                 });
             }
+            self.note_view_level(depth, columns.iter().map(|c| c.attribute).collect(), named.into_iter());
             relation.columns = columns;
             if let Some(expr) = condition {
                 conditions.push(ViewCondition { view: level.view.name.clone(), checked: false, expr });
@@ -299,5 +316,13 @@ impl Binder {
         scope.star = relation.columns.clone();
         scope.relations.push(relation);
         Ok((base, scope, conditions))
+    }
+    /// The scope of EXCLUDED over views, and that of the table under them.
+    pub fn excluded_view_scope(&mut self, def: &TableDef, levels: &[ViewLevel]) -> Result<(Scope, Scope)> {
+        let (base, scope, _) = self.view_scope(def, levels, None)?;
+        for relation in &scope.relations {
+            self.hide_view_columns(&relation.columns);
+        }
+        Ok((base, scope))
     }
 }
