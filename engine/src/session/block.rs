@@ -210,11 +210,8 @@ impl Session {
         self.transaction()?;
         let mut new = self.settings.modes;
         if let Some(isolation) = modes.isolation.map(syntax_isolation) {
-            if self.block.queried && isolation != new.isolation {
-                return Err(Error::new(
-                    SqlState::ActiveSqlTransaction,
-                    "SET TRANSACTION ISOLATION LEVEL must be called before any query",
-                ));
+            if isolation != new.isolation {
+                self.check_isolation_may_change()?;
             }
             new.isolation = isolation;
         }
@@ -234,6 +231,12 @@ impl Session {
             new.read_only = read_only;
         }
         if let Some(deferrable) = modes.deferrable {
+            if !self.block.savepoints.is_empty() {
+                return Err(Error::new(
+                    SqlState::ActiveSqlTransaction,
+                    "SET TRANSACTION [NOT] DEFERRABLE cannot be called within a subtransaction",
+                ));
+            }
             if self.block.queried {
                 return Err(Error::new(
                     SqlState::ActiveSqlTransaction,
@@ -244,6 +247,16 @@ impl Session {
         }
         self.apply_modes(new);
         Ok(())
+    }
+
+    /// 25001 once the transaction has a snapshot or a savepoint.
+    pub(super) fn check_isolation_may_change(&self) -> Result<()> {
+        let message = match (self.block.queried, self.block.savepoints.is_empty()) {
+            (false, true) => return Ok(()),
+            (true, _) => "SET TRANSACTION ISOLATION LEVEL must be called before any query",
+            (false, false) => "SET TRANSACTION ISOLATION LEVEL must not be called in a subtransaction",
+        };
+        Err(Error::new(SqlState::ActiveSqlTransaction, message))
     }
 
     /// Makes the transaction follow `transaction_isolation` and its like after they were set in any way.

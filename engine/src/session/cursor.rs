@@ -303,7 +303,7 @@ impl Session {
 
     /// Closes what was opened after a savepoint, of which `level` were set before it.
     pub(super) fn close_portals_after(&mut self, level: usize) {
-        self.portals.retain(|_, portal| portal.cursor.as_ref().is_some_and(|c| c.held || portal.level <= level));
+        self.portals.retain(|_, portal| portal.level <= level || portal.cursor.as_ref().is_some_and(|c| c.held));
     }
 }
 

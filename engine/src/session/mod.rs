@@ -275,7 +275,7 @@ impl Session {
 
     /// Keeps a notice for the client if `client_min_messages` lets it through.
     pub(crate) fn notice(&mut self, level: NoticeLevel, report: Error) {
-        if level >= self.settings.values().min_messages || level == NoticeLevel::Info {
+        if level == NoticeLevel::Info || self.settings.values().min_messages.is_some_and(|least| level >= least) {
             self.notices.push(Notice { level, report });
         }
     }

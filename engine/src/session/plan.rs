@@ -180,7 +180,10 @@ impl Session {
 
     /// Parse message.
     pub(super) async fn prepare_text(&mut self, name: &str, sql: &str, parameter_types: &[u32]) -> Result<()> {
-        if !name.is_empty() && self.statements.contains_key(name) {
+        if name.is_empty() {
+            // Gone even if the new one is none.
+            self.statements.remove(name);
+        } else if self.statements.contains_key(name) {
             return Err(duplicate_statement(name));
         }
         let declared: Vec<TypeOid> = parameter_types.iter().map(|t| TypeOid(*t)).collect();

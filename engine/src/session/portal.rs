@@ -164,7 +164,7 @@ pub struct Portal {
     pub deadline: Option<Instant>,
     pub clock: Clock,
     pub created: i64,
-    /// Savepoints there were when a cursor was declared.
+    /// Savepoints there were when it was opened.
     pub level: usize,
     /// DECLAREd: visible in pg_cursors under this text.
     pub cursor: Option<super::cursor::CursorInfo>,
@@ -207,7 +207,8 @@ impl Session {
             return Err(Error::new(SqlState::DuplicateCursor, format!("cursor \"{portal}\" already exists")));
         }
         let prepared = self.current(&prepared)?;
-        self.portals.insert(portal.to_string(), Portal::new(prepared, values.into()));
+        let level = self.block.savepoints();
+        self.portals.insert(portal.to_string(), Portal { level, ..Portal::new(prepared, values.into()) });
         Ok(())
     }
 

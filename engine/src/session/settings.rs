@@ -73,7 +73,8 @@ pub struct Values {
     pub idle_in_transaction_timeout: Option<Duration>,
     pub idle_session_timeout: Option<Duration>,
     pub default_modes: TransactionModes,
-    pub min_messages: NoticeLevel,
+    /// `None`: only errors.
+    pub min_messages: Option<NoticeLevel>,
     pub point_path: bool,
     pub methods: Methods,
     pub freshness: Freshness,
@@ -101,7 +102,7 @@ impl Values {
                 read_only: false,
                 deferrable: false,
             },
-            min_messages: NoticeLevel::Notice,
+            min_messages: Some(NoticeLevel::Notice),
             point_path: true,
             methods: Methods::default(),
             freshness: Freshness::default(),
@@ -175,11 +176,12 @@ impl Values {
             "default_transaction_deferrable" => self.default_modes.deferrable = on(),
             "client_min_messages" => {
                 self.min_messages = match &*text {
-                    "log" => NoticeLevel::Log,
-                    "notice" => NoticeLevel::Notice,
-                    // Errors always reach the client; with `error` nothing else does.
-                    "warning" | "error" => NoticeLevel::Warning,
-                    _ => NoticeLevel::Debug,
+                    "log" => Some(NoticeLevel::Log),
+                    "info" => Some(NoticeLevel::Info),
+                    "notice" => Some(NoticeLevel::Notice),
+                    "warning" => Some(NoticeLevel::Warning),
+                    "error" => None,
+                    _ => Some(NoticeLevel::Debug),
                 }
             }
             "lockstep.point_path" => self.point_path = on(),
@@ -507,7 +509,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Custom settings have a dot in their name; `None` resets.
+    /// Custom settings have a dot in their name; `None` resets to nothing.
     fn set_custom(&mut self, name: &str, text: Option<&str>, local: bool) -> Result<()> {
         let valid = |part: &str| {
             part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || !c.is_ascii())
@@ -522,11 +524,7 @@ impl Settings {
                 .detail("Custom parameter names must be two or more simple identifiers separated by dots."));
         }
         let write = |values: &mut Arc<Values>| {
-            let values = Arc::make_mut(values);
-            match text {
-                Some(text) => values.custom.insert(lower.clone(), Arc::from(text)),
-                None => values.custom.remove(&lower),
-            };
+            Arc::make_mut(values).custom.insert(lower.clone(), Arc::from(text.unwrap_or_default()));
         };
         write(&mut self.current);
         if !local {
@@ -564,8 +562,8 @@ impl Settings {
     /// RESET ALL: it leaves the session who it is.
     pub fn reset_all(&mut self) {
         let (users, lasting) = (self.current.users.clone(), self.lasting.users.clone());
-        self.current = self.reset.clone();
-        self.lasting = self.reset.clone();
+        let reset = self.reset.clone();
+        self.restore(reset.clone(), reset);
         self.set_users(lasting, false);
         self.set_users(users, true);
     }
@@ -681,13 +679,25 @@ impl Settings {
     }
 
     pub fn roll_back(&mut self, mark: &SettingsMark) {
-        self.lasting = mark.lasting.clone();
-        self.current = mark.current.clone();
+        self.restore(mark.lasting.clone(), mark.current.clone());
     }
 
     /// SET LOCAL ends with the transaction.
     pub fn commit(&mut self) {
-        self.current = self.lasting.clone();
+        self.restore(self.lasting.clone(), self.lasting.clone());
+    }
+
+    /// Goes back to other values. A custom setting that was ever set stays known, with nothing in it.
+    fn restore(&mut self, mut lasting: Arc<Values>, mut current: Arc<Values>) {
+        for values in [&mut lasting, &mut current] {
+            let known = self.current.custom.keys().filter(|name| !values.custom.contains_key(*name));
+            let known: Vec<String> = known.cloned().collect();
+            if !known.is_empty() {
+                Arc::make_mut(values).custom.extend(known.into_iter().map(|name| (name, Arc::from(""))));
+            }
+        }
+        self.lasting = lasting;
+        self.current = current;
     }
 }
 

@@ -57,9 +57,8 @@ impl Session {
                         SqlState::NoActiveSqlTransaction,
                         "SET TRANSACTION can only be used in transaction blocks",
                     );
-                } else {
-                    self.set_modes(modes)?;
                 }
+                self.set_modes(modes)?;
                 "SET"
             }
             Utility::SetCharacteristics(modes) => {
@@ -255,12 +254,11 @@ impl Session {
         }
         if self.settings.modes != before {
             let modes = self.settings.modes;
-            if self.block.queried && modes.isolation != before.isolation {
+            if modes.isolation != before.isolation
+                && let Err(error) = self.check_isolation_may_change()
+            {
                 self.settings.modes = before;
-                return Err(Error::new(
-                    SqlState::ActiveSqlTransaction,
-                    "SET TRANSACTION ISOLATION LEVEL must be called before any query",
-                ));
+                return Err(error);
             }
             self.apply_modes(modes);
         }

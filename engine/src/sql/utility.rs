@@ -633,6 +633,10 @@ fn set(c: &mut Cursor<'_>) -> Result<Utility> {
         let deferred = c.expect_one(&["deferred", "immediate"])? == "deferred";
         return Ok(Utility::SetConstraints { names, deferred });
     }
+    let local = c.accept("local");
+    if !local && c.nth_is(0, "session") && !c.nth_is(1, "authorization") && !c.nth_is(1, "characteristics") {
+        c.at += 1;
+    }
     if c.nth_is(0, "session") && c.nth_is(1, "characteristics") {
         c.at += 2;
         c.expect("as")?;
@@ -644,10 +648,6 @@ fn set(c: &mut Cursor<'_>) -> Result<Utility> {
             return Err(Error::unsupported("SET TRANSACTION SNAPSHOT"));
         }
         return Ok(Utility::SetTransaction(modes(c)?));
-    }
-    let local = c.accept("local");
-    if !local && c.nth_is(0, "session") && !c.nth_is(1, "authorization") {
-        c.at += 1;
     }
     let plain = |name: &str, value| Utility::Set { name: name.into(), value, local };
     if c.accept("time") {

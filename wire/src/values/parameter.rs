@@ -80,6 +80,7 @@ pub(super) fn read_binary(reader: &mut Reader<'_>, ty: TypeOid, settings: &Forma
         Family::Oid | Family::Reg => Datum::Oid(reader.i32()? as u32),
         Family::Numeric => Datum::Numeric(Box::new(numeric::read(reader)?)),
         Family::Text if ty == TypeOid::CHAR => Datum::from(text::char_of_byte(reader.u8()?)),
+        Family::Text if ty == TypeOid::JSON => text::parse(utf8(take_rest(reader)?)?, PgType::from(ty), settings)?,
         Family::Text => Datum::from(utf8(take_rest(reader)?)?),
         Family::Jsonb => {
             let version = reader.u8()?;

@@ -58,12 +58,21 @@ pub fn canonical(setting: &Setting, value: &str) -> Result<String> {
                 "false" | "no" | "0" => "off",
                 _ => value.trim(),
             };
-            let found = values.iter().find(|v| v.eq_ignore_ascii_case(spelt));
+            let found = unlisted(name, spelt).or_else(|| values.iter().find(|v| v.eq_ignore_ascii_case(spelt)));
             found
                 .map(|v| v.to_string())
                 .ok_or_else(|| invalid(name, value).hint(format!("Available values: {}.", values.join(", "))))
         }
         Kind::Text => text_value(name, value),
+    }
+}
+
+/// The value that another spelling means, which hints do not name.
+fn unlisted(name: &str, value: &str) -> Option<&'static &'static str> {
+    match (name, value.to_ascii_lowercase().as_str()) {
+        ("client_min_messages", "info") => Some(&"info"),
+        ("client_min_messages" | "log_min_messages" | "log_min_error_statement", "debug") => Some(&"debug2"),
+        _ => None,
     }
 }
 
@@ -271,32 +280,42 @@ pub fn unit_name(setting: &Setting) -> Option<&'static str> {
 
 /// `DateStyle`: a list of a style and an order in any sequence; what is not named keeps `current`.
 pub fn parse_date_style(value: &str, current: Option<(DateStyle, DateOrder)>) -> Result<(DateStyle, DateOrder)> {
-    let (mut style, mut order) = current.unwrap_or((DateStyle::Iso, DateOrder::Mdy));
-    let mut order_named = false;
-    for word in value.split(',') {
-        let word = word.trim().trim_matches('"').to_ascii_lowercase();
-        match word.as_str() {
-            "iso" => style = DateStyle::Iso,
-            "sql" => style = DateStyle::Sql,
-            w if w.starts_with("postgres") => style = DateStyle::Postgres,
+    let (old_style, old_order) = current.unwrap_or((DateStyle::Iso, DateOrder::Mdy));
+    let (mut style, mut order) = (None, None);
+    // What German and DEFAULT say of what is not named.
+    let (mut weak_style, mut weak_order) = (None, None);
+    let mut conflict = false;
+    let words =
+        split_identifiers(value).ok_or_else(|| invalid("DateStyle", value).detail("List syntax is invalid."))?;
+    for word in words.iter().map(|word| word.to_ascii_lowercase()) {
+        let (named_style, named_order) = match word.as_str() {
+            "iso" => (Some(DateStyle::Iso), None),
+            "sql" => (Some(DateStyle::Sql), None),
+            w if w.starts_with("postgres") => (Some(DateStyle::Postgres), None),
             "german" => {
-                style = DateStyle::German;
-                if !order_named {
-                    order = DateOrder::Dmy;
-                }
+                weak_order = Some(DateOrder::Dmy);
+                (Some(DateStyle::German), None)
             }
-            "ymd" => (order, order_named) = (DateOrder::Ymd, true),
-            w if w == "dmy" || w.starts_with("euro") => (order, order_named) = (DateOrder::Dmy, true),
-            w if w == "mdy" || w.starts_with("us") || w.starts_with("noneuro") => {
-                (order, order_named) = (DateOrder::Mdy, true)
+            "ymd" => (None, Some(DateOrder::Ymd)),
+            w if w == "dmy" || w.starts_with("euro") => (None, Some(DateOrder::Dmy)),
+            w if w == "mdy" || w.starts_with("us") || w.starts_with("noneuro") => (None, Some(DateOrder::Mdy)),
+            "default" => {
+                (weak_style, weak_order) = (Some(DateStyle::Iso), Some(DateOrder::Mdy));
+                (None, None)
             }
-            "default" => (style, order) = (DateStyle::Iso, DateOrder::Mdy),
             _ => {
                 return Err(invalid("DateStyle", value).detail(format!("Unrecognized key word: \"{word}\".")));
             }
-        }
+        };
+        conflict |= named_style.is_some() && style.is_some() && style != named_style;
+        conflict |= named_order.is_some() && order.is_some() && order != named_order;
+        style = named_style.or(style);
+        order = named_order.or(order);
     }
-    Ok((style, order))
+    if conflict {
+        return Err(invalid("DateStyle", value).detail("Conflicting \"datestyle\" specifications."));
+    }
+    Ok((style.or(weak_style).unwrap_or(old_style), order.or(weak_order).unwrap_or(old_order)))
 }
 
 pub fn date_style_text((style, order): (DateStyle, DateOrder)) -> String {
