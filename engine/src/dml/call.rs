@@ -222,7 +222,7 @@ async fn execute(
                     run(session, call, &prepared, &params).await?;
                 }
                 None => {
-                    Box::pin(super::ddl::run(session, &parsed)).await?;
+                    Box::pin(super::ddl::run(session, &parsed, (&types, &params))).await?;
                 }
             },
             _ => {

@@ -18,9 +18,13 @@ use crate::sql::bind::fold;
 use crate::sql::spellings::EXECUTE_MARK;
 use crate::sql::{Binder, Parsed, Statement};
 use crate::txn::{Reads, Transaction};
+use crate::types::{Datum, TypeOid};
 
-/// Runs a statement of DDL and answers its command tag.
-pub async fn run(session: &mut Session, parsed: &Parsed) -> Result<String> {
+/// Types and values of a statement's parameters.
+pub type Given<'a> = (&'a [TypeOid], &'a Arc<[Datum]>);
+
+/// Runs a statement of DDL and answers its command tag. Of all of them CREATE TABLE AS takes parameters.
+pub async fn run(session: &mut Session, parsed: &Parsed, given: Given<'_>) -> Result<String> {
     let statement = match &parsed.statement {
         Statement::Sql(statement) => statement,
         Statement::Ddl(extra) => {
@@ -67,7 +71,7 @@ pub async fn run(session: &mut Session, parsed: &Parsed) -> Result<String> {
     if let ast::Statement::CreateTable(create) = &**statement
         && let Some(query) = &create.query
     {
-        return create_as(session, create, query, parsed, members).await;
+        return create_as(session, create, query, parsed, (members, given)).await;
     }
     with_context(session, parsed, members, async |transaction, context| {
         ddl::execute(statement, transaction, context).await
@@ -157,7 +161,7 @@ async fn create_as(
     create: &ast::CreateTable,
     query: &ast::Query,
     parsed: &Parsed,
-    members: Vec<Member>,
+    (members, (types, params)): (Vec<Member>, Given<'_>),
 ) -> Result<String> {
     let inner = Parsed {
         statement: Statement::Sql(Box::new(ast::Statement::Query(Box::new(locked_first(query)?)))),
@@ -168,7 +172,7 @@ async fn create_as(
     let executed = executed(query);
     let (prepared, params) = match &executed {
         Some(executed) => session.prepared_with(executed.name, &executed.args, &parsed.source, &[])?,
-        None => (session.plan(Arc::new(inner), Vec::new())?, Arc::from([])),
+        None => (session.plan(Arc::new(inner), types.to_vec())?, params.clone()),
     };
     let Plan::Query(plan) = &prepared.plan else {
         return Err(Error::new(SqlState::WrongObjectType, "prepared statement is not a SELECT"));

@@ -13,6 +13,8 @@ use crate::functions::{EvalContext, Function, registry};
 use crate::session::Session;
 use crate::session::identity::check_sequence;
 use crate::session::registry::WaitEvent;
+use crate::sql::BoundQuery;
+use crate::sql::rel::Rel;
 use crate::txn::{Advisory, Wait};
 use crate::types::{Datum, PgType, TypeOid};
 
@@ -116,6 +118,34 @@ pub fn sequence_of(catalog: &Catalog, arg: &Datum) -> Result<Arc<SequenceDef>> {
     }
 }
 
+/// 22003 for what `setval` may not set.
+pub fn check_bounds(sequence: &SequenceDef, value: i64) -> Result<()> {
+    if value < sequence.min || value > sequence.max {
+        return Err(Error::new(
+            SqlState::NumericValueOutOfRange,
+            format!(
+                "setval: value {value} is out of bounds for sequence \"{}\" ({}..{})",
+                sequence.name, sequence.min, sequence.max
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a query calls `setval`.
+pub fn sets_sequences(bound: &BoundQuery) -> bool {
+    fn called(expr: &ScalarExpr) -> bool {
+        expr.any(&|e| {
+            matches!(&e.kind, ExprKind::Call { function, .. } if function.name == "setval")
+                || e.subquery().is_some_and(|rel| within(rel))
+        })
+    }
+    fn within(rel: &Rel) -> bool {
+        rel.expressions().into_iter().any(called) || rel.inputs().into_iter().any(within)
+    }
+    within(&bound.rel) || bound.locked.iter().any(|first| sets_sequences(&first.query))
+}
+
 /// The default of an identity column: `nextval`, as the column's type.
 pub fn nextval_expr(sequence: Oid, ty: PgType) -> Option<RowExpr> {
     let function = registry().lookup("nextval").first()?.clone();
@@ -208,16 +238,8 @@ impl Session {
         Ok(Datum::Int8(value))
     }
 
-    async fn setval(&mut self, sequence: &SequenceDef, value: i64, called: bool) -> Result<Datum> {
-        if value < sequence.min || value > sequence.max {
-            return Err(Error::new(
-                SqlState::NumericValueOutOfRange,
-                format!(
-                    "setval: value {value} is out of bounds for sequence \"{}\" ({}..{})",
-                    sequence.name, sequence.min, sequence.max
-                ),
-            ));
-        }
+    pub(crate) async fn setval(&mut self, sequence: &SequenceDef, value: i64, called: bool) -> Result<Datum> {
+        check_bounds(sequence, value)?;
         self.transaction()?.setval(sequence, value, called).await?;
         if called {
             self.sequences.lock().set(sequence.oid, value);

@@ -424,6 +424,7 @@ impl Session {
     /// What an error does to the transaction.
     pub(super) fn fail_transaction(&mut self) {
         self.routines.clear();
+        self.sequences.lock().end_sets();
         self.copy = None;
         self.parts = None;
         if let Some((counted, _)) = self.copying.take() {

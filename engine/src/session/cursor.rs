@@ -117,10 +117,14 @@ impl Session {
             );
         }
         hidden.locked = plan.bound.locks.iter().map(|l| l.table).collect();
-        let mut portal = Portal::new(prepared.clone(), outer.params.clone());
         // The cursor sees its moment of declaration.
         let shared = self.shared.clone();
-        portal.state = shared.interruptible(outer.deadline, pin!(self.run_locked(&prepared, &outer.params))).await?;
+        let mut prepared = prepared.clone();
+        let state = shared
+            .interruptible(outer.deadline, pin!(self.run_bound_anew(&mut prepared, &outer.params, false)))
+            .await?;
+        let mut portal = Portal::new(prepared, outer.params.clone());
+        portal.state = state;
         portal.created = now_micros();
         portal.level = self.block.savepoints();
         let (held, account, rows) = (false, None, None);

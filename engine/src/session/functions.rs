@@ -12,7 +12,7 @@ use super::{Session, TransactionStatus, host};
 use crate::catalog::Catalog;
 use crate::catalog::Oid;
 use crate::catalog::acl::Rights;
-use crate::dml::sequence::sequence_of;
+use crate::dml::sequence::{check_bounds, sequence_of};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::{Call, EvalContext, Function, FunctionHost, Kind, Rows, registry};
 use crate::system::deparse::quote_ident;
@@ -163,11 +163,14 @@ impl NameRegType for SessionFunctions {
     }
 }
 
-const OWN: [&str; 17] = [
+const OWN: [&str; 20] = [
     "current_setting",
     "pg_is_in_recovery",
     "pg_is_wal_replay_paused",
     "nextval",
+    "setval",
+    "pg_cancel_backend",
+    "pg_terminate_backend",
     "currval",
     "lastval",
     "lockstep_position",
@@ -198,6 +201,9 @@ impl FunctionHost for SessionFunctions {
                     .hint("Recovery control functions can only be executed during recovery.")),
             },
             "nextval" => self.nextval(args),
+            "setval" => self.setval(args),
+            "pg_cancel_backend" => self.interrupt(args, false),
+            "pg_terminate_backend" => self.interrupt(args, true),
             "pg_notify" => {
                 if self.session.settings.standby {
                     let message = "cannot execute NOTIFY during recovery";
@@ -289,6 +295,46 @@ impl SessionFunctions {
         sequences.remember(sequence.oid, value);
         sequences.note_logged(reign, logged);
         Ok(Datum::Int8(value))
+    }
+
+    /// `setval` for each row of a query: noted, for the session to do when the query is done.
+    fn setval(&self, args: &[Datum]) -> Result<Datum> {
+        if args.iter().any(Datum::is_null) {
+            return Ok(Datum::Null);
+        }
+        let settings = &self.session.settings;
+        if settings.modes.read_only || settings.standby {
+            return Err(Error::new(
+                SqlState::ReadOnlySqlTransaction,
+                "cannot execute setval() in a read-only transaction",
+            ));
+        }
+        let sequence = sequence_of(&self.catalog, args.first().unwrap_or(&Datum::Null))?;
+        super::identity::check_sequence(&self.catalog, self.session.user, &sequence, Rights::UPDATE)?;
+        let Some(Datum::Int8(value)) = args.get(1) else {
+            return Err(Error::internal("setval was given no number"));
+        };
+        check_bounds(&sequence, *value)?;
+        let called = !matches!(args.get(2), Some(Datum::Bool(false)));
+        match self.session.sequences.lock().note_set(sequence, *value, called) {
+            true => Ok(Datum::Int8(*value)),
+            false => Err(Error::unsupported("setval() for rows of a statement that is no plain query")),
+        }
+    }
+
+    /// `pg_cancel_backend` and `pg_terminate_backend` for each row of a query.
+    fn interrupt(&self, args: &[Datum], terminate: bool) -> Result<Datum> {
+        let Some(Datum::Int4(process)) = args.first() else { return Ok(Datum::Null) };
+        if *process == self.session.shared.key.process {
+            return Err(self.session.shared.interrupt_itself(terminate));
+        }
+        let found = self.session.engine.sessions().find(*process);
+        match &found {
+            Some(other) if terminate => other.terminate(),
+            Some(other) => other.cancel(),
+            None => {}
+        }
+        Ok(Datum::Bool(found.is_some()))
     }
 
     /// `current_setting(name [, missing_ok])`

@@ -32,9 +32,32 @@ pub struct SequenceValues {
     last: Option<Oid>,
     /// The record that covers what queries of the running transaction were given: see [`Self::take_logged`].
     logged: Option<(Reign, CommitTs)>,
+    /// What calls of `setval` in the running query are to set, if they may.
+    to_set: Option<Vec<SetSequence>>,
 }
 
+/// A sequence, its value, and whether that has been called for.
+pub type SetSequence = (Arc<SequenceDef>, i64, bool);
+
 impl SequenceValues {
+    /// From here on queries may call `setval`.
+    pub(crate) fn begin_sets(&mut self) {
+        self.to_set = Some(Vec::new());
+    }
+
+    /// False where queries may not call `setval`.
+    pub(crate) fn note_set(&mut self, sequence: Arc<SequenceDef>, value: i64, called: bool) -> bool {
+        if let Some(to_set) = &mut self.to_set {
+            to_set.push((sequence, value, called));
+        }
+        self.to_set.is_some()
+    }
+
+    /// What is to be set; queries may no longer call `setval`.
+    pub(crate) fn end_sets(&mut self) -> Vec<SetSequence> {
+        self.to_set.take().unwrap_or_default()
+    }
+
     /// A query was given a value that the record at `ts` covers.
     pub(crate) fn note_logged(&mut self, reign: Reign, ts: CommitTs) {
         let before = self.logged.filter(|(known, _)| *known == reign).map_or(CommitTs(0), |(_, ts)| ts);

@@ -99,6 +99,8 @@ pub struct QueryPlan {
     pub point: Option<PointSelect>,
     /// LIMIT and OFFSET that must be counted after rows were locked.
     pub locked_limit: Option<LockedLimit>,
+    /// It calls `setval`, and not on the point path.
+    pub sets_sequences: bool,
 }
 
 pub struct LockedLimit {
@@ -353,6 +355,18 @@ impl Session {
                 Ok((with_row_queries(Plan::Merge(Box::new(plan)), binder), None))
             }
             ast::Statement::Call(call) => Ok((Plan::Ddl, dml::call::columns(call, catalog, binder)?)),
+            ast::Statement::CreateTable(create) if parameters > 0 => {
+                // For the types of its parameters: it is planned when it runs.
+                if let Some(query) = &create.query {
+                    self.plan_query(query, catalog, binder, parameters)?;
+                }
+                Ok((Plan::Ddl, None))
+            }
+            ast::Statement::CreateView(create) if parameters > 0 && create.materialized => {
+                self.plan_query(&create.query, catalog, binder, parameters)?;
+                let message = "materialized views may not be defined using bound parameters";
+                Err(Error::new(SqlState::FeatureNotSupported, message))
+            }
             _ => Ok((Plan::Ddl, None)),
         }
     }
@@ -453,7 +467,8 @@ impl Session {
             true => PointSelect::choose(&bound, catalog, parameters, self.settings.values().methods),
             false => None,
         };
-        Ok(QueryPlan { bound, point, locked_limit })
+        let sets_sequences = point.is_none() && dml::sequence::sets_sequences(&bound);
+        Ok(QueryPlan { bound, point, locked_limit, sets_sequences })
     }
 
     fn plan_utility(
@@ -513,6 +528,18 @@ impl Session {
         }
     }
 
+    /// [`Self::current`] for a statement of whose columns no client was told.
+    pub(super) fn current_untold(&mut self, prepared: &Arc<Prepared>) -> Result<Arc<Prepared>> {
+        match prepared.is_current(&self.catalog(), self.settings.values()) {
+            true => Ok(prepared.clone()),
+            false => self.plan_again(prepared),
+        }
+    }
+
+    pub(super) fn plan_again(&mut self, prepared: &Prepared) -> Result<Arc<Prepared>> {
+        self.plan(prepared.parsed.clone(), prepared.parameters.to_vec())
+    }
+
     /// The statement bound under what holds now.
     pub(super) fn current(&mut self, prepared: &Arc<Prepared>) -> Result<Arc<Prepared>> {
         let catalog = self.catalog();
@@ -522,7 +549,7 @@ impl Session {
             prepared.check()?;
             return Ok(prepared.clone());
         }
-        let again = self.plan(prepared.parsed.clone(), prepared.parameters.to_vec())?;
+        let again = self.plan_again(prepared)?;
         let types = |columns: &Option<Arc<[Column]>>| {
             columns.as_ref().map(|c| c.iter().map(|c| (c.name.clone(), c.ty.oid)).collect::<Vec<_>>())
         };

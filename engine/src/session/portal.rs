@@ -348,7 +348,18 @@ impl Session {
     /// waited.
     pub(crate) async fn run_locked(&mut self, prepared: &Arc<Prepared>, params: &Arc<[Datum]>) -> Result<PortalState> {
         let mut prepared = prepared.clone();
+        self.run_bound_anew(&mut prepared, params, true).await
+    }
+
+    /// The same; unless the client was `told` of the columns they may be others when it runs. Leaves the statement as it ran.
+    pub(crate) async fn run_bound_anew(
+        &mut self,
+        statement: &mut Arc<Prepared>,
+        params: &Arc<[Datum]>,
+        told: bool,
+    ) -> Result<PortalState> {
         loop {
+            let prepared = statement.clone();
             if let Some(table) = dml::parts::changed_table(&prepared.plan) {
                 if !table.is_temporary() {
                     self.check_writable(prepared.command())?;
@@ -367,12 +378,15 @@ impl Session {
             if self.reads_on_standby(&prepared) {
                 self.transaction()?.pin(false).await?;
             }
-            let now = self.current(&prepared)?;
+            let now = match told {
+                true => self.current(&prepared)?,
+                false => self.current_untold(&prepared)?,
+            };
             if Arc::ptr_eq(&now, &prepared) {
                 return self.run(&prepared, params).await;
             }
             // What it names now may be other tables.
-            prepared = now;
+            *statement = now;
         }
     }
 
@@ -432,7 +446,10 @@ impl Session {
             Plan::Ddl if let Some(call) = dml::call::of(&prepared.parsed.statement) => {
                 return dml::call::run(self, call, prepared, params).await;
             }
-            Plan::Ddl => return Ok(PortalState::Done(Box::pin(self.run_ddl(&prepared.parsed)).await?)),
+            Plan::Ddl => {
+                let given = (&*prepared.parameters, params);
+                return Ok(PortalState::Done(Box::pin(dml::ddl::run(self, &prepared.parsed, given)).await?));
+            }
             Plan::Utility | Plan::Empty => return Err(Error::internal("a utility statement was run as a query")),
         };
         Ok(PortalState::Rows { source, tag })

@@ -17,7 +17,7 @@ use crate::catalog::{Catalog, Oid, Relation};
 use crate::error::{Error, Result, SqlState};
 use crate::expr::ScalarExpr;
 use crate::expr_eval::eval;
-use crate::query::{QueryContext, RanFirst, ResultStream};
+use crate::query::{Collected, QueryContext, RanFirst, ResultStream};
 use crate::sql::bind::LockedSubquery;
 use crate::sql::{BoundQuery, LockStrength};
 use crate::storage::RowId;
@@ -59,12 +59,47 @@ impl Session {
             let batches = Box::pin(self.lock_rows(&plan.bound, limits, &known, params)).await?;
             return Ok(RowSource::Batches(batches.into()));
         }
+        if plan.sets_sequences {
+            return Box::pin(self.run_and_set_sequences(&plan.bound, params)).await;
+        }
         if monitors_alone(&plan.bound.reads) {
             self.transaction()?.skip_barrier();
         }
         self.begin_statement(Reads::Snapshot).await?;
         let stream = self.execute_bound(&plan.bound, params).await?;
         Ok(RowSource::Stream { stream, pending: None })
+    }
+
+    /// A query that calls `setval`: it runs to its end, then the sequences are set in the order of the calls.
+    async fn run_and_set_sequences(&mut self, bound: &BoundQuery, params: &Arc<[Datum]>) -> Result<RowSource> {
+        self.begin_statement(Reads::Snapshot).await?;
+        self.sequences.lock().begin_sets();
+        let rows = self.all_batches(bound, &Known::new(), params, 1).await;
+        let to_set = self.sequences.lock().end_sets();
+        let (batches, _) = rows?;
+        for (sequence, value, called) in to_set {
+            self.setval(&sequence, value, called).await?;
+        }
+        Ok(RowSource::Batches(batches.into()))
+    }
+
+    /// All rows of a query, each counted so many times against the memory limit.
+    async fn all_batches(
+        &mut self,
+        query: &BoundQuery,
+        known: &Known,
+        params: &Arc<[Datum]>,
+        times: usize,
+    ) -> Result<(Vec<RecordBatch>, Collected)> {
+        let mut stream = self.execute_over(query, known, params).await?;
+        let collected = self.engine.query().collected();
+        let mut batches = Vec::new();
+        while let Some(batch) = stream.next().await.transpose()? {
+            tokio::task::yield_now().await;
+            collected.grow(times * batch.get_array_memory_size())?;
+            batches.push(batch);
+        }
+        Ok((batches, collected))
     }
 
     /// Starts a statement in the transaction.
@@ -215,15 +250,8 @@ impl Session {
             let batches = self.lock_rows(query, limits, known, params).await?;
             return self.keep(one_batch(query, &batches)?);
         }
-        let mut stream = self.execute_over(query, known, params).await?;
-        let collected = self.engine.query().collected();
-        let mut batches = Vec::new();
-        while let Some(batch) = stream.next().await.transpose()? {
-            tokio::task::yield_now().await;
-            // Once in pieces and once as a whole.
-            collected.grow(2 * batch.get_array_memory_size())?;
-            batches.push(batch);
-        }
+        // Once in pieces and once as a whole.
+        let (batches, collected) = self.all_batches(query, known, params, 2).await?;
         Kept::counted(one_batch(query, &batches)?, collected)
     }
 

@@ -73,7 +73,7 @@ impl Session {
         prepared.check()?;
         while self.is_changing(&prepared) {
             self.wait_for_changes(&prepared).await?;
-            prepared = self.plan(prepared.parsed.clone(), prepared.parameters.to_vec())?;
+            prepared = self.plan_again(&prepared)?;
         }
         // The client is told of the columns before the statement runs: on a standby, what the log brings in between must
         // not change them.
@@ -85,7 +85,7 @@ impl Session {
             };
             self.pin(passed).await?;
             if !prepared.is_current(&self.catalog(), self.settings.values()) {
-                prepared = self.plan(prepared.parsed.clone(), prepared.parameters.to_vec())?;
+                prepared = self.plan_again(&prepared)?;
             }
         }
         let columns = self.columns_of(&prepared)?;
@@ -106,23 +106,32 @@ impl Session {
         shared.interruptible(deadline, pin!(self.transaction()?.pin(passed))).await
     }
 
-    /// Whether somebody else has a table for itself that the query reads. The client is told of the columns before the
+    /// Whether somebody else has a table for itself that the statement names. The client is told of the columns before the
     /// statement runs, so a change that is under way must be waited for before it is bound.
     pub(super) fn is_changing(&self, prepared: &Prepared) -> bool {
         let locks = &self.engine.transactions().locks;
         let locked = |oid| self.block.transaction.as_ref().is_some_and(|t| t.has_table_lock(oid));
         let changing = |oid: &Oid| locks.is_wanted_alone(*oid) && !locked(*oid);
-        matches!(prepared.plan, Plan::Query(_)) && prepared.relations.iter().any(changing)
+        prepared.columns.is_some() && prepared.relations.iter().any(changing)
     }
 
-    /// Locks what the query reads; afterwards it has to be bound again.
+    /// Locks what the statement names; afterwards it has to be bound again.
     pub(super) async fn wait_for_changes(&mut self, prepared: &Prepared) -> Result<()> {
         let text = prepared.parsed.text.clone();
         self.become_active(&text);
         self.transaction()?;
         let deadline = self.settings.values().statement_timeout.map(|t| Instant::now() + t);
         let shared = self.shared.clone();
-        shared.interruptible(deadline, pin!(self.lock_all(prepared))).await
+        shared.interruptible(deadline, pin!(self.lock_all_to_run(prepared))).await
+    }
+
+    async fn lock_all_to_run(&mut self, prepared: &Prepared) -> Result<()> {
+        if let Some(table) = crate::dml::parts::changed_table(&prepared.plan)
+            && self.check_writable(prepared.command()).is_ok()
+        {
+            self.lock_for_write(table).await?;
+        }
+        self.lock_all(prepared).await
     }
 
     fn plan_simple(&mut self, parsed: Parsed) -> Result<Arc<Prepared>> {

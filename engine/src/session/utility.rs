@@ -512,10 +512,6 @@ impl Session {
         Err(Error::new(SqlState::WrongObjectType, message)
             .detail(format!("This operation is not supported for {kind}.")))
     }
-
-    pub(super) async fn run_ddl(&mut self, parsed: &Parsed) -> Result<String> {
-        crate::dml::ddl::run(self, parsed).await
-    }
 }
 
 /// A name as it must be written in SQL.
