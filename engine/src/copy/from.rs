@@ -295,7 +295,11 @@ impl CopyIn {
 
     /// Reads one line; `false` when no whole one is there.
     fn text_row(&mut self, last: bool) -> Result<bool> {
-        let Some(at) = self.lines.next(last) else {
+        let next = match self.lines.next(last) {
+            Ok(next) => next,
+            Err(error) => return Err(error.context(self.place())),
+        };
+        let Some(at) = next else {
             if last && self.lines.in_quotes() && !self.lines.ended {
                 return Err(Error::new(SqlState::BadCopyFileFormat, "unterminated CSV quoted field").context(format!(
                     "COPY {}, line {}",
@@ -322,6 +326,7 @@ impl CopyIn {
             let shown = crate::session::settings::value::clip(line, 100);
             error.context(format!("COPY {}, line {number}: \"{shown}\"", self.inserter.plan.rules.def.name))
         };
+        let mut ended = false;
         if self.columns.is_empty() && line.is_empty() {
             self.fields.clear();
         } else {
@@ -329,7 +334,10 @@ impl CopyIn {
                 Format::Csv => {
                     csv_fields(line.as_bytes(), &self.options, &mut self.fields, &mut self.scratch).map_err(whole)?
                 }
-                _ => text_fields(line.as_bytes(), &self.options, &mut self.fields, &mut self.scratch),
+                _ => {
+                    ended = text_fields(line.as_bytes(), &self.options, &mut self.fields, &mut self.scratch)
+                        .map_err(whole)?
+                }
             }
         }
         if std::mem::take(&mut self.header_pending) {
@@ -378,6 +386,7 @@ impl CopyIn {
                 format!("missing data for column \"{}\"", missing.name),
             )));
         }
+        self.lines.ended = ended;
         self.rows += 1;
         Ok(true)
     }

@@ -22,12 +22,13 @@ use crate::dml::insert::{InsertPlan, Source, target_columns};
 use crate::dml::row_expr::{RowColumns, RowExpr};
 use crate::dml::rules::TableRules;
 use crate::error::{Error, Result, SqlState};
-use crate::session::plan::{Plan, identifier};
+use crate::session::plan::{Plan, identifier, object_name};
 use crate::session::portal::{Portal, PortalState, Tag};
 use crate::session::{CopyFormat, Row, Session, Step};
 use crate::sql::utility::{Copy, CopyEnd, CopySource};
 use crate::sql::{Binder, Parsed, Statement, parse, permission_denied};
 use crate::txn::Reads;
+use crate::types::Datum;
 use options::CopyOptions;
 
 /// Starts a COPY: the step tells the client which way the data goes.
@@ -62,6 +63,7 @@ async fn start_in(
         return Err(Error::new(SqlState::SyntaxError, "COPY FROM needs a table"));
     };
     session.check_writable("COPY FROM")?;
+    check_kind(session, name, true)?;
     let table = session.resolve_table(name, &session.catalog(), "copy to")?;
     session.lock_for_write(table.oid).await?;
     let catalog = session.catalog();
@@ -79,13 +81,10 @@ async fn start_in(
         true => def.live_columns().filter(|c| !c.generated).map(|c| c.attnum as usize - 1).collect(),
         false => target_columns(&def, &names, None)?,
     };
-    if let Some(column) = targets.iter().filter_map(|t| def.columns.get(*t)).find(|c| c.generated) {
-        return Err(Error::new(
-            SqlState::InvalidColumnReference,
-            format!("column \"{}\" is a generated column", column.name),
-        )
-        .detail("Generated columns cannot be used in COPY."));
-    }
+    let copied: Vec<&ColumnDef> = targets.iter().filter_map(|t| def.columns.get(*t)).collect();
+    check_generated(&copied)?;
+    let copied: Vec<&str> = copied.iter().map(|c| &*c.name).collect();
+    options.check_columns(Some(&def), &copied)?;
     let environment = session.environment(&catalog);
     let mut binder = Binder::new(environment, portal.prepared.parsed.source.clone(), &[]);
     let begun = binder.begin_target(&def, Rights::INSERT);
@@ -134,20 +133,43 @@ async fn start_out(
     portal: &mut Portal,
 ) -> Result<Option<Step>> {
     let outer = portal.prepared.parsed.clone();
+    let of_table = matches!(copy.source, CopySource::Table { .. });
     let inner = match copy.source {
         CopySource::Query(statement) => {
             Parsed { statement: *statement, source: outer.source.clone(), text: outer.text.clone(), parameters: 0 }
         }
+        CopySource::Table { name, columns } if check_kind(session, &name, false)? => {
+            let list: Vec<String> = columns.iter().map(|c| quote(&identifier(c))).collect();
+            let list = if list.is_empty() { "*".to_owned() } else { list.join(", ") };
+            let text = format!("SELECT {list} FROM {name}");
+            parse(&text)?.pop().ok_or_else(|| Error::internal("COPY made an empty query"))?
+        }
         CopySource::Table { name, columns } => {
+            let table = session.resolve_table(&name, &session.catalog(), "copy from")?.oid;
+            let shared = session.shared.clone();
+            shared.interruptible(portal.deadline, pin!(session.transaction()?.lock_for_read(table))).await?;
             let def = session.resolve_table(&name, &session.catalog(), "copy from")?;
             let list: Vec<String> = match columns.is_empty() {
                 true => def.live_columns().filter(|c| !c.generated).map(|c| quote(&c.name)).collect(),
                 false => columns.iter().map(|c| quote(&identifier(c))).collect(),
             };
-            for column in &columns {
-                def.resolve_column(&identifier(column))?;
+            let names: Vec<String> = columns.iter().map(identifier).collect();
+            let mut copied: Vec<&ColumnDef> = Vec::with_capacity(names.len());
+            for name in &names {
+                let column = def.resolve_column(name)?;
+                if copied.iter().any(|c| c.attnum == column.attnum) {
+                    let message = format!("column \"{name}\" specified more than once");
+                    return Err(Error::new(SqlState::DuplicateColumn, message));
+                }
+                copied.push(column);
             }
+            check_generated(&copied)?;
             check_may_copy(session, &def, &columns)?;
+            if names.is_empty() {
+                copied = def.live_columns().filter(|c| !c.generated).collect();
+            }
+            let copied: Vec<&str> = copied.iter().map(|c| &*c.name).collect();
+            options.check_columns(Some(&def), &copied)?;
             // Rows of tables that inherit from it are not its own.
             let text = format!("SELECT {} FROM ONLY {name}", list.join(", "));
             parse(&text)?.pop().ok_or_else(|| Error::internal("COPY made an empty query"))?
@@ -156,17 +178,24 @@ async fn start_out(
     if matches!(inner.statement, Statement::Utility(_)) {
         return Err(Error::new(SqlState::SyntaxError, "COPY query must be a SELECT, INSERT, UPDATE or DELETE"));
     }
-    let prepared = session.plan(Arc::new(inner), Vec::new())?;
-    let Some(columns) = prepared.columns.clone() else {
+    let mut prepared = session.plan(Arc::new(inner), Vec::new())?;
+    if prepared.columns.is_none() {
         return Err(match prepared.plan {
             Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_) | Plan::Parts(_) => {
                 Error::new(SqlState::FeatureNotSupported, "COPY query must have a RETURNING clause")
             }
             _ => Error::new(SqlState::FeatureNotSupported, "COPY query must return columns"),
         });
-    };
+    }
     let shared = session.shared.clone();
-    let state = shared.interruptible(portal.deadline, pin!(session.run_locked(&prepared, &Arc::from([])))).await?;
+    let none: Arc<[Datum]> = Arc::from([]);
+    let state =
+        shared.interruptible(portal.deadline, pin!(session.run_bound_anew(&mut prepared, &none, false))).await?;
+    let columns = prepared.columns.clone().unwrap_or_else(|| Arc::from([]));
+    if !of_table {
+        let copied: Vec<&str> = columns.iter().map(|c| &*c.name).collect();
+        options.check_columns(None, &copied)?;
+    }
     let PortalState::Rows { source, .. } = state else {
         return Err(Error::internal("a COPY query did not start"));
     };
@@ -183,6 +212,40 @@ async fn start_out(
     }
     portal.state = PortalState::CopyOut(Box::new(out));
     Ok(Some(Step::CopyOut(format)))
+}
+
+/// 42P10 for a generated column.
+fn check_generated(columns: &[&ColumnDef]) -> Result<()> {
+    match columns.iter().find(|c| c.generated) {
+        None => Ok(()),
+        Some(column) => Err(Error::new(
+            SqlState::InvalidColumnReference,
+            format!("column \"{}\" is a generated column", column.name),
+        )
+        .detail("Generated columns cannot be used in COPY.")),
+    }
+}
+
+/// 42809 for what is no table. Whether it is one of the system's.
+fn check_kind(session: &Session, name: &sqlparser::ast::ObjectName, from: bool) -> Result<bool> {
+    let catalog = session.catalog();
+    let (schema, name) = object_name(name)?;
+    let Some(relation) = catalog.find_relation(schema.as_deref(), &name, &session.search_path(&catalog)) else {
+        return Ok(false);
+    };
+    let kind = relation.kind_name();
+    match kind {
+        "table" => return Ok(matches!(relation, Relation::System(_))),
+        "index" => return Err(Error::new(SqlState::WrongObjectType, format!("\"{name}\" is an index"))),
+        _ => {}
+    }
+    let direction = if from { "to" } else { "from" };
+    let error = Error::new(SqlState::WrongObjectType, format!("cannot copy {direction} {kind} \"{name}\""));
+    Err(match (kind, from) {
+        ("view", true) => error.hint("To enable copying to a view, provide an INSTEAD OF INSERT trigger."),
+        ("view" | "materialized view", false) => error.hint("Try the COPY (SELECT ...) TO variant."),
+        _ => error,
+    })
 }
 
 /// 42501 for who may not read the columns, before policies are asked.

@@ -1,5 +1,6 @@
 //! The options of COPY (PostgreSQL 15 manual, COPY), checked as PostgreSQL checks them.
 
+use crate::catalog::TableDef;
 use crate::error::{Error, Result, SqlState};
 use crate::session::settings::value::parse_bool;
 use crate::sql::utility::Options;
@@ -123,6 +124,16 @@ impl CopyOptions {
             }
             seen.push(name);
             match name.as_str() {
+                "format" | "delimiter" | "null" | "quote" | "escape" | "encoding" if value.is_empty() => {
+                    return Err(syntax(format!("{name} requires a parameter")));
+                }
+                "force_quote" | "force_not_null" | "force_null" if value.is_empty() => {
+                    let message = format!("argument to option \"{name}\" must be a list of column names");
+                    return Err(invalid(message));
+                }
+                _ => {}
+            }
+            match name.as_str() {
                 "format" => {
                     format = match value.first().map(|v| v.to_lowercase()).as_deref() {
                         Some("text") => Format::Text,
@@ -187,6 +198,28 @@ impl CopyOptions {
         };
         options.check(from)?;
         Ok(options)
+    }
+
+    /// 42703 and 42P10 for columns that options name: they must be of the relation, and copied.
+    pub fn check_columns(&self, relation: Option<&TableDef>, copied: &[&str]) -> Result<()> {
+        for (columns, option) in [
+            (&self.force_quote, "FORCE_QUOTE"),
+            (&self.force_not_null, "FORCE_NOT_NULL"),
+            (&self.force_null, "FORCE_NULL"),
+        ] {
+            for name in columns.names.iter().filter(|name| !copied.contains(&name.as_str())) {
+                match relation {
+                    Some(def) => def.resolve_column(name)?,
+                    None => {
+                        let message = format!("column \"{name}\" does not exist");
+                        return Err(Error::new(SqlState::UndefinedColumn, message));
+                    }
+                };
+                let message = format!("{option} column \"{name}\" not referenced by COPY");
+                return Err(Error::new(SqlState::InvalidColumnReference, message));
+            }
+        }
+        Ok(())
     }
 
     fn check(&self, from: bool) -> Result<()> {

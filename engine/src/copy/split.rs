@@ -1,8 +1,10 @@
 //! From bytes to lines and fields: the text and csv formats of COPY FROM (PostgreSQL's copyfromparse.c).
 //!
-//! Invariant: input may be cut anywhere; a line is handed on only when it is whole.
+//! Invariants:
+//! 1. Input may be cut anywhere; a line is handed on only when it is whole.
+//! 2. Every line ends as the first one did.
 
-use memchr::{memchr, memchr2, memchr3};
+use memchr::{memchr2, memchr3};
 
 use super::options::{CopyOptions, Format};
 use crate::error::{Error, Result, SqlState};
@@ -17,8 +19,18 @@ pub enum Field {
     Scratch(usize, usize),
 }
 
+/// How lines end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Unknown,
+    Newline,
+    Return,
+    Both,
+}
+
 /// Cuts the input into lines.
 pub struct Lines {
+    ending: Ending,
     csv: bool,
     quote: u8,
     escape: u8,
@@ -36,6 +48,7 @@ pub struct Lines {
 impl Lines {
     pub fn new(options: &CopyOptions) -> Lines {
         Lines {
+            ending: Ending::Unknown,
             csv: options.format == Format::Csv,
             quote: options.quote,
             escape: options.escape,
@@ -59,16 +72,16 @@ impl Lines {
         }
     }
 
-    /// The next whole line without its end; with `last` the rest counts as one.
-    pub fn next(&mut self, last: bool) -> Option<(usize, usize)> {
+    /// The next whole line without its end; with `last` the rest counts as one. 22P04 for one that ends otherwise than the first.
+    pub fn next(&mut self, last: bool) -> Result<Option<(usize, usize)>> {
         if self.ended {
-            return None;
+            return Ok(None);
         }
         let start = self.start;
-        let end = match if self.csv { self.csv_end() } else { self.text_end() } {
-            Some(end) => {
-                self.start = end + 1;
-                self.scanned = end + 1;
+        let end = match if self.csv { self.csv_end(last)? } else { self.text_end(last)? } {
+            Some((end, next)) => {
+                self.start = next;
+                self.scanned = next;
                 end
             }
             None if last && start < self.buffer.len() => {
@@ -76,19 +89,14 @@ impl Lines {
                 self.scanned = self.start;
                 self.buffer.len()
             }
-            None => return None,
-        };
-        self.number += 1;
-        let end = match self.buffer.get(start..end) {
-            Some([.., b'\r']) => end - 1,
-            _ => end,
+            None => return Ok(None),
         };
         if self.buffer.get(start..end) == Some(b"\\.") {
             self.ended = true;
-            self.number -= 1;
-            return None;
+            return Ok(None);
         }
-        Some((start, end))
+        self.number += 1;
+        Ok(Some((start, end)))
     }
 
     pub fn slice(&self, (start, end): (usize, usize)) -> &[u8] {
@@ -99,43 +107,84 @@ impl Lines {
         self.quoted
     }
 
-    /// A line feed that no backslash precedes.
-    fn text_end(&mut self) -> Option<usize> {
+    /// The line that a line feed or a carriage return at `place` ends, and where the next one starts. `None`: what follows
+    /// must be known, and has not come yet.
+    fn end_at(&mut self, place: usize, last: bool) -> Result<Option<(usize, usize)>> {
+        let next = self.buffer.get(place + 1);
+        let (ending, length) = match (self.buffer.get(place), self.ending) {
+            (Some(b'\n'), Ending::Unknown | Ending::Newline) => (Ending::Newline, 1),
+            (Some(b'\r'), Ending::Return) => (Ending::Return, 1),
+            (Some(b'\r'), Ending::Unknown | Ending::Both) => match next {
+                Some(b'\n') => (Ending::Both, 2),
+                None if !last => {
+                    self.scanned = place;
+                    return Ok(None);
+                }
+                _ if self.ending == Ending::Both => return Err(self.stray(place)),
+                _ => (Ending::Return, 1),
+            },
+            _ => return Err(self.stray(place)),
+        };
+        self.ending = ending;
+        Ok(Some((place, place + length)))
+    }
+
+    /// A line feed or a carriage return that ends no line.
+    fn stray(&self, place: usize) -> Error {
+        let (name, escape) = match self.buffer.get(place) {
+            Some(b'\n') => ("newline", "\\n"),
+            _ => ("carriage return", "\\r"),
+        };
+        let bad = |message: String| Error::new(SqlState::BadCopyFileFormat, message);
+        if self.buffer.get(self.start..place) == Some(b"\\.") {
+            bad("end-of-copy marker does not match previous newline style".into())
+        } else if self.csv {
+            bad(format!("unquoted {name} found in data")).hint(format!("Use quoted CSV field to represent {name}."))
+        } else {
+            bad(format!("literal {name} found in data")).hint(format!("Use \"{escape}\" to represent {name}."))
+        }
+    }
+
+    /// A line end that no backslash precedes.
+    fn text_end(&mut self, last: bool) -> Result<Option<(usize, usize)>> {
         loop {
-            let rest = self.buffer.get(self.scanned..)?;
-            let Some(at) = memchr(b'\n', rest) else {
+            let rest = self.buffer.get(self.scanned..).unwrap_or_default();
+            let Some(at) = memchr2(b'\n', b'\r', rest) else {
                 self.scanned = self.buffer.len();
-                return None;
+                return Ok(None);
             };
             let end = self.scanned + at;
-            let backslashes = self.buffer.get(self.start..end)?.iter().rev().take_while(|b| **b == b'\\').count();
+            let line = self.buffer.get(self.start..end).unwrap_or_default();
+            let backslashes = line.iter().rev().take_while(|b| **b == b'\\').count();
             if backslashes % 2 == 0 {
-                return Some(end);
+                return self.end_at(end, last);
             }
             self.scanned = end + 1;
         }
     }
 
-    /// A line feed outside quotes.
-    fn csv_end(&mut self) -> Option<usize> {
+    /// A line end outside quotes.
+    fn csv_end(&mut self, last: bool) -> Result<Option<(usize, usize)>> {
         loop {
-            let rest = self.buffer.get(self.scanned..)?;
+            let rest = self.buffer.get(self.scanned..).unwrap_or_default();
             let found = match self.quoted {
-                false => memchr2(b'\n', self.quote, rest),
+                false => memchr3(b'\n', b'\r', self.quote, rest),
                 true => memchr2(self.quote, self.escape, rest),
             };
             let Some(at) = found else {
                 self.scanned = self.buffer.len();
-                return None;
+                return Ok(None);
             };
             let place = self.scanned + at;
-            let byte = *self.buffer.get(place)?;
-            if !self.quoted && byte == b'\n' {
-                return Some(place);
+            let byte = self.buffer.get(place).copied().unwrap_or_default();
+            if !self.quoted && matches!(byte, b'\n' | b'\r') {
+                return self.end_at(place, last);
             }
             if self.quoted && byte == self.escape && self.escape != self.quote {
                 // The escaped byte may still be on its way.
-                self.buffer.get(place + 1)?;
+                if self.buffer.len() <= place + 1 {
+                    return Ok(None);
+                }
                 self.scanned = place + 2;
                 continue;
             }
@@ -146,8 +195,9 @@ impl Lines {
     }
 }
 
-/// Cuts a line of the text format into fields. `scratch` receives what had to be unescaped.
-pub fn text_fields(line: &[u8], options: &CopyOptions, fields: &mut Vec<Field>, scratch: &mut Vec<u8>) {
+/// Cuts a line of the text format into fields. `scratch` receives what had to be unescaped. True: the line ended with `\.`, and
+/// with it the data. 22P04 for a `\.` elsewhere.
+pub fn text_fields(line: &[u8], options: &CopyOptions, fields: &mut Vec<Field>, scratch: &mut Vec<u8>) -> Result<bool> {
     fields.clear();
     scratch.clear();
     let delimiter = options.delimiter;
@@ -159,20 +209,20 @@ pub fn text_fields(line: &[u8], options: &CopyOptions, fields: &mut Vec<Field>, 
             let raw = line.get(start..stop).unwrap_or(&[]);
             fields.push(if raw == options.null { Field::Null } else { Field::Line(start, stop) });
             if stop >= line.len() {
-                return;
+                return Ok(false);
             }
             start = stop + 1;
             continue;
         }
-        let end = unescape(line, start, delimiter, scratch, options, fields);
+        let Some(end) = unescape(line, start, delimiter, scratch, options, fields)? else { return Ok(true) };
         if end >= line.len() {
-            return;
+            return Ok(false);
         }
         start = end + 1;
     }
 }
 
-/// One field with backslashes, from `start`; answers where it ends.
+/// One field with backslashes, from `start`; answers where it ends, `None` for the end of the data.
 fn unescape(
     line: &[u8],
     start: usize,
@@ -180,9 +230,10 @@ fn unescape(
     scratch: &mut Vec<u8>,
     options: &CopyOptions,
     fields: &mut Vec<Field>,
-) -> usize {
+) -> Result<Option<usize>> {
     let from = scratch.len();
     let mut at = start;
+    let mut ended = false;
     while let Some(byte) = line.get(at).copied() {
         if byte == delimiter {
             break;
@@ -231,6 +282,14 @@ fn unescape(
                 }
                 scratch.push(value);
             }
+            b'.' if at < line.len() => {
+                return Err(Error::new(SqlState::BadCopyFileFormat, "end-of-copy marker corrupt"));
+            }
+            b'.' => {
+                at -= 2;
+                ended = true;
+                break;
+            }
             other => scratch.push(other),
         }
     }
@@ -241,7 +300,7 @@ fn unescape(
     } else {
         fields.push(Field::Scratch(from, scratch.len()));
     }
-    at
+    Ok((!ended).then_some(at))
 }
 
 /// Cuts a line of the csv format into fields.
@@ -323,12 +382,13 @@ mod tests {
         let mut lines = Lines::new(options);
         let (mut fields, mut scratch, mut out) = (Vec::new(), Vec::new(), Vec::new());
         let mut take = |lines: &mut Lines, last: bool| {
-            while let Some(at) = lines.next(last) {
+            while let Some(at) = lines.next(last).unwrap() {
                 let line = lines.slice(at);
                 match options.format {
                     Format::Csv => csv_fields(line, options, &mut fields, &mut scratch).unwrap(),
-                    _ => text_fields(line, options, &mut fields, &mut scratch),
+                    _ => lines.ended = text_fields(line, options, &mut fields, &mut scratch).unwrap(),
                 }
+                let line = lines.slice(at);
                 let text = |f: &Field| match *f {
                     Field::Null => None,
                     Field::Line(a, b) => Some(String::from_utf8(line[a..b].to_vec()).unwrap()),
@@ -348,13 +408,44 @@ mod tests {
     #[test]
     fn text_lines_cut_anywhere() {
         let o = options(&[]);
-        let input = "1\t\\N\ta\\tb\r\n\\\\N\t\tx\\\ny\t\\x41\\102\n\\.\nignored";
+        let input = "1\t\\N\ta\\tb\n\\\\N\t\tx\\\ny\t\\x41\\102\n\\.\nignored";
         let expected = [vec![Some("1"), None, Some("a\tb")], vec![Some("\\N"), Some(""), Some("x\ny"), Some("AB")]];
         for cut in 1..input.len() {
             let got = split(input, &o, cut);
             let got: Vec<Vec<Option<&str>>> = got.iter().map(|l| l.iter().map(|f| f.as_deref()).collect()).collect();
             assert_eq!(got, expected, "cut {cut}");
         }
+    }
+
+    #[test]
+    fn lines_end_as_the_first_one() {
+        let values = |input: &str, cut| -> Vec<String> {
+            split(input, &options(&[]), cut).into_iter().flatten().map(Option::unwrap_or_default).collect()
+        };
+        for cut in 1..6 {
+            for input in ["a\rb\r", "a\r\nb\r\n", "a\nb", "a\r\nb\\.\r\nc"] {
+                assert_eq!(values(input, cut), ["a", "b"], "{input:?} cut {cut}");
+            }
+        }
+        let refused = |input: &str, list: &[(&str, &str)]| {
+            let mut lines = Lines::new(&options(list));
+            lines.push(input.as_bytes());
+            loop {
+                match lines.next(true) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return String::new(),
+                    Err(error) => return error.message().to_owned(),
+                }
+            }
+        };
+        let csv = [("format", "csv")];
+        assert_eq!(refused("a\nb\r\n", &[]), "literal carriage return found in data");
+        assert_eq!(refused("a\r\nb\n", &[]), "literal newline found in data");
+        assert_eq!(refused("a\r\nb\rc", &[]), "literal carriage return found in data");
+        assert_eq!(refused("a\r\n\\.\n", &[]), "end-of-copy marker does not match previous newline style");
+        assert_eq!(refused("a\n\"x\r\"\nb\r\n", &csv), "unquoted carriage return found in data");
+        assert_eq!(refused("a\rb\n", &csv), "unquoted newline found in data");
+        assert_eq!(refused("a\\\r\nb\n", &[]), "");
     }
 
     #[test]
