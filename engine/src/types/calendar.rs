@@ -96,19 +96,46 @@ pub fn checked_timestamp(micros: i128) -> Result<i64> {
 pub fn offset_at(zone: impl Into<Zone>, utc_micros: i64) -> i64 {
     match zone.into() {
         Zone::Fixed(seconds) => seconds,
-        Zone::Named(zone) => i64::from(zone.offset_from_utc_datetime(&naive(utc_micros)).fix().local_minus_utc()),
+        Zone::Named(zone) => {
+            i64::from(zone.offset_from_utc_datetime(&in_tables(zone, utc_micros)).fix().local_minus_utc())
+        }
     }
 }
 
 /// Abbreviation of the zone at an instant, as in "EST".
 pub fn abbreviation_at(zone: Tz, utc_micros: i64) -> String {
-    let offset = zone.offset_from_utc_datetime(&naive(utc_micros));
+    let offset = zone.offset_from_utc_datetime(&in_tables(zone, utc_micros));
     offset.abbreviation().map_or_else(|| offset.to_string(), str::to_string)
 }
 
-fn naive(micros: i64) -> NaiveDateTime {
-    // chrono ends before PostgreSQL's range does; the rules of a zone don't change out there.
-    let seconds = micros.div_euclid(MICROS_PER_SECOND).clamp(-200_000 * 31_556_952, 200_000 * 31_556_952);
+/// 2100-01-01: the tables of zones end here, in seconds.
+const TABLES_END: i64 = 4_102_444_800;
+const DAY_SECONDS: i64 = MICROS_PER_DAY / MICROS_PER_SECOND;
+
+/// An instant at which the zone's tables say what holds at `utc_micros`.
+fn in_tables(zone: Tz, utc_micros: i64) -> NaiveDateTime {
+    let seconds = utc_micros.div_euclid(MICROS_PER_SECOND);
+    if seconds < TABLES_END {
+        // chrono ends before PostgreSQL's range does; the rules of a zone don't change out there.
+        return naive(seconds.max(-200_000 * 31_556_952));
+    }
+    let offset = |month| {
+        let middle = naive(days_from_civil(2098, month, 15) * DAY_SECONDS);
+        zone.offset_from_utc_datetime(&middle).fix()
+    };
+    if offset(1) == offset(7) {
+        return naive(TABLES_END - 1);
+    }
+    // The last rules go on: they hold in a year like the one that is asked for.
+    let (year, _, _) = civil_from_days(seconds.div_euclid(DAY_SECONDS));
+    let first = |year| days_from_civil(year, 1, 1);
+    let alike =
+        |other: &i64| is_leap(*other) == is_leap(year) && day_of_week(first(*other)) == day_of_week(first(year));
+    let known = (2071..=2098).find(alike).unwrap_or(2098);
+    naive(seconds - (first(year) - first(known)) * DAY_SECONDS)
+}
+
+fn naive(seconds: i64) -> NaiveDateTime {
     DateTime::<Utc>::from_timestamp(seconds, 0).map(|t| t.naive_utc()).unwrap_or_default()
 }
 
