@@ -353,18 +353,26 @@ pub(super) fn setting(c: &mut Cursor<'_>, role: Option<Ident>, database: Option<
         if c.accept("all") {
             return statement(AccessStatement::Setting { role, database, change: SettingChange::ResetAll });
         }
-        let name = setting_name(c)?;
+        let name = match c.accept("transaction") {
+            true => {
+                c.expect("isolation")?;
+                c.expect("level")?;
+                "transaction_isolation".to_owned()
+            }
+            false => setting_name(c)?,
+        };
         return statement(AccessStatement::Setting { role, database, change: SettingChange::Reset(name) });
     }
     c.expect("set")?;
+    if let Some(change) = special_setting(c)? {
+        return statement(AccessStatement::Setting { role, database, change });
+    }
     let name = setting_name(c)?;
-    let change = if name == "timezone" && c.accept("default") {
-        SettingChange::Reset(name)
-    } else if c.accept("from") {
+    let change = if c.accept("from") {
         c.expect("current")?;
         SettingChange::FromCurrent(name)
     } else {
-        if name != "timezone" && !c.accept("to") || name == "timezone" && !c.accept("to") && c.is_eq() {
+        if !c.accept("to") {
             c.expect_token(&Token::Eq)?;
         }
         if c.accept("default") {
@@ -380,7 +388,39 @@ pub(super) fn setting(c: &mut Cursor<'_>, role: Option<Ident>, database: Option<
     statement(AccessStatement::Setting { role, database, change })
 }
 
+/// The forms without TO: TIME ZONE, ROLE, SESSION AUTHORIZATION, NAMES, SCHEMA.
+fn special_setting(c: &mut Cursor<'_>) -> Result<Option<SettingChange>, SyntaxError> {
+    let start = c.at;
+    let name = match c.next_word().as_deref() {
+        Some("time") if c.accept("zone") => "timezone",
+        Some("role") => "role",
+        Some("session") if c.accept("authorization") => "session_authorization",
+        Some("names") => "client_encoding",
+        Some("schema") => "search_path",
+        _ => "",
+    };
+    if name.is_empty() || c.nth_is(0, "to") || c.is_eq() || c.nth_is(0, "from") {
+        c.at = start;
+        return Ok(None);
+    }
+    let name = name.to_owned();
+    let none = name == "client_encoding" && (c.at >= c.tokens.len() || c.accept("default"));
+    let default = matches!(&*name, "timezone" | "session_authorization") && c.accept("default");
+    if none || default || name == "timezone" && c.accept("local") {
+        return Ok(Some(SettingChange::Reset(name)));
+    }
+    let value = match name == "search_path" {
+        true => c.string()?,
+        false => setting_value(c)?,
+    };
+    Ok(Some(SettingChange::Set { name, values: vec![value] }))
+}
+
 fn setting_name(c: &mut Cursor<'_>) -> Result<String, SyntaxError> {
+    if c.nth_is(0, "session") && c.nth_is(1, "authorization") {
+        c.at += 2;
+        return Ok("session_authorization".to_owned());
+    }
     if c.accept("time") {
         c.expect("zone")?;
         return Ok("timezone".to_owned());
