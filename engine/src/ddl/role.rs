@@ -292,7 +292,9 @@ pub fn verifier(password: &str) -> Result<String> {
 
 fn verifier_with_salt(password: &str, salt: &[u8]) -> String {
     let mut salted = [0u8; 32];
-    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ITERATIONS, salt, password.as_bytes(), &mut salted);
+    // Clients do the same; what SASLprep refuses counts as it is.
+    let prepared = stringprep::saslprep(password).unwrap_or(password.into());
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ITERATIONS, salt, prepared.as_bytes(), &mut salted);
     let key = hmac::Key::new(hmac::HMAC_SHA256, &salted);
     let client = hmac::sign(&key, b"Client Key");
     let stored = digest::digest(&digest::SHA256, client.as_ref());
@@ -317,6 +319,7 @@ mod tests {
         let salt = stored.split([':', '$']).nth(2).unwrap();
         assert_eq!(verifier_with_salt("pencil", &STANDARD.decode(salt).unwrap()), stored);
         assert!(is_verifier(stored));
+        assert_eq!(verifier_with_salt("cafe\u{301}", b"salt"), verifier_with_salt("caf\u{e9}", b"salt"));
         assert!(!is_verifier("SCRAM-SHA-256$4096:abc"));
     }
 }
