@@ -316,6 +316,11 @@ pub async fn drop_owned(
     targets.extend(catalog.views.values().filter(|v| owned(&v.owner)).cloned().map(Doomed::View));
     targets.extend(catalog.collations.values().filter(|c| owned(&c.owner)).cloned().map(Doomed::Collation));
     targets.extend(catalog.statistics.values().filter(|s| owned(&s.owner)).cloned().map(Doomed::Statistics));
+    targets.extend(catalog.extensions.values().filter(|e| owned(&e.owner)).cloned().map(Doomed::Extension));
+    // A multirange type goes with its range, and the types of an extension with it.
+    let alone = |t: &TypeDef| TypeOid(t.oid.0).user_range().is_none() && t.extension.is_none();
+    targets.extend(catalog.types.values().filter(|t| owned(&t.owner) && alone(t)).cloned().map(Doomed::Type));
+    targets.extend(catalog.routines.values().filter(|r| owned(&r.owner)).cloned().map(Doomed::Routine));
     let free = catalog.sequences.values().filter(|s| owned(&s.owner) && s.owned_by.is_none());
     targets.extend(free.cloned().map(Doomed::Sequence));
     drop_all(targets, cascade, tx, context).await

@@ -6,8 +6,8 @@ use sqlparser::ast::Ident;
 
 use super::grant::role_oid;
 use super::{DdlContext, drop, put};
-use crate::catalog::access::{Access, AclTarget};
-use crate::catalog::acl::{Change, Rights, update};
+use crate::catalog::access::{Access, AclTarget, same_items};
+use crate::catalog::acl::{Acl, Change, Rights, default_acl, update};
 use crate::catalog::{Catalog, Object, Oid, TableDef};
 use crate::error::{Error, Result, SqlState};
 use crate::txn::Transaction;
@@ -68,6 +68,15 @@ pub fn reassign(from: &[Ident], to: &Ident, tx: &mut Transaction, context: &mut 
             Object::Statistics(s) if from.contains(&s.owner) => {
                 Object::Statistics(Arc::new(crate::catalog::StatisticsDef { owner: to, ..(*s).clone() }))
             }
+            Object::Routine(r) if from.contains(&r.owner) => {
+                Object::Routine(Arc::new(crate::catalog::RoutineDef { owner: to, ..(*r).clone() }))
+            }
+            Object::Type(t) if from.contains(&t.owner) => {
+                Object::Type(Arc::new(crate::catalog::TypeDef { owner: to, ..(*t).clone() }))
+            }
+            Object::Extension(e) if from.contains(&e.owner) => {
+                Object::Extension(Arc::new(crate::catalog::ExtensionDef { owner: to, ..(*e).clone() }))
+            }
             Object::Strategy(s) if from.contains(&s.owner) => {
                 let mut strategy = (*s).clone();
                 strategy.owner = to;
@@ -114,8 +123,11 @@ pub async fn drop_owned(
         if roles.contains(&key.role) {
             changes.push(Access::Default { key: *key, oid, acl: None });
         } else if acl.iter().any(|i| roles.contains(&i.grantee)) {
-            let kept = acl.iter().filter(|i| !roles.contains(&i.grantee)).copied().collect();
-            changes.push(Access::Default { key: *key, oid, acl: Some(kept) });
+            let kept: Acl = acl.iter().filter(|i| !roles.contains(&i.grantee)).copied().collect();
+            // What is as it is without being said needs no row.
+            let usual = if key.schema.0 == 0 { default_acl(key.kind, key.role) } else { Vec::new() };
+            let kept = (!same_items(&kept, &usual)).then_some(kept);
+            changes.push(Access::Default { key: *key, oid, acl: kept });
         }
     }
     for access in changes {

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableWithJoins,
-    VisitMut, VisitorMut,
+    ArrayElemTypeDef, DataType, Expr, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select,
+    SelectItem, SetExpr, TableWithJoins, TypedString, VisitMut, VisitorMut,
 };
 
 use super::deparse::{Display, quote_ident};
@@ -14,6 +14,8 @@ use crate::catalog::{Catalog, SearchPath, ViewDef};
 use crate::sql::parse::parse_query;
 use crate::sql::rewrite::{ROWS_FROM, only};
 use crate::sql::spellings::{DISTINCT_SETS, USING_MARK};
+use crate::types::TypeOid;
+use crate::types::names::format_type;
 
 /// The definition as pg_get_viewdef shows it, with a semicolon.
 pub fn definition(view: &ViewDef, display: &Display<'_>) -> String {
@@ -68,6 +70,32 @@ impl VisitorMut for Shortener<'_> {
             *relation = only::join(ObjectName(vec![ObjectNamePart::Identifier(ident.clone())]), only);
         }
         ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Cast { data_type, .. } | Expr::TypedString(TypedString { data_type, .. }) = expr {
+            show_type(data_type);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// A type that stands there by its number, by its name.
+fn show_type(ty: &mut DataType) {
+    match ty {
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::AngleBracket(element)) => {
+            show_type(element);
+        }
+        DataType::Custom(name, _) => {
+            if let [_, number] = name.0.as_slice()
+                && let Some(number) = number.as_ident().and_then(|n| n.value.strip_prefix('~'))
+                && let Ok(number) = number.parse()
+            {
+                let shown = format_type(TypeOid(number), -1);
+                *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(shown))]);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -174,11 +202,10 @@ fn write_item(item: &SelectItem, name: Option<&str>, out: &mut String) {
 }
 
 /// A column reference without the quotes that it does not need.
-struct Tidy<'a>(&'a sqlparser::ast::Expr);
+struct Tidy<'a>(&'a Expr);
 
 impl std::fmt::Display for Tidy<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        use sqlparser::ast::Expr;
         let name = |i: &Ident| quote_ident(&i.value);
         match self.0 {
             Expr::Identifier(i) => f.write_str(&name(i)),
@@ -188,8 +215,7 @@ impl std::fmt::Display for Tidy<'_> {
     }
 }
 
-fn last_name(expr: &sqlparser::ast::Expr) -> Option<String> {
-    use sqlparser::ast::Expr;
+fn last_name(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Identifier(ident) => Some(ident.value.clone()),
         Expr::CompoundIdentifier(parts) => parts.last().map(|p| p.value.clone()),

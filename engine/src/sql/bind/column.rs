@@ -206,6 +206,9 @@ impl Binder {
             let error = Error::new(SqlState::UndefinedColumn, format!("column \"{name}\" does not exist"));
             return Err(self.source.locate(error, span));
         }
+        if let Some(shown) = self.described_system_column(name, relation, depth) {
+            return Ok(shown);
+        }
         match name {
             "tableoid" => {
                 let of = match relation.rows_of {

@@ -1,7 +1,7 @@
 //! Queries as text, as `get_query_def` of PostgreSQL's `ruleutils.c` lays them out: what pg_get_viewdef shows. Each expression is
 //! bound, so that conversions, operators and types show as PostgreSQL sees them, and written with the names in reach.
 //!
-//! What has no text here (grouping sets, recursion) is refused with 0A000; the caller falls back to the text that was given.
+//! What has no text here (recursion) is refused with 0A000; the caller falls back to the text that was given.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use crate::sql::scope::{Scope, ScopeRelation};
 use crate::sql::spellings::USING_MARK;
 use crate::system::deparse::{quote_ident, relation_name};
 use crate::system::expression::{self, Layout, Names, Style};
+use crate::types::TypeOid;
 use crate::types::text::FormatSettings;
 
 /// Texts of the subqueries that were bound while a query is described.
@@ -29,10 +30,19 @@ pub(super) struct Described {
     taken: Vec<String>,
     /// Texts of aggregates that another query computes.
     aggregates: HashMap<ColumnId, String>,
+    system: HashMap<ColumnId, SystemColumn>,
     /// Names of relations that had to change, by their columns.
     renamed: HashMap<ColumnId, String>,
     /// The columns of the outermost relation go without its name, unless a subquery names them.
     bare: bool,
+}
+
+/// A system column of a relation, which is told by the first of its own columns.
+#[derive(Debug)]
+struct SystemColumn {
+    first: ColumnId,
+    relation: String,
+    name: String,
 }
 
 /// The relations of one FROM clause by their names in the text, in order.
@@ -69,6 +79,13 @@ impl Names for Binder {
     fn column(&self, id: ColumnId) -> Option<String> {
         if let Some(text) = self.described.as_ref().and_then(|d| d.aggregates.get(&id)) {
             return Some(text.clone());
+        }
+        if let Some(described) = &self.described
+            && let Some(system) = described.system.get(&id)
+        {
+            let relation = described.renamed.get(&system.first).unwrap_or(&system.relation);
+            let bare = described.bare && self.scopes.len() == 1;
+            return Some(if bare { system.name.clone() } else { format!("{}.{}", quote_ident(relation), system.name) });
         }
         self.scopes.iter().rev().find_map(|scope| {
             let mut columns = scope.relations.iter().flat_map(|r| r.columns.iter().map(move |c| (r, c)));
@@ -114,8 +131,15 @@ impl Binder {
         let layout = if pretty { Layout::Pretty } else { Layout::Full };
         let taken = outer.map(str::to_owned).into_iter().collect();
         let (subqueries, renamed) = (HashMap::new(), HashMap::new());
-        self.described =
-            Some(Described { layout, subqueries, taken, aggregates: HashMap::new(), renamed, bare: outer.is_some() });
+        self.described = Some(Described {
+            layout,
+            subqueries,
+            taken,
+            aggregates: HashMap::new(),
+            system: HashMap::new(),
+            renamed,
+            bare: outer.is_some(),
+        });
     }
 
     pub(super) fn end_description(&mut self) {
@@ -389,8 +413,15 @@ impl Binder {
         let view: Vec<(String, ScalarExpr)> = items.iter().map(|i| (i.name.clone(), i.expr.clone())).collect();
         let groups = self.group_by(&select.group_by, &view)?;
         if !groups.is_empty() {
-            let groups = groups.plain().ok_or_else(|| Error::unsupported("the text of grouping sets"))?.to_vec();
-            out.push_str(&format!("\n{pad}  GROUP BY {}", self.keys_text(&groups, base)?));
+            let text = match (groups.plain(), &select.group_by) {
+                (Some(groups), _) => self.keys_text(groups, base)?,
+                (None, ast::GroupByExpr::Expressions(written, _)) => {
+                    let items = written.iter().map(|item| self.grouping_text(item, true, &view, base));
+                    items.collect::<Result<Vec<_>>>()?.join(", ")
+                }
+                (None, ast::GroupByExpr::All(_)) => return Err(Error::unsupported("the text of GROUP BY ALL")),
+            };
+            out.push_str(&format!("\n{pad}  GROUP BY {text}"));
             out = out.replace("GROUP BY \n", "GROUP BY\n");
         }
         if let Some(having) = &select.having {
@@ -411,6 +442,72 @@ impl Binder {
             out.push_str(&format!("\n{pad}  ORDER BY {}", keys.join(", ")));
         }
         Ok(out)
+    }
+
+    /// An item of GROUP BY among which there are grouping sets. `alone`: one expression needs no parentheses.
+    fn grouping_text(
+        &mut self,
+        item: &Expr,
+        alone: bool,
+        view: &[(String, ScalarExpr)],
+        base: usize,
+    ) -> Result<String> {
+        let (word, sets, bare) = match item {
+            Expr::Rollup(sets) => ("ROLLUP(", sets, true),
+            Expr::Cube(sets) => ("CUBE(", sets, true),
+            Expr::GroupingSets(sets) => ("GROUPING SETS (", sets, false),
+            plain => return self.grouping_set_text(std::slice::from_ref(plain), alone, view, base),
+        };
+        let mut texts = Vec::with_capacity(sets.len());
+        for set in sets {
+            texts.push(match set.as_slice() {
+                [Expr::GroupingSets(_)] => return Err(Error::unsupported("the text of nested grouping sets")),
+                [nested @ (Expr::Rollup(_) | Expr::Cube(_))] => self.grouping_text(nested, bare, view, base)?,
+                plain => self.grouping_set_text(plain, bare, view, base)?,
+            });
+        }
+        Ok(format!("{word}{})", texts.join(", ")))
+    }
+
+    fn grouping_set_text(
+        &mut self,
+        set: &[Expr],
+        alone: bool,
+        view: &[(String, ScalarExpr)],
+        base: usize,
+    ) -> Result<String> {
+        let groups = self.group_by(&ast::GroupByExpr::Expressions(set.to_vec(), Vec::new()), view)?;
+        let groups = groups.plain().ok_or_else(|| Error::unsupported("the text of nested grouping sets"))?;
+        let text = self.keys_text(groups, base)?;
+        Ok(if alone && groups.len() == 1 { text } else { format!("({text})") })
+    }
+
+    /// A system column where a text is made, which says no more of it than its name. `None`: there is no text to be made.
+    pub(super) fn described_system_column(
+        &mut self,
+        name: &str,
+        relation: &ScopeRelation,
+        depth: usize,
+    ) -> Option<ScalarExpr> {
+        let first = relation.columns.first()?.id;
+        let ty = match name {
+            "tableoid" => TypeOid::OID,
+            "xmin" | "xmax" => TypeOid::XID,
+            "cmin" | "cmax" => TypeOid::CID,
+            "ctid" => TypeOid::TID,
+            _ => return None,
+        };
+        let known = self.described.as_ref()?.system.iter().find(|(_, s)| s.first == first && s.name == name);
+        let id = match known.map(|(id, _)| *id) {
+            Some(id) => id,
+            None => {
+                let id = self.fresh();
+                let system = SystemColumn { first, relation: relation.name.clone(), name: name.to_owned() };
+                self.described.as_mut()?.system.insert(id, system);
+                id
+            }
+        };
+        Some(ScalarExpr::new(ExprKind::Column { id, depth }, ty))
     }
 
     fn settle(&mut self, items: &mut [Item]) -> Result<()> {
@@ -453,6 +550,9 @@ impl Binder {
     }
 
     fn column_name(&self, id: ColumnId) -> Option<String> {
+        if let Some(system) = self.described.as_ref().and_then(|d| d.system.get(&id)) {
+            return Some(system.name.clone());
+        }
         let mut scopes = self.scopes.iter().rev();
         scopes.find_map(|s| {
             let mut columns = s.relations.iter().flat_map(|r| &r.columns).chain(&s.merged);
