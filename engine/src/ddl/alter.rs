@@ -27,6 +27,20 @@ pub async fn alter_table(alter: &AlterTable, tx: &mut Transaction, context: &mut
     if alter.location.is_some() || alter.on_cluster.is_some() || alter.table_type.is_some() {
         return Err(Error::unsupported("this form of ALTER TABLE"));
     }
+    let alone = |o: &AlterTableOperation| {
+        matches!(
+            o,
+            AlterTableOperation::RenameColumn { .. }
+                | AlterTableOperation::RenameConstraint { .. }
+                | AlterTableOperation::RenameTable { .. }
+        )
+    };
+    if alter.operations.len() > 1
+        && let Some(at) = alter.operations.iter().position(alone)
+    {
+        let near = if at == 0 { "," } else { "rename" };
+        return Err(Error::new(SqlState::SyntaxError, format!("syntax error at or near \"{near}\"")));
+    }
     let name = Name::new(&alter.name, &tx.catalog())?;
     // RENAME TO and OWNER TO work on every relation, as in PostgreSQL.
     if let [operation] = alter.operations.as_slice()
@@ -49,9 +63,8 @@ pub async fn alter_table(alter: &AlterTable, tx: &mut Transaction, context: &mut
     let renames = |o: &AlterTableOperation| {
         matches!(o, AlterTableOperation::RenameColumn { .. } | AlterTableOperation::RenameConstraint { .. })
     };
-    if context.unchecked.contains(&table.oid) && !alter.operations.iter().all(renames) {
-        let message = format!("cannot ALTER TABLE \"{}\" because it has pending trigger events", table.name);
-        return Err(Error::new(SqlState::ObjectInUse, message));
+    if !alter.operations.iter().all(renames) {
+        context.check_settled(&table, "ALTER TABLE")?;
     }
     for operation in &alter.operations {
         let table = current(&table, tx)?;

@@ -527,6 +527,9 @@ async fn drop_all(
         }
     }
     for doomed in all.iter().rev() {
+        if let Doomed::Table(table) = doomed {
+            context.check_settled(table, "DROP TABLE")?;
+        }
         remove(doomed, tx)?;
     }
     Ok(())

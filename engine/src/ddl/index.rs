@@ -27,6 +27,7 @@ pub async fn create(create: &CreateIndex, tx: &mut Transaction, context: &mut Dd
     let Some(table) = table else {
         return Ok(tag);
     };
+    context.check_settled(&table, "CREATE INDEX")?;
     let mut table = (*table).clone();
     let columns = columns(create, method, &table, tx, context)?;
     if columns.len() + create.include.len() > MOST_COLUMNS {

@@ -114,6 +114,15 @@ impl DdlContext<'_> {
         catalog.search_path(self.search_path, user)
     }
 
+    /// 55006 for a table whose rows have checks that wait for COMMIT.
+    fn check_settled(&self, table: &TableDef, command: &str) -> Result<()> {
+        if !self.unchecked.contains(&table.oid) {
+            return Ok(());
+        }
+        let message = format!("cannot {command} \"{}\" because it has pending trigger events", table.name);
+        Err(Error::new(SqlState::ObjectInUse, message))
+    }
+
     fn is_superuser(&self, catalog: &Catalog) -> bool {
         catalog.roles.get(&self.user).is_some_and(|r| r.superuser)
     }
@@ -231,14 +240,18 @@ async fn run_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlCon
         }
         Extra::Refresh { .. } => Err(Error::internal("REFRESH is run by the session")),
         Extra::Several { tag, statements } => {
-            for statement in statements {
-                match statement {
-                    crate::sql::Statement::Sql(statement) => Box::pin(run(statement, tx, context)).await?,
-                    crate::sql::Statement::Ddl(statement) => Box::pin(run_extra(statement, tx, context)).await?,
-                    crate::sql::Statement::Utility(_) => {
-                        return Err(Error::unsupported("this statement inside another"));
+            match statements.split_first() {
+                Some((first @ crate::sql::Statement::Sql(create), elements))
+                    if let Statement::CreateSchema { schema_name, .. } = &**create =>
+                {
+                    run_part(first, tx, context).await?;
+                    run_elements(&schema::name_of(schema_name), elements, tx, context).await?;
+                }
+                _ => {
+                    for statement in statements {
+                        run_part(statement, tx, context).await?;
                     }
-                };
+                }
             }
             Ok((*tag).to_owned())
         }
@@ -281,6 +294,54 @@ async fn run_extra(statement: &Extra, tx: &mut Transaction, context: &mut DdlCon
         Extra::Access(statement) => run_access(statement, tx, context).await,
         Extra::Unsupported(what) => Err(Error::unsupported(what)),
     }
+}
+
+/// A statement that is part of another.
+async fn run_part(
+    statement: &crate::sql::Statement,
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<String> {
+    match statement {
+        crate::sql::Statement::Sql(statement) => Box::pin(run(statement, tx, context)).await,
+        crate::sql::Statement::Ddl(statement) => Box::pin(run_extra(statement, tx, context)).await,
+        crate::sql::Statement::Utility(_) => Err(Error::unsupported("this statement inside another")),
+    }
+}
+
+/// Elements of CREATE SCHEMA: its owner makes them, and their names mean what is in it first.
+async fn run_elements(
+    schema: &str,
+    elements: &[crate::sql::Statement],
+    tx: &mut Transaction,
+    context: &mut DdlContext<'_>,
+) -> Result<()> {
+    let user = tx.catalog().schema(schema).map_or(context.user, |made| made.owner);
+    let path: Vec<String> = std::iter::once(schema.to_owned()).chain(context.search_path.iter().cloned()).collect();
+    let mut within = DdlContext {
+        user,
+        session_user: context.session_user,
+        sessions: context.sessions,
+        process: context.process,
+        current_settings: context.current_settings,
+        search_path: &path,
+        members: context.members.clone(),
+        default_strategy: context.default_strategy,
+        eval: context.eval.clone(),
+        source: context.source.clone(),
+        notices: &mut *context.notices,
+        unchecked: context.unchecked.clone(),
+        awaited: context.awaited,
+    };
+    let mut done = Ok(());
+    for element in elements {
+        done = run_part(element, tx, &mut within).await.map(drop);
+        if done.is_err() {
+            break;
+        }
+    }
+    context.awaited = within.awaited;
+    done
 }
 
 /// Names of an index's columns.

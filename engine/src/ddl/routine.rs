@@ -473,6 +473,10 @@ pub fn find_named(
     let path = context.path(&catalog);
     let written = Name::new(&name.name, &catalog)?;
     let what = kind.word();
+    if if_exists && let Some(schema) = written.schema.as_ref().filter(|schema| catalog.schema(schema).is_none()) {
+        context.notice(SqlState::SuccessfulCompletion, format!("schema \"{schema}\" does not exist, skipping"));
+        return Ok(None);
+    }
     let all = catalog.routines_named(written.schema.as_deref(), &written.name, &path);
     let found: Vec<&Arc<RoutineDef>> = match &name.args {
         // A name alone means those of the kind, if there are any.
@@ -489,7 +493,14 @@ pub fn find_named(
             }
         }
         Some(args) => {
-            let types = types_of(args, tx, context)?;
+            let types = match types_of(args, tx, context) {
+                Ok(types) => types,
+                Err(e) if if_exists && matches!(e.state(), SqlState::UndefinedObject | SqlState::InvalidSchemaName) => {
+                    context.notice(SqlState::SuccessfulCompletion, format!("{}, skipping", e.message()));
+                    return Ok(None);
+                }
+                Err(e) => return Err(e.unlocated()),
+            };
             all.iter().copied().filter(|r| r.input_types() == types).take(1).collect()
         }
     };

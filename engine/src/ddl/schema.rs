@@ -47,6 +47,16 @@ pub fn create(
     Ok(tag)
 }
 
+/// The name that CREATE SCHEMA gives.
+pub fn name_of(written: &SchemaName) -> String {
+    match written {
+        SchemaName::Simple(name) | SchemaName::NamedAuthorization(name, _) => {
+            name.0.last().and_then(|part| part.as_ident()).map(names::ident).unwrap_or_default()
+        }
+        SchemaName::UnnamedAuthorization(role) => names::ident(role),
+    }
+}
+
 pub fn alter(alter: &AlterSchema, tx: &mut Transaction, context: &mut DdlContext<'_>) -> Result<String> {
     for operation in &alter.operations {
         let catalog = tx.catalog();

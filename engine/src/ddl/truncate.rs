@@ -39,6 +39,7 @@ pub async fn truncate(truncate: &Truncate, tx: &mut Transaction, context: &mut D
     }
     let cascade = matches!(truncate.cascade, Some(CascadeOption::Cascade));
     follow_references(&mut tables, cascade, tx, context).await?;
+    tables.iter().try_for_each(|table| context.check_settled(table, "TRUNCATE"))?;
     for table in &tables {
         let storage = allocate(tx)?;
         put_table(tx, TableDef { storage, ..(**table).clone() })?;

@@ -115,7 +115,7 @@ fn qualify(statements: &mut [Statement]) -> Result<()> {
             name.0.insert(0, schema.clone());
         }
     };
-    for element in elements {
+    for element in elements.iter_mut() {
         match element {
             Statement::Sql(statement) => match &mut **statement {
                 ast::Statement::CreateTable(create) => within(&mut create.name),
@@ -130,5 +130,15 @@ fn qualify(statements: &mut [Statement]) -> Result<()> {
             Statement::Utility(_) => return Err(Error::unsupported("this element of CREATE SCHEMA")),
         }
     }
+    // What others may name comes first, as in PostgreSQL.
+    elements.sort_by_key(|element| match element {
+        Statement::Ddl(_) => 0,
+        Statement::Sql(statement) => match &**statement {
+            ast::Statement::CreateTable(_) => 1,
+            ast::Statement::CreateView(_) => 2,
+            _ => 3,
+        },
+        Statement::Utility(_) => 3,
+    });
     Ok(())
 }
