@@ -272,7 +272,7 @@ impl Binder {
         if let Some(policed) = &mut self.policed {
             policed.read |= policed.columns.contains(&id);
         }
-if let Some(named) = &mut self.named {
+        if let Some(named) = &mut self.named {
             named.columns.extend(named.of.get(&id));
         }
         if self.uses_of.shown.contains(&id) {
