@@ -207,7 +207,7 @@ impl CopyOptions {
             (&self.force_not_null, "FORCE_NOT_NULL"),
             (&self.force_null, "FORCE_NULL"),
         ] {
-            for name in columns.names.iter().filter(|name| !copied.contains(&name.as_str())) {
+            if let Some(name) = columns.names.iter().find(|name| !copied.contains(&name.as_str())) {
                 match relation {
                     Some(def) => def.resolve_column(name)?,
                     None => {

@@ -555,7 +555,7 @@ impl Binder {
 
     /// Neither window functions nor functions that return rows stand in an aggregate.
     fn check_aggregate_parts<'a>(&self, mut parts: impl Iterator<Item = &'a ScalarExpr>, span: Span) -> Result<()> {
-        match parts.find_map(|part| holds_set_or_window(part)) {
+        match parts.find_map(holds_set_or_window) {
             Some(Kind::Window) => Err(self.window_in_aggregate(span)),
             Some(_) => Err(self.set_in_call("aggregate", span)),
             None => Ok(()),

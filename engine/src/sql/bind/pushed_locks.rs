@@ -19,8 +19,11 @@ pub(super) struct PushedLocks {
     /// Those for the query that is bound next.
     next: Vec<ast::LockClause>,
     /// What the queries of this FROM have left, each by its first column.
-    found: Vec<(Option<ColumnId>, Vec<(LockRequest, Place)>)>,
+    found: Vec<(Option<ColumnId>, Vec<Lock>)>,
 }
+
+/// A lock, and where the rows lie that it is on.
+type Lock = (LockRequest, Place);
 
 impl PushedLocks {
     pub fn of(clauses: &[ast::LockClause]) -> PushedLocks {
