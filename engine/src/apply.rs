@@ -122,7 +122,8 @@ impl Applier {
 
     /// Answers what is to be told to those who listen.
     fn install(&self, header: &Header, parts: Vec<Bytes>, body: Bytes) -> Result<Vec<Notification>> {
-        let large = parts.iter().map(Bytes::len).sum::<usize>() + body.len() > SHARED_BYTES_MIN;
+        let large =
+            parts.iter().map(Bytes::len).sum::<usize>() + body.len() > SHARED_BYTES_MIN && !parallel::has_one_thread();
         let bodies = parts.into_iter().chain([body]);
         match large {
             false => self.install_bodies(header.ts, bodies, None),

@@ -23,6 +23,7 @@ use crate::catalog::Oid;
 use crate::commit_log::{CommitLog, DigestAnswer, LogPosition, NodeDigest};
 use crate::engine::Engine;
 use crate::error::{Error, Result, SqlState};
+use crate::parallel;
 use crate::storage::{CommitTs, ScanSource, Snapshot, State, Storage, Table};
 
 /// Changes with whatever changes the digest of the same state.
@@ -143,6 +144,9 @@ impl Checker {
     pub fn begin(&self, storage: &Storage, id: CommitTs) {
         let sequences = storage.sequences.read().iter().map(|(oid, (last, called))| (*oid, *last, *called)).collect();
         let check = Check { id: id.0, snapshot: storage.snapshot(), state: storage.state(), sequences };
+        if parallel::has_one_thread() {
+            return self.0.answer(check);
+        }
         let mut work = self.0.work.lock();
         if let Some(late) = work.next.replace(check) {
             work.finish(late.id, DigestAnswer::Unknown("a later check came before it was begun".to_owned()));
@@ -193,19 +197,23 @@ impl Shared {
                     None => self.changed.wait(&mut work),
                 }
             };
-            let id = check.id;
-            work.running = Some(id);
+            work.running = Some(check.id);
             drop(work);
-            let answer = match self.digest(check).map(|digest| digest.map(|digest| postcard::to_stdvec(&digest))) {
-                Ok(Some(Ok(bytes))) => DigestAnswer::Ready(bytes),
-                Ok(Some(Err(error))) => DigestAnswer::Unknown(error.to_string()),
-                Ok(None) => DigestAnswer::Unknown("the node is stopping".to_owned()),
-                Err(error) => DigestAnswer::Unknown(error.message().to_owned()),
-            };
-            let mut work = self.work.lock();
-            work.running = None;
-            work.finish(id, answer);
+            self.answer(check);
         }
+    }
+
+    fn answer(&self, check: Check) {
+        let id = check.id;
+        let answer = match self.digest(check).map(|digest| digest.map(|digest| postcard::to_stdvec(&digest))) {
+            Ok(Some(Ok(bytes))) => DigestAnswer::Ready(bytes),
+            Ok(Some(Err(error))) => DigestAnswer::Unknown(error.to_string()),
+            Ok(None) => DigestAnswer::Unknown("the node is stopping".to_owned()),
+            Err(error) => DigestAnswer::Unknown(error.message().to_owned()),
+        };
+        let mut work = self.work.lock();
+        work.running = None;
+        work.finish(id, answer);
     }
 
     /// `None`: the engine is ending.
@@ -247,6 +255,9 @@ impl Shared {
 
     /// False: the engine is ending.
     fn rest(&self, time: Duration) -> bool {
+        if parallel::has_one_thread() {
+            return true;
+        }
         let until = Instant::now() + time;
         let mut work = self.work.lock();
         while !work.stopping && !self.changed.wait_until(&mut work, until).timed_out() {}

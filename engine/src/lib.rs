@@ -27,7 +27,7 @@ pub mod functions;
 pub mod fuzzing;
 pub mod monitor;
 mod pace;
-mod parallel;
+pub mod parallel;
 mod point;
 pub mod query;
 mod record;

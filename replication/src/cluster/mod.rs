@@ -53,6 +53,8 @@ const CLOSE: u64 = 1000;
 const SILENCE: Duration = Duration::from_secs(2);
 /// How often the primary looks after its learners, and a node after its own entry.
 const ROUND: Duration = Duration::from_millis(100);
+/// A new node that did not answer for so long, while another member answers at its address, will not come.
+const ABANDONED: Duration = Duration::from_secs(10);
 /// A primary whose disk is full this long looks for another one.
 const FULL_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -164,7 +166,7 @@ impl Members {
     pub async fn tend(self: Arc<Self>) {
         let mut round = tokio::time::interval(ROUND);
         round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut remembered, mut full_since) = (None, None);
+        let (mut remembered, mut full_since, mut silent) = (None, None, BTreeMap::new());
         let mut asked = Instant::now();
         loop {
             round.tick().await;
@@ -189,7 +191,7 @@ impl Members {
                 self.announce().await;
             }
             if self.machine.reign().is_some() {
-                self.promote_learners().await;
+                self.promote_learners(&mut silent).await;
             }
             self.hand_over_when_full(&mut full_since).await;
         }
@@ -258,7 +260,7 @@ impl Members {
     }
 
     /// Learners that are up and have caught up become voters, in place of a member that had their address before.
-    async fn promote_learners(&self) {
+    async fn promote_learners(&self, silent: &mut BTreeMap<u64, Instant>) {
         // Somebody else is changing the membership, or the leadership: there is another round.
         let Ok(_one_at_a_time) = self.admission.try_lock() else { return };
         let (membership, caught_up, up) = (self.membership(), self.caught_up(), self.up());
@@ -285,7 +287,7 @@ impl Members {
             .map(|(id, _)| *id)
             .collect();
         if ready.is_empty() && replaced.is_empty() {
-            return;
+            return self.forget(self.abandoned(&up, silent)).await;
         }
         let voters: BTreeSet<u64> = voters.union(&ready).copied().filter(|id| !replaced.contains(id)).collect();
         if !rules::is_majority(voters.intersection(&up).count(), voters.len()) {
@@ -300,6 +302,29 @@ impl Members {
             warn!("{advice}");
         }
         self.forget(replaced).await;
+    }
+
+    /// New nodes that were admitted and never came: who asked for them is a member already, or was when the request arrived. `silent`:
+    /// since when it looks so.
+    fn abandoned(&self, up: &BTreeSet<u64>, silent: &mut BTreeMap<u64, Instant>) -> BTreeSet<u64> {
+        let membership = self.membership();
+        let answers_instead = |id: &u64| {
+            let address = membership.get_node(id).map(|node| &node.peer_address);
+            let mut others = membership.nodes().filter(|(other, _)| *other != id && up.contains(other));
+            others.any(|(_, node)| Some(&node.peer_address) == address)
+        };
+        let learners = membership.membership().learner_ids();
+        let now: BTreeSet<u64> = learners.filter(|id| !up.contains(id) && answers_instead(id)).collect();
+        silent.retain(|id, _| now.contains(id));
+        for id in now {
+            silent.entry(id).or_insert_with(Instant::now);
+        }
+        let abandoned: BTreeSet<u64> =
+            silent.iter().filter(|(_, since)| since.elapsed() > ABANDONED).map(|(id, _)| *id).collect();
+        if !abandoned.is_empty() {
+            warn!(?abandoned, "members that never came are removed: others answer at their addresses");
+        }
+        abandoned
     }
 
     /// Members whose place another one took.

@@ -551,15 +551,17 @@ impl Cluster {
                         let metrics = up.members.raft.metrics();
                         let metrics = metrics.borrow_watched();
                         format!(
-                            "id {} primary {} {:?} term {} last {:?} applied {:?} leader {:?} voters {:?}",
+                            "id {} primary {} {:?} term {} last {:?} synced {:?} applied {:?} leader {:?} voters {:?} of {:?}",
                             up.id(),
                             life.is_primary(),
                             metrics.state,
                             metrics.current_term,
                             metrics.last_log_index,
+                            up.members.log.synced().map(|id| id.index),
                             up.members.machine.applied().index,
                             metrics.current_leader,
                             up.members.membership().voter_ids().collect::<Vec<_>>(),
+                            up.members.membership().nodes().map(|(id, _)| *id).collect::<Vec<_>>(),
                         )
                     }
                 },

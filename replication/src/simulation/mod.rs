@@ -97,9 +97,13 @@ pub fn run(seed: u64, options: &Options) -> Result<Report, String> {
     #[cfg(feature = "simulation")]
     base2histogram::Histogram::<()>::new();
     let root = directory(seed);
-    let (within, options) = (root.clone(), options.clone());
+    let (place, options) = (root.clone(), options.clone());
     let answer = fork::in_child(LIMIT, move || {
         crate::seeded::choose(options.bug.as_deref());
+        engine::parallel::keep_to_one_thread();
+        // Its name is another in each process, and no part of the run.
+        let entered = std::fs::create_dir_all(&place).and_then(|()| std::env::set_current_dir(&place));
+        let within = if entered.is_ok() { PathBuf::from(".") } else { place };
         postcard::to_stdvec(&cluster::run(seed, &options, &within)).unwrap_or_default()
     });
     let _ = std::fs::remove_dir_all(&root);

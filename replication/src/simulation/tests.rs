@@ -1,13 +1,23 @@
 #![allow(clippy::unwrap_used)]
 
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Instant;
 
 use super::*;
 
-/// Seeds are run by a process that does nothing else, because it forks.
+/// Seeds are run by a process that does nothing else, because it forks, and that has the same addresses each time, which maps of
+/// some crates hash with.
+#[allow(unsafe_code)]
 fn in_process(test: &str, variables: &[(&str, &str)]) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
+    let fix_addresses = || {
+        // SAFETY: it sets a number of the process that begins.
+        unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) };
+        Ok(())
+    };
+    // SAFETY: between fork and exec it makes one system call.
+    unsafe { command.pre_exec(fix_addresses) };
     command.args(["--exact", &format!("simulation::tests::{test}"), "--ignored", "--nocapture", "--test-threads=1"]);
     command.envs(variables.iter().copied());
     let output = command.output().unwrap();

@@ -385,8 +385,8 @@ impl Binder {
             let column = relation.columns.iter().find(|c| c.attribute == attnum).map(|c| c.id);
             grouping.groups.iter().any(|(_, g)| matches!(g.kind, ExprKind::Column { id, .. } if Some(id) == column))
         };
-        let constraint = table.index_constraint(key.oid)?;
-        key.columns.iter().all(|c| grouped(c.attnum)).then_some(constraint.oid)
+        let constraint = table.index_constraint(key.oid).map_or(key.oid, |constraint| constraint.oid);
+        key.columns.iter().all(|c| grouped(c.attnum)).then_some(constraint)
     }
 
     pub(super) fn grouping_call(&mut self, args: &[&Expr], span: Span) -> Result<ScalarExpr> {
