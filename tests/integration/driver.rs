@@ -235,6 +235,24 @@ async fn copy_moves_rows_in_and_out_in_text_and_csv() {
 }
 
 #[tokio::test]
+async fn copy_reads_names_of_objects() {
+    let target = Target::start().await;
+    let client = target.client().await;
+    let table = "CREATE TYPE mood AS ENUM ('sad'); CREATE TABLE names (c regclass, t regtype, all_of regclass[])";
+    client.batch_execute(table).await.expect("table");
+    let copy_in = async |data: &'static str| -> Result<u64, tokio_postgres::Error> {
+        let mut sink = pin!(client.copy_in::<_, Bytes>("COPY names FROM STDIN").await?);
+        sink.send(Bytes::from_static(data.as_bytes())).await?;
+        sink.finish().await
+    };
+    assert_eq!(copy_in("names\tmood\t{pg_class,names}\n1259\tint4\t{}\n\\N\t\\N\t\\N\n").await.expect("names"), 3);
+    let found = "SELECT string_agg(c::text || t || cardinality(all_of), ',' ORDER BY t::text) FROM names";
+    assert_eq!(single(&client, found).await.as_deref(), Some("pg_classinteger0,namesmood2"));
+    let error = copy_in("nothing\tint4\t{}\n").await.expect_err("no such relation");
+    assert_eq!(error.code().map(|code| code.code()), Some("42P01"));
+}
+
+#[tokio::test]
 async fn a_query_can_be_cancelled_and_the_session_lives_on() {
     let target = Target::start().await;
     let client = target.client().await;
