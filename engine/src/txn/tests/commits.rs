@@ -355,3 +355,32 @@ async fn a_snapshot_for_a_transaction_that_begins_with_a_lock_has_what_is_sequen
         commit.await.unwrap().unwrap();
     }
 }
+
+/// A commit lets its locks go before it is applied.
+#[tokio::test]
+async fn who_takes_a_lock_sees_what_was_committed_under_it() {
+    let node = Node::new();
+    let table = node.create(table_def(20000, vec![index(20001, 20000, &[1], true, true)])).await;
+    node.log.hold();
+    let mut first = node.open().await;
+    assert!(first.lock_advisory(Advisory::Single(1), false, Wait::Block).await.unwrap());
+    first.insert(&table, row(1, 0, "under the lock")).await.unwrap().unwrap();
+    let commit = tokio::spawn(first.commit());
+    while node.log.queued() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let mut second = node.begin(Isolation::ReadCommitted);
+    assert!(second.lock_advisory(Advisory::Single(1), false, Wait::Block).await.unwrap());
+    let begins = tokio::spawn(async move {
+        second.begin_statement(Reads::Snapshot).await.unwrap();
+        second
+    });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!begins.is_finished(), "the row is not applied yet");
+    node.log.release();
+    let mut second = begins.await.unwrap();
+    assert!(second.get(&table, &key(&table, 1), None).is_some());
+    commit.await.unwrap().unwrap();
+}
