@@ -484,8 +484,9 @@ impl Session {
                 return Ok(false);
             };
             let locked = transaction.lock_row(child, &image.key, RowLock::KeyShare, Wait::Block).await?;
-            if let Locked::Held { latest: Some(row), .. } = locked
-                && equal(&values_of(&row, columns), naming, &types)
+            // One that did not change is what was found: nothing newer is to be seen of it.
+            if let Locked::Held { latest: Some(row), changed } = locked
+                && (!changed || equal(&values_of(&row, columns), naming, &types))
             {
                 return Ok(true);
             }
